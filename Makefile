@@ -1,0 +1,40 @@
+# make train: train on the built-in digits.   make test: every test.   make check: style and types.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Tests of MNIST need its files: give their folder as SOFTSTEP_DATA, or keep one beside the checkout.
+ifneq ($(wildcard ../shared/data/mnist),)
+export SOFTSTEP_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: train test check bench clean
+
+train: $(VENV)/installed
+	$(BIN)/softstep train digits
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m pytest --pyargs softstep.bench -o python_files='bench_*.py'
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("softstep needs Python 3.11 or newer: make PYTHON=python3.x") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info

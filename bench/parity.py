@@ -1,0 +1,125 @@
+"""Whether a backend computes what the oracle computes: errors in units of their bounds.
+
+`softstep check` prints the table; the tests go through many more shapes and settings.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep import kernels
+from softstep.bench import bounds, gradients, train_bounds, workloads
+from softstep.bench.bounds import Arithmetic
+from softstep.bench.workloads import Arguments, Size
+
+ORACLE = "numpy"
+BOUNDS = {
+    **{name: getattr(bounds, name) for name in workloads.OPS if hasattr(bounds, name)},
+    "evaluate": train_bounds.evaluate,
+    "train": train_bounds.train,
+}
+
+Array = np.ndarray[Any, Any]
+Results = tuple[Array, ...]
+
+
+def worst(found: Array, truth: Array, bound: Array) -> float:
+    """The largest error in units of its bound; 1 or less is right.
+
+    0 where both are equal, also in NaN or infinity; inf where only one is NaN or infinite, where
+    they differ although the bound is 0, and for another shape.
+    """
+    if np.shape(found) != np.shape(truth):
+        return float("inf")
+    with np.errstate(all="ignore"):
+        same = (found == truth) | (np.isnan(found) & np.isnan(truth))
+        error = np.abs(np.asarray(found, np.float64) - truth)
+        ratio = np.where(same, 0.0, error / bound)
+    return float(np.nan_to_num(ratio, nan=np.inf).max(initial=0.0))
+
+
+def run(op: str, arguments: Arguments, backend: str) -> Results:
+    """All that the op gives. `train` works on copies; its weights, and velocity if any, come last.
+
+    The features keep their memory layout.
+    """
+    positional, options = arguments
+    if op != "train":
+        result = getattr(kernels, op)(*positional, **options, backend=backend)
+        return result if isinstance(result, tuple) else (result,)
+    *data, W, b = positional
+    W, b = W.copy(), b.copy()
+    velocity = tuple(m.copy() for m in options.get("velocity") or ())
+    options = {**options, "velocity": velocity or None}
+    return *kernels.train(*data, W, b, **options, backend=backend), W, b, *velocity
+
+
+def wide(arguments: Arguments) -> Arguments:
+    """The same numbers in float64."""
+
+    def widened(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(widened(v) for v in value)
+        is_features = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        return value.astype(np.float64) if is_features else value
+
+    positional, options = arguments
+    X = [np.float64(p) if getattr(p, "dtype", None) == np.uint8 else p for p in positional]
+    return tuple(widened(p) for p in X), {k: widened(v) for k, v in options.items()}
+
+
+def arithmetic(op: str, arguments: Arguments) -> Arithmetic:
+    """What rounds in this call: float64 for a float64 first argument, else float32."""
+    return Arithmetic.of(workloads.weight_dtype(arguments[0][0].dtype))
+
+
+def truth_and_bounds(op: str, arguments: Arguments) -> tuple[Results, Results]:
+    """The oracle's results in float64, and how far a backend's may be from them.
+
+    The oracle rounds too: the bound is that of the arithmetic's u plus that of float64.
+    """
+    a, oracle = arithmetic(op, arguments), Arithmetic.of(np.float64)
+    positional, options = exact = wide(arguments)
+    both = Arithmetic(a.u + oracle.u, a.tiny + oracle.tiny)
+    return run(op, exact, ORACLE), BOUNDS[op](both, *positional, **options)
+
+
+def ratios(found: Results, truth: Results, bound: Results) -> list[float]:
+    """`worst` of each result."""
+    return [worst(f, t, e) for f, t, e in zip(found, truth, bound, strict=False)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of `softstep check`. `error` is in units of the bound: more than 1 is wrong."""
+
+    check: str
+    backend: str
+    dtype: str
+    error: float
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= 1
+
+
+SIZES = (Size(1, 1, 2), Size(37, 17, 3, h=3), Size(230, 785, 10, h=2))
+FEATURE_DTYPES = ("float64", "float32", "float16", "uint8")
+READS_FEATURES = ("linear_forward", "linear_backward", "predict", "evaluate", "train")
+
+
+def check(backend: str) -> Iterator[Row]:
+    """Every op on every dtype it reads, then every gradient."""
+    for op in workloads.OPS:
+        for dtype in FEATURE_DTYPES if op in READS_FEATURES else FEATURE_DTYPES[:2]:
+            errors = [0.0]
+            for size in SIZES:
+                arguments = workloads.OPS[op].arguments(size, dtype, 0)
+                errors += ratios(run(op, arguments, backend), *truth_and_bounds(op, arguments))
+            yield Row(op, backend, dtype, max(errors))
+    for case in gradients.cases(Size(7, 5, 4)):
+        error = gradients.error(case.found(backend), case.truth)
+        yield Row(f"complex step: {case.name}", backend, "float64", error / gradients.TOLERANCE)

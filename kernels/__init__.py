@@ -1,0 +1,37 @@
+"""softstep.kernels: the ops of the softmax layer. Arrays in, arrays out; no files, no state."""
+
+if __name__ != "softstep.kernels":
+    raise ImportError("this folder is the package softstep.kernels: import softstep.kernels")
+
+from softstep.kernels.backend import BackendError, use_backend
+from softstep.kernels.ops import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    evaluate,
+    linear_backward,
+    linear_forward,
+    mse_backward,
+    mse_forward,
+    predict,
+    softmax_backward,
+    softmax_forward,
+    softmax_mse_backward,
+    train,
+)
+
+__all__ = [
+    "BackendError",
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "evaluate",
+    "linear_backward",
+    "linear_forward",
+    "mse_backward",
+    "mse_forward",
+    "predict",
+    "softmax_backward",
+    "softmax_forward",
+    "softmax_mse_backward",
+    "train",
+    "use_backend",
+]

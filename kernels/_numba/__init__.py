@@ -1,0 +1,31 @@
+"""The CPU backend: every op by hand, in loops that Numba compiles."""
+
+import numba
+
+from softstep.kernels._numba.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from softstep.kernels._numba.evaluate import evaluate, predict
+from softstep.kernels._numba.linear import linear_backward, linear_forward
+from softstep.kernels._numba.mse import mse_backward, mse_forward, softmax_mse_backward
+from softstep.kernels._numba.softmax import softmax_backward, softmax_forward
+from softstep.kernels._numba.train import train
+
+__all__ = [
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "evaluate",
+    "linear_backward",
+    "linear_forward",
+    "mse_backward",
+    "mse_forward",
+    "predict",
+    "probe",
+    "softmax_backward",
+    "softmax_forward",
+    "softmax_mse_backward",
+    "train",
+]
+
+
+def probe() -> str:
+    """What this backend runs on."""
+    return f"Numba {numba.__version__}"

@@ -1,0 +1,74 @@
+"""How the kernels of this folder are compiled, and a cache of machine code that never raises."""
+
+import warnings
+from pathlib import Path
+
+import numba
+from numba.core.caching import FunctionCache
+
+# STRICT keeps IEEE arithmetic: compensated sums need it. SUMS lets the compiler reorder sums and
+# fuse multiply with add, so that dot products fill the vector registers; NaN and inf stay right.
+STRICT = {"nogil": True, "error_model": "numpy"}
+SUMS = {**STRICT, "fastmath": {"reassoc", "contract", "nsz"}}
+
+
+class PackageCache(FunctionCache):
+    """Numba's cache, valid for the whole folder: a kernel is compiled with the kernels it calls.
+
+    A cache that cannot be read or written costs a compilation and a warning, never an error.
+    """
+
+    def __init__(self, py_func):
+        super().__init__(py_func)
+        self._cache_file._source_stamp = _FOLDER_STAMP
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:
+            _warn(f"a cached kernel cannot be read ({type(error).__name__}: {error})")
+            self._discard()
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            _warn(f"a compiled kernel cannot be kept ({type(error).__name__}: {error})")
+
+    def _discard(self):
+        """Forget what is stored, so that the next save starts from an empty index."""
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
+
+
+def jit(flags):
+    """Decorator: compile with `flags` at first call and keep the machine code between processes."""
+
+    def decorate(py_func):
+        dispatcher = numba.njit(**flags)(py_func)
+        try:
+            dispatcher._cache = PackageCache(py_func)
+        except RuntimeError as error:  # no folder to write to
+            _warn(f"compiled kernels cannot be kept ({error})")
+        return dispatcher
+
+    return decorate
+
+
+def _folder_stamp():
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
+
+
+def _warn(what):
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(f"softstep: {what}; kernels are compiled anew", RuntimeWarning, stacklevel=2)
+
+
+_FOLDER_STAMP = _folder_stamp()
+_warned = False

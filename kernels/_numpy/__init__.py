@@ -1,0 +1,31 @@
+"""The oracle: plain NumPy, each formula readable beside the mathematics of docs/derivation.md."""
+
+import numpy as np
+
+from softstep.kernels._numpy.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from softstep.kernels._numpy.evaluate import evaluate, predict
+from softstep.kernels._numpy.linear import linear_backward, linear_forward
+from softstep.kernels._numpy.mse import mse_backward, mse_forward, softmax_mse_backward
+from softstep.kernels._numpy.softmax import softmax_backward, softmax_forward
+from softstep.kernels._numpy.train import train
+
+__all__ = [
+    "cross_entropy_backward",
+    "cross_entropy_forward",
+    "evaluate",
+    "linear_backward",
+    "linear_forward",
+    "mse_backward",
+    "mse_forward",
+    "predict",
+    "probe",
+    "softmax_backward",
+    "softmax_forward",
+    "softmax_mse_backward",
+    "train",
+]
+
+
+def probe() -> str:
+    """What this backend runs on."""
+    return f"NumPy {np.__version__}"

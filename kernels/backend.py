@@ -1,0 +1,149 @@
+"""Which backend runs: the table of backends, SOFTSTEP_BACKEND, use_backend() and the error texts.
+
+The choice, first match wins: the `backend=` argument, `with use_backend(...)`, the environment
+variable SOFTSTEP_BACKEND (read at call time; empty counts as unset), then "auto". An explicit
+choice that cannot run raises BackendError; only "auto" falls back.
+"""
+
+import contextlib
+import contextvars
+import functools
+import importlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+ENVIRONMENT_VARIABLE = "SOFTSTEP_BACKEND"
+
+
+class BackendError(RuntimeError):
+    """A backend that was asked for by name cannot run here."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One row of the table: where its ops live and how a user gets it."""
+
+    name: str
+    install: str
+
+    @property
+    def package(self) -> str:
+        return f"softstep.kernels._{self.name}"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What probing a backend found: usable or not, and why in a few words."""
+
+    backend: Backend
+    usable: bool
+    reason: str
+
+
+BACKENDS = {
+    "numpy": Backend("numpy", "pip install softstep"),
+    "numba": Backend("numba", "pip install softstep"),
+    "cupy": Backend("cupy", "none yet: the GPU kernels come with a later version"),
+}
+CHOICES = ("auto", *BACKENDS)
+
+_override: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
+
+
+@functools.cache
+def probe(name: str) -> Status:
+    """Import one backend's package; whatever it raises is the reason it is not usable."""
+    backend = BACKENDS[name]
+    try:
+        module = importlib.import_module(backend.package)
+        return Status(backend, True, module.probe())
+    except ModuleNotFoundError as error:
+        if error.name == backend.package:
+            return Status(backend, False, "this version of softstep has no such kernels")
+        return Status(backend, False, f"{error.name} is not installed")
+    except Exception as error:
+        return Status(backend, False, f"{type(error).__name__}: {error}")
+
+
+def check_name(name: object) -> str:
+    """Return `name` if it is one of CHOICES.
+
+    Raises:
+        TypeError: not a string.
+        ValueError: an unknown name.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"backend must be a string, not {type(name).__name__}")
+    if name not in CHOICES:
+        raise ValueError(f"unknown backend {name!r}: choose one of {', '.join(CHOICES)}")
+    return name
+
+
+def _asked(argument: str | None) -> tuple[str, str]:
+    """The name asked for, and who asked."""
+    if argument is not None:
+        return check_name(argument), f"backend={argument!r}"
+    override = _override.get()
+    if override is not None:
+        return override, f"use_backend({override!r})"
+    variable = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if variable:
+        return check_name(variable), f"{ENVIRONMENT_VARIABLE}={variable}"
+    return "auto", "auto"
+
+
+def _require(name: str, asked_by: str) -> Backend:
+    """The named backend, or BackendError with what was asked, why not, what is there, the cure."""
+    status = probe(name)
+    if not status.usable:
+        usable = ", ".join(n for n in BACKENDS if probe(n).usable)
+        raise BackendError(
+            f"{asked_by} asks for the {name} backend, which cannot run here: {status.reason}. "
+            f"Usable here: {usable}. To install it: {status.backend.install}"
+        )
+    return status.backend
+
+
+def choose(argument: str | None = None) -> tuple[Backend, str]:
+    """The backend that runs for arrays in host memory, and why, in a few words.
+
+    Raises:
+        BackendError: an explicit choice that cannot run.
+        TypeError, ValueError: `argument` or the environment variable is not one of CHOICES.
+    """
+    name, asked_by = _asked(argument)
+    if name != "auto":
+        return _require(name, asked_by), f"asked for by {asked_by}"
+    status = probe("numba")
+    if status.usable:
+        return status.backend, "auto: the fastest that is usable here"
+    return BACKENDS["numpy"], f"auto: numba is not usable ({status.reason})"
+
+
+def load(argument: str | None = None) -> ModuleType:
+    """The package with the ops of the backend that runs."""
+    return importlib.import_module(choose(argument)[0].package)
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Within this block every op without a `backend=` argument runs on `name`.
+
+    Blocks nest; each thread and each async task has its own.
+
+    Args:
+        name: "auto", "numpy", "numba" or "cupy".
+
+    Raises:
+        BackendError: at entry, when that backend cannot run here.
+        TypeError, ValueError: `name` is not a backend's name.
+    """
+    if check_name(name) != "auto":
+        _require(name, f"use_backend({name!r})")
+    token = _override.set(name)
+    try:
+        yield
+    finally:
+        _override.reset(token)

@@ -1,0 +1,293 @@
+"""What every op demands of its arguments, and the words of each refusal. Backends check nothing.
+
+Ops let non-finite values through: NaN and infinities follow the arithmetic (see docs/numerics.md).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.arrays import asarray, contiguous
+
+LOSSES = ("mse", "cross_entropy")
+FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
+FLOAT_DTYPES = ("float32", "float64")
+
+Array = np.ndarray[Any, Any]
+
+
+def features(value: Any) -> Array:
+    """X, (n, d), C-contiguous, in the dtype it is stored in."""
+    X = asarray(value, "X")
+    _dtype_in("X", X, FEATURE_DTYPES)
+    _ndim("X", X, 2, "(n, d)")
+    if X.shape[1] == 0:
+        raise ValueError(f"X has no features: its shape is {X.shape}")
+    return contiguous(X)
+
+
+def compute_dtype(X: Array) -> np.dtype[Any]:
+    """The dtype of the arithmetic and the weights: float64 for float64 features, else float32."""
+    return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+
+
+def rows_by_classes(name: str, value: Any) -> Array:
+    """Logits, probabilities or a gradient of them: (n, c), float32 or float64, c >= 1."""
+    array = asarray(value, name)
+    _dtype_in(name, array, FLOAT_DTYPES)
+    _ndim(name, array, 2, "(n, c)")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has no classes: its shape is {array.shape}")
+    return contiguous(array)
+
+
+def same_shape_and_dtype(name: str, array: Array, other_name: str, other: Array) -> None:
+    if array.shape != other.shape:
+        raise ValueError(
+            f"{name} has shape {array.shape}, but {other_name} has shape {other.shape}"
+        )
+    if array.dtype != other.dtype:
+        raise TypeError(f"{name} is {array.dtype}, but {other_name} is {other.dtype}")
+
+
+def out_array(value: Any, like: Array) -> Array | None:
+    """The array an in-place variant writes to: NumPy, C-contiguous, writable, of `like`'s form."""
+    if value is None:
+        return None
+    array = in_place("out", value)
+    same_shape_and_dtype("out", array, "the result", like)
+    return array
+
+
+def in_place(name: str, value: Any) -> Array:
+    """An array that is updated: it must be given as memory that can be written to directly."""
+    if not hasattr(value, "__dlpack__"):
+        kind = type(value).__name__
+        raise TypeError(f"{name} is updated in place, so it must be an array, not {kind}")
+    array = asarray(value, name)
+    if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+        raise ValueError(
+            f"{name} is updated in place, so it must be C-contiguous, aligned and writable"
+        )
+    return array
+
+
+def weights(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
+    """One head: W (d, c) and b (c,)."""
+    W, b = contiguous(asarray(W, "W")), contiguous(asarray(b, "b"))
+    _ndim("W", W, 2, "(d, c)")
+    _weights_fit(W, b, X)
+    return W, b
+
+
+def bank(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
+    """A bank of heads: W (h, d, c) and b (h, c); one head, (d, c) and (c,), is a bank of one."""
+    W, b = contiguous(asarray(W, "W")), contiguous(asarray(b, "b"))
+    if W.ndim == 2 and b.ndim == 1:
+        W, b = W[None], b[None]
+    _ndim("W", W, 3, "(h, d, c), or (d, c) for one head")
+    _weights_fit(W, b, X)
+    return W, b
+
+
+def bank_in_place(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
+    """A bank that is trained: W (h, d, c) and b (h, c)."""
+    W, b = in_place("W", W), in_place("b", b)
+    _ndim("W", W, 3, "(h, d, c)")
+    _weights_fit(W, b, X)
+    return W, b
+
+
+def _weights_fit(W: Array, b: Array, X: Array) -> None:
+    dtype = compute_dtype(X)
+    for name, array in (("W", W), ("b", b)):
+        if array.dtype != dtype:
+            raise TypeError(f"{name} is {array.dtype}, but {X.dtype} features take {dtype} weights")
+    if W.shape[-2] != X.shape[1]:
+        raise ValueError(f"W has shape {W.shape}, but X has {X.shape[1]} features")
+    if 0 in W.shape:
+        raise ValueError(f"W has shape {W.shape}: no heads or no classes")
+    if b.shape != (*W.shape[:-2], W.shape[-1]):
+        raise ValueError(f"b has shape {b.shape}, but W has shape {W.shape}")
+
+
+def targets(name: str, value: Any, n: int, c: int, *, loss: tuple[str, ...] = ()) -> Array:
+    """Integer labels (n,) as int64, or soft targets (n, c) as float32 or float64."""
+    y = asarray(value, name)
+    if y.ndim == 2 and y.dtype.kind == "f":
+        return soft_targets(name, y, n, c, loss=loss)
+    if y.ndim != 1:
+        raise ValueError(
+            f"{name} must be labels of shape (n,) or float targets of shape (n, c), "
+            f"but it is {y.dtype} of shape {y.shape}"
+        )
+    return labels(name, y, n, c)
+
+
+def label_sets(value: Any, n: int, c: int, *, loss: tuple[str, ...]) -> Array:
+    """What `train` and `evaluate` learn from: label sets (t, n) as int64, or soft targets."""
+    y = asarray(value, "y")
+    if y.ndim == 2 and y.dtype.kind != "f":
+        sets = [labels(f"y[{t}]", y[t], n, c) for t in range(len(y))]
+        if not sets:
+            raise ValueError("y holds no label set")
+        return np.stack(sets)
+    y = targets("y", y, n, c, loss=loss)
+    return y[None] if y.ndim == 1 else y
+
+
+def labels(name: str, y: Array, n: int, c: int) -> Array:
+    """Integer labels (n,), each in [0, c), as int64."""
+    if y.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold integers, not {y.dtype}")
+    if len(y) != n:
+        raise ValueError(f"{name} has {len(y)} labels, but there are {n} rows")
+    if y.dtype.kind == "f":
+        bad = ~(y == np.trunc(y))
+        if bad.any():
+            i = int(bad.argmax())
+            raise ValueError(f"{name}[{i}] = {y[i]} is not a whole number")
+    return indices(name, y, c)
+
+
+def indices(name: str, values: Array, count: int) -> Array:
+    """Whole numbers in [0, count) as contiguous int64; the first bad one is named."""
+    bad = (values < 0) | (values >= count)
+    if bad.any():
+        i = int(bad.argmax())
+        raise ValueError(f"{name}[{i}] = {values[i]} is not in [0, {count})")
+    return np.ascontiguousarray(values, dtype=np.int64)
+
+
+def soft_targets(name: str, Y: Array, n: int, c: int, *, loss: tuple[str, ...] = ()) -> Array:
+    """Soft targets (n, c), float32 or float64; for cross-entropy rows >= 0 that sum to 1."""
+    if Y.shape != (n, c):
+        raise ValueError(f"{name} has shape {Y.shape}, but there are {n} rows and {c} classes")
+    Y = np.ascontiguousarray(Y, dtype=np.float64 if Y.dtype == np.float64 else np.float32)
+    if "cross_entropy" in loss:
+        # Targets rounded to float16 sum to 1 within 2^-11. NaN passes on to the arithmetic.
+        bad = (Y < 0).any(axis=1) | (np.abs(Y.sum(axis=1, dtype=np.float64) - 1) > 2**-10)
+        if bad.any():
+            i = int(bad.argmax())
+            raise ValueError(
+                f"{name}[{i}] is not a distribution: cross-entropy needs targets >= 0 that sum to 1"
+            )
+    return Y
+
+
+def row_order(value: Any, n: int) -> Array:
+    """Row numbers in the order they are visited, (m,), each in [0, n)."""
+    order = asarray(value, "order")
+    _ndim("order", order, 1, "(m,)")
+    if order.dtype.kind not in "iu":
+        raise TypeError(f"order must hold integers, not {order.dtype}")
+    return indices("order", order, n)
+
+
+def positive_integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return int(value)
+
+
+def scale(value: Any) -> float:
+    return float(_number("feature_scale", value))
+
+
+def loss_names(value: Any, h: int) -> tuple[str, ...]:
+    """One name for all heads, or one for each, as a tuple of h names."""
+    names = (value,) * h if isinstance(value, str) else tuple(value)
+    if len(names) != h:
+        raise ValueError(f"loss names {len(names)} heads, but W has {h}")
+    for name in names:
+        if name not in LOSSES:
+            raise ValueError(f"unknown loss {name!r}: choose one of {', '.join(LOSSES)}")
+    return names
+
+
+def setting(name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """A number, (h,) numbers or (for a schedule) (steps, h) numbers, broadcast to `shape`."""
+    array = asarray(value, name)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be a number or an array of numbers, not {array.dtype}")
+    allowed = [shape[k:] for k in range(len(shape))]
+    if array.shape != () and array.shape not in allowed:
+        forms = " or ".join(str(form) for form in reversed(allowed))
+        raise ValueError(
+            f"{name} has shape {array.shape}; it must be a number or have shape {forms}"
+        )
+    return np.ascontiguousarray(np.broadcast_to(array.astype(np.float64), shape))
+
+
+def row_weights(value: Any, n: int, dtype: np.dtype[Any]) -> Array | None:
+    """Weight sets (s, n); one set may be given as (n,)."""
+    if value is None:
+        return None
+    array = asarray(value, "sample_weight")
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"sample_weight must hold numbers, not {array.dtype}")
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != n or array.shape[0] == 0:
+        raise ValueError(f"sample_weight has shape {array.shape}, but there are {n} rows")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def set_index(name: str, value: Any, h: int, count: int) -> Array:
+    """Which of `count` sets each head uses, (h,); None means the first for all."""
+    if value is None:
+        return np.zeros(h, dtype=np.int64)
+    array = asarray(value, name)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers, not {array.dtype}")
+    if array.shape != (h,):
+        raise ValueError(f"{name} has shape {array.shape}, but W has {h} heads")
+    return indices(name, array, count)
+
+
+def velocities(value: Any, W: Array, b: Array) -> tuple[Array, Array] | None:
+    """(MW, Mb), updated in place, of the forms of W and b."""
+    if value is None:
+        return None
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError("velocity must be a pair (MW, Mb)")
+    MW, Mb = in_place("velocity[0]", value[0]), in_place("velocity[1]", value[1])
+    same_shape_and_dtype("velocity[0]", MW, "W", W)
+    same_shape_and_dtype("velocity[1]", Mb, "b", b)
+    return MW, Mb
+
+
+def active_heads(value: Any, h: int) -> Array:
+    """Which heads still train, (h,) bool, updated in place; None means all."""
+    if value is None:
+        return np.ones(h, dtype=np.bool_)
+    array = in_place("active", value)
+    if array.dtype != np.bool_:
+        raise TypeError(f"active must be bool, not {array.dtype}")
+    if array.shape != (h,):
+        raise ValueError(f"active has shape {array.shape}, but W has {h} heads")
+    return array
+
+
+def flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)
+
+
+def _number(name: str, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    return value
+
+
+def _dtype_in(name: str, array: Array, names: tuple[str, ...]) -> None:
+    if array.dtype.name not in names:
+        raise TypeError(f"{name} must be {' or '.join(names)}, not {array.dtype}")
+
+
+def _ndim(name: str, array: Array, ndim: int, form: str) -> None:
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have the form {form}, but its shape is {array.shape}")

@@ -1,0 +1,357 @@
+"""THE interface: one function per op. The docstrings are the contract, the same on every backend.
+
+Each op checks its arguments (`checks.py`), then hands them to the backend that runs (`backend.py`).
+`n` rows, `d` features, `c` classes, `h` heads; V logits, P probabilities, `d<what>` = dL/d<what>.
+
+Common to all ops:
+    backend: "auto", "numpy", "numba" or "cupy"; None follows use_backend(), SOFTSTEP_BACKEND, auto.
+    out: an array of the result's shape and dtype to write to; the op's own input may be given.
+    Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
+    float64 for float64 features and float32 for all others.
+    Results come back in the library X came from.
+    TypeError: wrong dtypes. ValueError: wrong shapes, labels out of range, unknown names.
+    BackendError: a backend asked for by name that cannot run.
+Non-finite values are let through. The accuracy each op keeps is in docs/numerics.md, the
+derivation of each formula in docs/derivation.md.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels import checks
+from softstep.kernels.arrays import give_back
+from softstep.kernels.backend import load
+
+
+def linear_forward(
+    X: Any,
+    W: Any,
+    b: Any,
+    *,
+    feature_scale: float = 1.0,
+    out: Any = None,
+    backend: str | None = None,
+) -> Any:
+    """Logits of one head: V = s X W + b, with s = feature_scale.
+
+    Args:
+        X: features, (n, d).
+        W, b: weights (d, c) and bias (c,), float64 for float64 features, else float32.
+        feature_scale: multiplies the features, 1/255 for pixels.
+
+    Returns:
+        V, (n, c), in the dtype of W.
+    """
+    ops = load(backend)
+    x = checks.features(X)
+    W, b = checks.weights(W, b, x)
+    out = checks.out_array(out, np.empty((len(x), len(b)), W.dtype))
+    return give_back(
+        ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=out), X
+    )
+
+
+def linear_backward(
+    dV: Any, X: Any, *, feature_scale: float = 1.0, backend: str | None = None
+) -> tuple[Any, Any]:
+    """Gradients of the weights: dW = s Xᵀ dV, the outer products x ⊗ dv summed over the rows.
+
+    Args:
+        dV: gradient of the logits, (n, c), float64 for float64 features, else float32.
+        X: features, (n, d).
+        feature_scale: multiplies the features.
+
+    Returns:
+        dW (d, c) and db (c,) = the sum of dV over the rows, in the dtype of dV.
+    """
+    ops = load(backend)
+    dv, x = checks.rows_by_classes("dV", dV), checks.features(X)
+    if len(dv) != len(x):
+        raise ValueError(f"dV has {len(dv)} rows, but X has {len(x)}")
+    if dv.dtype != checks.compute_dtype(x):
+        raise TypeError(
+            f"dV is {dv.dtype}, but {x.dtype} features take a {checks.compute_dtype(x)} gradient"
+        )
+    dW, db = ops.linear_backward(dv, x, feature_scale=checks.scale(feature_scale))
+    return give_back(dW, X), give_back(db, X)
+
+
+def softmax_forward(V: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """Probabilities of each row: p_i = e^{v_i} / Σ_j e^{v_j}, with the row's maximum taken off v.
+
+    NaN, +inf or all -inf in a row make it NaN; -inf beside finite logits gives an exact 0; one
+    class gives exactly 1.
+
+    Args:
+        V: logits, (n, c), float32 or float64.
+
+    Returns:
+        P, (n, c), in the dtype of V.
+    """
+    ops = load(backend)
+    v = checks.rows_by_classes("V", V)
+    return give_back(ops.softmax_forward(v, out=checks.out_array(out, v)), V)
+
+
+def softmax_backward(dP: Any, P: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """Gradient of the logits through the softmax: dv_i = p_i (dp_i - Σ_j dp_j p_j).
+
+    This is the product with the whole Jacobian ∂p_j/∂v_i = p_j (δ_ij - p_i), not its diagonal.
+
+    Args:
+        dP: gradient of the probabilities, (n, c), float32 or float64.
+        P: probabilities, of the same form.
+
+    Returns:
+        dV, (n, c), in the dtype of P.
+    """
+    ops = load(backend)
+    dp, p = checks.rows_by_classes("dP", dP), checks.rows_by_classes("P", P)
+    checks.same_shape_and_dtype("dP", dp, "P", p)
+    return give_back(ops.softmax_backward(dp, p, out=checks.out_array(out, p)), P)
+
+
+def mse_forward(P: Any, Y: Any, *, backend: str | None = None) -> Any:
+    """Mean squared error of each row: L = (1/c) Σ_i (y_i - p_i)².
+
+    Args:
+        P: probabilities, (n, c), float32 or float64.
+        Y: integer labels (n,), read as one-hot rows, or float targets (n, c).
+
+    Returns:
+        loss, (n,), in the dtype of P.
+    """
+    ops = load(backend)
+    p = checks.rows_by_classes("P", P)
+    return give_back(ops.mse_forward(p, checks.targets("Y", Y, *p.shape)), P)
+
+
+def mse_backward(P: Any, Y: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """Gradient of the mean squared error: dp_i = (2/c)(p_i - y_i); (p_i - y_i)/5 for 10 classes.
+
+    Args:
+        P: probabilities, (n, c), float32 or float64.
+        Y: integer labels (n,), read as one-hot rows, or float targets (n, c).
+
+    Returns:
+        dP, (n, c), in the dtype of P.
+    """
+    ops = load(backend)
+    p = checks.rows_by_classes("P", P)
+    y = checks.targets("Y", Y, *p.shape)
+    return give_back(ops.mse_backward(p, y, out=checks.out_array(out, p)), P)
+
+
+def cross_entropy_forward(V: Any, y: Any, *, backend: str | None = None) -> Any:
+    """Cross-entropy of each row, from its logits: L = log Σ_j e^{v_j} - v_y.
+
+    Args:
+        V: logits, (n, c), float32 or float64.
+        y: integer labels (n,), or float targets (n, c), rows >= 0 that sum to 1, for which
+            L = Σ_j y_j (log Σ_k e^{v_k} - v_j).
+
+    Returns:
+        loss, (n,), in natural units (nats), in the dtype of V.
+    """
+    ops = load(backend)
+    v = checks.rows_by_classes("V", V)
+    y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
+    return give_back(ops.cross_entropy_forward(v, y), V)
+
+
+def cross_entropy_backward(V: Any, y: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """Gradient of the cross-entropy: dv = p - y, with p_y - 1 computed as -Σ_{j≠y} p_j.
+
+    Args:
+        V: logits, (n, c), float32 or float64.
+        y: integer labels (n,), or float targets (n, c), rows >= 0 that sum to 1.
+
+    Returns:
+        dV, (n, c), in the dtype of V.
+    """
+    ops = load(backend)
+    v = checks.rows_by_classes("V", V)
+    y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
+    return give_back(ops.cross_entropy_backward(v, y, out=checks.out_array(out, v)), V)
+
+
+def softmax_mse_backward(V: Any, y: Any, *, out: Any = None, backend: str | None = None) -> Any:
+    """Gradient of MSE through softmax: dv_i = p_i Σ_j p_j (g_i - g_j), with g = (2/c)(p - y).
+
+    The same as softmax_backward(mse_backward(P, y), P), without the cancellation in g_i - g·p.
+
+    Args:
+        V: logits, (n, c), float32 or float64.
+        y: integer labels (n,), or float targets (n, c).
+
+    Returns:
+        dV, (n, c), in the dtype of V.
+    """
+    ops = load(backend)
+    v = checks.rows_by_classes("V", V)
+    y = checks.targets("y", y, *v.shape)
+    return give_back(ops.softmax_mse_backward(v, y, out=checks.out_array(out, v)), V)
+
+
+def predict(
+    X: Any, W: Any, b: Any, *, feature_scale: float = 1.0, backend: str | None = None
+) -> Any:
+    """The class with the largest logit of each row; the first of equals, the first NaN before all.
+
+    Holds the logits of one block of rows at a time, never all (n, h·c).
+
+    Args:
+        X: features, (n, d).
+        W, b: one head, (d, c) and (c,), or a bank, (h, d, c) and (h, c).
+        feature_scale: multiplies the features.
+
+    Returns:
+        Labels, int64: (n,) for one head, (h, n) for a bank.
+    """
+    ops = load(backend)
+    x = checks.features(X)
+    single = np.ndim(W) == 2
+    W, b = checks.bank(W, b, x)
+    found = ops.predict(x, W, b, feature_scale=checks.scale(feature_scale))
+    return give_back(found[0] if single else found, X)
+
+
+def evaluate(
+    X: Any,
+    y: Any,
+    W: Any,
+    b: Any,
+    *,
+    loss: Any,
+    sample_weight: Any = None,
+    y_index: Any = None,
+    weight_index: Any = None,
+    feature_scale: float = 1.0,
+    backend: str | None = None,
+) -> tuple[Any, Any]:
+    """Mean loss and accuracy of each head: Σ_r w_r L_r / Σ_r w_r, and the same of "is right".
+
+    Holds the logits of one block of rows at a time, never all (n, h·c). With soft targets a row is
+    right when the largest logit is where the largest target is. No rows, or no weight: NaN.
+
+    Args:
+        X: features, (n, d).
+        y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
+        W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,).
+        loss: "mse" or "cross_entropy", one for all heads or one for each.
+        sample_weight: weights of the rows, (n,), or (s, n) for s weight sets.
+        y_index, weight_index: (h,), which label set and which weight set each head uses.
+        feature_scale: multiplies the features.
+
+    Returns:
+        loss (h,) and accuracy (h,), float64.
+    """
+    ops = load(backend)
+    x = checks.features(X)
+    W, b = checks.bank(W, b, x)
+    h, _, c = W.shape
+    losses = checks.loss_names(loss, h)
+    targets = checks.label_sets(y, len(x), c, loss=losses)
+    sets = _sets(x, targets, sample_weight, y_index, weight_index, h)
+    mean_loss, accuracy = ops.evaluate(
+        x, targets, W, b, loss=losses, feature_scale=checks.scale(feature_scale), **sets
+    )
+    return give_back(mean_loss, X), give_back(accuracy, X)
+
+
+def train(
+    X: Any,
+    y: Any,
+    order: Any,
+    batch_size: int,
+    W: Any,
+    b: Any,
+    *,
+    loss: Any,
+    learning_rate: Any,
+    l2: Any = 0.0,
+    l2_bias: bool = False,
+    momentum: Any = 0.0,
+    velocity: Any = None,
+    fit_bias: bool = True,
+    sample_weight: Any = None,
+    y_index: Any = None,
+    weight_index: Any = None,
+    feature_scale: float = 1.0,
+    active: Any = None,
+    backend: str | None = None,
+) -> tuple[Any, Any]:
+    """Minibatch gradient descent of a bank of heads over the rows in `order`; updates W and b.
+
+    Each step takes the next `batch_size` rows (the last step what is left) and for each head:
+        dW = (1/rows in this batch) Σ_r w_r x_r ⊗ dv_r,   g = dW + l2·W,
+        M ← momentum·M + g,   W ← W - learning_rate·M,
+    the bias alike, with l2 only if `l2_bias`. A head whose logits turn non-finite is cleared in
+    `active` and keeps its weights from before that step. Calls on consecutive whole-batch slices of
+    `order` give the same bits as one call (with momentum: hand on `velocity`).
+
+    Args:
+        X: features, (n, d).
+        y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
+        order: row numbers in the order they are visited, (m,), each in [0, n).
+        batch_size: rows per step.
+        W, b: the bank, (h, d, c) and (h, c), float64 for float64 features, else float32.
+        loss: "mse" or "cross_entropy", one for all heads or one for each.
+        learning_rate: a number, (h,), or (steps, h) for a schedule.
+        l2, momentum: a number or (h,).
+        l2_bias: whether l2 acts on the bias too.
+        velocity: (MW, Mb) of the forms of W and b, updated in place; None starts at zero.
+        fit_bias: False leaves b as it is.
+        sample_weight: weights of the rows, (n,), or (s, n) for s weight sets; used as given.
+        y_index, weight_index: (h,), which label set and which weight set each head uses.
+        feature_scale: multiplies the features.
+        active: (h,) bool, updated in place; heads that are False are left alone.
+
+    Returns:
+        losses, (steps, h) float64: (1/rows) Σ_r w_r L_r before the update, without the l2 term; NaN
+        for a head that is not active. correct, (steps, h) int64: rows of non-zero weight whose
+        largest logit is at the label, before the update; 0 for a head that is not active.
+    """
+    ops = load(backend)
+    x = checks.features(X)
+    W, b = checks.bank_in_place(W, b, x)
+    h, _, c = W.shape
+    order = checks.row_order(order, len(x))
+    batch_size = checks.positive_integer("batch_size", batch_size)
+    steps = -(-len(order) // batch_size)
+    losses = checks.loss_names(loss, h)
+    targets = checks.label_sets(y, len(x), c, loss=losses)
+    data_losses, correct = ops.train(
+        x,
+        targets,
+        order,
+        batch_size,
+        W,
+        b,
+        loss=losses,
+        learning_rate=checks.setting("learning_rate", learning_rate, (steps, h)),
+        l2=checks.setting("l2", l2, (h,)),
+        l2_bias=checks.flag("l2_bias", l2_bias),
+        momentum=checks.setting("momentum", momentum, (h,)),
+        velocity=checks.velocities(velocity, W, b),
+        fit_bias=checks.flag("fit_bias", fit_bias),
+        feature_scale=checks.scale(feature_scale),
+        active=checks.active_heads(active, h),
+        **_sets(x, targets, sample_weight, y_index, weight_index, h),
+    )
+    return give_back(data_losses, X), give_back(correct, X)
+
+
+def _sets(
+    X: Any, targets: Any, sample_weight: Any, y_index: Any, weight_index: Any, h: int
+) -> dict[str, Any]:
+    """The weight sets, and which label set and weight set each head uses."""
+    label_sets = len(targets) if targets.dtype.kind == "i" else 1
+    weights = checks.row_weights(sample_weight, len(X), checks.compute_dtype(X))
+    weight_sets = 1 if weights is None else len(weights)
+    return {
+        "sample_weight": weights,
+        "y_index": checks.set_index("y_index", y_index, h, label_sets),
+        "weight_index": checks.set_index("weight_index", weight_index, h, weight_sets),
+    }

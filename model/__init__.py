@@ -1,0 +1,9 @@
+"""softstep.model: what people train."""
+
+if __name__ != "softstep.model":
+    raise ImportError("this folder is the package softstep.model: import softstep.model")
+
+from softstep.model.checkpoint import CheckpointError
+from softstep.model.regression import NotFittedError, SoftmaxRegression
+
+__all__ = ["CheckpointError", "NotFittedError", "SoftmaxRegression"]

@@ -1,0 +1,49 @@
+"""Models on disk: one .npz with the arrays and the settings as JSON, without pickles."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+FORMAT = "softstep model 1"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a model of softstep."""
+
+
+def save(path, arrays, settings):
+    """Write `arrays` and `settings` (anything JSON holds) to `path`, whole or not at all."""
+    path = Path(path)
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{name} holds Python objects, which cannot be saved")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, softstep=np.array(json.dumps({"format": FORMAT, **settings})), **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path):
+    """The arrays and the settings that `save` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is no model of softstep, or one of another format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        settings = json.loads(str(arrays.pop("softstep")))
+        if settings.pop("format") != FORMAT:
+            raise CheckpointError(f"{path} was written in another format than {FORMAT!r}")
+        return arrays, settings
+    except FileNotFoundError:
+        raise
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{path} is not a model saved by softstep") from error

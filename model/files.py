@@ -1,0 +1,270 @@
+"""Files of the user's own: .npz, .npy, .csv and IDX. Pickled objects are never loaded."""
+
+import itertools
+import os
+import re
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softstep.model import idx
+
+Array = np.ndarray[Any, Any]
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """X_train (n, d), y_train (n,), and the held-out rows X_test, y_test, or None without any."""
+
+    name: str
+    X_train: Array
+    y_train: Array
+    X_test: Array | None
+    y_test: Array | None
+
+
+def load_file(path: PathLike, labels: PathLike | None = None) -> Dataset:
+    """A data set of your own, told by the name's ending. X is (n, d), y is (n,).
+
+    - `.npz`: arrays X_train, y_train and, if there are held-out rows, X_test, y_test; or X and y.
+    - `.npy`: features, memory-mapped read-only; `labels` names a file of labels.
+    - `.csv`: commas, last column the label, features as float64. The first line is a header when
+      none of its feature cells is empty or a number. Whole-number labels become int64, other
+      numbers float64, anything else stays text.
+    - IDX (`...-idx3-ubyte`, `.idx`; also with `.gz`): images as uint8 rows; `labels` as for `.npy`.
+
+    `labels` is a `.npy` or IDX file. Pickled objects are never loaded. Raises FileNotFoundError, or
+    ValueError that names the file and what is wrong with it.
+    """
+    path = _existing(path)
+    kind = _kind(path)
+    if kind in ("npz", "csv") and labels is not None:
+        raise ValueError(f"{path}: a .{kind} file holds its labels itself, so give no labels file")
+    if kind == "npz":
+        return _load_npz(path)
+    if kind == "csv":
+        X, cells = _read_csv(path)
+        return Dataset(path.name, X, _csv_labels(cells), None, None)
+    if labels is None:
+        raise ValueError(f"{path}: holds features only; name the .npy or IDX file of its labels")
+    X = _read_features(path, kind)
+    return Dataset(path.name, X, _read_labels(_existing(labels), X), None, None)
+
+
+def load_features(path: PathLike, n_features: int | None = None) -> tuple[Array, Array | None]:
+    """Features to predict from, (n, d), and their labels, (n,), where the file has them, else None.
+
+    The kinds of files are those of `load_file`: `.npz` with X (and y) or X_test (and y_test),
+    `.npy`, IDX images, `.csv`. A `.csv` needs `n_features`: with that many columns it is features
+    alone, with one more the last is the label. Raises FileNotFoundError or ValueError.
+    """
+    path = _existing(path)
+    kind = _kind(path)
+    if kind == "csv":
+        if n_features is None:
+            raise ValueError(f"{path}: n_features is needed to tell features from labels in a .csv")
+        X, cells = _read_csv(path, n_features)
+        return X, _csv_labels(cells) if cells else None
+    if kind == "npz":
+        return _load_npz_features(path)
+    return _read_features(path, kind), None
+
+
+def _existing(given: PathLike) -> Path:
+    path = Path(given)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, not a file")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    return path
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower()
+    if re.search(r"[.-]idx\d?(-ubyte)?(\.gz)?$", name):
+        return "idx"
+    if name.endswith((".npz", ".npy", ".csv")):
+        return name[-3:]
+    raise ValueError(
+        f"{path}: unknown kind of file; known are .npz, .npy, .csv and IDX (as in "
+        "train-images-idx3-ubyte or images.idx, also with .gz)"
+    )
+
+
+def _features(path: Path, X: Array, name: str = "X") -> Array:
+    if X.ndim != 2:
+        raise ValueError(f"{path}: {name} must be 2-D (rows, features), but has shape {X.shape}")
+    if 0 in X.shape:
+        raise ValueError(f"{path}: {name} is empty, it has shape {X.shape}")
+    return X
+
+
+def _labels(path: Path, y: Array, X: Array, name: str = "y") -> Array:
+    if y.ndim == 0:
+        raise ValueError(f"{path}: {name} must be an array of labels, not one value")
+    if len(y) != len(X):
+        raise ValueError(f"{path}: {name} has {len(y)} labels for {len(X)} rows of features")
+    return y
+
+
+def _read_features(path: Path, kind: str) -> Array:
+    return _features(path, _read_npy(path) if kind == "npy" else idx.read_images(path))
+
+
+def _read_labels(path: Path, X: Array) -> Array:
+    kind = _kind(path)
+    if kind not in ("npy", "idx"):
+        raise ValueError(f"{path}: labels are read from .npy and IDX files")
+    y = np.array(_read_npy(path)) if kind == "npy" else idx.read_labels(path)
+    return _labels(path, y, X)
+
+
+def _read_npy(path: Path) -> Array:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise ValueError(f"{path}: not an array that can be memory-mapped: {error}") from error
+
+
+def _load_npz(path: Path) -> Dataset:
+    arrays = _read_npz(path)
+    X_name, y_name = ("X_train", "y_train") if "X_train" in arrays else ("X", "y")
+    if X_name not in arrays or y_name not in arrays:
+        raise ValueError(
+            f"{path}: needs the arrays X_train and y_train (and X_test, y_test for held-out rows), "
+            f"or X and y; it has {_listed(arrays)}"
+        )
+    if ("X_test" in arrays) != ("y_test" in arrays):
+        raise ValueError(f"{path}: needs both X_test and y_test, or neither")
+    X = _features(path, arrays[X_name], X_name)
+    y = _labels(path, arrays[y_name], X, y_name)
+    if "X_test" not in arrays:
+        return Dataset(path.name, X, y, None, None)
+    X_test = _features(path, arrays["X_test"], "X_test")
+    if X_test.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"{path}: X_test has {X_test.shape[1]} features, but {X_name} has {X.shape[1]}"
+        )
+    return Dataset(path.name, X, y, X_test, _labels(path, arrays["y_test"], X_test, "y_test"))
+
+
+def _load_npz_features(path: Path) -> tuple[Array, Array | None]:
+    arrays = _read_npz(path)
+    X_name, y_name = ("X", "y") if "X" in arrays else ("X_test", "y_test")
+    if X_name not in arrays:
+        raise ValueError(f"{path}: needs an array X or X_test; it has {_listed(arrays)}")
+    X = _features(path, arrays[X_name], X_name)
+    return X, _labels(path, arrays[y_name], X, y_name) if y_name in arrays else None
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    import zipfile
+    import zlib
+
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not an .npz file, or one cut off")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+
+
+def _listed(arrays: dict[str, Array]) -> str:
+    return ", ".join(arrays) or "none"
+
+
+def _read_csv(path: Path, n_features: int | None = None) -> tuple[Array, list[str]]:
+    """Features (n, d) float64, and the cells of the last column, which holds the labels.
+
+    With `n_features`, a file of just that many columns has no labels: the list is empty.
+    """
+    rows = _csv_rows(path)
+    first = next(rows, None)
+    if first is None:
+        raise ValueError(f"{path}: holds no rows")
+    width = len(first[1])
+    d = _csv_features(*first, n_features)
+    if not _is_header(first[1][:d]):
+        rows = itertools.chain([first], rows)
+    values, labels = array("d"), []
+    for where, row in rows:
+        if len(row) != width:
+            raise ValueError(f"{where} has {len(row)} columns, but the first line has {width}")
+        values.extend(_numbers(where, row[:d]))
+        labels += row[d:]
+        if labels and not labels[-1].strip():
+            raise ValueError(f"{where}: the label, in the last column, is empty")
+    if not values:
+        raise ValueError(f"{path}: holds no rows below its header")
+    return np.frombuffer(values).reshape(-1, d), labels
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The lines that are not empty: a name for error messages, and the cells."""
+    import csv
+
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            for row in reader:
+                if row:
+                    yield f"{path}: line {reader.line_num}", row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a text file of comma-separated values: {error}") from error
+
+
+def _csv_features(where: str, row: list[str], n_features: int | None) -> int:
+    """How many of the columns are features."""
+    width = len(row)
+    if n_features is None:
+        if width < 2:
+            raise ValueError(
+                f"{where} has one column; a .csv has features, then the label, split by commas"
+            )
+        return width - 1
+    if width not in (n_features, n_features + 1):
+        raise ValueError(
+            f"{where} has {width} columns; expected {n_features} features, "
+            f"or {n_features + 1} columns with the label last"
+        )
+    return n_features
+
+
+def _is_header(cells: list[str]) -> bool:
+    return not any(_is_number(cell) or not cell.strip() for cell in cells)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell  # float() would read 1_000
+
+
+def _numbers(where: str, cells: list[str]) -> list[float]:
+    try:
+        if "_" not in "".join(cells):
+            return [float(cell) for cell in cells]
+    except ValueError:
+        pass
+    column = next(j for j, cell in enumerate(cells) if not _is_number(cell))
+    raise ValueError(f"{where}, column {column + 1}: {cells[column]!r} is not a number")
+
+
+def _csv_labels(cells: list[str]) -> Array:
+    if not all(map(_is_number, cells)):
+        return np.array([cell.strip() for cell in cells])
+    try:
+        return np.array([int(cell) for cell in cells], dtype=np.int64)
+    except (ValueError, OverflowError):
+        numbers = np.array([float(cell) for cell in cells])
+    # Past 2**53 a float no longer says which whole number was meant.
+    whole = (np.abs(numbers) < 2**53) & (numbers == np.trunc(numbers))
+    return numbers.astype(np.int64) if whole.all() else numbers

@@ -1,0 +1,183 @@
+"""What the estimators demand of rows, labels and weights, beyond the checks of the ops."""
+
+import numbers
+
+import numpy as np
+
+from softstep.kernels.arrays import asarray
+from softstep.kernels.checks import FEATURE_DTYPES, FLOAT_DTYPES
+
+BLOCK_VALUES = 1 << 22
+
+
+def features(X, name="X", n_features=None):
+    """X as the ops take it: other integers and booleans become float64, the rest stays as stored.
+
+    Raises:
+        TypeError: complex, object or other dtypes.
+        ValueError: not 2-D, empty, or not `n_features` wide.
+    """
+    X = asarray(X, name)
+    if X.dtype.kind in "iub" and X.dtype != np.uint8:
+        X = X.astype(np.float64)
+    if X.dtype.name not in FEATURE_DTYPES:
+        raise TypeError(f"{name} must hold numbers ({', '.join(FEATURE_DTYPES)}), not {X.dtype}")
+    if X.ndim != 2:
+        raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {X.shape}")
+    if X.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {X.shape}")
+    if n_features is not None and X.shape[1] != n_features:
+        raise ValueError(f"{name} has {X.shape[1]} features, but the model has {n_features}")
+    return X
+
+
+def refuse_non_finite(X, name="X"):
+    """Raise ValueError naming the first row and column of X that holds NaN or an infinity."""
+    if X.dtype == np.uint8:
+        return
+    wide = np.float64 if X.dtype == np.float64 else np.float32
+    block = max(1, BLOCK_VALUES // X.shape[1])
+    for start in range(0, len(X), block):
+        rows = X[start : start + block]
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspect = ~np.isfinite(rows.sum(axis=1, dtype=wide))  # overflows too: look closer
+        for i in np.flatnonzero(suspect):
+            bad = np.flatnonzero(~np.isfinite(rows[i]))
+            if bad.size:
+                at = f"{name}[{start + i}, {bad[0]}]"
+                raise ValueError(f"{at} is {rows[i, bad[0]]}: {name} must be finite")
+
+
+def label_values(y, n, name="y"):
+    """Labels as given: (n,) integers, whole floats, booleans or strings.
+
+    Raises:
+        TypeError: complex, bytes or mixed objects.
+        ValueError: not 1-D, of another length than n, or a label that is not a whole number.
+    """
+    y = asarray(y, name)
+    if y.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, one label per row, but its shape is {y.shape}")
+    if len(y) != n:
+        raise ValueError(f"{name} has {len(y)} labels, but there are {n} rows")
+    if y.dtype.kind in "OT":
+        strange = [i for i, label in enumerate(y) if not isinstance(label, str)]
+        if strange:
+            i = strange[0]
+            raise TypeError(f"{name}[{i}] is {y[i]!r}: labels must be all integers or all strings")
+        return y.astype(str)
+    if y.dtype.kind not in "iufbU":
+        raise TypeError(f"{name} must hold integers or strings, not {y.dtype}")
+    if y.dtype.kind == "f":
+        bad = np.flatnonzero(~(y == np.trunc(y)) | np.isinf(y))
+        if bad.size:
+            raise ValueError(f"{name}[{bad[0]}] = {y[bad[0]]} is not a whole number")
+    return y
+
+
+def encode(y, classes, name="y"):
+    """The number of each label in `classes` (sorted), int64.
+
+    Raises:
+        ValueError: a label that is not one of `classes`; the first is named.
+    """
+    if (y.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        raise ValueError(f"{name} holds {y.dtype} labels, but the classes are {classes.dtype}")
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    bad = np.flatnonzero(classes[codes] != y)
+    if bad.size:
+        raise ValueError(f"{name}[{bad[0]}] = {y[bad[0]]!s} is not one of the classes")
+    return codes.astype(np.int64)
+
+
+def soft_targets(y):
+    """Whether y is a matrix of float targets (n, c) and not labels."""
+    y = np.asanyarray(y) if not hasattr(y, "ndim") else y
+    return y.ndim == 2 and str(y.dtype).removeprefix("torch.") in (*FLOAT_DTYPES, "float16")
+
+
+def row_weights(sample_weight, class_weight, codes, classes, n):
+    """sample_weight × class_weight per row, scaled to mean 1; None where neither is given.
+
+    Raises:
+        ValueError: wrong length, negative, not finite, all zero, or a class that is not there.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = np.ones(n)
+    if sample_weight is not None:
+        weights = asarray(sample_weight, "sample_weight")
+        if weights.dtype.kind not in "iuf":
+            raise TypeError(f"sample_weight must hold numbers, not {weights.dtype}")
+        if weights.shape != (n,):
+            raise ValueError(f"sample_weight has shape {weights.shape}, but there are {n} rows")
+        weights = weights.astype(np.float64)
+        bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
+        if bad.size:
+            raise ValueError(f"sample_weight[{bad[0]}] = {weights[bad[0]]} must be finite and >= 0")
+    if class_weight is not None:
+        if codes is None:
+            raise ValueError("class_weight needs labels, not soft targets")
+        weights = weights * _class_weights(class_weight, codes, classes)[codes]
+    mean = weights.mean()
+    if not 0 < mean < np.inf:
+        raise ValueError("the weights of the rows sum to zero, or to infinity")
+    return weights / mean
+
+
+def _class_weights(class_weight, codes, classes):
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
+        counts = np.bincount(codes, minlength=len(classes))
+        return len(codes) / (len(classes) * np.maximum(counts, 1))
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
+    known = classes.tolist()
+    weights = np.ones(len(classes))
+    for label, weight in class_weight.items():
+        if label not in known:
+            raise ValueError(f"class_weight names {label!r}, which is not one of the classes")
+        weights[known.index(label)] = number(f"class_weight[{label!r}]", weight, least=0.0)
+    return weights
+
+
+def number(name, value, *, least=None, above=None, below=None):
+    """A finite number within bounds, as float."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    value = float(value)
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, not {value}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be at least {least:g}, not {value:g}")
+    if above is not None and value <= above:
+        raise ValueError(f"{name} must be above {above:g}, not {value:g}")
+    if below is not None and value >= below:
+        raise ValueError(f"{name} must be below {below:g}, not {value:g}")
+    return value
+
+
+def integer(name, value, *, least, optional=False):
+    """A whole number of at least `least`, as int; None where that is allowed."""
+    if value is None and optional:
+        return None
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value}")
+    return int(value)
+
+
+def choice(name, value, choices):
+    """One of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    return value
+
+
+def flag(name, value):
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return bool(value)

@@ -1,0 +1,50 @@
+"""scikit-learn's way with settings, without scikit-learn: clone() and GridSearchCV work."""
+
+import inspect
+
+
+class Params:
+    """get_params, set_params and repr from the signature of __init__, which only stores them."""
+
+    @classmethod
+    def _defaults(cls):
+        return {
+            name: p.default
+            for name, p in inspect.signature(cls.__init__).parameters.items()
+            if name != "self"
+        }
+
+    def get_params(self, deep=True):
+        """The settings by name; `deep` is there for scikit-learn and changes nothing."""
+        return {name: getattr(self, name) for name in self._defaults()}
+
+    def set_params(self, **params):
+        """Change settings by name.
+
+        Raises:
+            ValueError: there is no setting of that name.
+        """
+        known = self._defaults()
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(f"{type(self).__name__} has no setting {name!r}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self):
+        changed = (
+            f"{name}={getattr(self, name)!r}"
+            for name, default in self._defaults().items()
+            if getattr(self, name) is not default and getattr(self, name) != default
+        )
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_tags__(self):  # called by scikit-learn alone
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(),
+        )

@@ -1,0 +1,372 @@
+"""Softmax regression: one linear layer and a softmax, trained by minibatch gradient descent."""
+
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+
+from softstep import kernels
+from softstep.kernels.checks import LOSSES, Array, compute_dtype
+from softstep.model import checkpoint, inputs, trainer
+from softstep.model.params import Params
+
+PIXEL_SCALE = 1 / 255  # bytes as numbers in [0, 1], as torchvision's ToTensor reads them
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The model has to be fitted before it can do this."""
+
+
+class SoftmaxRegression(Params):
+    """Softmax regression by minibatch gradient descent; the defaults are the original recipe.
+
+    p = softmax(s xᵀW + b); the loss of a row is L = (1/c) Σ_i (y_i - p_i)² ("mse") or
+    L = -log p_y ("cross_entropy"). A step on a batch takes g = mean gradient + l2·W,
+    M ← momentum·M + g, W ← W - learning_rate·M. docs/derivation.md derives it.
+
+    Args:
+        loss: "mse" or "cross_entropy".
+        learning_rate: the step's size, above 0.
+        batch_size: rows per step; the last batch of an epoch may be shorter.
+        epochs: passes over the rows.
+        max_steps: stop after this many steps, even inside an epoch.
+        l2: weight of (l2/2)·‖W‖² in the objective.
+        l2_bias: whether l2 acts on the bias too.
+        momentum: in [0, 1).
+        fit_intercept: False keeps the bias at 0.
+        init: "zeros", or "normal": mean 0, standard deviation 1/√d.
+        init_seed: seed of the "normal" draw; None means `random_state`.
+        random_state: seed of the order of the rows; None draws one, kept as `seed_`.
+        class_weight: None, "balanced" (n / (c · count of the class)) or a dict label → weight.
+        feature_scale: "auto" reads uint8 as pixels (times 1/255) and leaves the rest as it is; a
+            number multiplies whatever X is. The coefficients belong to the scaled features.
+        eval_every: evaluate the held-out rows every so many epochs; None: after the last, and with
+            `patience` after each.
+        patience: stop when the held-out loss has not got better for so many evaluations, and keep
+            the best weights; None: do not stop early.
+        backend: "auto", "numpy", "numba" or "cupy"; None as `softstep.kernels` chooses.
+
+    Attributes:
+        coef_: (c, d). intercept_: (c,). classes_: (c,), sorted.
+        loss_curve_: mean training loss of each epoch, without the l2 term.
+        history_: a `trainer.Epoch` for each epoch. seed_: the seed used. n_iter_: epochs run.
+        n_features_in_: d.
+    """
+
+    def __init__(
+        self,
+        loss: str = "mse",
+        learning_rate: float = 0.2,
+        batch_size: int = 100,
+        epochs: int = 20,
+        max_steps: int | None = None,
+        l2: float = 0.0,
+        l2_bias: bool = False,
+        momentum: float = 0.0,
+        fit_intercept: bool = True,
+        init: str = "zeros",
+        init_seed: int | None = None,
+        random_state: int | None = None,
+        class_weight: dict[Any, float] | str | None = None,
+        feature_scale: float | str = "auto",
+        eval_every: int | None = None,
+        patience: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.max_steps = max_steps
+        self.l2 = l2
+        self.l2_bias = l2_bias
+        self.momentum = momentum
+        self.fit_intercept = fit_intercept
+        self.init = init
+        self.init_seed = init_seed
+        self.random_state = random_state
+        self.class_weight = class_weight
+        self.feature_scale = feature_scale
+        self.eval_every = eval_every
+        self.patience = patience
+        self.backend = backend
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        callback: Callable[[trainer.Epoch], bool | None] | None = None,
+    ) -> Self:
+        """Train from scratch.
+
+        Args:
+            X: features, (n, d): float32, float64, float16 and uint8 are read as stored.
+            y: labels (n,), integers or strings; or float targets (n, c), whose classes are 0…c-1.
+            sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1.
+            X_val, y_val: held-out rows.
+            callback: called with a `trainer.Epoch` after each epoch; True stops the training.
+
+        Returns:
+            self.
+
+        Raises:
+            TypeError, ValueError: X, y, the weights or a setting are not as described.
+            FloatingPointError: the training diverged.
+            BackendError: a backend asked for by name cannot run.
+        """
+        descent = self._descent()
+        X = inputs.features(X)
+        y, classes = self._targets(X, y)
+        self._start(X, classes)
+        data = self._data(X, y, sample_weight)
+        held_out = self._held_out(X_val, y_val)
+        patience = inputs.integer("patience", self.patience, least=1, optional=True)
+        if patience is not None and held_out is None:
+            raise ValueError("patience needs held-out rows: give X_val and y_val")
+        eval_every = inputs.integer("eval_every", self.eval_every, least=1, optional=True)
+        if patience is not None and eval_every is None:
+            eval_every = 1
+
+        stop = trainer.EarlyStop(patience) if patience is not None else None
+        for epoch in trainer.epochs(
+            data,
+            self._bank,
+            descent,
+            seed=self.seed_,
+            count=inputs.integer("epochs", self.epochs, least=1),
+            max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
+            held_out=held_out,
+            eval_every=eval_every,
+        ):
+            self._record(epoch, X)
+            asked = callback is not None and callback(self.history_[-1]) is True
+            if asked or (stop is not None and stop.should_stop(epoch, self._bank)):
+                break
+        if stop is not None:
+            stop.restore(self._bank)
+            self._publish()
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one more epoch, on these rows.
+
+        Args:
+            X, y, sample_weight: as for `fit`.
+            classes: at the first call, all labels there will ever be; None: those in y.
+
+        Returns:
+            self.
+
+        Raises:
+            As `fit`; ValueError for a label that is not one of the classes.
+        """
+        descent = self._descent()
+        fitted = hasattr(self, "coef_")
+        X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
+        if fitted:
+            y, classes = self._targets(X, y, self.classes_)
+        else:
+            y, classes = self._targets(X, y, classes)
+            self._start(X, classes)
+        data = self._data(X, y, sample_weight)
+        for epoch in trainer.epochs(
+            data, self._bank, descent, seed=self.seed_, count=1, first=self.n_iter_
+        ):
+            self._record(epoch, X)
+        return self
+
+    def decision_function(self, X: Any) -> Any:
+        """Logits, (n, c): one column per class, for two classes too."""
+        X, scale = self._features_to_predict(X)
+        W, b = self._weights(X)
+        return kernels.linear_forward(X, W, b, feature_scale=scale, backend=self.backend)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities of the classes, (n, c)."""
+        return kernels.softmax_forward(self.decision_function(X), backend=self.backend)
+
+    def predict(self, X: Any) -> Any:
+        """The most probable label of each row, (n,)."""
+        X, scale = self._features_to_predict(X)
+        W, b = self._weights(X)
+        codes = kernels.predict(X, W, b, feature_scale=scale, backend=self.backend)
+        return self.classes_[codes]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy: the (weighted) share of rows whose predicted label is y."""
+        predicted = self.predict(X)
+        y = inputs.label_values(y, len(predicted))
+        weights = inputs.row_weights(sample_weight, None, None, None, len(predicted))
+        return float(np.average(predicted == y, weights=weights))
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted model to `path`: an .npz without pickles, whole or not at all.
+
+        Raises:
+            NotFittedError: nothing is there to save.
+            OSError: the file cannot be written.
+        """
+        self._require_fit()
+        MW, Mb = self._bank.velocity
+        arrays = {
+            "W": self._bank.W,
+            "b": self._bank.b,
+            "MW": MW,
+            "Mb": Mb,
+            "classes": self.classes_,
+            "loss_curve": self.loss_curve_,
+        }
+        settings = {"params": self.get_params(), "seed": self.seed_, "n_iter": self.n_iter_}
+        if isinstance(self.class_weight, dict):
+            settings["params"]["class_weight"] = [
+                [_plain(label), _plain(weight)] for label, weight in self.class_weight.items()
+            ]
+        settings["params"] = {name: _plain(v) for name, v in settings["params"].items()}
+        checkpoint.save(path, arrays, settings)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """The model that `save` wrote to `path`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            CheckpointError: the file is not such a model.
+        """
+        arrays, settings = checkpoint.load(path)
+        try:
+            params = settings["params"]
+            if isinstance(params["class_weight"], list):
+                params["class_weight"] = dict(params["class_weight"])
+            model = cls(**params)
+            model.seed_ = settings["seed"]
+            model.classes_ = arrays["classes"]
+            model._bank = trainer.Bank(arrays["W"], arrays["b"])
+            model._bank.velocity = arrays["MW"], arrays["Mb"]
+            model.loss_curve_ = arrays["loss_curve"]
+            model.history_ = []
+            model.n_iter_ = settings["n_iter"]
+            model.n_features_in_ = model._bank.W.shape[1]
+        except (KeyError, TypeError) as error:
+            raise checkpoint.CheckpointError(f"{path} is not a SoftmaxRegression") from error
+        model._publish()
+        return model
+
+    def _descent(self) -> trainer.Descent:
+        """The settings of the descent, checked."""
+        return trainer.Descent(
+            loss=inputs.choice("loss", self.loss, LOSSES),
+            learning_rate=inputs.number("learning_rate", self.learning_rate, above=0),
+            batch_size=inputs.integer("batch_size", self.batch_size, least=1),
+            l2=inputs.number("l2", self.l2, least=0),
+            l2_bias=inputs.flag("l2_bias", self.l2_bias),
+            momentum=inputs.number("momentum", self.momentum, least=0, below=1),
+            fit_bias=inputs.flag("fit_intercept", self.fit_intercept),
+            backend=self.backend,
+        )
+
+    def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
+        """The targets as the ops take them, and the classes: those given, or those in y."""
+        if inputs.soft_targets(y):
+            y = np.asarray(y)
+            return y, np.arange(y.shape[1]) if classes is None else classes
+        y = inputs.label_values(y, len(X))
+        classes = np.unique(y if classes is None else inputs.label_values(classes, len(classes)))
+        if len(classes) < 2:
+            raise ValueError(f"y has one class only, {classes[0]!s}: at least two are needed")
+        return inputs.encode(y, classes), classes
+
+    def _start(self, X: Array, classes: Array) -> None:
+        """Seeds, first weights and empty curves."""
+        seed = inputs.integer("random_state", self.random_state, least=0, optional=True)
+        init_seed = inputs.integer("init_seed", self.init_seed, least=0, optional=True)
+        inputs.choice("init", self.init, ("zeros", "normal"))
+        self.seed_ = int(np.random.default_rng().integers(2**32)) if seed is None else seed
+        self.classes_, self.n_features_in_ = classes, X.shape[1]
+        W = trainer.initial_weights(
+            self.init,
+            self.seed_ if init_seed is None else init_seed,
+            (X.shape[1], len(classes)),
+            compute_dtype(X),
+        )
+        self._bank = trainer.Bank(W[None], np.zeros((1, len(classes)), W.dtype))
+        self.history_: list[trainer.Epoch] = []
+        self.loss_curve_, self.n_iter_ = np.empty(0), 0
+        self._publish()
+
+    def _data(self, X: Array, y: Array, sample_weight: Any) -> trainer.Data:
+        codes = y if y.ndim == 1 else None
+        weights = inputs.row_weights(sample_weight, self.class_weight, codes, self.classes_, len(X))
+        if self._bank.W.dtype != compute_dtype(X):
+            raise TypeError(f"X is {X.dtype}, but the model was started in {self._bank.W.dtype}")
+        return trainer.Data(np.ascontiguousarray(X), y, weights, self._scale(X))
+
+    def _held_out(self, X_val: Any, y_val: Any) -> trainer.Data | None:
+        if (X_val is None) != (y_val is None):
+            raise ValueError("give X_val and y_val together")
+        if X_val is None:
+            return None
+        X = inputs.features(X_val, "X_val", self.n_features_in_)
+        inputs.refuse_non_finite(X, "X_val")
+        scale = self._scale(X)
+        if compute_dtype(X) != self._bank.W.dtype:
+            X = X.astype(self._bank.W.dtype)
+        if inputs.soft_targets(y_val):
+            return trainer.Data(X, np.asarray(y_val), None, scale)
+        y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
+        return trainer.Data(X, y, None, scale)
+
+    def _record(self, epoch: trainer.Epoch, X: Array) -> None:
+        """Keep the epoch's figures and publish the weights; refuse a descent that went astray."""
+        if not self._bank.active[0]:
+            inputs.refuse_non_finite(X)
+            raise FloatingPointError(
+                f"training diverged in epoch {epoch.number + 1}: the logits overflow; "
+                "lower learning_rate, l2 or the scale of the features"
+            )
+        self.history_.append(_of_one_head(epoch))
+        self.loss_curve_ = np.append(self.loss_curve_, epoch.loss[0])
+        self.n_iter_ += 1
+        self._publish()
+
+    def _publish(self) -> None:
+        """The weights of the bank as scikit-learn names them."""
+        self.coef_ = np.ascontiguousarray(self._bank.W[0].T)
+        self.intercept_ = self._bank.b[0].copy()
+
+    def _require_fit(self) -> None:
+        if not hasattr(self, "coef_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
+
+    def _features_to_predict(self, X: Any) -> tuple[Array, float]:
+        self._require_fit()
+        X = inputs.features(X, n_features=self.n_features_in_)
+        inputs.refuse_non_finite(X)
+        return X, self._scale(X)
+
+    def _weights(self, X: Array) -> tuple[Array, Array]:
+        """W (d, c) and b (c,) in the dtype that goes with X."""
+        dtype = compute_dtype(X)
+        return self.coef_.T.astype(dtype, order="C"), self.intercept_.astype(dtype)
+
+    def _scale(self, X: Array) -> float:
+        if isinstance(self.feature_scale, str):
+            inputs.choice("feature_scale", self.feature_scale, ("auto",))
+            return PIXEL_SCALE if X.dtype == np.uint8 else 1.0
+        return float(inputs.number("feature_scale", self.feature_scale))
+
+
+def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:
+    """The figures of a bank of one, as plain numbers."""
+    figures = (epoch.loss, epoch.accuracy, epoch.val_loss, epoch.val_accuracy)
+    return trainer.Epoch(
+        epoch.number, epoch.steps, *(None if f is None else float(f[0]) for f in figures)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as the Python number it holds, for JSON."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,7 @@
+"""`python -m softstep` is the `softstep` command."""
+
+import sys
+
+from softstep.cli import main
+
+sys.exit(main())

@@ -1,0 +1,185 @@
+"""The `softstep` command: train, predict, backends, check, bench."""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from softstep import SoftmaxRegression, __version__
+from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, probe, use_backend
+from softstep.kernels.checks import LOSSES
+from softstep.model import datasets
+from softstep.model.download import DatasetError
+
+# (learning rate, epochs): the digits are fewer and coarser than MNIST, so they take a larger rate.
+DEFAULTS = {"mse": (0.2, 20), "cross_entropy": (0.5, 20)}
+DIGITS_DEFAULTS = {"mse": (2.0, 300), "cross_entropy": (0.5, 300)}
+
+USER_ERRORS = (ValueError, TypeError, OSError, BackendError, DatasetError, FloatingPointError)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        with use_backend(arguments.backend) if arguments.backend else contextlib.nullcontext():
+            return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("\nsoftstep: interrupted, nothing was saved", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone
+        return 0
+    except USER_ERRORS as error:
+        print(f"softstep: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="softstep",
+        description="Softmax regressions on hand-written kernels.",
+    )
+    parser.add_argument("--version", action="version", version=f"softstep {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a model and say how well it does on test rows")
+    train.add_argument(
+        "data",
+        nargs="?",
+        default="digits",
+        help="digits (default), mnist, fashion-mnist, or a file: .npz, .npy, .csv, IDX",
+    )
+    train.add_argument("--labels", help="the labels' file, for .npy and IDX features")
+    train.add_argument("--loss", choices=LOSSES, default="mse")
+    train.add_argument("--lr", type=float, help="learning rate (0.2; digits 2; cross-entropy 0.5)")
+    train.add_argument("--batch-size", type=int, default=100)
+    train.add_argument("--epochs", type=int, help="passes over the rows (20; digits 300)")
+    train.add_argument("--max-steps", type=int, help="stop after this many steps")
+    train.add_argument("--seed", type=int, default=0, help="of the order of the rows")
+    train.add_argument("--out", type=Path, help="where the model goes (runs/NAME.npz)")
+    train.set_defaults(run=_train)
+
+    predict = commands.add_parser("predict", help="print the label of each row of a file")
+    predict.add_argument("model", metavar="MODEL", help="a file written by softstep train")
+    predict.add_argument("file", metavar="FILE", help="features: .npz, .npy, .csv, IDX")
+    predict.set_defaults(run=_predict)
+
+    backends = commands.add_parser("backends", help="which backends are usable here, and why not")
+    backends.set_defaults(run=_backends, backend=None)
+
+    check = commands.add_parser("check", help="compare every usable backend with exact results")
+    check.set_defaults(run=_check)
+
+    bench = commands.add_parser("bench", help="time every op on every usable backend")
+    bench.add_argument("--quick", action="store_true", help="small sizes, under 30 s")
+    bench.add_argument("--json", metavar="FILE", help="write the figures to FILE too")
+    bench.set_defaults(run=_bench)
+
+    for command in (train, predict, check, bench):
+        command.add_argument(
+            "--backend", choices=CHOICES, help="default: SOFTSTEP_BACKEND, or auto"
+        )
+    return parser
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    backend, why = choose(arguments.backend)
+    print(f"backend {backend.name} ({why})", flush=True)
+    data = datasets.load(arguments.data, arguments.labels)
+    if data.X_test is None:
+        data = datasets.hold_out(data, fraction=0.2, seed=arguments.seed)
+        print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
+    out = arguments.out or Path("runs") / f"{data.name}.npz"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rate, epochs = (DIGITS_DEFAULTS if data.name == "digits" else DEFAULTS)[arguments.loss]
+    model = SoftmaxRegression(
+        loss=arguments.loss,
+        learning_rate=rate if arguments.lr is None else arguments.lr,
+        batch_size=arguments.batch_size,
+        epochs=epochs if arguments.epochs is None else arguments.epochs,
+        max_steps=arguments.max_steps,
+        random_state=arguments.seed,
+    )
+    progress = Progress(model.epochs)
+    model.fit(data.X_train, data.y_train, callback=progress)
+    progress.close()
+    print(f"test accuracy {model.score(data.X_test, data.y_test):.4f}")
+    model.save(out)
+    print(f"model saved to {out}")
+    return 0
+
+
+class Progress:
+    """One line per epoch's figures: rewritten in place on a terminal, some of them elsewhere."""
+
+    LINES = 10
+
+    def __init__(self, epochs: int):
+        self.epochs = epochs
+        self.every = max(1, epochs // self.LINES)
+        self.on_terminal = sys.stderr.isatty()
+
+    def __call__(self, epoch: Any) -> None:
+        done = epoch.number + 1
+        text = (
+            f"epoch {done:>{len(str(self.epochs))}}/{self.epochs}  "
+            f"loss {epoch.loss:.6f}  training accuracy {epoch.accuracy:.4f}"
+        )
+        if self.on_terminal:
+            filled = 20 * done // self.epochs
+            bar = "#" * filled + "." * (20 - filled)
+            print(f"\r[{bar}] {text}", end="", file=sys.stderr, flush=True)
+        elif done % self.every == 0 or done == self.epochs:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        if self.on_terminal:
+            print(file=sys.stderr)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    model = SoftmaxRegression.load(arguments.model)
+    X, y = datasets.load_features(arguments.file, n_features=model.n_features_in_)
+    for label in model.predict(X):
+        print(label)
+    if y is not None:
+        print(f"accuracy {model.score(X, y):.4f}", file=sys.stderr)
+    return 0
+
+
+def _backends(arguments: argparse.Namespace) -> int:
+    statuses = [probe(name) for name in BACKENDS]
+    rows = [("backend", "usable", "reason", "install")]
+    rows += [
+        (s.backend.name, "yes" if s.usable else "no", s.reason, s.backend.install) for s in statuses
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    backend, why = choose()
+    print(f"\nruns now: {backend.name} ({why})")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from softstep.bench.parity import check_command
+
+    return check_command(_names(arguments))
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from softstep.bench.run import bench_command
+
+    return bench_command(quick=arguments.quick, json_path=arguments.json)
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    """The backend asked for, or all that are usable."""
+    if arguments.backend not in (None, "auto"):
+        return [arguments.backend]
+    return [name for name in BACKENDS if probe(name).usable]
