@@ -22,7 +22,7 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --pyargs softstep.bench -o python_files='bench_*.py'
+	$(BIN)/python -m pytest --pyargs softstep.bench -o python_files='bench_*.py' --benchmark-columns=median,iqr,rounds
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("softstep needs Python 3.11 or newer: make PYTHON=python3.x") if sys.version_info < (3, 11) else 0'

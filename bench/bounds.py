@@ -71,7 +71,7 @@ def ambiguous_rows(V: Array, error: Array) -> Array:
     low = np.take_along_axis(V - error, top, axis=1)
     rivals = V + error
     np.put_along_axis(rivals, top, -np.inf, axis=1)
-    return (rivals >= low).any(axis=1)
+    return np.asarray((rivals >= low).any(axis=1))
 
 
 # The ops.
@@ -119,7 +119,7 @@ def cross_entropy_backward(a: Arithmetic, V: Array, y: Array) -> Bounds:
     if y.ndim == 2:  # p - y cancels
         return (10 * a.u * (P + Y) + 2 * a.tiny,)
     q = (P * (Y == 0)).sum(axis=1, keepdims=True)
-    return (9 * a.u * np.where(Y == 1, q, P) + 2 * a.tiny * (V.shape[1] > 1),)
+    return (9 * a.u * np.where(Y == 1, q, P) + 2 * a.tiny,)
 
 
 def softmax_mse_backward(a: Arithmetic, V: Array, y: Array) -> Bounds:
@@ -127,17 +127,16 @@ def softmax_mse_backward(a: Arithmetic, V: Array, y: Array) -> Bounds:
     P, Y = softmax(V), one_hot(y, c)
     if y.ndim == 2:  # p - y cancels
         g = 2 / c * (P + np.abs(Y))
-        return (32 * a.u * P * (g + (P * g).sum(axis=1, keepdims=True)) + c * a.tiny,)
-    return (8 * a.u * P * weighted_spread(P, 2 / c * (P - Y)) + c * a.tiny * (c > 1),)
+        h = g + (P * g).sum(axis=1, keepdims=True)
+        return (32 * a.u * P * h + 2 * a.tiny * (2 + h),)
+    return (8 * a.u * P * weighted_spread(P, 2 / c * (P - Y)) + 4 * a.tiny,)
 
 
 def predict(a: Arithmetic, X: Array, W: Array, b: Array, *, feature_scale: float = 1.0) -> Bounds:
-    """1 where rounding may decide between two labels, 0 elsewhere."""
-    heads = [(W, b)] if W.ndim == 2 else list(zip(W, b, strict=True))
-    rows = [
-        ambiguous_rows(
-            feature_scale * X @ w + v, *linear_forward(a, X, w, v, feature_scale=feature_scale)
-        )
-        for w, v in heads
-    ]
-    return (np.where(rows[0] if W.ndim == 2 else rows, np.inf, 0.0),)
+    """Infinite where rounding may decide between two labels, 0 elsewhere."""
+    banks = (W[None], b[None]) if W.ndim == 2 else (W, b)
+    doubtful = []
+    for w, v in zip(*banks, strict=True):
+        (error,) = linear_forward(a, X, w, v, feature_scale=feature_scale)
+        doubtful.append(ambiguous_rows(feature_scale * X @ w + v, error))
+    return (np.where(doubtful[0] if W.ndim == 2 else doubtful, np.inf, 0.0),)

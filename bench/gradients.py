@@ -65,7 +65,7 @@ class Case:
 def error(found: Gradients, truth: Gradients) -> float:
     """The largest difference, relative to the largest entry of the truth; inf for NaN."""
     worst = [np.abs(f - t).max() / np.abs(t).max() for f, t in zip(found, truth, strict=True)]
-    return float(np.nan_to_num(worst, nan=np.inf).max())
+    return float(np.where(np.isnan(worst), np.inf, worst).max())
 
 
 def cases(size: Size, seed: int = 0) -> list[Case]:
@@ -128,10 +128,18 @@ class _Layer:
         def found(backend: str) -> Gradients:
             """One step of all rows at rate 1 takes off the gradient."""
             W, b, n = self.W[None].copy(), self.b[None].copy(), len(self.X)
-            options = {"feature_scale": self.scale, "sample_weight": self.sample_weight}
             kernels.train(
-                *(self.X, t, np.arange(n), n, W, b),
-                **{"loss": loss, "learning_rate": 1.0, **options, "backend": backend},
+                self.X,
+                t,
+                np.arange(n),
+                n,
+                W,
+                b,
+                loss=loss,
+                learning_rate=1.0,
+                sample_weight=self.sample_weight,
+                feature_scale=self.scale,
+                backend=backend,
             )
             return self.W - W[0], self.b - b[0]
 

@@ -268,7 +268,7 @@ def table(rows: list[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     error = "exact" if row.error == 0 else f"{row.error:.0e}"
     first_call = f"{1e3 * row.first_call:.0f} ms {'*' if row.compiled else ' '}"
-    if not row.agrees:
+    if row.median is None or row.gflop_per_s is None:
         return row.workload, row.competitor, "", "", "", first_call, f"WRONG {error}"
     return (
         row.workload,

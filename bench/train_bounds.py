@@ -53,7 +53,7 @@ class Approximate:
 
 def losses_of_rows(V: Approximate, Y: Array, loss: str) -> Approximate:
     """Loss of each row, (n,)."""
-    n, c = V.value.shape
+    c = V.value.shape[1]
     L, P, D = row_losses(V.value, Y, loss), softmax(V.value), _probability_errors(V)
     if loss == "cross_entropy":  # |∂L/∂v| sums to at most 2
         error = 2 * V.error.max(axis=1) * (c > 1)
@@ -110,7 +110,9 @@ def evaluate(
         L = losses_of_rows(V, sets.targets(k, W.shape[2]), name)
         size = (w * np.abs(L.value)).sum() * a.gamma(8)
         doubtful = w * ambiguous_rows(V.value, V.error)
-        bounds.append(((w * L.error).sum() + size, doubtful.sum() + a.gamma(8) * w.sum()) / w.sum())
+        sums = (w * L.error).sum() + size, doubtful.sum() + a.gamma(8) * w.sum()
+        with np.errstate(invalid="ignore"):  # no rows: NaN
+            bounds.append(np.array(sums) / w.sum())
     losses, accuracies = np.array(bounds).T
     return losses, accuracies
 

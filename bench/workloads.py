@@ -95,6 +95,23 @@ def weight_dtype(dtype: Any) -> type:
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
+def run(op: str, arguments: Arguments, backend: str) -> tuple[np.ndarray, ...]:
+    """All that the op gives. `train` works on copies; its weights, and velocity if any, come last.
+
+    The features keep their memory layout.
+    """
+    positional, options = arguments
+    call: Callable[..., Any] = getattr(kernels, op)
+    if op != "train":
+        result = call(*positional, **options, backend=backend)
+        return result if isinstance(result, tuple) else (result,)
+    *data, W, b = positional
+    W, b = W.copy(), b.copy()
+    velocity = tuple(m.copy() for m in options.get("velocity") or ())
+    options = {**options, "velocity": velocity or None}
+    return *call(*data, W, b, **options, backend=backend), W, b, *velocity
+
+
 def _linear_forward(s: Size, dtype: Any, seed: int) -> Arguments:
     W, b = weights(1, s.d, s.c, weight_dtype(dtype), seed)
     X = features(s.n, s.d, dtype, seed)
@@ -172,9 +189,9 @@ def _per_entry(count: int) -> Callable[[Size], int]:
 
 
 # How far two right answers may lie apart, in units of roundoff of the result's largest entry. The
-# row ops keep within 8 each (docs/numerics.md). Rounding a sum of k terms costs λ√k with λ = 6 but
-# for one case in 10^7 (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), and a stable learning rate
-# does not amplify what a step's gradient is off.
+# row ops keep within 8 each (docs/numerics.md). The roundings of a sum of k terms add up to about
+# √k units of its largest partial sum (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), for which
+# the largest entry stands; 6 times that on each side. A stable learning rate amplifies nothing.
 
 
 def _row_op(s: Size) -> float:
@@ -239,14 +256,8 @@ class Workload:
         return f"{self.op} {self.case}"
 
     def run(self, arguments: Arguments, backend: str) -> tuple[np.ndarray, ...]:
-        """The op's results. `train` starts from copies of W and b and gives them back last."""
-        positional, by_keyword = arguments
-        if self.op == "train":
-            *data, W, b = positional
-            W, b = W.copy(), b.copy()
-            return *kernels.train(*data, W, b, **by_keyword, backend=backend), W, b
-        result = getattr(kernels, self.op)(*positional, **by_keyword, backend=backend)
-        return result if isinstance(result, tuple) else (result,)
+        """The op's results, as `run` gives them."""
+        return run(self.op, arguments, backend)
 
 
 def op_workload(name: str, size: Size, dtype: Any = np.float32) -> Workload:
@@ -277,8 +288,8 @@ def seed_workload(dtype: Any, size: Size = SEED_SIZE) -> Workload:
         if np.dtype(dtype) != np.uint8:
             X = np.multiply(X, 1 / 255, dtype=dtype)
         order = np.random.default_rng((seed, 1, 0)).permutation(size.n)
-        W = np.zeros((1, size.d, size.c), weight_dtype(dtype))
-        b = np.zeros((1, size.c), weight_dtype(dtype))
+        kind: Any = weight_dtype(dtype)
+        W, b = np.zeros((1, size.d, size.c), kind), np.zeros((1, size.c), kind)
         options = {"loss": "mse", "learning_rate": 0.2, "feature_scale": feature_scale(dtype)}
         return (X, y, order, BATCH_SIZE, W, b), options
 

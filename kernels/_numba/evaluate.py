@@ -4,7 +4,7 @@ import numpy as np
 
 from softstep.kernels._numba.cross_entropy import first_largest, row_loss
 from softstep.kernels._numba.jit import STRICT, jit
-from softstep.kernels._numba.linear import block, forward_tiles, gather_block, packed, stored
+from softstep.kernels._numba.linear import block_of, forward_tiles, gather_block, packed, stored
 from softstep.kernels._numba.softmax import exponentials, sum_without
 from softstep.kernels._numba.targets import label_of, split_sets, target
 
@@ -43,7 +43,7 @@ def predict(X, W, b, *, feature_scale=1.0):
     # X (n, d), W (h, d, c), b (h, c) -> (h, n)
     found = np.empty((len(W), len(X)), np.int64)
     Wt, bt = packed(W, b)
-    Xb = block(X, W.dtype)
+    Xb = block_of(X, W.dtype)
     if len(X):
         V = np.empty((len(Xb), len(Wt)), W.dtype)
         _predict(stored(X), Wt, bt, W.shape[2], feature_scale, Xb, V, found)
@@ -75,7 +75,7 @@ def evaluate(
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), accuracy (h,)
     sums = np.zeros((len(W), 3))
     Wt, bt = packed(W, b)
-    Xb = block(X, W.dtype)
+    Xb = block_of(X, W.dtype)
     if len(X):
         _evaluate(
             stored(X),

@@ -43,9 +43,14 @@ def unpack(Wt, bt, W, b):
     b[:] = bt[: h * c].reshape(h, c)
 
 
-def block(X, dtype, rows=BLOCK_ROWS):
-    """An empty buffer for a block of rows of X."""
-    return np.zeros((padded(min(rows, len(X)), TILE_ROWS), X.shape[1]), dtype)
+def block(rows, d, dtype):
+    """A buffer for a block of so many rows."""
+    return np.zeros((padded(rows, TILE_ROWS), d), dtype)
+
+
+def block_of(X, dtype):
+    """A buffer for the blocks in which all of X is read."""
+    return block(min(BLOCK_ROWS, len(X)), X.shape[1], dtype)
 
 
 @jit(SUMS)
@@ -148,7 +153,7 @@ def _linear_forward(X, Wt, bt, feature_scale, Xb, V, out):
 def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> V (n, c)
     Wt, bt = packed(W[None], b[None])
-    Xb = block(X, W.dtype)
+    Xb = block_of(X, W.dtype)
     V = np.empty((len(Xb), len(Wt)), W.dtype)
     out = np.empty((len(X), len(b)), W.dtype) if out is None else out
     if len(X):
@@ -174,7 +179,7 @@ def _linear_backward(dV, X, feature_scale, Xb, dVb, dWt, db):
 def linear_backward(dV, X, *, feature_scale=1.0):
     # dV (n, c), X (n, d) -> dW (d, c) = Σ_rows x ⊗ dv, db (c,) = Σ_rows dv
     c = dV.shape[1]
-    Xb = block(X, dV.dtype)
+    Xb = block_of(X, dV.dtype)
     dVb = np.zeros((len(Xb), padded(c, TILE_COLUMNS)), dV.dtype)
     dWt = np.zeros((dVb.shape[1], X.shape[1]), dV.dtype)
     db = np.zeros(c, dV.dtype)

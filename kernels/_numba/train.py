@@ -49,7 +49,7 @@ def train(
     MW, Mb = velocity or (np.zeros_like(W), np.zeros_like(b))
     Wt, bt = packed(W, b)
     Mt, Mbt = packed(MW, Mb)
-    Xb = block(X, W.dtype, batch_size)
+    Xb = block(min(batch_size, len(order)), X.shape[1], W.dtype)
     V = np.zeros((len(Xb), len(Wt)), W.dtype)
     _train(
         stored(X),

@@ -16,27 +16,29 @@ def target_rows(y, c):
     return np.eye(c)[y] if y.ndim == 1 else y.astype(np.float64)
 
 
+@np.errstate(all="ignore")
 def mse_forward(P, Y):
     # P (n, c), Y (n,) or (n, c) -> loss (n,)
     c = P.shape[1]
     return (row_sums((target_rows(Y, c) - P) ** 2) / c).astype(P.dtype)
 
 
+@np.errstate(all="ignore")
 def mse_backward(P, Y, *, out=None):
     # P (n, c), Y (n,) or (n, c) -> dP (n, c)
     c = P.shape[1]
     return _result(2 / c * (P - target_rows(Y, c)), P.dtype, out)
 
 
+@np.errstate(all="ignore")
 def softmax_mse_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
-    with np.errstate(invalid="ignore", under="ignore", over="ignore"):
-        if y.ndim == 2:
-            # p - y cancels by itself for soft targets, so no other form of the sum would help.
-            V64 = V.astype(np.float64)
-            P = softmax_forward(V64)
-            return _result(softmax_backward(mse_backward(P, y), P), V.dtype, out)
-        return _result(_label_gradient(V.astype(np.float64), y), V.dtype, out)
+    if y.ndim == 2:
+        # p - y cancels by itself for soft targets, so no other form of the sum would help.
+        V64 = V.astype(np.float64)
+        P = softmax_forward(V64)
+        return _result(softmax_backward(mse_backward(P, y), P), V.dtype, out)
+    return _result(_label_gradient(V.astype(np.float64), y), V.dtype, out)
 
 
 def _label_gradient(V, y):

@@ -23,20 +23,20 @@ def exponentials(V):
     return e + e * np.where(d > UNDERFLOW, r, 0.0)
 
 
+@np.errstate(all="ignore")
 def softmax_forward(V, *, out=None):
     # V (n, c) -> P (n, c)
-    with np.errstate(invalid="ignore", under="ignore", over="ignore"):
-        e = exponentials(V)
-        P = e / row_sums(e)[:, None]
-        return _result(P, V.dtype, out)
+    e = exponentials(V)
+    P = e / row_sums(e)[:, None]
+    return _result(P, V.dtype, out)
 
 
+@np.errstate(all="ignore")
 def softmax_backward(dP, P, *, out=None):
     # dP (n, c), P (n, c) -> dV (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j)
-    with np.errstate(invalid="ignore", under="ignore", over="ignore"):
-        dp, p = dP.astype(np.float64), P.astype(np.float64)
-        dV = p * (dp - row_sums(dp * p)[:, None])
-        return _result(dV, P.dtype, out)
+    dp, p = dP.astype(np.float64), P.astype(np.float64)
+    dV = p * (dp - row_sums(dp * p)[:, None])
+    return _result(dV, P.dtype, out)
 
 
 def _result(values, dtype, out):

@@ -76,9 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time every op on every usable backend")
     bench.add_argument("--quick", action="store_true", help="small sizes, under 30 s")
     bench.add_argument("--json", metavar="FILE", help="write the figures to FILE too")
-    bench.set_defaults(run=_bench)
+    bench.set_defaults(run=_bench, backend=None)
 
-    for command in (train, predict, check, bench):
+    for command in (train, predict, check):
         command.add_argument(
             "--backend", choices=CHOICES, help="default: SOFTSTEP_BACKEND, or auto"
         )

@@ -1,0 +1,428 @@
+"""Every op refuses bad arguments with the same error on every backend, before any kernel runs."""
+
+import numpy as np
+import pytest
+
+from softstep import kernels
+
+BACKENDS = ("numpy", "numba")
+N, D, C = 4, 3, 2
+X = np.linspace(-1, 1, N * D, dtype="f4").reshape(N, D)
+W, B = np.ones((D, C), "f4"), np.zeros(C, "f4")
+V = np.linspace(-1, 1, N * C, dtype="f4").reshape(N, C)
+Y = np.array([0, 1, 1, 0])
+SOFT = np.full((N, C), 0.5, "f4")
+ORDER = np.arange(N)
+OPS = [name for name in kernels.__all__ if name not in ("BackendError", "use_backend")]
+
+
+def arguments(op):
+    """Good ones, by name; arrays that are updated are new ones."""
+    bank = {"W": W[None].copy(), "b": B[None].copy(), "loss": "cross_entropy"}
+    return {
+        "linear_forward": {"X": X, "W": W, "b": B},
+        "linear_backward": {"dV": V, "X": X},
+        "softmax_forward": {"V": V},
+        "softmax_backward": {"dP": V, "P": V},
+        "mse_forward": {"P": V, "Y": Y},
+        "mse_backward": {"P": V, "Y": Y},
+        "cross_entropy_forward": {"V": V, "y": Y},
+        "cross_entropy_backward": {"V": V, "y": Y},
+        "softmax_mse_backward": {"V": V, "y": Y},
+        "predict": {"X": X, "W": W, "b": B},
+        "evaluate": {"X": X, "y": Y, **bank},
+        "train": {"X": X, "y": Y, "order": ORDER, "batch_size": 2, "learning_rate": 0.1, **bank},
+    }[op]
+
+
+def call(op, backend, **changes):
+    return getattr(kernels, op)(**{**arguments(op), "backend": backend, **changes})
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def fortran(*shape):
+    return np.asfortranarray(np.ones(shape, "f4"))
+
+
+IN_PLACE = "is updated in place, so it must be"
+WRITABLE = f"{IN_PLACE} C-contiguous, aligned and writable"
+FEATURES = "X must be float32 or float64 or float16 or uint8, not"
+TARGETS = "y must be labels of shape (n,) or float targets of shape (n, c), but it is"
+DISTRIBUTION = "is not a distribution: cross-entropy needs targets >= 0 that sum to 1"
+
+X_REFUSALS = [
+    (X[0], ValueError, "X must have the form (n, d), but its shape is (3,)"),
+    (X[None], ValueError, "X must have the form (n, d), but its shape is (1, 4, 3)"),
+    (X[:, :0], ValueError, "X has no features: its shape is (4, 0)"),
+    (X.astype("i8"), TypeError, f"{FEATURES} int64"),
+    (X.astype("c16"), TypeError, f"{FEATURES} complex128"),
+    (X.astype("O"), TypeError, f"{FEATURES} object"),
+    (X.astype("?"), TypeError, f"{FEATURES} bool"),
+    ("pixels", TypeError, f"{FEATURES} <U6"),
+    (None, TypeError, f"{FEATURES} object"),
+]
+V_REFUSALS = [
+    (V[0], ValueError, "V must have the form (n, c), but its shape is (2,)"),
+    (V[:, :0], ValueError, "V has no classes: its shape is (4, 0)"),
+    (V.astype("i8"), TypeError, "V must be float32 or float64, not int64"),
+    (V.astype("f2"), TypeError, "V must be float32 or float64, not float16"),
+    (V.astype("c8"), TypeError, "V must be float32 or float64, not complex64"),
+]
+LABEL_REFUSALS = [
+    ([0, -1, 9, 0], ValueError, "y[1] = -1 is not in [0, 2)"),
+    ([0, 1, 2, 2], ValueError, "y[2] = 2 is not in [0, 2)"),
+    ([0, 1, 0.5, 9], ValueError, "y[2] = 0.5 is not a whole number"),
+    ([0, np.nan, 1, 0], ValueError, "y[1] = nan is not a whole number"),
+    ([np.inf, 0, 0, 0], ValueError, "y[0] = inf is not in [0, 2)"),
+    ([0, 1], ValueError, "y has 2 labels, but there are 4 rows"),
+    (Y == 1, TypeError, "y must hold integers, not bool"),
+    (["a", "b", "a", "b"], TypeError, "y must hold integers, not <U1"),
+    (Y.astype("c16"), TypeError, "y must hold integers, not complex128"),
+    (Y.astype("O"), TypeError, "y must hold integers, not object"),
+    (Y[None, None], ValueError, f"{TARGETS} int64 of shape (1, 1, 4)"),
+    (1, ValueError, f"{TARGETS} int64 of shape ()"),
+    (SOFT[:2], ValueError, "y has shape (2, 2), but there are 4 rows and 2 classes"),
+    (SOFT[:, :1], ValueError, "y has shape (4, 1), but there are 4 rows and 2 classes"),
+]
+OUT_REFUSALS = [
+    (SOFT[:2].copy(), ValueError, "out has shape (2, 2), but the result has shape (4, 2)"),
+    (SOFT.astype("f8"), TypeError, "out is float64, but the result is float32"),
+    (read_only(SOFT), ValueError, f"out {WRITABLE}"),
+    (fortran(N, C), ValueError, f"out {WRITABLE}"),
+    (SOFT.tolist(), TypeError, f"out {IN_PLACE} an array, not list"),
+]
+
+
+def refusals(op, name, table):
+    return [(op, {name: value}, error, message) for value, error, message in table]
+
+
+def train_refusals(name, table):
+    return refusals("train", name, table)
+
+
+BY_LOSS = ("cross_entropy_forward", "cross_entropy_backward", "evaluate", "train")
+REFUSALS = [
+    *(r for op in OPS if "X" in arguments(op) for r in refusals(op, "X", X_REFUSALS)),
+    *(r for op in OPS if "V" in arguments(op) for r in refusals(op, "V", V_REFUSALS)),
+    *(r for op in OPS if "y" in arguments(op) for r in refusals(op, "y", LABEL_REFUSALS)),
+    *(
+        r
+        for op in ("softmax_forward", "softmax_backward", "mse_backward", "linear_forward")
+        for r in refusals(op, "out", OUT_REFUSALS)
+    ),
+    *(
+        r
+        for op in BY_LOSS
+        for r in refusals(
+            op,
+            "y",
+            [
+                (SOFT * [[1], [1], [3], [4]], ValueError, f"y[2] {DISTRIBUTION}"),
+                ([[0.5, 0.5], [1.5, -0.5]] * 2, ValueError, f"y[1] {DISTRIBUTION}"),
+            ],
+        )
+    ),
+    *refusals("mse_forward", "Y", [([0, 9, 0, 0], ValueError, "Y[1] = 9 is not in [0, 2)")]),
+    *refusals(
+        "mse_backward", "Y", [([0, 0.1, 0, 0], ValueError, "Y[1] = 0.1 is not a whole number")]
+    ),
+    *refusals(
+        "softmax_backward",
+        "dP",
+        [
+            (V[:2], ValueError, "dP has shape (2, 2), but P has shape (4, 2)"),
+            (V.astype("f8"), TypeError, "dP is float64, but P is float32"),
+        ],
+    ),
+    *refusals(
+        "linear_backward",
+        "dV",
+        [
+            (V[:2], ValueError, "dV has 2 rows, but X has 4"),
+            (V[0], ValueError, "dV must have the form (n, c), but its shape is (2,)"),
+            (
+                V.astype("f8"),
+                TypeError,
+                "dV is float64, but float32 features take a float32 gradient",
+            ),
+        ],
+    ),
+    *refusals(
+        "linear_forward",
+        "W",
+        [
+            (W.astype("f8"), TypeError, "W is float64, but float32 features take float32 weights"),
+            (
+                W.astype("c8"),
+                TypeError,
+                "W is complex64, but float32 features take float32 weights",
+            ),
+            (W[:2], ValueError, "W has shape (2, 2), but X has 3 features"),
+            (W[0], ValueError, "W must have the form (d, c), but its shape is (2,)"),
+            (W[None], ValueError, "W must have the form (d, c), but its shape is (1, 3, 2)"),
+            (W[:, :0], ValueError, "W has shape (3, 0): no heads or no classes"),
+            (W[:, :1], ValueError, "b has shape (2,), but W has shape (3, 1)"),
+        ],
+    ),
+    *refusals(
+        "linear_forward",
+        "b",
+        [
+            (B.astype("f8"), TypeError, "b is float64, but float32 features take float32 weights"),
+            (B[:1], ValueError, "b has shape (1,), but W has shape (3, 2)"),
+        ],
+    ),
+    *refusals(
+        "predict",
+        "W",
+        [
+            (W[None], ValueError, "b has shape (2,), but W has shape (1, 3, 2)"),
+            (W[None][:0], ValueError, "W has shape (0, 3, 2): no heads or no classes"),
+            (
+                W[0],
+                ValueError,
+                "W must have the form (h, d, c), or (d, c) for one head, but its shape is (2,)",
+            ),
+        ],
+    ),
+    *refusals("evaluate", "b", [(B, ValueError, "b has shape (2,), but W has shape (1, 3, 2)")]),
+    *train_refusals(
+        "W",
+        [
+            (W, ValueError, "W must have the form (h, d, c), but its shape is (3, 2)"),
+            (
+                W[None].astype("f8"),
+                TypeError,
+                "W is float64, but float32 features take float32 weights",
+            ),
+            (W[None].tolist(), TypeError, f"W {IN_PLACE} an array, not list"),
+            (read_only(W[None]), ValueError, f"W {WRITABLE}"),
+            (fortran(2, D, C), ValueError, f"W {WRITABLE}"),
+        ],
+    ),
+    *train_refusals(
+        "b",
+        [
+            (np.zeros((1, 3), "f4"), ValueError, "b has shape (1, 3), but W has shape (1, 3, 2)"),
+            (read_only(B[None]), ValueError, f"b {WRITABLE}"),
+            (np.zeros((1, 4), "f4")[:, ::2], ValueError, f"b {WRITABLE}"),
+        ],
+    ),
+    *train_refusals(
+        "y",
+        [
+            (np.array([Y, [0, 1, 5, 0]]), ValueError, "y[1][2] = 5 is not in [0, 2)"),
+            (np.zeros((0, N), int), ValueError, "y holds no label set"),
+            (np.zeros((2, 3), int), ValueError, "y[0] has 3 labels, but there are 4 rows"),
+        ],
+    ),
+    *train_refusals(
+        "order",
+        [
+            (ORDER * 1.0, TypeError, "order must hold integers, not float64"),
+            (ORDER[None], ValueError, "order must have the form (m,), but its shape is (1, 4)"),
+            (ORDER + 1, ValueError, "order[3] = 4 is not in [0, 4)"),
+            (ORDER - 1, ValueError, "order[0] = -1 is not in [0, 4)"),
+        ],
+    ),
+    *train_refusals(
+        "batch_size",
+        [
+            (0, ValueError, "batch_size must be at least 1, not 0"),
+            (-3, ValueError, "batch_size must be at least 1, not -3"),
+            (True, TypeError, "batch_size must be an integer, not bool"),
+            (1.5, TypeError, "batch_size must be an integer, not float"),
+            ("3", TypeError, "batch_size must be an integer, not str"),
+        ],
+    ),
+    *(
+        r
+        for op in ("train", "evaluate")
+        for r in refusals(
+            op,
+            "loss",
+            [
+                ("hinge", ValueError, "unknown loss 'hinge': choose one of mse, cross_entropy"),
+                ([None], ValueError, "unknown loss None: choose one of mse, cross_entropy"),
+                (["mse", "mse"], ValueError, "loss names 2 heads, but W has 1"),
+            ],
+        )
+    ),
+    *train_refusals(
+        "learning_rate",
+        [
+            ("fast", TypeError, "learning_rate must be a number or an array of numbers, not <U4"),
+            (
+                1j,
+                TypeError,
+                "learning_rate must be a number or an array of numbers, not complex128",
+            ),
+            (
+                [0.1, 0.1],
+                ValueError,
+                "learning_rate has shape (2,); it must be a number or have shape (1,) or (2, 1)",
+            ),
+        ],
+    ),
+    *train_refusals(
+        "l2",
+        [([0.1, 0.1], ValueError, "l2 has shape (2,); it must be a number or have shape (1,)")],
+    ),
+    *train_refusals(
+        "momentum",
+        [(None, TypeError, "momentum must be a number or an array of numbers, not object")],
+    ),
+    *train_refusals("l2_bias", [(1, TypeError, "l2_bias must be True or False, not 1")]),
+    *train_refusals("fit_bias", [("no", TypeError, "fit_bias must be True or False, not 'no'")]),
+    *(
+        r
+        for op in OPS
+        if "X" in arguments(op)
+        for r in refusals(
+            op,
+            "feature_scale",
+            [
+                ("1", TypeError, "feature_scale must be a number, not str"),
+                (True, TypeError, "feature_scale must be a number, not bool"),
+                (None, TypeError, "feature_scale must be a number, not NoneType"),
+            ],
+        )
+    ),
+    *(
+        r
+        for op in ("train", "evaluate")
+        for r in refusals(
+            op,
+            "sample_weight",
+            [
+                (np.ones(3), ValueError, "sample_weight has shape (1, 3), but there are 4 rows"),
+                (
+                    np.ones((0, 4)),
+                    ValueError,
+                    "sample_weight has shape (0, 4), but there are 4 rows",
+                ),
+                (np.ones(4) * 1j, TypeError, "sample_weight must hold numbers, not complex128"),
+            ],
+        )
+    ),
+    *(
+        r
+        for op in ("train", "evaluate")
+        for name in ("y_index", "weight_index")
+        for r in refusals(
+            op,
+            name,
+            [
+                ([0, 0], ValueError, f"{name} has shape (2,), but W has 1 heads"),
+                ([1], ValueError, f"{name}[0] = 1 is not in [0, 1)"),
+                ([-1], ValueError, f"{name}[0] = -1 is not in [0, 1)"),
+                ([0.0], TypeError, f"{name} must hold integers, not float64"),
+            ],
+        )
+    ),
+    *train_refusals(
+        "velocity",
+        [
+            (W, TypeError, "velocity must be a pair (MW, Mb)"),
+            ((W, B), ValueError, "velocity[0] has shape (3, 2), but W has shape (1, 3, 2)"),
+            (
+                (W[None].astype("f8"), B[None].copy()),
+                TypeError,
+                "velocity[0] is float64, but W is float32",
+            ),
+            ((W[None].copy(), read_only(B[None])), ValueError, f"velocity[1] {WRITABLE}"),
+        ],
+    ),
+    *train_refusals(
+        "active",
+        [
+            ([True], TypeError, f"active {IN_PLACE} an array, not list"),
+            (np.ones(2, bool), ValueError, "active has shape (2,), but W has 1 heads"),
+            (np.ones(1), TypeError, "active must be bool, not float64"),
+            (read_only(np.ones(1, bool)), ValueError, f"active {WRITABLE}"),
+        ],
+    ),
+]
+
+
+def described(refusal):
+    op, changes, _, message = refusal
+    return f"{op}({next(iter(changes))}): {message}"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=described)
+def test_refused_in_the_same_words_on_every_backend(refusal):
+    op, changes, error, message = refusal
+    for backend in BACKENDS:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call(op, backend, **changes)
+        assert (type(caught.value), str(caught.value)) == (error, message)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_no_array_is_named(backend):
+    with pytest.raises(TypeError, match=r"^X \(list\) cannot be read as a NumPy array: "):
+        call("linear_forward", backend, X=[[1.0], [1.0, 2.0]])
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_unknown_backends_are_refused_by_every_op(op):
+    with pytest.raises(ValueError, match=r"^unknown backend 'tpu': choose one of auto, numpy, "):
+        call(op, "tpu")
+    with pytest.raises(TypeError, match=r"^backend must be a string, not int$"):
+        call(op, 7)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("op", OPS)
+def test_the_arguments_that_the_refusals_change_are_good(op, backend):
+    call(op, backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_refused_call_changes_nothing(backend):
+    good = arguments("train")
+    velocity = np.ones_like(good["W"]), np.ones_like(good["b"])
+    for bad in ({"active": np.ones(2, bool)}, {"y": [0, 1, 2, 0]}, {"weight_index": [1]}):
+        with pytest.raises(ValueError, match=r"active|y\[2\]|weight_index"):
+            kernels.train(**{**good, "velocity": velocity, "backend": backend, **bad})
+    np.testing.assert_array_equal(good["W"], W[None])
+    np.testing.assert_array_equal(good["b"], B[None])
+    assert (velocity[0] == 1).all()
+    assert (velocity[1] == 1).all()
+
+
+# Non-finite values are no error: they follow the arithmetic.
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("op", [op for op in OPS if op != "train"])
+def test_non_finite_values_pass_and_stay_in_their_row(op, bad, backend):
+    good = arguments(op)
+    name = next(name for name in ("dP", "P", "V", "X") if name in good)
+    values = good[name].copy()
+    values[1, 0] = bad
+    found, usual = call(op, backend, **{name: values}), call(op, backend)
+    if op == "linear_backward":
+        assert not np.isfinite(found[0][0]).any()  # the feature's weights
+        np.testing.assert_array_equal(found[0][1:], usual[0][1:])
+    elif op == "evaluate":
+        assert np.isnan(found[0]).all()
+    else:
+        rows = [0, 2, 3]
+        np.testing.assert_array_equal(found[rows], usual[rows])
+        assert op == "predict" or not np.isfinite(found[1]).all() or bad == -np.inf
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_non_finite_weights_and_settings_pass(backend):
+    for change in ({"sample_weight": [1, np.nan, 1, 1]}, {"learning_rate": np.nan}, {"l2": np.inf}):
+        _, correct = call("train", backend, **change)
+        assert correct.shape == (2, 1)

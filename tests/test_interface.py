@@ -1,0 +1,131 @@
+"""Every backend has every op with the interface's signature; importing softstep costs little."""
+
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from softstep import kernels
+from softstep.kernels import ops
+from softstep.kernels.backend import BACKENDS, probe
+
+NAMES = [name for name in kernels.__all__ if name not in ("BackendError", "use_backend")]
+PRESENT = [name for name in BACKENDS if probe(name).usable]
+DESIGNED = {
+    "linear_forward",
+    "linear_backward",
+    "softmax_forward",
+    "softmax_backward",
+    "mse_forward",
+    "mse_backward",
+    "cross_entropy_forward",
+    "cross_entropy_backward",
+    "softmax_mse_backward",
+    "predict",
+    "evaluate",
+    "train",
+}
+
+
+def parameters(function):
+    """Name, kind and default of each parameter, but for `backend`."""
+    found = inspect.signature(function).parameters.values()
+    return [(p.name, p.kind, p.default) for p in found if p.name != "backend"]
+
+
+def test_the_interface_has_the_ops_of_the_design():
+    assert set(NAMES) == DESIGNED
+    assert set(kernels.__all__) - DESIGNED == {"BackendError", "use_backend"}
+
+
+def test_numpy_and_numba_are_compared():
+    assert {"numpy", "numba"} <= set(PRESENT)
+
+
+@pytest.mark.parametrize("backend", PRESENT)
+@pytest.mark.parametrize("name", NAMES)
+def test_backend_has_the_signature_of_the_interface(name, backend):
+    package = importlib.import_module(BACKENDS[backend].package)
+    assert name in package.__all__
+    assert parameters(getattr(package, name)) == parameters(getattr(kernels, name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_op_takes_its_backend_by_keyword_and_has_its_contract_written(name):
+    op = getattr(kernels, name)
+    assert op is getattr(ops, name)
+    backend = inspect.signature(op).parameters["backend"]
+    assert (backend.kind, backend.default) == (inspect.Parameter.KEYWORD_ONLY, None)
+    for part in ("Args:", "Returns:"):
+        assert part in op.__doc__
+    for parameter in inspect.signature(op).parameters:
+        if parameter not in ("backend", "out"):  # common to all: the module's docstring
+            assert parameter in op.__doc__
+
+
+@pytest.mark.parametrize("backend", PRESENT)
+def test_one_file_per_op_with_the_same_name_in_every_backend(backend):
+    package = importlib.import_module(BACKENDS[backend].package)
+    for name in NAMES:
+        oracle = getattr(importlib.import_module(BACKENDS["numpy"].package), name)
+        file = oracle.__module__.rpartition(".")[2]
+        assert getattr(package, name).__module__ == f"{BACKENDS[backend].package}.{file}"
+
+
+def run_python(code, cwd):
+    """What a new interpreter prints, read as JSON; nothing is set in its environment."""
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "SOFTSTEP_BACKEND")
+    }
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(
+        command, cwd=cwd, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    return json.loads(out)
+
+
+def test_import_loads_neither_numba_nor_anything_optional(tmp_path):
+    code = """
+import json, sys
+import softstep, softstep.kernels, softstep.model
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+    optional = {"numba", "llvmlite", "cupy", "torch", "jax", "sklearn", "scipy", "matplotlib"}
+    loaded = set(run_python(code, tmp_path))
+    assert "numpy" in loaded
+    assert not loaded & (optional | {"mpi4py", "mpmath", "pytest", "hypothesis", "tqdm"})
+
+
+def test_import_takes_at_most_300_ms(tmp_path):
+    code = """
+import json, time
+start = time.perf_counter()
+import softstep
+print(json.dumps(time.perf_counter() - start))
+"""
+    assert min(run_python(code, tmp_path) for _ in range(7)) <= 0.3
+
+
+@pytest.mark.parametrize("folder", ["kernels", "model", "bench"])
+def test_folders_are_no_top_level_packages(folder, tmp_path):
+    code = f"""
+import importlib.util, json
+print(json.dumps(importlib.util.find_spec({folder!r}) is None))
+"""
+    assert run_python(code, tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["kernels", "model", "bench"])
+def test_folders_refuse_to_be_top_level_packages_inside_the_repository(folder, pytestconfig):
+    code = f"""
+import json
+try:
+    import {folder}
+except ImportError as error:
+    print(json.dumps(str(error)))
+"""
+    assert f"import softstep.{folder}" in run_python(code, pytestconfig.rootpath)

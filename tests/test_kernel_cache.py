@@ -1,0 +1,84 @@
+"""Promise: compiled kernels are kept between processes, and a cache in any state never raises."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import softstep
+
+SOFTMAX = (
+    "import numpy as np; from softstep import kernels;"
+    "print(kernels.softmax_forward(np.zeros((1, 4)), backend='numba'));"
+    "from softstep.kernels import _numba; import sys;"
+    "softmax = sys.modules['softstep.kernels._numba.softmax']._softmax_forward;"
+    "print('hits', sum(softmax.stats.cache_hits.values()))"
+)
+NO_LOCATOR = "import numba.core.caching as c; c.CacheImpl._locator_classes = [];"
+
+
+def run(folder, code=SOFTMAX, path=""):
+    """Standard output and standard error of a process whose compiled kernels go to `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"NUMBA_CACHE_DIR": str(folder), "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[[0.25 0.25 0.25 0.25]]" in done.stdout
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A folder with the kernels one process has compiled."""
+    out, err = run(tmp_path)
+    assert "hits 0" in out
+    assert err == ""
+    return tmp_path
+
+
+def test_a_second_process_does_not_compile(cache):
+    out, err = run(cache)
+    assert "hits 1" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("content", [b"", b"not a cache", None])
+def test_a_broken_cache_is_compiled_anew_with_one_warning_and_mended(cache, kind, content):
+    files = list(cache.rglob(kind))
+    assert files
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-20] if content is None else content)
+    out, err = run(cache)
+    assert "hits 0" in out
+    assert err.count("RuntimeWarning: softstep: ") == 1
+    out, err = run(cache)
+    assert "hits 1" in out
+    assert err == ""
+
+
+def test_without_a_folder_to_write_to_kernels_are_compiled_with_one_warning(tmp_path):
+    _, err = run(tmp_path, NO_LOCATOR + SOFTMAX)
+    assert err.count("RuntimeWarning: softstep: compiled kernels cannot be kept") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_change_in_any_kernel_file_makes_all_stale(tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(
+        Path(softstep.__file__).parent,
+        copy / "softstep",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    caching = tmp_path / "cache"
+    run(caching, path=copy)
+    assert "hits 1" in run(caching, path=copy)[0]
+    with (copy / "softstep/kernels/_numba/linear.py").open("a") as file:
+        file.write("# edited\n")
+    assert "hits 0" in run(caching, path=copy)[0]
