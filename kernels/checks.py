@@ -198,6 +198,8 @@ def scale(value: Any) -> float:
 
 def loss_names(value: Any, h: int) -> tuple[str, ...]:
     """One name for all heads, or one for each, as a tuple of h names."""
+    if not isinstance(value, str | list | tuple | np.ndarray):
+        raise TypeError(f"loss must be a name, or one name for each head, not {value!r}")
     names = (value,) * h if isinstance(value, str) else tuple(value)
     if len(names) != h:
         raise ValueError(f"loss names {len(names)} heads, but W has {h}")

@@ -318,7 +318,7 @@ def train(
     W, b = checks.bank_in_place(W, b, x)
     h, _, c = W.shape
     order = checks.row_order(order, len(x))
-    batch_size = checks.positive_integer("batch_size", batch_size)
+    batch_size = min(checks.positive_integer("batch_size", batch_size), max(len(order), 1))
     steps = -(-len(order) // batch_size)
     losses = checks.loss_names(loss, h)
     targets = checks.label_sets(y, len(x), c, loss=losses)

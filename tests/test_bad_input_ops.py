@@ -426,3 +426,20 @@ def test_non_finite_weights_and_settings_pass(backend):
     for change in ({"sample_weight": [1, np.nan, 1, 1]}, {"learning_rate": np.nan}, {"l2": np.inf}):
         _, correct = call("train", backend, **change)
         assert correct.shape == (2, 1)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_settings_of_any_size_mean_the_same_on_every_backend(backend):
+    X, y = np.ones((3, 2), np.float32), [0, 1, 0]
+
+    def trained(batch_size, **options):
+        W, b = np.zeros((1, 2, 2), np.float32), np.zeros((1, 2), np.float32)
+        options = {"loss": "mse", "learning_rate": 0.5, **options}
+        kernels.train(X, y, np.arange(3), batch_size, W, b, backend=backend, **options)
+        return W
+
+    assert np.array_equal(trained(2**70), trained(3))
+    assert np.isinf(trained(3, learning_rate=1e39)).any()
+    for loss in (None, 3):
+        with pytest.raises(TypeError, match="loss must be a name"):
+            trained(3, loss=loss)

@@ -21,6 +21,7 @@ from softstep.kernels._numba.softmax import exponentials, sum_without
 from softstep.kernels._numba.targets import label_of, split_sets
 
 
+@np.errstate(over="ignore")  # settings beyond float32 become infinite
 def train(
     X,
     y,
