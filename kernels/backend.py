@@ -44,7 +44,7 @@ class Status:
 
 BACKENDS = {
     "numpy": Backend("numpy", "pip install softstep"),
-    "numba": Backend("numba", "pip install softstep"),
+    "numba": Backend("numba", "pip install numba"),
     "cupy": Backend("cupy", "none yet: the GPU kernels come with a later version"),
 }
 CHOICES = ("auto", *BACKENDS)
@@ -118,7 +118,7 @@ def choose(argument: str | None = None) -> tuple[Backend, str]:
         return _require(name, asked_by), f"asked for by {asked_by}"
     status = probe("numba")
     if status.usable:
-        return status.backend, "auto: the fastest that is usable here"
+        return status.backend, "auto: it is usable here"
     return BACKENDS["numpy"], f"auto: numba is not usable ({status.reason})"
 
 

@@ -50,12 +50,21 @@ def same_shape_and_dtype(name: str, array: Array, other_name: str, other: Array)
         raise TypeError(f"{name} is {array.dtype}, but {other_name} is {other.dtype}")
 
 
-def out_array(value: Any, like: Array) -> Array | None:
-    """The array an in-place variant writes to: NumPy, C-contiguous, writable, of `like`'s form."""
+def out_array(
+    value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array
+) -> Array | None:
+    """The array an in-place variant writes to: of the result's form, an input or none of it."""
     if value is None:
         return None
     array = in_place("out", value)
-    same_shape_and_dtype("out", array, "the result", like)
+    if array.shape != shape:
+        raise ValueError(f"out has shape {array.shape}, but the result has shape {shape}")
+    if array.dtype != dtype:
+        raise TypeError(f"out is {array.dtype}, but the result is {dtype}")
+    for given in inputs:
+        is_input = array.ctypes.data == given.ctypes.data
+        if not is_input and np.may_share_memory(array, given):
+            raise ValueError("out overlaps an input without being it")
     return array
 
 

@@ -46,7 +46,7 @@ def linear_forward(
     ops = load(backend)
     x = checks.features(X)
     W, b = checks.weights(W, b, x)
-    out = checks.out_array(out, np.empty((len(x), len(b)), W.dtype))
+    out = checks.out_array(out, (len(x), len(b)), W.dtype, x)
     return give_back(
         ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=out), X
     )
@@ -91,7 +91,7 @@ def softmax_forward(V: Any, *, out: Any = None, backend: str | None = None) -> A
     """
     ops = load(backend)
     v = checks.rows_by_classes("V", V)
-    return give_back(ops.softmax_forward(v, out=checks.out_array(out, v)), V)
+    return give_back(ops.softmax_forward(v, out=checks.out_array(out, v.shape, v.dtype, v)), V)
 
 
 def softmax_backward(dP: Any, P: Any, *, out: Any = None, backend: str | None = None) -> Any:
@@ -109,7 +109,9 @@ def softmax_backward(dP: Any, P: Any, *, out: Any = None, backend: str | None = 
     ops = load(backend)
     dp, p = checks.rows_by_classes("dP", dP), checks.rows_by_classes("P", P)
     checks.same_shape_and_dtype("dP", dp, "P", p)
-    return give_back(ops.softmax_backward(dp, p, out=checks.out_array(out, p)), P)
+    return give_back(
+        ops.softmax_backward(dp, p, out=checks.out_array(out, p.shape, p.dtype, dp, p)), P
+    )
 
 
 def mse_forward(P: Any, Y: Any, *, backend: str | None = None) -> Any:
@@ -140,7 +142,8 @@ def mse_backward(P: Any, Y: Any, *, out: Any = None, backend: str | None = None)
     ops = load(backend)
     p = checks.rows_by_classes("P", P)
     y = checks.targets("Y", Y, *p.shape)
-    return give_back(ops.mse_backward(p, y, out=checks.out_array(out, p)), P)
+    out = checks.out_array(out, p.shape, p.dtype, p)
+    return give_back(ops.mse_backward(p, y, out=out), P)
 
 
 def cross_entropy_forward(V: Any, y: Any, *, backend: str | None = None) -> Any:
@@ -173,7 +176,9 @@ def cross_entropy_backward(V: Any, y: Any, *, out: Any = None, backend: str | No
     ops = load(backend)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
-    return give_back(ops.cross_entropy_backward(v, y, out=checks.out_array(out, v)), V)
+    return give_back(
+        ops.cross_entropy_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v)), V
+    )
 
 
 def softmax_mse_backward(V: Any, y: Any, *, out: Any = None, backend: str | None = None) -> Any:
@@ -191,7 +196,9 @@ def softmax_mse_backward(V: Any, y: Any, *, out: Any = None, backend: str | None
     ops = load(backend)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape)
-    return give_back(ops.softmax_mse_backward(v, y, out=checks.out_array(out, v)), V)
+    return give_back(
+        ops.softmax_mse_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v)), V
+    )
 
 
 def predict(

@@ -1,6 +1,7 @@
 """Models on disk: one .npz with the arrays and the settings as JSON, without pickles."""
 
 import json
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,21 @@ class CheckpointError(ValueError):
     """A file that is not a model of softstep."""
 
 
+def target(path):
+    """Where `save` writes for `path`: what it links to; ValueError if that is no ordinary file."""
+    resolved = Path(path).resolve()
+    if resolved.exists() and not resolved.is_file():
+        raise ValueError(f"{path} is not an ordinary file: a model cannot be saved there")
+    return resolved
+
+
 def save(path, arrays, settings):
     """Write `arrays` and `settings` (anything JSON holds) to `path`, whole or not at all."""
-    path = Path(path)
+    path = target(path)
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name} holds Python objects, which cannot be saved")
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # two may save at once
     try:
         with partial.open("wb") as file:
             np.savez(file, softstep=np.array(json.dumps({"format": FORMAT, **settings})), **arrays)

@@ -92,8 +92,28 @@ def encode(y, classes, name="y"):
 
 def soft_targets(y):
     """Whether y is a matrix of float targets (n, c) and not labels."""
-    y = np.asanyarray(y) if not hasattr(y, "ndim") else y
+    y = y if hasattr(y, "dtype") else np.asanyarray(y)
     return y.ndim == 2 and str(y.dtype).removeprefix("torch.") in (*FLOAT_DTYPES, "float16")
+
+
+def soft_target_rows(y, n, c=None, name="y"):
+    """Float targets (n, c), finite, of at least two classes; `c` None: as many as there are.
+
+    Raises:
+        ValueError: another shape, or an entry that is not finite; the first is named.
+    """
+    y = asarray(y, name)
+    if len(y) != n:
+        raise ValueError(f"{name} has {len(y)} rows of targets, but there are {n} rows")
+    if c is not None and y.shape[1] != c:
+        raise ValueError(f"{name} has targets for {y.shape[1]} classes, but there are {c}")
+    if y.shape[1] < 2:
+        raise ValueError(f"{name} has one class only: at least two are needed")
+    bad = np.argwhere(~np.isfinite(y))
+    if len(bad):
+        i, j = bad[0]
+        raise ValueError(f"{name}[{i}, {j}] is {y[i, j]}: targets must be finite")
+    return y
 
 
 def row_weights(sample_weight, class_weight, codes, classes, n):

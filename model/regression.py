@@ -1,6 +1,9 @@
 """Softmax regression: one linear layer and a softmax, trained by minibatch gradient descent."""
 
-from collections.abc import Callable
+import contextlib
+import copy
+import warnings
+from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any, Self
 
@@ -50,8 +53,9 @@ class SoftmaxRegression(Params):
     Attributes:
         coef_: (c, d). intercept_: (c,). classes_: (c,), sorted.
         loss_curve_: mean training loss of each epoch, without the l2 term.
-        history_: a `trainer.Epoch` for each epoch. seed_: the seed used. n_iter_: epochs run.
-        n_features_in_: d.
+        history_: a `trainer.Epoch` for each epoch, since the model was loaded if it was.
+        seed_: the seed used. n_iter_: epochs run. n_features_in_: d.
+        feature_scale_: what multiplied the features in training.
     """
 
     def __init__(
@@ -92,6 +96,9 @@ class SoftmaxRegression(Params):
         self.patience = patience
         self.backend = backend
 
+    _bank: trainer.Bank
+    n_iter_: int
+
     def fit(
         self,
         X: Any,
@@ -118,37 +125,8 @@ class SoftmaxRegression(Params):
             FloatingPointError: the training diverged.
             BackendError: a backend asked for by name cannot run.
         """
-        descent = self._descent()
-        X = inputs.features(X)
-        y, classes = self._targets(X, y)
-        self._start(X, classes)
-        data = self._data(X, y, sample_weight)
-        held_out = self._held_out(X_val, y_val)
-        patience = inputs.integer("patience", self.patience, least=1, optional=True)
-        if patience is not None and held_out is None:
-            raise ValueError("patience needs held-out rows: give X_val and y_val")
-        eval_every = inputs.integer("eval_every", self.eval_every, least=1, optional=True)
-        if patience is not None and eval_every is None:
-            eval_every = 1
-
-        stop = trainer.EarlyStop(patience) if patience is not None else None
-        for epoch in trainer.epochs(
-            data,
-            self._bank,
-            descent,
-            seed=self.seed_,
-            count=inputs.integer("epochs", self.epochs, least=1),
-            max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
-            held_out=held_out,
-            eval_every=eval_every,
-        ):
-            self._record(epoch, X)
-            asked = callback is not None and callback(self.history_[-1]) is True
-            if asked or (stop is not None and stop.should_stop(epoch, self._bank)):
-                break
-        if stop is not None:
-            stop.restore(self._bank)
-            self._publish()
+        with self._unchanged_on_error():
+            self._fit(X, y, sample_weight, X_val, y_val, callback)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -164,30 +142,18 @@ class SoftmaxRegression(Params):
         Raises:
             As `fit`; ValueError for a label that is not one of the classes.
         """
-        descent = self._descent()
-        fitted = hasattr(self, "coef_")
-        X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
-        if fitted:
-            y, classes = self._targets(X, y, self.classes_)
-        else:
-            y, classes = self._targets(X, y, classes)
-            self._start(X, classes)
-        data = self._data(X, y, sample_weight)
-        for epoch in trainer.epochs(
-            data, self._bank, descent, seed=self.seed_, count=1, first=self.n_iter_
-        ):
-            self._record(epoch, X)
+        with self._unchanged_on_error():
+            self._partial_fit(X, y, classes, sample_weight)
         return self
 
     def decision_function(self, X: Any) -> Any:
-        """Logits, (n, c): one column per class, for two classes too."""
-        X, scale = self._features_to_predict(X)
-        W, b = self._weights(X)
-        return kernels.linear_forward(X, W, b, feature_scale=scale, backend=self.backend)
+        """Logits, (n, c); for two classes, as in scikit-learn, their difference v₁ - v₀, (n,)."""
+        V = self._logits(X)
+        return V[:, 1] - V[:, 0] if len(self.classes_) == 2 else V
 
     def predict_proba(self, X: Any) -> Any:
         """Probabilities of the classes, (n, c)."""
-        return kernels.softmax_forward(self.decision_function(X), backend=self.backend)
+        return kernels.softmax_forward(self._logits(X), backend=self.backend)
 
     def predict(self, X: Any) -> Any:
         """The most probable label of each row, (n,)."""
@@ -200,6 +166,8 @@ class SoftmaxRegression(Params):
         """Accuracy: the (weighted) share of rows whose predicted label is y."""
         predicted = self.predict(X)
         y = inputs.label_values(y, len(predicted))
+        if (y.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
+            raise ValueError(f"y holds {y.dtype} labels, but the classes are {self.classes_.dtype}")
         weights = inputs.row_weights(sample_weight, None, None, None, len(predicted))
         return float(np.average(predicted == y, weights=weights))
 
@@ -211,6 +179,7 @@ class SoftmaxRegression(Params):
             OSError: the file cannot be written.
         """
         self._require_fit()
+        self._adopt_weights()
         MW, Mb = self._bank.velocity
         arrays = {
             "W": self._bank.W,
@@ -220,7 +189,12 @@ class SoftmaxRegression(Params):
             "classes": self.classes_,
             "loss_curve": self.loss_curve_,
         }
-        settings = {"params": self.get_params(), "seed": self.seed_, "n_iter": self.n_iter_}
+        settings = {
+            "params": self.get_params(),
+            "seed": self.seed_,
+            "n_iter": self.n_iter_,
+            "feature_scale": self.feature_scale_,
+        }
         if isinstance(self.class_weight, dict):
             settings["params"]["class_weight"] = [
                 [_plain(label), _plain(weight)] for label, weight in self.class_weight.items()
@@ -249,11 +223,64 @@ class SoftmaxRegression(Params):
             model.loss_curve_ = arrays["loss_curve"]
             model.history_ = []
             model.n_iter_ = settings["n_iter"]
+            model.feature_scale_ = settings["feature_scale"]
             model.n_features_in_ = model._bank.W.shape[1]
         except (KeyError, TypeError) as error:
             raise checkpoint.CheckpointError(f"{path} is not a SoftmaxRegression") from error
         model._publish()
         return model
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any
+    ) -> None:
+        descent = self._descent()
+        X = inputs.features(X)
+        y, classes = self._targets(X, y)
+        self._start(X, classes)
+        data = self._data(X, y, sample_weight)
+        held_out = self._held_out(X_val, y_val)
+        patience = inputs.integer("patience", self.patience, least=1, optional=True)
+        if patience is not None and held_out is None:
+            raise ValueError("patience needs held-out rows: give X_val and y_val")
+        eval_every = inputs.integer("eval_every", self.eval_every, least=1, optional=True)
+        if patience is not None and eval_every is None:
+            eval_every = 1
+
+        stop = trainer.EarlyStop(patience) if patience is not None else None
+        for epoch in trainer.epochs(
+            data,
+            self._bank,
+            descent,
+            seed=self.seed_,
+            count=inputs.integer("epochs", self.epochs, least=1),
+            max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
+            held_out=held_out,
+            eval_every=eval_every,
+        ):
+            self._record(epoch, X)
+            asked = callback is not None and callback(self.history_[-1])
+            if asked or (stop is not None and stop.should_stop(epoch, self._bank)):
+                break
+        if stop is not None:
+            stop.restore(self._bank)
+            self._publish()
+
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+        descent = self._descent()
+        fitted = hasattr(self, "coef_")
+        X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
+        if fitted:
+            y, classes = self._targets(X, y, self.classes_)
+            self._bank = copy.deepcopy(self._bank)
+            self._adopt_weights()
+        else:
+            y, classes = self._targets(X, y, classes)
+            self._start(X, classes)
+        data = self._data(X, y, sample_weight)
+        for epoch in trainer.epochs(
+            data, self._bank, descent, seed=self.seed_, count=1, first=self.n_iter_
+        ):
+            self._record(epoch, X)
 
     def _descent(self) -> trainer.Descent:
         """The settings of the descent, checked."""
@@ -270,11 +297,13 @@ class SoftmaxRegression(Params):
 
     def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
         """The targets as the ops take them, and the classes: those given, or those in y."""
+        if classes is not None:
+            classes = np.unique(inputs.label_values(classes, np.size(classes), "classes"))
         if inputs.soft_targets(y):
-            y = np.asarray(y)
+            y = inputs.soft_target_rows(y, len(X), None if classes is None else len(classes))
             return y, np.arange(y.shape[1]) if classes is None else classes
         y = inputs.label_values(y, len(X))
-        classes = np.unique(y if classes is None else inputs.label_values(classes, len(classes)))
+        classes = np.unique(y) if classes is None else classes
         if len(classes) < 2:
             raise ValueError(f"y has one class only, {classes[0]!s}: at least two are needed")
         return inputs.encode(y, classes), classes
@@ -286,6 +315,7 @@ class SoftmaxRegression(Params):
         inputs.choice("init", self.init, ("zeros", "normal"))
         self.seed_ = int(np.random.default_rng().integers(2**32)) if seed is None else seed
         self.classes_, self.n_features_in_ = classes, X.shape[1]
+        self.feature_scale_ = self._scale(X)
         W = trainer.initial_weights(
             self.init,
             self.seed_ if init_seed is None else init_seed,
@@ -315,13 +345,15 @@ class SoftmaxRegression(Params):
         if compute_dtype(X) != self._bank.W.dtype:
             X = X.astype(self._bank.W.dtype)
         if inputs.soft_targets(y_val):
-            return trainer.Data(X, np.asarray(y_val), None, scale)
+            y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
+            return trainer.Data(X, y, None, scale)
         y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
         return trainer.Data(X, y, None, scale)
 
     def _record(self, epoch: trainer.Epoch, X: Array) -> None:
         """Keep the epoch's figures and publish the weights; refuse a descent that went astray."""
-        if not self._bank.active[0]:
+        W, b = self._bank.W, self._bank.b
+        if not (self._bank.active[0] and np.isfinite(W).all() and np.isfinite(b).all()):
             inputs.refuse_non_finite(X)
             raise FloatingPointError(
                 f"training diverged in epoch {epoch.number + 1}: the logits overflow; "
@@ -332,10 +364,30 @@ class SoftmaxRegression(Params):
         self.n_iter_ += 1
         self._publish()
 
+    def _adopt_weights(self) -> None:
+        """Take coef_ and intercept_ into the bank: they may have been set by hand."""
+        self._bank.W[0], self._bank.b[0] = self.coef_.T, self.intercept_
+
     def _publish(self) -> None:
         """The weights of the bank as scikit-learn names them."""
         self.coef_ = np.ascontiguousarray(self._bank.W[0].T)
         self.intercept_ = self._bank.b[0].copy()
+
+    @contextlib.contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """What fails, or is interrupted, in this block leaves the model as it was before."""
+        before = copy.deepcopy(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _logits(self, X: Any) -> Any:
+        X, scale = self._features_to_predict(X)
+        W, b = self._weights(X)
+        return kernels.linear_forward(X, W, b, feature_scale=scale, backend=self.backend)
 
     def _require_fit(self) -> None:
         if not hasattr(self, "coef_"):
@@ -345,7 +397,14 @@ class SoftmaxRegression(Params):
         self._require_fit()
         X = inputs.features(X, n_features=self.n_features_in_)
         inputs.refuse_non_finite(X)
-        return X, self._scale(X)
+        scale = self._scale(X)
+        if self.feature_scale_ == PIXEL_SCALE and scale == 1 and X.max() > 1:
+            warnings.warn(
+                f"the model was fitted on uint8 pixels, read as [0, 1], but X is {X.dtype} and "
+                f"reaches {X.max():g}: give uint8, or divide by 255",
+                stacklevel=3,
+            )
+        return X, scale
 
     def _weights(self, X: Array) -> tuple[Array, Array]:
         """W (d, c) and b (c,) in the dtype that goes with X."""

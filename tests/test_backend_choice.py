@@ -101,7 +101,7 @@ def test_the_error_says_what_was_asked_why_not_what_is_there_and_the_command(
     assert "SOFTSTEP_BACKEND=numba" in text
     assert "numba is not installed" in text
     assert "Usable here: numpy" in text
-    assert "pip install softstep" in text
+    assert "pip install numba" in text
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are(monkeypatch):

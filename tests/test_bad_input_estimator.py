@@ -145,7 +145,7 @@ def test_huge_finite_values_are_not_taken_for_infinities():
     wide[:, 0] = np.where(Y == 0, 3e38, -3e38)
     fitted = SoftmaxRegression(random_state=0, epochs=1, max_steps=1, learning_rate=1e-39)
     fitted.fit(wide, Y)
-    fitted.predict(wide)
+    assert fitted.predict(wide).shape == (12,)
 
 
 def test_a_class_weight_for_an_unknown_class_is_refused():

@@ -443,3 +443,12 @@ def test_settings_of_any_size_mean_the_same_on_every_backend(backend):
     for loss in (None, 3):
         with pytest.raises(TypeError, match="loss must be a name"):
             trained(3, loss=loss)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_an_out_that_overlaps_an_input_in_part_is_refused(backend):
+    V = np.ones((5, 3))
+    with pytest.raises(ValueError, match="out overlaps an input"):
+        kernels.softmax_forward(V[:4], out=V[1:], backend=backend)
+    kernels.softmax_forward(V, out=V, backend=backend)
+    assert np.allclose(V, 1 / 3, rtol=1e-15)

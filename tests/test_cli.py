@@ -107,6 +107,7 @@ BAD = {
     "a negative seed": ("train", "--seed", "-1"),
     "a backend that cannot run": ("train", "--backend", "cupy"),
     "a model that is not there": ("predict", "absent.npz", "x.npy"),
+    "a folder for a file": ("train", "--out", "."),
     "a place that cannot be written": ("train", "--epochs", "1", "--out", "/dev/null/m.npz"),
 }
 

@@ -1,5 +1,8 @@
 """Promise: SoftmaxRegression trains as documented and behaves as scikit-learn's users expect."""
 
+import copy
+import os
+
 import numpy as np
 import pytest
 
@@ -84,12 +87,15 @@ def test_string_labels_in_an_object_array_are_strings():
     assert model().fit(X, names).classes_.tolist() == ["a", "b", "c"]
 
 
-def test_two_classes_have_two_columns():
+def test_two_classes_have_two_columns_of_weights_and_one_decision_as_in_scikit_learn():
     X, y = blobs(c=2)
     fitted = model().fit(X, y)
-    assert fitted.decision_function(X).shape == (len(X), 2)
     assert fitted.coef_.shape == (2, 6)
     assert fitted.intercept_.shape == (2,)
+    assert fitted.predict_proba(X).shape == (len(X), 2)
+    decision = fitted.decision_function(X)
+    assert decision.shape == (len(X),)
+    assert np.array_equal(decision > 0, fitted.predict(X) == 1)
 
 
 def test_probabilities_sum_to_one_and_agree_with_predict():
@@ -306,3 +312,106 @@ def test_set_params_refuses_an_unknown_setting():
     assert SoftmaxRegression().set_params(l2=1.0).l2 == 1.0
     with pytest.raises(ValueError, match="no setting 'lr'"):
         SoftmaxRegression().set_params(lr=1.0)
+
+
+def test_scikit_learn_can_score_two_classes_by_their_decisions():
+    selection = pytest.importorskip("sklearn.model_selection")
+    X, y = blobs(c=2)
+    assert selection.cross_val_score(model(), X, y, cv=3, scoring="roc_auc").min() > 0.9
+
+
+def spoilt(X):
+    bad = X.copy()
+    bad[5, 2] = np.nan
+    return bad
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_refused_row_leaves_the_model_as_it_was_and_able_to_go_on(backend):
+    X, y = blobs()
+    settings = {"momentum": 0.5, "backend": backend}
+    one, other = (model(**settings).fit(X, y) for _ in range(2))
+    with pytest.raises(ValueError, match=r"X\[5, 2\] is nan"):
+        one.partial_fit(spoilt(X), y)
+    assert np.array_equal(one.partial_fit(X, y).coef_, other.partial_fit(X, y).coef_)
+
+
+def test_a_refused_fit_changes_nothing():
+    X, y = blobs()
+    fitted = model().fit(X, y)
+    before = fitted.coef_.copy()
+    with pytest.raises(ValueError, match="epochs"):
+        fitted.set_params(epochs=0).fit(X, y)
+    assert np.array_equal(fitted.coef_, before)
+    unfitted = model(class_weight="even")
+    with pytest.raises(ValueError, match="class_weight"):
+        unfitted.fit(X, y)
+    with pytest.raises(NotFittedError):
+        unfitted.predict(X)
+
+
+def test_weights_that_overflow_in_the_last_step_are_an_error_too():
+    X, y = blobs()
+    with pytest.raises(FloatingPointError, match="diverged"):
+        model(l2=1e10, learning_rate=1e30, init="normal", max_steps=1).fit(X, y)
+
+
+def test_weights_set_by_hand_are_saved_and_trained_on(tmp_path):
+    X, y = blobs()
+    fitted = model().fit(X, y)
+    fitted.coef_, fitted.intercept_ = np.zeros_like(fitted.coef_), np.array([0, 0, 9.0])
+    fitted.save(tmp_path / "model.npz")
+    loaded = SoftmaxRegression.load(tmp_path / "model.npz")
+    assert set(loaded.predict(X)) == {2}
+    assert np.abs(fitted.partial_fit(X, y).coef_).max() < np.abs(model().fit(X, y).coef_).max()
+
+
+def test_a_copy_trains_apart_from_the_original():
+    X, y = blobs()
+    fitted, untouched = model().fit(X, y), model().fit(X, y)
+    copy.copy(fitted).partial_fit(X, y)
+    assert np.array_equal(fitted.partial_fit(X, y).coef_, untouched.partial_fit(X, y).coef_)
+
+
+def test_soft_targets_may_go_with_named_classes():
+    X, y = blobs()
+    soft = np.eye(3, dtype=np.float32)[y]
+    fitted = model().partial_fit(X, soft, classes=["a", "b", "c"])
+    assert set(fitted.predict(X)) <= {"a", "b", "c"}
+    with pytest.raises(ValueError, match="y has targets for 3 classes, but there are 2"):
+        model().partial_fit(X, soft, classes=["a", "b"])
+    with pytest.raises(ValueError, match="one class"):
+        model().fit(X, np.ones((len(X), 1)))
+    soft[4, 1] = np.nan
+    with pytest.raises(ValueError, match=r"y\[4, 1\] is nan"):
+        model().fit(X, soft)
+    with pytest.raises(ValueError, match="y_val has targets for 2 classes"):
+        model().fit(X, y, X_val=X, y_val=soft[:, :2])
+
+
+def test_bytes_given_as_floats_to_a_model_of_pixels_are_warned_of():
+    X, y = blobs()
+    pixels = np.clip(X * 20 + 128, 0, 255).astype(np.uint8)
+    fitted = model().fit(pixels, y)
+    with pytest.warns(UserWarning, match="fitted on uint8 pixels"):
+        fitted.predict(pixels.astype(np.float32))
+    fitted.predict(pixels.astype(np.float32) / 255)
+
+
+def test_only_an_ordinary_file_is_written_to_and_links_are_followed(tmp_path):
+    X, y = blobs()
+    fitted = model().fit(X, y)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ValueError, match="not an ordinary file"):
+            fitted.save(path)
+    (tmp_path / "link").symlink_to(tmp_path / "model.npz")
+    fitted.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert np.array_equal(SoftmaxRegression.load(tmp_path / "model.npz").coef_, fitted.coef_)
+
+
+def test_labels_of_another_kind_cannot_be_scored():
+    X, y = blobs()
+    with pytest.raises(ValueError, match="the classes are int64"):
+        model().fit(X, y).score(X, y.astype(str))

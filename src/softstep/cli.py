@@ -9,7 +9,7 @@ from typing import Any
 from softstep import SoftmaxRegression, __version__
 from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, probe, use_backend
 from softstep.kernels.checks import LOSSES
-from softstep.model import datasets
+from softstep.model import checkpoint, datasets
 from softstep.model.download import DatasetError
 
 # (learning rate, epochs): the digits are fewer and coarser than MNIST, so they take a larger rate.
@@ -20,7 +20,8 @@ USER_ERRORS = (ValueError, TypeError, OSError, BackendError, DatasetError, Float
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
+    """Run the command; the exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted,
+    141 nobody reads on."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
@@ -29,9 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nsoftstep: interrupted, nothing was saved", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone
-        return 0
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        return 141
     except USER_ERRORS as error:
         print(f"softstep: {error}", file=sys.stderr)
         return 2
@@ -58,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", type=int, default=100)
     train.add_argument("--epochs", type=int, help="passes over the rows (20; digits 300)")
     train.add_argument("--max-steps", type=int, help="stop after this many steps")
-    train.add_argument("--seed", type=int, default=0, help="of the order of the rows")
+    train.add_argument(
+        "--seed", type=int, default=0, help="of the order of the rows, and of the rows held out"
+    )
     train.add_argument("--out", type=Path, help="where the model goes (runs/NAME.npz)")
     train.set_defaults(run=_train)
 
@@ -70,11 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     backends = commands.add_parser("backends", help="which backends are usable here, and why not")
     backends.set_defaults(run=_backends, backend=None)
 
-    check = commands.add_parser("check", help="compare every usable backend with exact results")
+    check = commands.add_parser(
+        "check", help="compare every usable backend with the oracle in float64"
+    )
     check.set_defaults(run=_check)
 
     bench = commands.add_parser("bench", help="time every op on every usable backend")
-    bench.add_argument("--quick", action="store_true", help="small sizes, under 30 s")
+    bench.add_argument("--quick", action="store_true", help="small sizes, under 30 s once compiled")
     bench.add_argument("--json", metavar="FILE", help="write the figures to FILE too")
     bench.set_defaults(run=_bench, backend=None)
 
@@ -93,7 +98,7 @@ def _train(arguments: argparse.Namespace) -> int:
         data = datasets.hold_out(data, fraction=0.2, seed=arguments.seed)
         print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
     out = arguments.out or Path("runs") / f"{data.name}.npz"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.target(out).parent.mkdir(parents=True, exist_ok=True)
     rate, epochs = (DIGITS_DEFAULTS if data.name == "digits" else DEFAULTS)[arguments.loss]
     model = SoftmaxRegression(
         loss=arguments.loss,
@@ -180,6 +185,6 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _names(arguments: argparse.Namespace) -> list[str]:
     """The backend asked for, or all that are usable."""
-    if arguments.backend not in (None, "auto"):
+    if arguments.backend:
         return [arguments.backend]
     return [name for name in BACKENDS if probe(name).usable]
