@@ -1,7 +1,7 @@
-"""Arrays on the way in and out: anything that holds numbers in host memory becomes NumPy.
+"""Arrays on the way in and out: NumPy in host memory, or arrays that stay on the GPU.
 
 NumPy arrays, sequences and whatever has `__array__` come in through `numpy.asarray`, torch, JAX and
-other libraries through DLPack; results go back to the library X came from.
+other libraries through DLPack; results go back to the library and the device X came from.
 """
 
 import sys
@@ -9,17 +9,29 @@ from typing import Any
 
 import numpy as np
 
+CUDA, CUDA_MANAGED = 2, 13  # what __dlpack_device__ calls the memory of NVIDIA GPUs
 
-def asarray(value: Any, name: str) -> np.ndarray:
-    """`value` as a NumPy array, without a copy where that is possible.
+
+def is_on_gpu(value: Any) -> bool:
+    """Whether `value` is an array in the memory of an NVIDIA GPU, of CuPy or another library."""
+    if isinstance(value, np.ndarray):
+        return False
+    if hasattr(value, "__cuda_array_interface__"):
+        return True
+    where = getattr(value, "__dlpack_device__", None)
+    return where is not None and where()[0] in (CUDA, CUDA_MANAGED)
+
+
+def asarray(value: Any, name: str) -> Any:
+    """`value` as a NumPy array, without a copy where that is possible; on the GPU it stays there.
 
     Raises:
-        TypeError: an array on a device, or something that is no array.
+        TypeError: something that is no array.
     """
     if isinstance(value, np.ndarray):
         return np.asarray(value)
-    if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(f"{name} is on a GPU: move it to host memory for this backend")
+    if is_on_gpu(value):
+        return _device().asarray(value)
     try:
         if hasattr(value, "__dlpack__"):
             return np.from_dlpack(value)
@@ -29,16 +41,38 @@ def asarray(value: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} ({kind}) cannot be read as a NumPy array: {error}") from error
 
 
-def contiguous(array: np.ndarray) -> np.ndarray:
+def on_host(value: Any, name: str) -> np.ndarray:
+    """`value` as a NumPy array; a copy of what is on the GPU."""
+    return to_host(asarray(value, name))
+
+
+def to_host(array: Any) -> np.ndarray:
+    """A NumPy array itself, or a NumPy copy of an array on the GPU."""
+    return array if isinstance(array, np.ndarray) else _device().to_host(array)
+
+
+def contiguous(array: Any) -> np.ndarray[Any, Any]:
     """The array C-contiguous, aligned and in native byte order; itself if it is so already."""
+    if not isinstance(array, np.ndarray):
+        on_gpu: np.ndarray[Any, Any] = _device().asarray(array)  # as far as its methods go
+        return on_gpu
     native = array.dtype.newbyteorder("=")
     return np.require(array, dtype=native, requirements=["C", "A"])
 
 
-def give_back(result: np.ndarray, like: Any) -> Any:
-    """`result` in the library of `like`, where that speaks DLPack; NumPy otherwise."""
-    if isinstance(like, np.ndarray) or not hasattr(like, "__dlpack__"):
-        return result
+def give_back(result: Any, like: Any) -> Any:
+    """`result` in the library and on the device of `like`, where that speaks DLPack; else NumPy."""
+    if is_on_gpu(like):
+        return _device().give_back(result, like)
+    if not hasattr(like, "__dlpack__") or isinstance(like, np.ndarray):
+        return to_host(result)
     library = sys.modules[type(like).__module__.partition(".")[0]]
     namespace = getattr(library, "numpy", library) if library.__name__ == "jax" else library
+    result = to_host(result)
     return namespace.from_dlpack(result) if hasattr(namespace, "from_dlpack") else result
+
+
+def _device() -> Any:
+    from softstep.kernels._cupy.device import device
+
+    return device

@@ -13,6 +13,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
+
+from softstep.kernels.arrays import is_on_gpu
 
 ENVIRONMENT_VARIABLE = "SOFTSTEP_BACKEND"
 
@@ -45,7 +48,7 @@ class Status:
 BACKENDS = {
     "numpy": Backend("numpy", "pip install softstep"),
     "numba": Backend("numba", "pip install numba"),
-    "cupy": Backend("cupy", "none yet: the GPU kernels come with a later version"),
+    "cupy": Backend("cupy", 'pip install "softstep[cuda12]"  (or cuda13)'),
 }
 CHOICES = ("auto", *BACKENDS)
 
@@ -60,8 +63,6 @@ def probe(name: str) -> Status:
         module = importlib.import_module(backend.package)
         return Status(backend, True, module.probe())
     except ModuleNotFoundError as error:
-        if error.name == backend.package:
-            return Status(backend, False, "this version of softstep has no such kernels")
         return Status(backend, False, f"{error.name} is not installed")
     except Exception as error:
         return Status(backend, False, f"{type(error).__name__}: {error}")
@@ -106,25 +107,43 @@ def _require(name: str, asked_by: str) -> Backend:
     return status.backend
 
 
-def choose(argument: str | None = None) -> tuple[Backend, str]:
-    """The backend that runs for arrays in host memory, and why, in a few words.
+def choose(argument: str | None = None, *, on_gpu: bool = False) -> tuple[Backend, str]:
+    """The backend that runs, and why, in a few words. `on_gpu`: the arrays are on a GPU.
 
     Raises:
-        BackendError: an explicit choice that cannot run.
+        BackendError: an explicit choice that cannot run, or arrays on a GPU that is not usable.
         TypeError, ValueError: `argument` or the environment variable is not one of CHOICES.
     """
     name, asked_by = _asked(argument)
     if name != "auto":
         return _require(name, asked_by), f"asked for by {asked_by}"
+    if on_gpu:
+        return _require("cupy", "an array on the GPU"), "auto: the arrays are on the GPU"
     status = probe("numba")
     if status.usable:
         return status.backend, "auto: it is usable here"
     return BACKENDS["numpy"], f"auto: numba is not usable ({status.reason})"
 
 
-def load(argument: str | None = None) -> ModuleType:
-    """The package with the ops of the backend that runs."""
-    return importlib.import_module(choose(argument)[0].package)
+def load(argument: str | None = None, **arrays: Any) -> ModuleType:
+    """The package with the ops of the backend that runs on these arrays.
+
+    Raises:
+        TypeError: an array on a GPU, for a backend that runs on the CPU. Else as `choose`.
+    """
+    on_gpu = [name for name, array in arrays.items() if is_on_gpu(array)]
+    backend, why = choose(argument, on_gpu=bool(on_gpu))
+    if on_gpu and backend.name != "cupy":
+        raise TypeError(
+            f"{on_gpu[0]} is on a GPU, but the {backend.name} backend runs ({why}): "
+            "move it to host memory, or use the cupy backend"
+        )
+    return importlib.import_module(backend.package)
+
+
+def place(array: Any, argument: str | None = None) -> Any:
+    """`array` where the backend that runs on it computes: moved to the GPU if that is asked for."""
+    return load(argument, array=array).place(array)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import asarray, contiguous
+from softstep.kernels.arrays import asarray, contiguous, is_on_gpu, on_host
 
 LOSSES = ("mse", "cross_entropy")
 FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
@@ -62,23 +62,29 @@ def out_array(
     if array.dtype != dtype:
         raise TypeError(f"out is {array.dtype}, but the result is {dtype}")
     for given in inputs:
-        is_input = array.ctypes.data == given.ctypes.data
-        if not is_input and np.may_share_memory(array, given):
+        if is_on_gpu(array) or is_on_gpu(given) or array.ctypes.data == given.ctypes.data:
+            continue
+        if np.may_share_memory(array, given):
             raise ValueError("out overlaps an input without being it")
     return array
 
 
 def in_place(name: str, value: Any) -> Array:
     """An array that is updated: it must be given as memory that can be written to directly."""
-    if not hasattr(value, "__dlpack__"):
+    if not (hasattr(value, "__dlpack__") or is_on_gpu(value)):
         kind = type(value).__name__
         raise TypeError(f"{name} is updated in place, so it must be an array, not {kind}")
-    array = asarray(value, name)
-    if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
+    array: Any = asarray(value, name)
+    if is_on_gpu(array):
+        as_given = array.data.ptr == value.__cuda_array_interface__["data"][0]  # or a copy
+    else:
+        as_given = array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
+    if not as_given:
         raise ValueError(
             f"{name} is updated in place, so it must be C-contiguous, aligned and writable"
         )
-    return array
+    updated: Array = array
+    return updated
 
 
 def weights(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
@@ -122,7 +128,7 @@ def _weights_fit(W: Array, b: Array, X: Array) -> None:
 
 def targets(name: str, value: Any, n: int, c: int, *, loss: tuple[str, ...] = ()) -> Array:
     """Integer labels (n,) as int64, or soft targets (n, c) as float32 or float64."""
-    y = asarray(value, name)
+    y = on_host(value, name)
     if y.ndim == 2 and y.dtype.kind == "f":
         return soft_targets(name, y, n, c, loss=loss)
     if y.ndim != 1:
@@ -135,7 +141,7 @@ def targets(name: str, value: Any, n: int, c: int, *, loss: tuple[str, ...] = ()
 
 def label_sets(value: Any, n: int, c: int, *, loss: tuple[str, ...]) -> Array:
     """What `train` and `evaluate` learn from: label sets (t, n) as int64, or soft targets."""
-    y = asarray(value, "y")
+    y = on_host(value, "y")
     if y.ndim == 2 and y.dtype.kind != "f":
         sets = [labels(f"y[{t}]", y[t], n, c) for t in range(len(y))]
         if not sets:
@@ -186,7 +192,7 @@ def soft_targets(name: str, Y: Array, n: int, c: int, *, loss: tuple[str, ...] =
 
 def row_order(value: Any, n: int) -> Array:
     """Row numbers in the order they are visited, (m,), each in [0, n)."""
-    order = asarray(value, "order")
+    order = on_host(value, "order")
     _ndim("order", order, 1, "(m,)")
     if order.dtype.kind not in "iu":
         raise TypeError(f"order must hold integers, not {order.dtype}")
@@ -220,7 +226,7 @@ def loss_names(value: Any, h: int) -> tuple[str, ...]:
 
 def setting(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     """A number, (h,) numbers or (for a schedule) (steps, h) numbers, broadcast to `shape`."""
-    array = asarray(value, name)
+    array = on_host(value, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be a number or an array of numbers, not {array.dtype}")
     allowed = [shape[k:] for k in range(len(shape))]
@@ -236,7 +242,7 @@ def row_weights(value: Any, n: int, dtype: np.dtype[Any]) -> Array | None:
     """Weight sets (s, n); one set may be given as (n,)."""
     if value is None:
         return None
-    array = asarray(value, "sample_weight")
+    array = on_host(value, "sample_weight")
     if array.dtype.kind not in "iuf":
         raise TypeError(f"sample_weight must hold numbers, not {array.dtype}")
     if array.ndim == 1:
@@ -250,7 +256,7 @@ def set_index(name: str, value: Any, h: int, count: int) -> Array:
     """Which of `count` sets each head uses, (h,); None means the first for all."""
     if value is None:
         return np.zeros(h, dtype=np.int64)
-    array = asarray(value, name)
+    array = on_host(value, name)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, not {array.dtype}")
     if array.shape != (h,):

@@ -8,7 +8,8 @@ Common to all ops:
     out: an array of the result's shape and dtype to write to; the op's own input may be given.
     Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
     float64 for float64 features and float32 for all others.
-    Results come back in the library X came from.
+    Arrays on an NVIDIA GPU stay there, and results come back in the library, and on the device, X
+    came from; a GPU backend that was asked for takes NumPy arrays too.
     TypeError: wrong dtypes. ValueError: wrong shapes, labels out of range, unknown names.
     BackendError: a backend asked for by name that cannot run.
 Non-finite values are let through. The accuracy each op keeps is in docs/numerics.md, the
@@ -43,7 +44,7 @@ def linear_forward(
     Returns:
         V, (n, c), in the dtype of W.
     """
-    ops = load(backend)
+    ops = load(backend, X=X, W=W, b=b, out=out)
     x = checks.features(X)
     W, b = checks.weights(W, b, x)
     out = checks.out_array(out, (len(x), len(b)), W.dtype, x)
@@ -65,7 +66,7 @@ def linear_backward(
     Returns:
         dW (d, c) and db (c,) = the sum of dV over the rows, in the dtype of dV.
     """
-    ops = load(backend)
+    ops = load(backend, dV=dV, X=X)
     dv, x = checks.rows_by_classes("dV", dV), checks.features(X)
     if len(dv) != len(x):
         raise ValueError(f"dV has {len(dv)} rows, but X has {len(x)}")
@@ -89,7 +90,7 @@ def softmax_forward(V: Any, *, out: Any = None, backend: str | None = None) -> A
     Returns:
         P, (n, c), in the dtype of V.
     """
-    ops = load(backend)
+    ops = load(backend, V=V, out=out)
     v = checks.rows_by_classes("V", V)
     return give_back(ops.softmax_forward(v, out=checks.out_array(out, v.shape, v.dtype, v)), V)
 
@@ -106,7 +107,7 @@ def softmax_backward(dP: Any, P: Any, *, out: Any = None, backend: str | None = 
     Returns:
         dV, (n, c), in the dtype of P.
     """
-    ops = load(backend)
+    ops = load(backend, dP=dP, P=P, out=out)
     dp, p = checks.rows_by_classes("dP", dP), checks.rows_by_classes("P", P)
     checks.same_shape_and_dtype("dP", dp, "P", p)
     return give_back(
@@ -124,7 +125,7 @@ def mse_forward(P: Any, Y: Any, *, backend: str | None = None) -> Any:
     Returns:
         loss, (n,), in the dtype of P.
     """
-    ops = load(backend)
+    ops = load(backend, P=P, Y=Y)
     p = checks.rows_by_classes("P", P)
     return give_back(ops.mse_forward(p, checks.targets("Y", Y, *p.shape)), P)
 
@@ -139,7 +140,7 @@ def mse_backward(P: Any, Y: Any, *, out: Any = None, backend: str | None = None)
     Returns:
         dP, (n, c), in the dtype of P.
     """
-    ops = load(backend)
+    ops = load(backend, P=P, Y=Y, out=out)
     p = checks.rows_by_classes("P", P)
     y = checks.targets("Y", Y, *p.shape)
     out = checks.out_array(out, p.shape, p.dtype, p)
@@ -157,7 +158,7 @@ def cross_entropy_forward(V: Any, y: Any, *, backend: str | None = None) -> Any:
     Returns:
         loss, (n,), in natural units (nats), in the dtype of V.
     """
-    ops = load(backend)
+    ops = load(backend, V=V, y=y)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
     return give_back(ops.cross_entropy_forward(v, y), V)
@@ -173,7 +174,7 @@ def cross_entropy_backward(V: Any, y: Any, *, out: Any = None, backend: str | No
     Returns:
         dV, (n, c), in the dtype of V.
     """
-    ops = load(backend)
+    ops = load(backend, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
     return give_back(
@@ -193,7 +194,7 @@ def softmax_mse_backward(V: Any, y: Any, *, out: Any = None, backend: str | None
     Returns:
         dV, (n, c), in the dtype of V.
     """
-    ops = load(backend)
+    ops = load(backend, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape)
     return give_back(
@@ -216,7 +217,7 @@ def predict(
     Returns:
         Labels, int64: (n,) for one head, (h, n) for a bank.
     """
-    ops = load(backend)
+    ops = load(backend, X=X, W=W, b=b)
     x = checks.features(X)
     single = np.ndim(W) == 2
     W, b = checks.bank(W, b, x)
@@ -254,7 +255,7 @@ def evaluate(
     Returns:
         loss (h,) and accuracy (h,), float64.
     """
-    ops = load(backend)
+    ops = load(backend, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
     x = checks.features(X)
     W, b = checks.bank(W, b, x)
     h, _, c = W.shape
@@ -320,7 +321,7 @@ def train(
         for a head that is not active. correct, (steps, h) int64: rows of non-zero weight whose
         largest logit is at the label, before the update; 0 for a head that is not active.
     """
-    ops = load(backend)
+    ops = load(backend, X=X, y=y, order=order, W=W, b=b, sample_weight=sample_weight, active=active)
     x = checks.features(X)
     W, b = checks.bank_in_place(W, b, x)
     h, _, c = W.shape

@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from softstep.kernels.arrays import asarray
+from softstep.kernels.arrays import asarray, on_host, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, FLOAT_DTYPES
 
 BLOCK_VALUES = 1 << 22
@@ -38,7 +38,7 @@ def refuse_non_finite(X, name="X"):
     wide = np.float64 if X.dtype == np.float64 else np.float32
     block = max(1, BLOCK_VALUES // X.shape[1])
     for start in range(0, len(X), block):
-        rows = X[start : start + block]
+        rows = to_host(X[start : start + block])
         with np.errstate(over="ignore", invalid="ignore"):
             suspect = ~np.isfinite(rows.sum(axis=1, dtype=wide))  # overflows too: look closer
         for i in np.flatnonzero(suspect):
@@ -55,7 +55,7 @@ def label_values(y, n, name="y"):
         TypeError: complex, bytes or mixed objects.
         ValueError: not 1-D, of another length than n, or a label that is not a whole number.
     """
-    y = asarray(y, name)
+    y = on_host(y, name)
     if y.ndim != 1:
         raise ValueError(f"{name} must be 1-D, one label per row, but its shape is {y.shape}")
     if len(y) != n:
@@ -102,7 +102,7 @@ def soft_target_rows(y, n, c=None, name="y"):
     Raises:
         ValueError: another shape, or an entry that is not finite; the first is named.
     """
-    y = asarray(y, name)
+    y = on_host(y, name)
     if len(y) != n:
         raise ValueError(f"{name} has {len(y)} rows of targets, but there are {n} rows")
     if c is not None and y.shape[1] != c:
@@ -126,7 +126,7 @@ def row_weights(sample_weight, class_weight, codes, classes, n):
         return None
     weights = np.ones(n)
     if sample_weight is not None:
-        weights = asarray(sample_weight, "sample_weight")
+        weights = on_host(sample_weight, "sample_weight")
         if weights.dtype.kind not in "iuf":
             raise TypeError(f"sample_weight must hold numbers, not {weights.dtype}")
         if weights.shape != (n,):

@@ -10,6 +10,8 @@ from typing import Any, Self
 import numpy as np
 
 from softstep import kernels
+from softstep.kernels.arrays import on_host
+from softstep.kernels.backend import place
 from softstep.kernels.checks import LOSSES, Array, compute_dtype
 from softstep.model import checkpoint, inputs, trainer
 from softstep.model.params import Params
@@ -160,7 +162,7 @@ class SoftmaxRegression(Params):
         X, scale = self._features_to_predict(X)
         W, b = self._weights(X)
         codes = kernels.predict(X, W, b, feature_scale=scale, backend=self.backend)
-        return self.classes_[codes]
+        return self.classes_[on_host(codes, "labels")]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy: the (weighted) share of rows whose predicted label is y."""
@@ -332,7 +334,7 @@ class SoftmaxRegression(Params):
         weights = inputs.row_weights(sample_weight, self.class_weight, codes, self.classes_, len(X))
         if self._bank.W.dtype != compute_dtype(X):
             raise TypeError(f"X is {X.dtype}, but the model was started in {self._bank.W.dtype}")
-        return trainer.Data(np.ascontiguousarray(X), y, weights, self._scale(X))
+        return trainer.Data(place(X, self.backend), y, weights, self._scale(X))
 
     def _held_out(self, X_val: Any, y_val: Any) -> trainer.Data | None:
         if (X_val is None) != (y_val is None):
@@ -344,6 +346,7 @@ class SoftmaxRegression(Params):
         scale = self._scale(X)
         if compute_dtype(X) != self._bank.W.dtype:
             X = X.astype(self._bank.W.dtype)
+        X = place(X, self.backend)
         if inputs.soft_targets(y_val):
             y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
             return trainer.Data(X, y, None, scale)
@@ -398,7 +401,8 @@ class SoftmaxRegression(Params):
         X = inputs.features(X, n_features=self.n_features_in_)
         inputs.refuse_non_finite(X)
         scale = self._scale(X)
-        if self.feature_scale_ == PIXEL_SCALE and scale == 1 and X.max() > 1:
+        was_pixels = self.feature_scale_ == PIXEL_SCALE and scale == 1
+        if was_pixels and isinstance(X, np.ndarray) and X.max() > 1:
             warnings.warn(
                 f"the model was fitted on uint8 pixels, read as [0, 1], but X is {X.dtype} and "
                 f"reaches {X.max():g}: give uint8, or divide by 255",

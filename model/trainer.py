@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from softstep import kernels
+from softstep.kernels.arrays import to_host
 
 
 @dataclass
@@ -86,7 +87,7 @@ def initial_weights(kind: str, seed: int, shape: tuple[int, int], dtype) -> np.n
 
 def run_epoch(data: Data, bank: Bank, descent: Descent, order: np.ndarray, number: int) -> Epoch:
     """One pass over the rows in `order`; `bank` is updated in place."""
-    losses, correct = kernels.train(
+    figures = kernels.train(
         data.X,
         data.y,
         order,
@@ -104,6 +105,7 @@ def run_epoch(data: Data, bank: Bank, descent: Descent, order: np.ndarray, numbe
         backend=descent.backend,
         **data.keywords(),
     )
+    losses, correct = map(to_host, figures)
     rows_per_step = np.full(len(losses), descent.batch_size)
     rows_per_step[-1] = len(order) - descent.batch_size * (len(losses) - 1)
     counted = len(order)
@@ -147,7 +149,7 @@ def epochs(
 
 
 def _evaluated(epoch: Epoch, held_out: Data, bank: Bank, descent: Descent) -> Epoch:
-    loss, accuracy = kernels.evaluate(
+    figures = kernels.evaluate(
         held_out.X,
         held_out.y,
         bank.W,
@@ -156,6 +158,7 @@ def _evaluated(epoch: Epoch, held_out: Data, bank: Bank, descent: Descent) -> Ep
         backend=descent.backend,
         **held_out.keywords(),
     )
+    loss, accuracy = map(to_host, figures)
     return Epoch(epoch.number, epoch.steps, epoch.loss, epoch.accuracy, loss, accuracy)
 
 

@@ -8,6 +8,7 @@ from softstep.kernels._numba.linear import linear_backward, linear_forward
 from softstep.kernels._numba.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._numba.softmax import softmax_backward, softmax_forward
 from softstep.kernels._numba.train import train
+from softstep.kernels.arrays import contiguous as place
 
 __all__ = [
     "cross_entropy_backward",
@@ -17,6 +18,7 @@ __all__ = [
     "linear_forward",
     "mse_backward",
     "mse_forward",
+    "place",
     "predict",
     "probe",
     "softmax_backward",

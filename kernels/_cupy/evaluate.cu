@@ -1,0 +1,168 @@
+// What trained heads do on rows: labels, losses, hits. A block of rows at a time: `count` rows of
+// X from `first` on, whose logits V of all h heads are (count, h, c), so h·count rows of c.
+
+// All heads' weights side by side, which makes one linear layer of them.
+extern "C" __global__ void pack_bank(const REAL *W, REAL *packed, long long h, long long d,
+                                     long long c) {
+  // W is (h, d, c), packed is (d, h, c)
+  const long long step = gridDim.x * (long long)blockDim.x;
+  for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < d * h * c; i += step) {
+    const long long j = i % c, head = i / c % h, feature = i / c / h;
+    packed[i] = W[(head * d + feature) * c + j];
+  }
+}
+
+#ifdef ROW_THREADS
+
+// The first of the largest, or the first NaN.
+__device__ inline Largest first_largest(const REAL *row, long long c) {
+  REAL v[ROW_VALUES];
+  load_tile(row, c, 0, v);
+  Largest most = tile_largest(v, 0);
+  for (long long tile = 1; tile < row_tiles(c); ++tile) {
+    load_tile(row, c, tile, v);
+    most = larger(most, tile_largest(v, tile));
+  }
+  return most;
+}
+
+#ifndef Y_SOFT
+
+extern "C" __global__ void predict_rows(const REAL *V, long long *labels, long long first,
+                                        long long count, long long n, long long h, long long c) {
+  // V is (count, h, c), labels is (h, n)
+  for (long long q = first_row(); q < count * h; q += row_step()) {
+    const Largest most = first_largest(V + q * c, c);
+    if (row_thread() == 0) labels[q % h * n + first + q / h] = most.at;
+  }
+}
+
+#else
+
+// (1/c) Σ_j (y_j - p_j)² of a row. e holds the last tile's exponentials.
+__device__ inline REAL mse_loss(const REAL *row, const RowSoftmax &s, const Target *y, long long c,
+                                REAL *v, REAL *e) {
+  // y is (c,), or one label
+  const REAL total = rounded(row_total(s));
+  const long long last = row_tiles(c) - 1;
+  Pair sum = {0, 0};
+  for (long long tile = last; tile >= 0; --tile) {
+    if (tile < last) {
+      load_tile(row, c, tile, v);
+      tile_exponentials(v, s.largest.value, e);
+    }
+#pragma unroll
+    for (int i = 0; i < ROW_VALUES; ++i) {
+      const long long j = column(tile, i);
+#if Y_SOFT
+      const REAL gap = j < c ? y[j] - e[i] / total : 0;
+#else
+      const REAL gap = (*y == j ? 1 : 0) - e[i] / total;
+#endif
+      add(sum, gap * gap);
+    }
+  }
+  return rounded(row_sum(sum)) / c;
+}
+
+// log Σ_j e^{v_j} - v_y, or the mean of that over soft targets; see cross_entropy.cu.
+__device__ inline REAL cross_entropy_loss(const REAL *row, const RowSoftmax &s, const Target *y,
+                                          long long c, REAL *v) {
+  // y is (c,), or one label
+  const REAL largest = s.largest.value, tail = log1p(rounded(s.others));
+#if Y_SOFT
+  Pair sum = {0, 0};
+  const long long last = row_tiles(c) - 1;
+  for (long long tile = last; tile >= 0; --tile) {
+    if (tile < last) load_tile(row, c, tile, v);
+#pragma unroll
+    for (int i = 0; i < ROW_VALUES; ++i) {
+      const REAL y_j = column(tile, i) < c ? y[column(tile, i)] : 0;
+      add(sum, y_j == 0 ? 0 * tail : y_j * (tail + (largest - v[i])));
+    }
+  }
+  return rounded(row_sum(sum));
+#else
+  return tail + (largest - row[*y]);
+#endif
+}
+
+extern "C" __global__ void evaluate_rows(const REAL *V, const Target *y, const long long *y_index,
+                                         const unsigned char *is_mse, REAL *losses,
+                                         unsigned char *right, long long first, long long count,
+                                         long long n, long long h, long long c) {
+  // V is (count, h, c), y is (t, n) or (n, c), y_index is (h,), losses and right are (count, h)
+  for (long long q = first_row(); q < count * h; q += row_step()) {
+    REAL v[ROW_VALUES], e[ROW_VALUES];
+    const long long head = q % h, r = first + q / h;
+    const REAL *row = V + q * c;
+#if Y_SOFT
+    const Target *y_r = y + r * c;
+    const long long label = first_largest(y_r, c).at;
+#else
+    const Target *y_r = y + y_index[head] * n + r;
+    const long long label = *y_r;
+#endif
+    const RowSoftmax s = row_softmax(row, c, v, e);
+    const REAL loss =
+        is_mse[head] ? mse_loss(row, s, y_r, c, v, e) : cross_entropy_loss(row, s, y_r, c, v);
+    if (row_thread() == 0) {
+      losses[q] = loss;
+      right[q] = s.largest.at == label;
+    }
+  }
+}
+
+#endif  // Y_SOFT
+#endif  // ROW_THREADS
+
+// ---- sums over the rows. A chunk of CHUNK rows is summed by a block, and the chunks are added in
+// their order: the same bits however many rows are done at a time.
+
+#ifdef CHUNK
+
+extern "C" __global__ void __launch_bounds__(CHUNK)
+    sum_chunks(const REAL *losses, const unsigned char *right, const REAL *weights,
+               const long long *weight_index, double *partial, long long first, long long count,
+               long long n, long long h) {
+  // losses and right are (count, h), weights is (s, n) or null, weight_index is (h,),
+  // partial is (chunks, h, 3): Σ w L, Σ w [right], Σ w; a block for each chunk and head
+  __shared__ double terms[3][CHUNK];
+  const long long head = blockIdx.x % h, i = blockIdx.x / h * CHUNK + threadIdx.x;
+  double w = 0, loss = 0, hit = 0;
+  if (i < count) {
+    w = weights ? weights[weight_index[head] * n + first + i] : 1;
+    loss = w * losses[i * h + head];
+    hit = w * right[i * h + head];
+  }
+  terms[0][threadIdx.x] = loss;
+  terms[1][threadIdx.x] = hit;
+  terms[2][threadIdx.x] = w;
+  for (int half = CHUNK / 2; half > 0; half /= 2) {
+    __syncthreads();  // what is added now was written before
+    if (threadIdx.x < half)
+      for (int k = 0; k < 3; ++k) terms[k][threadIdx.x] += terms[k][threadIdx.x + half];
+  }
+  if (threadIdx.x == 0)
+    for (int k = 0; k < 3; ++k) partial[blockIdx.x * 3ll + k] = terms[k][0];
+}
+
+extern "C" __global__ void add_chunks(const double *partial, double *sums, long long chunks,
+                                      long long h) {
+  // partial is (chunks, h, 3), sums is (h, 3)
+  const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  if (i >= 3 * h) return;
+  double sum = sums[i];
+  for (long long chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * h * 3 + i];
+  sums[i] = sum;
+}
+
+extern "C" __global__ void means(const double *sums, double *loss, double *accuracy, long long h) {
+  // sums is (h, 3), loss and accuracy are (h,)
+  const long long head = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  if (head >= h) return;
+  loss[head] = sums[head * 3] / sums[head * 3 + 2];
+  accuracy[head] = sums[head * 3 + 1] / sums[head * 3 + 2];
+}
+
+#endif  // CHUNK

@@ -1,0 +1,73 @@
+"""What the launchers share: C types, the shape of a launch over rows, targets, and `out=`."""
+
+import numpy as np
+
+from softstep.kernels._cupy.device import device
+
+C_TYPE = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}  # of the arithmetic
+
+WARP = 32
+WARP_ROW = 1024  # up to so many columns a warp takes a row, above it a block does
+WARP_BLOCK, ROW_BLOCK = 128, 256  # threads of a block: four rows, or one
+VALUES = (1, 4, 16, 32)  # how many of a row's values a thread may hold at a time
+MOST_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # that its registers allow
+BLOCKS_PER_MULTIPROCESSOR = 32  # a launch over rows; the blocks go on to further rows
+
+
+def ceil_div(a, b):
+    return -(-a // b)
+
+
+def blocks_for(count, per_block):
+    """Blocks for a loop over `count` items in steps of the whole grid."""
+    return min(ceil_div(count, per_block), BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors())
+
+
+def row_defines(c, dtype, most=WARP):
+    """How a kernel that works on rows of c columns is compiled; `most` values in a thread."""
+    threads = WARP if c <= WARP_ROW else ROW_BLOCK
+    most = min(most, MOST_VALUES[dtype])
+    enough = (v for v in VALUES if v * threads >= c)
+    values = min(next(enough, most), most)  # if not enough, tile by tile
+    return {"REAL": C_TYPE[dtype], "ROW_THREADS": threads, "ROW_VALUES": values}
+
+
+def row_variants(name, most=WARP, **defines):
+    """What to compile ahead to see what a kernel costs: its name, definitions; the largest only."""
+    return [
+        (name, {**row_defines(c, dtype, most), **defines})
+        for dtype in C_TYPE
+        for c in (WARP_ROW, 1 << 20)
+    ]
+
+
+def launch_rows(file, name, rows, c, args, *, dtype, most=WARP, **defines):
+    """Run a kernel that works on rows of c columns."""
+    if rows == 0:
+        return
+    rows_are = row_defines(c, dtype, most)
+    block = WARP_BLOCK if rows_are["ROW_THREADS"] == WARP else ROW_BLOCK
+    kernel = device.kernel(file, name, **rows_are, **defines)
+    kernel((blocks_for(rows, block // rows_are["ROW_THREADS"]),), (block,), args)
+
+
+def targets(y, dtype):
+    """Labels (int64) or soft targets (as `dtype`) on the device, and Y_SOFT."""
+    if y.dtype.kind == "i":
+        return device.asarray(y), 0
+    return device.asarray(y if y.dtype == dtype else y.astype(dtype)), 1
+
+
+def result_for(out, like):
+    """Where a kernel writes a result of the form of `like`: `out` itself if that is on the GPU."""
+    if out is None or isinstance(out, np.ndarray):
+        return device.empty(like.shape, like.dtype)
+    return device.asarray(out)
+
+
+def finish(result, out):
+    """What an op returns: its result, or `out` with the result in it."""
+    if out is None:
+        return result
+    device.copy_into(out, result)
+    return out

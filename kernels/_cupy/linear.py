@@ -1,0 +1,160 @@
+"""The linear layer: launchers of linear.cu.
+
+How a product is cut into tiles and parts follows from its shape alone, never from the GPU: the same
+shape gives the same bits everywhere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from softstep.kernels._cupy.device import device
+from softstep.kernels._cupy.launch import C_TYPE, blocks_for, ceil_div, finish
+
+DEPTH = 16  # the tiles' depth: DEPTH in linear.cu
+BLOCKS = 256  # a product in fewer tiles is split along its depth too, into about so many blocks
+LEAST_PART = 128  # of the depth, that is worth a block of its own
+MOST_PARTS = 64
+COLUMN_THREADS = 8  # rows a block of column_sums adds at a time
+THREADS = 256  # of a block of add_parts
+
+TILES = {16: 128, 32: 128, 64: 64}  # columns and rows of a tile: with few columns a narrow one
+
+# Tensor cores for float16 and uint8 features and more than 32 columns. Compiled and emulated, never
+# run on a GPU: to be switched on once its speed and results were seen on one.
+TENSOR_CORES = False
+
+X_KIND = {np.dtype(t): k for k, t in enumerate((np.float32, np.float64, np.float16, np.uint8))}
+
+
+def variants():
+    """Pairs of a kernel's name and its definitions, to see what it costs."""
+    for dtype, kind in X_KIND.items():
+        real = "double" if dtype == np.float64 else "float"
+        for columns in TILES if kind < 2 else (16,):
+            tile = {"TILE_ROWS": TILES[columns], "TILE_COLUMNS": columns}
+            yield "linear_forward", {"REAL": real, "X_KIND": kind, **tile}
+            yield "linear_backward", {"REAL": real, "X_KIND": kind, **tile}
+    for kind in (2, 3):
+        tile = {"TILE_ROWS": 64, "TILE_COLUMNS": 64, "TENSOR_CORES": 1}
+        yield "linear_forward", {"REAL": "float", "X_KIND": kind, **tile}
+    for dtype in C_TYPE:
+        yield "add_parts", adding(dtype)
+        yield "column_sums", adding(dtype)
+
+
+def adding(dtype):
+    """How the kernels that only add are compiled."""
+    return {"REAL": C_TYPE[dtype], "COLUMN_THREADS": COLUMN_THREADS}
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a product (rows, columns) with a sum over `depth` is cut up."""
+
+    rows: int
+    columns: int
+    depth: int
+
+    @property
+    def tile(self):
+        """Rows and columns of a tile."""
+        columns = next((width for width in TILES if self.columns <= width), 64)
+        return TILES[columns], columns
+
+    @property
+    def tiles(self):
+        return tuple(map(ceil_div, (self.rows, self.columns), self.tile))
+
+    @property
+    def part(self):
+        """How much of the depth a block takes."""
+        across, down = self.tiles
+        parts = min(BLOCKS // (across * down), self.depth // LEAST_PART, MOST_PARTS)
+        return ceil_div(ceil_div(self.depth, max(parts, 1)), DEPTH) * DEPTH
+
+    @property
+    def parts(self):
+        return ceil_div(self.depth, self.part)
+
+    def launch(self, name, X, dtype, args, rows=None):
+        """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
+        tile_rows, tile_columns = self.tile
+        tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns}
+        if (
+            TENSOR_CORES
+            and name == "linear_forward"
+            and tile_columns == 64
+            and X.dtype.itemsize < 4
+        ):
+            tile["TENSOR_CORES"] = 1
+        types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}
+        kernel = device.kernel("linear.cu", name, **types, **tile)
+        across = ceil_div(self.rows if rows is None else rows, tile_rows)
+        kernel((across, self.tiles[1], self.parts), (tile_rows * tile_columns // 16,), args)
+
+
+def parts_for(result, count):
+    """Where a kernel writes `count` parts of a sum: one part is the result itself."""
+    return result if count == 1 else device.empty((count, *result.shape), result.dtype)
+
+
+def add_parts(parts, bias, result, count):
+    """result = the sum of `count` parts, in their order, plus the bias if there is one."""
+    if count == 1:
+        return
+    size, c = result.size, result.shape[-1]
+    kernel = device.kernel("linear.cu", "add_parts", **adding(result.dtype))
+    args = (parts, bias, result, np.int64(count), np.int64(size), np.int64(c))
+    kernel((blocks_for(size, THREADS),), (THREADS,), args)
+
+
+def logits(X, first, W, b, V, tiling, feature_scale):
+    """V (rows, c) = the logits of as many rows of X (n, d), from `first` on; all on the device."""
+    rows, c = V.shape
+    parts = parts_for(V, tiling.parts)
+    bias = b if tiling.parts == 1 else None  # else add_parts adds it
+    sizes = map(np.int64, (first, rows, X.shape[1], c, tiling.part))
+    args = (X, W, bias, parts, V.dtype.type(feature_scale), *sizes)
+    tiling.launch("linear_forward", X, V.dtype, args, rows)
+    add_parts(parts, b, V, tiling.parts)
+
+
+def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
+    # X (n, d), W (d, c), b (c,) -> V (n, c)
+    n, d = X.shape
+    c = W.shape[1]
+    V = device.empty((n, c), W.dtype)  # `out` may be X, which is read until the end
+    if n > 0:
+        X, W, b = device.asarray(X), device.asarray(W), device.asarray(b)
+        logits(X, 0, W, b, V, Tiling(n, c, d), feature_scale)
+    return finish(V, out)
+
+
+def linear_backward(dV, X, *, feature_scale=1.0):
+    # dV (n, c), X (n, d) -> dW (d, c) = Σ_rows x ⊗ dv, db (c,) = Σ_rows dv
+    n, d = X.shape
+    c = dV.shape[1]
+    if n == 0:
+        return device.zeros((d, c), dV.dtype), device.zeros((c,), dV.dtype)
+    dV, X = device.asarray(dV), device.asarray(X)
+    tiling = Tiling(d, c, n)
+    dW = device.empty((d, c), dV.dtype)
+    parts = parts_for(dW, tiling.parts)
+    args = (dV, X, parts, dV.dtype.type(feature_scale), *map(np.int64, (n, d, c, tiling.part)))
+    tiling.launch("linear_backward", X, dV.dtype, args)
+    add_parts(parts, None, dW, tiling.parts)
+    return dW, column_sums(dV)
+
+
+def column_sums(dV):
+    # dV (n, c) -> db (c,)
+    n, c = dV.shape
+    tiling = Tiling(1, c, n)
+    db = device.empty((c,), dV.dtype)
+    parts = parts_for(db, tiling.parts)
+    kernel = device.kernel("linear.cu", "column_sums", **adding(dV.dtype))
+    args = (dV, parts, *map(np.int64, (n, c, tiling.part)))
+    kernel((ceil_div(c, 32), tiling.parts), (32 * COLUMN_THREADS,), args)
+    add_parts(parts, None, db, tiling.parts)
+    return db

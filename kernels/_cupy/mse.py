@@ -1,0 +1,56 @@
+"""Mean squared error over the softmax outputs: launchers of mse.cu."""
+
+import numpy as np
+
+from softstep.kernels._cupy.device import device
+from softstep.kernels._cupy.launch import (
+    finish,
+    launch_rows,
+    result_for,
+    row_variants,
+    targets,
+)
+
+MOST_VALUES = 4  # in a thread: softmax_mse_backward holds four arrays of them, the others none
+
+
+def variants():
+    """What is compiled: pairs of a kernel's name and its definitions."""
+    names = ("mse_forward", "mse_backward", "softmax_mse_backward")
+    return [
+        v for soft in (0, 1) for name in names for v in row_variants(name, MOST_VALUES, Y_SOFT=soft)
+    ]
+
+
+def _launch(name, n, c, args, dtype, soft):
+    launch_rows("mse.cu", name, n, c, args, dtype=dtype, most=MOST_VALUES, Y_SOFT=soft)
+
+
+def mse_forward(P, Y):
+    # P (n, c), Y (n,) or (n, c) -> loss (n,)
+    n, c = P.shape
+    Y, soft = targets(Y, P.dtype)
+    loss = device.empty((n,), P.dtype)
+    args = (device.asarray(P), Y, loss, np.int64(n), np.int64(c))
+    _launch("mse_forward", n, c, args, P.dtype, soft)
+    return loss
+
+
+def mse_backward(P, Y, *, out=None):
+    # P (n, c), Y (n,) or (n, c) -> dP (n, c)
+    n, c = P.shape
+    Y, soft = targets(Y, P.dtype)
+    dP = result_for(out, P)
+    args = (device.asarray(P), Y, dP, np.int64(n), np.int64(c))
+    _launch("mse_backward", n, c, args, P.dtype, soft)
+    return finish(dP, out)
+
+
+def softmax_mse_backward(V, y, *, out=None):
+    # V (n, c), y (n,) or (n, c) -> dV (n, c)
+    n, c = V.shape
+    y, soft = targets(y, V.dtype)
+    dV = device.empty((n, c), V.dtype)  # `out` may be V, which is read until the end
+    args = (device.asarray(V), y, dV, np.int64(n), np.int64(c))
+    _launch("softmax_mse_backward", n, c, args, V.dtype, soft)
+    return finish(dV, out)

@@ -1,0 +1,309 @@
+"""Minibatch gradient descent of a bank of heads: which kernels run, on which tiles and scratch.
+
+Path A, one cooperative launch for many steps, where a bank is so small that launches would take
+longer than the arithmetic; else path B, two or three launches per step, replayed as a graph. Both
+give the same bits, and so do all tiles: what is chosen here is a matter of speed.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels._cupy.device import device
+from softstep.kernels._cupy.launch import C_TYPE, ceil_div, targets
+from softstep.kernels._cupy.linear import X_KIND
+
+THREADS = 256  # of every block
+
+# path A
+SHARED_BYTES = 64 * 1024  # every GPU since sm_75 has this much for a block
+REDUNDANT_BYTES = 128 * 1024  # more partial logits than this are not summed by every block
+STEPS_PER_LAUNCH = 2048
+
+# path B
+TILE_FEATURES = 64  # of the update
+WIDEST_TILE = 128
+STEPS_PER_GRAPH = 50
+ENOUGH_BLOCKS = 128
+
+
+def variants():
+    """What is compiled ahead of use to see what it costs: all kernels, but not all their tiles."""
+    for dtype, kind in X_KIND.items():
+        real = C_TYPE.get(dtype, "float")
+        types = {"REAL": real, "X_KIND": kind, "Y_SOFT": 0, "ROW_LANES": 2, "SLICE_FEATURES": 32}
+        square = _tile(64, True, real)
+        yield "train_forward", {**types, **square}
+        yield "train_logits", {**types, **square}
+        yield "train_rows", {**types, **square}
+        update = {**types, "TILE_FEATURES": TILE_FEATURES}
+        yield "train_update", {**update, "TILE_COLUMNS": 32 if real == "double" else 64}
+        yield "train_steps", types
+        if kind > 1:
+            continue
+        yield "train_forward", {**types, **_tile(128, True, real)}
+        yield "train_forward", {**types, **_tile(16, False, real)}
+        yield "train_update", {**update, "TILE_COLUMNS": 16}
+        rows = {**types, "Y_SOFT": 1, "ROW_LANES": 32}
+        yield "train_rows", {**rows, **square}
+        yield "train_forward", {**rows, **square}
+        yield "train_steps", rows
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What the kernels are given, in the groups and the order of their parameters."""
+
+    defines: dict[str, Any]
+    shape: tuple[int, int, int, int]  # batch (all rows where they are fewer), d, h, c
+    steps: int
+    features: tuple[Any, ...]
+    rows: tuple[Any, ...]
+    targets: tuple[Any, ...]
+    sizes: tuple[Any, ...]
+    weights: tuple[Any, ...]
+    velocity: tuple[Any, ...]
+    settings: tuple[Any, ...]
+    results: tuple[Any, ...]
+
+
+def train(
+    X,
+    y,
+    order,
+    batch_size,
+    W,
+    b,
+    *,
+    loss,
+    learning_rate,
+    l2=0.0,
+    l2_bias=False,
+    momentum=0.0,
+    velocity=None,
+    fit_bias=True,
+    sample_weight=None,
+    y_index=None,
+    weight_index=None,
+    feature_scale=1.0,
+    active=None,
+):
+    # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
+    steps, h = learning_rate.shape
+    losses = device.asarray(np.full((steps, h), np.nan))
+    correct = device.zeros((steps, h), np.int64)
+    if steps == 0:
+        return losses, correct
+    real = W.dtype.type
+    n, d = X.shape
+    c = W.shape[2]
+    batch = min(batch_size, len(order))
+    y, is_soft = targets(y, W.dtype)
+    weights = (device.asarray(W), device.asarray(b))
+    moments = _velocity(velocity, momentum, W, b)
+    on_or_off = device.to_host(device.asarray(active))
+    states = device.asarray(np.stack([on_or_off, on_or_off]))  # of this step and of the next
+    call = _Call(
+        defines={
+            "REAL": C_TYPE[np.dtype(W.dtype)],
+            "X_KIND": X_KIND[np.dtype(X.dtype)],
+            "Y_SOFT": is_soft,
+            "ROW_LANES": _row_lanes(c),
+            "SLICE_FEATURES": _slices(d)[0],
+        },
+        shape=(batch, d, h, c),
+        steps=steps,
+        features=(device.asarray(X), np.int64(d), real(feature_scale)),
+        rows=(device.asarray(order), np.int64(len(order)), np.int64(batch)),
+        targets=(
+            np.int64(n),
+            None if is_soft else y,
+            y if is_soft else None,
+            None if sample_weight is None else device.asarray(sample_weight),
+            device.asarray(y_index),
+            device.asarray(weight_index),
+            device.asarray(np.array(loss) == "mse"),
+        ),
+        sizes=(np.int64(h), np.int64(c)),
+        weights=weights,
+        velocity=moments,
+        settings=(
+            *(device.asarray(values.astype(real)) for values in (learning_rate, l2, momentum)),
+            np.bool_(l2_bias),
+            np.bool_(fit_bias),
+        ),
+        results=(states, losses, correct),
+    )
+    last_state = _train_in_one_launch(call) if _is_small(call) else _train_step_by_step(call)
+
+    device.copy_into(W, weights[0])
+    device.copy_into(b, weights[1])
+    if velocity is not None:
+        device.copy_into(velocity[0], moments[0])
+        device.copy_into(velocity[1], moments[1])
+    device.copy_into(active, states[last_state])
+    return losses, correct
+
+
+def _velocity(velocity, momentum, W, b):
+    """(MW, Mb) on the device, or a pair of None where no head needs them."""
+    if velocity is not None:
+        return device.asarray(velocity[0]), device.asarray(velocity[1])
+    if not momentum.any():
+        return None, None
+    return device.zeros(W.shape, W.dtype), device.zeros(b.shape, b.dtype)
+
+
+def _row_lanes(c):
+    """How many lanes of a warp work on a row of a head: 8 classes each, up to a warp."""
+    return min(32, 1 << max(0, math.ceil(c / 8) - 1).bit_length())
+
+
+# ---- path A
+
+
+def _slices(d):
+    """Features per slice, a multiple of a tile's depth, and slices. By d alone, as the bits are.
+
+    With about √d features a block of path A spends as long on them as on adding up all blocks'.
+    """
+    features = 16 * math.ceil(math.sqrt(d) / 16)
+    return features, ceil_div(d, features)
+
+
+def _bytes_of_block(shape, item):
+    """The shared memory of train_steps, as it lays it out."""
+    batch, d, h, c = shape
+    features, _ = _slices(d)
+    x_slices = 2 * 4 * ceil_div(batch, 4) * (features + 4)
+    bank_and_velocity = 2 * (features + 1) * h * c
+    gradient_and_loss = batch * h * (c + 1)
+    flags_and_updates = (batch + 1) * h
+    return (x_slices + bank_and_velocity + gradient_and_loss) * item + flags_and_updates * 4
+
+
+def _steps_kernel(call):
+    return device.cooperative_kernel("train.cu", "train_steps", **call.defines)
+
+
+def _is_small(call):
+    """Path A: a slice of the bank and of a batch fits into a block, and all blocks onto the GPU."""
+    shared = _bytes_of_block(call.shape, call.weights[0].dtype.itemsize)
+    if shared > SHARED_BYTES:
+        return False
+    _, blocks = _slices(call.shape[1])
+    return device.resident_blocks(_steps_kernel(call), THREADS, shared) >= blocks
+
+
+def _train_in_one_launch(call):
+    """All steps, in launches of STEPS_PER_LAUNCH. Returns which row of the states is valid."""
+    batch, d, h, c = call.shape
+    dtype = call.weights[0].dtype
+    _, blocks = _slices(d)
+    launches = ceil_div(call.steps, STEPS_PER_LAUNCH)
+    size = batch * h * c
+    by_owner = blocks * size * dtype.itemsize > REDUNDANT_BYTES
+    scratch = (
+        device.empty((2, blocks, size), dtype),
+        device.empty((size,), dtype),
+        device.empty((batch, h), dtype),
+        device.empty((batch, h), np.int32),
+        device.zeros((launches,), np.uint32),
+    )
+    kernel = _steps_kernel(call)
+    for launch in range(launches):
+        first = launch * STEPS_PER_LAUNCH
+        end = min(first + STEPS_PER_LAUNCH, call.steps)
+        kernel(
+            (blocks,),
+            (THREADS,),
+            (
+                *call.features, *call.rows, *call.targets, *call.sizes, *call.weights,
+                *call.velocity, *call.settings, *call.results,
+                np.int64(first), np.int64(end), np.bool_(by_owner), *scratch, np.int64(launch),
+            ),
+            shared=_bytes_of_block(call.shape, dtype.itemsize),
+        )  # fmt: skip
+    return 0
+
+
+# ---- path B
+
+
+def _train_step_by_step(call):
+    """All steps, as graphs of STEPS_PER_GRAPH. Returns which row of the states is valid."""
+    batch, _, h, c = call.shape
+    dtype = call.weights[0].dtype
+    counter = device.zeros((2,), np.int64)
+    gradient = device.empty((batch, h * c), dtype)
+    row_results = (device.empty((h, batch), dtype), device.empty((h, batch), np.int32))
+    forward = _forward(call, counter, gradient, row_results)
+    update = _update(call, counter, gradient, row_results)
+
+    def step():
+        for launch in forward:
+            launch()
+        update()
+
+    def steps():
+        for _ in range(STEPS_PER_GRAPH):
+            step()
+
+    device.capture(steps, call.steps // STEPS_PER_GRAPH)
+    for _ in range(call.steps % STEPS_PER_GRAPH):
+        step()
+    return call.steps % 2
+
+
+def _forward(call, counter, gradient, row_results):
+    """What launches the logits and gradients of a step: one kernel, or two for wide heads."""
+    batch, _, h, c = call.shape
+    columns, column_tiles = _tile_columns(h, c)
+    is_high = ceil_div(batch, 64) * column_tiles >= ENOUGH_BLOCKS
+    tile = _tile(columns, is_high, call.defines["REAL"])
+    defines = {**call.defines, **tile}
+    grid = (ceil_div(batch, tile["TILE_ROWS"]), column_tiles)
+    if c <= WIDEST_TILE:
+        kernel = device.kernel("train.cu", "train_forward", **defines)
+        args = (*call.features, *call.rows, *call.targets, *call.sizes, *call.weights,
+                counter, gradient, *row_results)  # fmt: skip
+        return [lambda: kernel(grid, (THREADS,), args)]
+    logits = device.kernel("train.cu", "train_logits", **defines)
+    logits_args = (*call.features, *call.rows, *call.sizes, *call.weights, counter, gradient)
+    softmax = device.kernel("train.cu", "train_rows", **defines)
+    softmax_args = (*call.rows, *call.targets, *call.sizes, counter, gradient, *row_results)
+    blocks = ceil_div(batch * h * call.defines["ROW_LANES"], THREADS)
+    return [
+        lambda: logits(grid, (THREADS,), logits_args),
+        lambda: softmax((blocks,), (THREADS,), softmax_args),
+    ]
+
+
+def _update(call, counter, gradient, row_results):
+    """What launches the update of a step."""
+    _, d, h, c = call.shape
+    widest = 64 if gradient.dtype.itemsize == 4 else 32  # with more doubles registers spill
+    columns = next((width for width in (16, 32) if h * c <= width), widest)
+    defines = {**call.defines, "TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": columns}
+    kernel = device.kernel("train.cu", "train_update", **defines)
+    grid = (ceil_div(d, TILE_FEATURES), ceil_div(h * c, columns))
+    args = (*call.features, *call.rows, *call.sizes, *call.weights, *call.velocity,
+            *call.settings, *call.results, counter, gradient, *row_results)  # fmt: skip
+    return lambda: kernel(grid, (THREADS,), args)
+
+
+def _tile_columns(h, c):
+    """The width that wastes least on whole heads, and how many tiles that makes."""
+    if c > WIDEST_TILE:
+        return 64, ceil_div(h * c, 64)
+    tiles = {width: ceil_div(h, width // c) for width in (64, 128, 32, 16) if width >= c}
+    width = min(tiles, key=lambda width: width * tiles[width])
+    return width, tiles[width]
+
+
+def _tile(columns, is_high, real):
+    """A tile of the logits; as high as registers and 48 KB of shared memory allow, or low."""
+    high = 4096 // columns if real == "float" else 2048 // columns
+    return {"TILE_ROWS": min(64, high) if is_high else 16, "TILE_COLUMNS": columns}

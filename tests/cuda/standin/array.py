@@ -1,0 +1,153 @@
+"""`cupy.ndarray` on NumPy memory: no arithmetic, no implicit way back to NumPy."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from standin.machine import Misuse
+
+ALIGNMENT = 512  # bytes, that of CuPy's memory pool
+
+
+class Memory:
+    """One allocation. Its bytes are 0xff at first: floats read before they are written are NaN."""
+
+    def __init__(self, machine, size):
+        machine.allocate(self, size)
+        room = np.full(size + ALIGNMENT, 0xFF, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        self.bytes = room[start : start + size]
+
+
+class ndarray:
+    """A device array: `values` is the NumPy view of its memory, `owner` what keeps that alive."""
+
+    __array_ufunc__ = None
+    __iter__ = None
+
+    def __init__(self, machine, values, owner, device=None):
+        self._machine, self._values, self._owner = machine, values, owner
+        self._device = machine.device if device is None else device
+
+    shape = property(lambda self: self._values.shape)
+    dtype = property(lambda self: self._values.dtype)
+    ndim = property(lambda self: self._values.ndim)
+    size = property(lambda self: self._values.size)
+    nbytes = property(lambda self: self._values.nbytes)
+    flags = property(lambda self: SimpleNamespace(c_contiguous=self._values.flags.c_contiguous))
+    data = property(lambda self: SimpleNamespace(ptr=self._values.ctypes.data))
+    device = property(lambda self: SimpleNamespace(id=self._device))
+
+    @property
+    def __cuda_array_interface__(self):
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.data.ptr, False),
+            "strides": None if self.flags.c_contiguous else self._values.strides,
+            "version": 3,
+            "stream": 1,
+        }
+
+    def __len__(self):
+        return len(self._values)
+
+    def __bool__(self):
+        raise Misuse("the truth of a device array is on the device")
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def _view(self, values):
+        return ndarray(self._machine, values, self._owner, self._device)
+
+    def __getitem__(self, key):
+        parts = key if isinstance(key, tuple) else (key,)
+        for part in parts:
+            if not isinstance(part, int | slice | None | type(Ellipsis)):
+                raise Misuse(f"an index of type {type(part).__name__}: only views are offered")
+        return self._view(self._values[parts if Ellipsis in parts else (*parts, ...)])
+
+    def __setitem__(self, key, value):
+        if key is not Ellipsis or not isinstance(value, ndarray):
+            raise Misuse("only `array[...] = array of the device` is offered")
+        if (self.shape, self.dtype) != (value.shape, value.dtype):
+            raise Misuse(f"{value.dtype}{value.shape} copied into {self.dtype}{self.shape}")
+        self._machine.log.append(f"on device {self.nbytes}")
+        self._values[...] = value._values
+
+    def astype(self, dtype):
+        memory = Memory(self._machine, self.size * np.dtype(dtype).itemsize)
+        values = memory.bytes.view(dtype).reshape(self.shape)
+        values[...] = self._values
+        return ndarray(self._machine, values, memory, self._device)
+
+    def reshape(self, *shape):
+        if not self._values.flags.c_contiguous:
+            raise Misuse("reshaping an array that is not contiguous copies it")
+        return self._view(self._values.reshape(*shape))
+
+    def get(self, out=None):
+        self._machine.wait()
+        self._machine.log.append(f"to host {self.nbytes}")
+        if out is None:
+            return self._values.copy()
+        if not isinstance(out, np.ndarray) or out.dtype != self.dtype:
+            raise TypeError(f"out must be a NumPy array of {self.dtype}")
+        if out.shape != self.shape:
+            raise ValueError(f"Shape mismatch. Expected shape: {self.shape}, actual: {out.shape}")
+        if not out.flags.c_contiguous:
+            raise RuntimeError("`out` cannot be specified when copying to non-contiguous ndarray")
+        out[...] = self._values
+        return out
+
+    def set(self, value):
+        self._machine.forbid_in_capture("copies from the host")
+        if not isinstance(value, np.ndarray):
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if value.dtype != self.dtype or value.shape != self.shape:
+            raise ValueError(f"{value.dtype}{value.shape} set to {self.dtype}{self.shape}")
+        self._machine.log.append(f"to device {self.nbytes}")
+        self._values[...] = value
+
+
+class Capsule:
+    """What a foreign array's __dlpack__ returns here: `values` are its memory."""
+
+    def __init__(self, values, owner, device=0):
+        self.values, self.owner, self.device = values, owner, device
+
+
+def functions(machine):
+    """The functions of `cupy` that make arrays."""
+
+    def empty(shape, dtype):
+        dtype = np.dtype(dtype)
+        memory = Memory(machine, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        return ndarray(machine, memory.bytes.view(dtype).reshape(shape), memory)
+
+    def zeros(shape, dtype):
+        array = empty(shape, dtype)
+        array._values[...] = 0
+        return array
+
+    def ascontiguousarray(array):
+        copy = empty(array.shape, array.dtype)
+        copy[...] = array
+        return copy
+
+    def from_dlpack(value):
+        if value.__dlpack_device__()[0] not in (2, 13):
+            raise TypeError("CPU arrays cannot be directly imported to CuPy.")
+        capsule = value.__dlpack__(stream=machine.streams[-1].ptr or 1)
+        return ndarray(machine, capsule.values, capsule.owner, capsule.device)
+
+    def asarray(value):
+        interface = SimpleNamespace(__array_interface__=value.__cuda_array_interface__)
+        return ndarray(machine, np.asarray(interface), value)
+
+    made = (empty, zeros, ascontiguousarray, from_dlpack, asarray)
+    return {function.__name__: function for function in made}

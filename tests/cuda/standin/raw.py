@@ -1,0 +1,183 @@
+"""`cupy.RawModule`, streams and graphs: kernels run in the emulator, at once."""
+
+import functools
+import itertools
+import math
+import weakref
+
+import emulator
+import numpy as np
+
+from standin.array import ndarray
+from standin.machine import CompileException, CUDADriverError, Misuse
+
+DEFAULT_SHARED = 48 << 10
+MAX_GRID, MAX_BLOCK = (2**31 - 1, 65_535, 65_535), (1024, 1024, 64)
+
+
+@functools.cache
+def compiled(code, options, check):
+    # The emulator flushes subnormals of double and float alike, a GPU those of float only.
+    flush = () if "-DREAL=double" in options else ("-ftz=true",)
+    try:
+        return emulator.compile_source(code, options + flush, check=check)
+    except emulator.CompileError as error:
+        raise CompileException(str(error)) from error
+
+
+class RawModule:
+    machine = None  # set by the class made for each installed machine
+
+    def __init__(self, *, code, options=(), enable_cooperative_groups=False):
+        if not isinstance(options, tuple) or not all(isinstance(o, str) for o in options):
+            raise TypeError("options must be a tuple of strings")
+        self.code, self.options, self.cooperative = code, options, enable_cooperative_groups
+
+    def get_function(self, name):
+        self.machine.forbid_in_capture("loads a module")
+        module = compiled(self.code, self.options, self.machine.check)
+        if name not in module.kernels:
+            raise CUDADriverError("CUDA_ERROR_NOT_FOUND: named symbol not found")
+        return RawKernel(self.machine, module[name], self.cooperative)
+
+
+class Function:
+    """What RawKernel.kernel is: a handle."""
+
+    handles = itertools.count(0x1000, 0x100)
+
+    def __init__(self):
+        self.ptr = next(self.handles)
+
+
+class RawKernel:
+    def __init__(self, machine, kernel, cooperative):
+        self.machine, self._kernel, self.cooperative = machine, kernel, cooperative
+        self.kernel = Function()
+        self._max_dynamic_shared = DEFAULT_SHARED
+        machine.kernels[self.kernel.ptr] = self
+
+    @property
+    def max_dynamic_shared_size_bytes(self):
+        return self._max_dynamic_shared
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size):
+        if size > self.machine.shared_opt_in:
+            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+        self._max_dynamic_shared = size
+        self.machine.log.append(f"shared memory {size}")
+
+    def occupancy(self, threads, shared):
+        """Blocks a multiprocessor keeps alive; registers do not count here."""
+        if shared > self._max_dynamic_shared:
+            return 0
+        by_threads = self.machine.threads_per_multiprocessor // threads
+        by_shared = self.machine.shared_per_multiprocessor // (shared + 1024)
+        return min(32, by_threads, by_shared)
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        self._check_size(grid, block, shared_mem)
+        launch = Launch(self, grid, block, args, shared_mem)
+        stream = self.machine.streams[-1]
+        if stream.recorded is None:
+            launch.run()
+        else:
+            stream.recorded.append(launch)
+
+    def _check_size(self, grid, block, shared):
+        for size in (grid, block):
+            if not isinstance(size, tuple) or not all(type(s) is int for s in size):
+                raise Misuse(f"{self._kernel.name}: {size} is not a tuple of ints")
+            if not 1 <= len(size) <= 3 or min(size) < 1:
+                raise Misuse(f"{self._kernel.name}: {size}; CuPy would make it 1")
+        if any(size > limit for size, limit in zip(grid, MAX_GRID, strict=False)):
+            raise Misuse(f"{self._kernel.name}: grid {grid}; CuPy would launch another")
+        too_long = any(size > limit for size, limit in zip(block, MAX_BLOCK, strict=False))
+        if too_long or math.prod(block) > 1024 or shared > self._max_dynamic_shared:
+            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+        resident = self.occupancy(math.prod(block), shared) * self.machine.multiprocessors
+        if self.cooperative and math.prod(grid) > resident:
+            raise Misuse(f"{self._kernel.name}: grid {grid}; CuPy would cut it to what is resident")
+
+
+class Launch:
+    """A launch, now or (from a graph) later. Like CUDA's it does not keep its arrays alive."""
+
+    def __init__(self, raw, grid, block, args, shared):
+        self.raw, self.grid, self.block, self.shared = raw, grid, block, shared
+        self.args = [self._argument(i, value) for i, value in enumerate(args)]
+        self.owners = [weakref.ref(a._owner) for a in args if isinstance(a, ndarray)]
+
+    def _argument(self, i, value):
+        if isinstance(value, ndarray):
+            if value._device != self.raw.machine.device:
+                raise Misuse(f"argument {i} of {self.name} is on another GPU")
+            return value._values
+        if value is None or isinstance(value, np.generic):
+            return value
+        raise Misuse(
+            f"argument {i} of {self.name} is of type {type(value).__name__}: give a device array, "
+            "a NumPy scalar or None"
+        )
+
+    @property
+    def name(self):
+        return self.raw._kernel.name
+
+    def run(self):
+        if any(owner() is None for owner in self.owners):
+            raise Misuse(f"{self.name} is replayed on an array that was freed")
+        machine = self.raw.machine
+        machine.log.append(f"launch {self.name}")
+        try:
+            emulator.launch(
+                self.raw._kernel,
+                self.grid,
+                self.block,
+                self.args,
+                shared_bytes=self.shared,
+                schedule=machine.schedule,
+                seed=machine.seed,
+                cooperative=self.raw.cooperative,
+            )
+        except (TypeError, ValueError) as error:  # number and types of the arguments, contiguity
+            raise Misuse(str(error)) from error
+
+
+class Graph:
+    def __init__(self, machine, launches):
+        self._machine, self._launches = machine, launches
+
+    def launch(self):
+        self._machine.log.append("launch graph")
+        for launch in self._launches:
+            launch.run()
+
+
+class Stream:
+    machine = None
+
+    def __init__(self, *, non_blocking=False):
+        self.ptr = id(self)
+        self.recorded = None  # the launches of a graph while one is captured
+
+    def __enter__(self):
+        self.machine.streams.append(self)
+        return self
+
+    def __exit__(self, *_):
+        self.machine.streams.pop()
+
+    def begin_capture(self):
+        if self is self.machine.streams[0]:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        self.recorded = []
+
+    def end_capture(self):
+        launches, self.recorded = self.recorded, None
+        return Graph(self.machine, launches)
+
+    def synchronize(self):
+        self.machine.wait()
+        self.machine.log.append("synchronize")

@@ -1,0 +1,65 @@
+"""`out=` of the CUDA ops: host or device memory, also that of an input."""
+
+import numpy as np
+import pytest
+
+from softstep.bench import workloads
+from softstep.bench.workloads import Size
+from softstep.kernels._cupy import cross_entropy, linear, mse, softmax
+from softstep.kernels._cupy.device import device
+
+OPS = {
+    "softmax_forward": softmax.softmax_forward,
+    "softmax_backward": softmax.softmax_backward,
+    "mse_backward": mse.mse_backward,
+    "cross_entropy_backward": cross_entropy.cross_entropy_backward,
+    "softmax_mse_backward": mse.softmax_mse_backward,
+    "linear_forward": linear.linear_forward,
+}
+# Square, so that the logits have the form of the features; long rows, so that a tile is written
+# before the next is read.
+SIZES = {op: (Size(7, 1, 5), Size(2, 1, 4500)) for op in OPS}
+SIZES["softmax_mse_backward"] = (Size(7, 1, 5), Size(2, 1, 1100))
+SIZES["linear_forward"] = (Size(70, 70, 70), Size(200, 300, 300))
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_out_in_host_memory_is_written_and_returned(op, machine):
+    arguments, _ = workloads.OPS[op].arguments(SIZES[op][0], np.float32, 1)
+    expected = device.to_host(OPS[op](*arguments))
+    out = np.full(expected.shape, np.nan, np.float32)
+    assert OPS[op](*arguments, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("schedule", ["in_order", "reversed", "random", "greedy_warp"])
+@pytest.mark.parametrize("op", OPS)
+def test_out_may_be_an_input(op, schedule, machine):
+    machine.schedule = schedule
+    for size in SIZES[op]:
+        arguments, _ = workloads.OPS[op].arguments(size, np.float32, 1)
+        expected = device.to_host(OPS[op](*arguments))
+        for i, argument in enumerate(arguments):
+            if argument.shape != expected.shape or argument.dtype != np.float32:
+                continue
+            on_device = [device.asarray(a) for a in arguments]
+            assert OPS[op](*on_device, out=on_device[i]) is on_device[i]
+            np.testing.assert_array_equal(device.to_host(on_device[i]), expected)
+
+
+@pytest.mark.parametrize("op", ["mse_backward", "cross_entropy_backward", "softmax_mse_backward"])
+def test_out_may_be_the_soft_targets(op, machine):
+    for c in (5, 4500):
+        (first, _), _ = workloads.OPS[op].arguments(Size(2, 1, c), np.float32, 1)
+        Y = workloads.probabilities(2, c, np.float32, 2)
+        expected = device.to_host(OPS[op](first, Y))
+        out = device.asarray(Y)
+        assert OPS[op](device.asarray(first), out, out=out) is out
+        np.testing.assert_array_equal(device.to_host(out), expected)
+
+
+def test_results_on_the_device_need_no_trip_to_the_host(machine):
+    V = device.asarray(workloads.logits(5, 3, np.float32, 1))
+    machine.log.clear()
+    softmax.softmax_forward(V, out=V)
+    assert machine.log == ["launch softmax_forward"]

@@ -1,0 +1,542 @@
+"""What the device object promises, with a strict stand-in for CuPy below it."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import standin
+
+from softstep.kernels._cupy import device as device_module
+from softstep.kernels._cupy.device import DeviceError, OutOfDeviceMemory, device
+
+SOURCE = """
+extern "C" __global__ void add(REAL *x, const REAL *y, long long n, int times) {
+  const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  if (i < n) x[i] += times * y[i];
+}
+extern "C" __global__ void reverse(REAL *x, long long n) {
+  extern __shared__ REAL values[];
+  if (threadIdx.x < n) values[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  if (threadIdx.x < n) x[threadIdx.x] = values[n - 1 - threadIdx.x];
+}
+"""
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    monkeypatch.setattr(device_module, "source", lambda file: SOURCE)
+    with standin.install() as machine:
+        yield machine
+
+
+@pytest.fixture
+def cupy(machine):
+    return sys.modules["cupy"]
+
+
+def add(x, y, times=1, grid=(1,), block=(32,)):
+    kernel = device.kernel("add.cu", "add", REAL="float")
+    kernel(grid, block, (x, y, np.int64(x.size), np.int32(times)))
+
+
+def ones(n=5):
+    return device.asarray(np.ones(n, np.float32))
+
+
+# ---- the probe
+
+
+def test_the_probe_says_what_runs_here(machine):
+    machine.name, machine.compute_capability = "NVIDIA A100", "80"
+    assert device.probe() == "CuPy 0 (stand-in) on NVIDIA A100 (sm_80)"
+    assert "launch probe" in machine.log
+
+
+def test_the_probe_says_that_cupy_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"^CuPy is not installed$") as raised:
+        device.probe()
+    assert raised.value.name == "CuPy"
+
+
+def test_the_probe_lets_cupys_own_reason_through(cupy, monkeypatch):
+    def no_driver():
+        raise standin.CUDARuntimeError("cudaErrorInsufficientDriver: CUDA driver version is ...")
+
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", no_driver)
+    with pytest.raises(standin.CUDARuntimeError, match="cudaErrorInsufficientDriver"):
+        device.probe()
+
+
+def test_the_probe_says_that_there_is_no_gpu(machine):
+    machine.device_count = 0
+    with pytest.raises(RuntimeError, match=r"there is no NVIDIA GPU.*CUDA_VISIBLE_DEVICES"):
+        device.probe()
+
+
+def test_the_probe_refuses_cupy_for_amd_gpus(cupy, monkeypatch):
+    monkeypatch.setattr(cupy.cuda.runtime, "is_hip", True)
+    with pytest.raises(RuntimeError, match="AMD"):
+        device.probe()
+
+
+def test_the_probe_runs_its_kernel_and_looks_at_the_result(machine, monkeypatch):
+    wrong = device_module.PROBE.replace("3 *", "2 *")
+    assert wrong != device_module.PROBE
+    monkeypatch.setattr(device_module, "PROBE", wrong)
+    with pytest.raises(RuntimeError, match="wrong numbers"):
+        device.probe()
+
+
+def test_the_probe_reports_a_compiler_that_does_not_work(machine, monkeypatch):
+    monkeypatch.setattr(device_module, "PROBE", 'extern "C" __global__ void probe(')
+    with pytest.raises(standin.CompileException):
+        device.probe()
+
+
+def test_importing_the_device_loads_no_cupy():
+    code = "import sys, softstep.kernels._cupy.device; sys.exit('cupy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ---- arrays
+
+
+class OfAnotherLibrary:
+    """An array as torch has them: DLPack, and where it is."""
+
+    def __init__(self, values, where=(2, 0)):
+        self.values, self.where, self.streams = values, where, []
+
+    def __dlpack_device__(self):
+        return self.where
+
+    def __dlpack__(self, *, stream):
+        self.streams.append(stream)
+        return standin.Capsule(self.values, self, self.where[1])
+
+
+class WithInterface:
+    """An array that only has __cuda_array_interface__."""
+
+    def __init__(self, values, **stream):
+        self.values = values
+        self.__cuda_array_interface__ = {**values.__array_interface__, "version": 3, **stream}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8", "int64", "bool"])
+@pytest.mark.parametrize("shape", [(3, 4), (0, 4), (1,), ()])
+def test_a_numpy_array_is_copied_to_the_gpu_once(machine, dtype, shape):
+    values = np.random.default_rng(1).integers(0, 2, shape).astype(dtype)
+    given = values.copy()
+    array = device.asarray(given)
+    given[...] = 0
+    assert machine.log == [f"to device {values.nbytes}", "synchronize"]
+    assert (array.shape, array.dtype) == (values.shape, values.dtype)
+    assert np.array_equal(device.to_host(array), values)
+
+
+def test_a_numpy_array_that_is_not_contiguous_keeps_its_values(machine):
+    values = np.arange(12.0).reshape(3, 4)[:, ::2]
+    array = device.asarray(values)
+    assert array.flags.c_contiguous
+    assert np.array_equal(device.to_host(array), values)
+
+
+def test_a_device_array_stays_where_it_is(machine):
+    array = ones()
+    machine.log.clear()
+    assert device.asarray(array) is array
+    assert machine.log == []
+
+
+def test_an_array_of_another_library_stays_on_the_gpu_and_is_waited_for(machine):
+    tensor = OfAnotherLibrary(np.arange(6, dtype=np.float32))
+    array = device.asarray(tensor)
+    assert array.data.ptr == tensor.values.ctypes.data
+    assert tensor.streams == [1]  # CUDA's default stream, which the library then lets wait for its
+    assert machine.log == []
+
+
+@pytest.mark.parametrize(
+    ("stream", "waits"), [({}, ["deviceSynchronize"]), ({"stream": None}, []), ({"stream": 7}, [])]
+)
+def test_an_array_that_names_no_stream_is_waited_for(machine, stream, waits):
+    given = WithInterface(np.arange(6, dtype=np.float32), **stream)
+    array = device.asarray(given)
+    assert array.data.ptr == given.values.ctypes.data
+    assert machine.log == waits
+
+
+def test_a_device_array_that_is_not_contiguous_is_copied_on_the_gpu(machine):
+    part = device.asarray(np.arange(12.0).reshape(3, 4))[:, ::2]
+    machine.log.clear()
+    array = device.asarray(part)
+    assert array.flags.c_contiguous
+    assert machine.log == ["on device 48"]
+    assert np.array_equal(device.to_host(array), np.arange(12.0).reshape(3, 4)[:, ::2])
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (OfAnotherLibrary(np.ones(3), where=(1, 0)), "OfAnotherLibrary"),  # on the host
+        (OfAnotherLibrary(np.ones(3), where=(10, 0)), "OfAnotherLibrary"),  # on an AMD GPU
+        ([1.0, 2.0], "builtins.list"),
+        (3.0, "builtins.float"),
+        (None, "NoneType"),
+    ],
+)
+def test_any_other_array_is_a_type_error_that_names_it(machine, value, kind):
+    with pytest.raises(TypeError, match=rf"neither a NumPy array nor .* NVIDIA GPU: .*{kind}"):
+        device.asarray(value)
+
+
+def test_an_array_that_its_library_does_not_hand_over_is_a_type_error(machine, monkeypatch):
+    def refuse(self, **stream):
+        raise BufferError("it requires a gradient")
+
+    monkeypatch.setattr(OfAnotherLibrary, "__dlpack__", refuse)
+    with pytest.raises(TypeError, match=r"OfAnotherLibrary: it requires a gradient"):
+        device.asarray(OfAnotherLibrary(np.ones(3)))
+
+
+def test_an_array_on_another_gpu_is_refused(machine):
+    tensor = OfAnotherLibrary(np.ones(3, np.float32), where=(2, 1))
+    with pytest.raises(ValueError, match=r"on GPU 1, but the current one is GPU 0: .*Device\(1\)"):
+        device.asarray(tensor)
+
+
+def test_to_host_leaves_numpy_arrays_alone(machine):
+    values = np.ones(3)
+    assert device.to_host(values) is values
+
+
+def test_zeros_are_zeros_and_empty_is_not_initialised(machine):
+    assert np.array_equal(device.to_host(device.zeros((2, 3), np.float64)), np.zeros((2, 3)))
+    assert np.isnan(device.to_host(device.empty((2, 3), np.float64))).all()
+
+
+# ---- results that are written in place
+
+
+def test_a_result_is_copied_into_the_callers_numpy_array(machine):
+    target = np.zeros(5, np.float32)
+    device.copy_into(target, ones())
+    assert np.array_equal(target, np.ones(5))
+
+
+def test_a_result_is_copied_into_the_callers_device_array(machine):
+    target = device.zeros((5,), np.float32)
+    device.copy_into(target, ones())
+    assert np.array_equal(device.to_host(target), np.ones(5))
+
+
+def test_a_result_that_was_computed_in_place_is_not_copied(machine):
+    target = ones()
+    machine.log.clear()
+    device.copy_into(target, device.asarray(target))
+    assert machine.log == []
+
+
+def test_another_librarys_array_is_complete_when_the_call_returns(machine):
+    target = OfAnotherLibrary(np.zeros(5, np.float32))
+    add(device.asarray(target), ones())
+    device.copy_into(target, device.asarray(target))
+    assert np.array_equal(target.values, np.ones(5))
+    assert machine.log[-2:] == ["launch add", "synchronize"]
+
+
+# ---- memory
+
+TOO_MUCH = np.zeros((1000, 2000), np.float32)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: device.empty(TOO_MUCH.shape, np.float32),
+        lambda: device.zeros(TOO_MUCH.shape, np.float32),
+        lambda: device.asarray(TOO_MUCH),
+    ],
+    ids=["empty", "zeros", "asarray"],
+)
+def test_out_of_memory_says_how_much_was_asked_for_and_what_to_change(machine, ask):
+    machine.memory = 5_000_000
+    with pytest.raises(OutOfDeviceMemory) as raised:
+        ask()
+    assert isinstance(raised.value, MemoryError)
+    assert str(raised.value) == (
+        "out of GPU memory: 8.00 MB asked for (shape (1000, 2000), float32), 5.00 MB of 5.00 MB "
+        "free. Use fewer rows per batch, or fewer heads per bank."
+    )
+
+
+def test_memory_comes_back_when_an_array_is_dropped(machine):
+    before = device.free_memory()
+    array = ones(1000)
+    assert device.free_memory() == before - 4000
+    del array
+    assert device.free_memory() == before
+
+
+def test_free_memory_counts_cupys_pool_and_keeps_to_its_limit(machine):
+    machine.memory, machine.pool_free = 1000, 400
+    assert device.free_memory() == 1000
+    machine.pool_limit = 500
+    array = device.zeros((100,), np.uint8)
+    assert device.free_memory() == 500 - array.nbytes
+
+
+# ---- kernels
+
+
+def test_a_kernel_runs(machine):
+    x, y = ones(100), ones(100)
+    add(x, y, times=3, grid=(4,))
+    assert np.array_equal(device.to_host(x), np.full(100, 4))
+
+
+def test_a_kernel_is_compiled_once_for_each_set_of_definitions_and_gpu(machine):
+    first = device.kernel("add.cu", "add", REAL="float")
+    assert device.kernel("add.cu", "add", REAL="float") is first
+    assert device.kernel("add.cu", "add", REAL="double") is not first
+    assert device.cooperative_kernel("add.cu", "add", REAL="float") is not first
+    machine.device = 1
+    assert device.kernel("add.cu", "add", REAL="float") is not first
+
+
+def test_a_source_starts_with_the_common_part(tmp_path, monkeypatch):
+    (tmp_path / "common.cuh").write_text("// common")
+    (tmp_path / "softmax.cu").write_text("// softmax")
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
+    device_module.source.cache_clear()
+    lines = device_module.source("softmax.cu").splitlines()
+    device_module.source.cache_clear()
+    assert lines == ['#line 1 "common.cuh"', "// common", '#line 1 "softmax.cu"', "// softmax"]
+
+
+@pytest.mark.parametrize("grid", [(0,), (2**31,), (1, 65_536), (1, 1, 65_536), (2**32 + 1,)])
+def test_an_empty_or_too_large_grid_is_refused_before_the_launch(machine, grid):
+    with pytest.raises(ValueError, match=r"add.cu: add: grid .* but CUDA takes"):
+        add(ones(), ones(), grid=grid)
+    assert "launch add" not in machine.log
+
+
+def test_a_cooperative_grid_larger_than_the_gpu_is_refused(machine):
+    x = ones()
+    kernel = device.cooperative_kernel("add.cu", "add", REAL="float")
+    args = (x, ones(), np.int64(x.size), np.int32(1))
+    resident = device.resident_blocks(kernel, 1024)
+    kernel((resident,), (1024,), args)
+    with pytest.raises(ValueError, match=rf"keeps only {resident} such blocks"):
+        kernel((resident + 1,), (1024,), args)
+    assert machine.log.count("launch add") == 1
+
+
+def test_resident_blocks_are_counted_over_all_multiprocessors(machine):
+    kernel = device.cooperative_kernel("add.cu", "add", REAL="float")
+    machine.multiprocessors = 7
+    assert device.multiprocessors() == 7
+    assert device.resident_blocks(kernel, 1024) == 14
+    assert device.resident_blocks(kernel, 1024, shared=100 << 10) == 7
+    assert device.resident_blocks(kernel, 1024, shared=1 << 20) == 0  # more than a block can have
+
+
+def test_a_launch_error_names_the_kernel(machine):
+    with pytest.raises(DeviceError, match=r"add.cu: add could not be launched .* block \(2000,\)"):
+        add(ones(), ones(), block=(2000,))
+
+
+def test_more_shared_memory_than_the_default_is_asked_for(machine):
+    x = device.asarray(np.arange(5, dtype=np.float32))
+    reverse = device.kernel("add.cu", "reverse", REAL="float")
+    reverse((1,), (32,), (x, np.int64(5)), shared=60 << 10)
+    reverse((1,), (32,), (x, np.int64(3)), shared=128)
+    reverse((1,), (32,), (x, np.int64(3)), shared=60 << 10)
+    assert np.array_equal(device.to_host(x), [4, 3, 2, 1, 0])
+    assert machine.log.count("shared memory 61440") == 1
+
+
+def test_more_shared_memory_than_the_gpu_has_is_refused(machine):
+    reverse = device.kernel("add.cu", "reverse", REAL="float")
+    with pytest.raises(DeviceError, match=r"add.cu: reverse .* 1048576 bytes of dynamic shared"):
+        reverse((1,), (32,), (ones(), np.int64(5)), shared=1 << 20)
+
+
+@pytest.mark.parametrize("wait", [device.synchronise, lambda: device.to_host(ones())])
+def test_a_kernel_that_fails_while_it_runs_is_named_by_the_next_wait(machine, wait):
+    add(ones(), ones())
+    machine.pending_error = standin.CUDARuntimeError("cudaErrorIllegalAddress: ...")
+    with pytest.raises(DeviceError, match=r"add.cu: add or before: cudaErrorIllegalAddress"):
+        wait()
+
+
+# ---- graphs
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_a_captured_function_runs_as_often_as_asked(machine, count):
+    x, y = device.zeros((5,), np.float32), ones()
+    calls = []
+
+    def step():
+        calls.append(1)
+        add(x, y)
+        add(x, y)
+
+    device.capture(step, count)
+    assert np.array_equal(device.to_host(x), np.full(5, 2 * count))
+    assert len(calls) == min(count, 2)
+    assert machine.log.count("launch graph") == max(count - 1, 0)
+
+
+def test_work_goes_on_after_a_capture_that_failed(machine):
+    calls = []
+
+    def step():
+        add(ones(), ones()) if not calls else calls[99]
+        calls.append(1)
+
+    with pytest.raises(IndexError):
+        device.capture(step, 3)
+    x = ones()
+    add(x, x)
+    assert np.array_equal(device.to_host(x), np.full(5, 2))
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda x: device.zeros((5,), np.float32),
+        lambda x: device.asarray(np.zeros(5)),
+        lambda x: device.to_host(x),
+        lambda x: device.kernel("add.cu", "add", REAL="double"),
+    ],
+    ids=["allocate", "copy to the device", "copy to the host", "compile"],
+)
+def test_a_capture_takes_nothing_but_launches(machine, forbidden):
+    x, calls = ones(), []
+
+    def step():
+        if calls:
+            forbidden(x)
+        calls.append(1)
+
+    with pytest.raises(standin.Misuse, match="while a graph is captured"):
+        device.capture(step, 2)
+
+
+def test_a_graph_does_not_keep_arrays_alive(machine):
+    x, held = ones(), [ones()]
+
+    def step():
+        add(x, held[-1])
+        if len(held) == 1:
+            held.append(ones())
+        else:
+            held.pop()
+
+    with pytest.raises(standin.Misuse, match="freed"):
+        device.capture(step, 3)
+
+
+# ---- the stand-in refuses what CuPy lets pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {2: 5},
+        {3: 1},
+        {3: 1.0},
+        {3: True},
+        {3: np.int64(1)},
+        {2: np.int32(5)},
+        {2: np.uint64(5)},
+        {3: np.float32(1)},
+        {0: np.ones(5, np.float32)},
+        {0: None, 2: None},
+        {0: "float64"},
+        {1: "int32"},
+        {1: "part"},
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_refused(machine, change):
+    arrays = {
+        "float64": device.zeros((5,), np.float64),
+        "int32": device.zeros((5,), np.int32),
+        "part": device.zeros((10,), np.float32)[::2],
+    }
+    args = [ones(), ones(), np.int64(5), np.int32(1)]
+    for i, value in change.items():
+        args[i] = arrays[value] if isinstance(value, str) else value
+    with pytest.raises(standin.Misuse):
+        device.kernel("add.cu", "add", REAL="float")((1,), (32,), tuple(args))
+
+
+@pytest.mark.parametrize("count", [0, 3, 5])
+def test_a_wrong_number_of_arguments_is_refused(machine, count):
+    args = (ones(), ones(), np.int64(5), np.int32(1), np.int32(1))[:count]
+    with pytest.raises(standin.Misuse, match="takes 4 arguments"):
+        device.kernel("add.cu", "add", REAL="float")((1,), (32,), args)
+
+
+@pytest.mark.parametrize("size", [(0,), (1, 0), (), (1, 1, 1, 1), [1], 1, (np.int64(1),)], ids=str)
+@pytest.mark.parametrize("which", ["grid", "block"])
+def test_a_grid_or_block_that_cupy_would_change_is_refused(machine, which, size):
+    raw = device.kernel("add.cu", "add", REAL="float").raw
+    sizes = {"grid": (1,), "block": (32,), which: size}
+    with pytest.raises(standin.Misuse):
+        raw(sizes["grid"], sizes["block"], (ones(), ones(), np.int64(5), np.int32(1)))
+
+
+@pytest.mark.parametrize(("grid", "cooperative"), [((2**31,), False), ((1000,), True)])
+def test_a_grid_that_cupy_would_cut_is_refused(machine, grid, cooperative):
+    load = device.cooperative_kernel if cooperative else device.kernel
+    raw = load("add.cu", "add", REAL="float").raw
+    with pytest.raises(standin.Misuse):
+        raw(grid, (32,), (ones(), ones(), np.int64(5), np.int32(1)))
+
+
+@pytest.mark.parametrize("shared_mem", [(48 << 10) + 1])
+def test_more_than_48_kb_of_shared_memory_takes_the_attribute(machine, shared_mem):
+    raw = device.kernel("add.cu", "reverse", REAL="float").raw
+    with pytest.raises(standin.CUDADriverError):
+        raw((1,), (32,), (ones(), np.int64(5)), shared_mem=shared_mem)
+
+
+@pytest.mark.parametrize(
+    "convert", [np.asarray, np.sum, lambda x: np.ones(5) + x, lambda x: x + 1, float, list],
+)  # fmt: skip
+def test_a_device_array_does_not_turn_into_numpy_unasked(machine, convert):
+    with pytest.raises(TypeError):
+        convert(ones())
+
+
+def test_what_the_stand_in_offers_cupy_offers_too():
+    real = pytest.importorskip("cupy", reason="CuPy is not installed: nothing to compare with")
+
+    def missing(offered, real, path):
+        for name, value in vars(offered).items():
+            if name.startswith("__") and name != "__version__":
+                continue
+            if not hasattr(real, name):
+                yield f"{path}.{name}"
+            elif isinstance(value, SimpleNamespace):
+                yield from missing(value, getattr(real, name), f"{path}.{name}")
+            elif isinstance(value, type) and not issubclass(value, Exception):
+                public = [part for part in dir(value) if not part.startswith("_")]
+                own = {"machine"}
+                yield from (
+                    f"{path}.{name}.{part}"
+                    for part in public
+                    if part not in own and not hasattr(getattr(real, name), part)
+                )
+
+    with standin.install():
+        assert list(missing(sys.modules["cupy"], real, "cupy")) == []

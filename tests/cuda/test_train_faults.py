@@ -1,0 +1,155 @@
+"""Faults planted in train.cu: the checker or the error bounds find every one."""
+
+import importlib
+
+import emulator
+import pytest
+from train_cases import LAUNCHES, STEPS, mixed
+
+from softstep.bench import parity, workloads
+from softstep.bench.workloads import Size
+from softstep.kernels._cupy import device as device_module
+
+A, B, OWNERS, WIDE = STEPS, LAUNCHES, "by owner", "wide heads"
+WRONG, RACE, BLOCKS, UNSET, BOUNDS = (
+    "wrong numbers", "race", "race between blocks", "uninitialised", "out of bounds",
+)  # fmt: skip
+
+# The module: `train` of the package is the op.
+launcher = importlib.import_module("softstep.kernels._cupy.train")
+
+
+# What is wrong: the path, what is replaced, by what, and the findings that count. Which of them it
+# is depends on the schedule.
+FAULTS = {
+    # a step in two launches
+    "tiles read before they are complete": (
+        B, "__syncthreads();  // the tiles are complete\n    if (k +", "if (k +", {RACE, UNSET},
+    ),
+    "tiles overwritten while they are read": (
+        B, "sum);\n    __syncthreads();  // nobody", "sum);\n    // nobody", {RACE},
+    ),
+    "tiles of the update read before they are complete": (
+        B, "__syncthreads();  // the tiles are complete\n    if (r0 +", "if (r0 +", {RACE, UNSET},
+    ),
+    "logits used before they are complete": (
+        B, "__syncthreads();  // the logits are complete\n}", "}", {RACE, UNSET},
+    ),
+    "gradients copied before they are complete": (
+        B, "__syncthreads();  // the gradients are complete\n  copy", "copy", {RACE},
+    ),
+    "rows past the end of a short batch": (
+        B, "if (r >= tile.rows) continue;", "", {BOUNDS, UNSET, RACE, BLOCKS},
+    ),
+    "features past the last": (B, "x_k < d && reader.x_row", "reader.x_row", {BOUNDS, WRONG}),
+    "columns past the last": (B, "t % TILE_COLUMNS < tile.columns ? head", "true ? head", {BOUNDS}),
+    "weights past the last feature": (B, "if (k < d)\n        update", "update", {BOUNDS, BLOCKS}),
+    "rows of the tile above": (B, "* V_STRIDE + k * (int)c,", "* V_STRIDE,", {RACE, WRONG, UNSET}),
+    "a slice's sum left out": (B, "total[i][j] += sum[i][j]", "total[i][j] = sum[i][j]", {WRONG}),
+    "a head's flags of another head": (
+        B, "head_is_finite(flags + head * batch", "head_is_finite(flags + (head + h) * batch",
+        {BOUNDS},
+    ),
+    "sums of half the lanes": (
+        B, "int step = ROW_LANES / 2; step > 0; step /= 2)\n    value",
+        "int step = ROW_LANES / 4; step > 0; step /= 2)\n    value", {WRONG},
+    ),
+    "half of the lanes' mask": (B, ">> (32 - ROW_LANES)", ">> (33 - ROW_LANES)", {"lane mask"}),
+    "the diagonal of the Jacobian alone": (
+        B, "p * fma(p_y, q, plus(p, -s))", "p * p * (1 - p)", {WRONG},
+    ),
+    "the step's number written where it is read": (
+        B, "counter[0] = step + 1", "counter[1] = step + 2", {BLOCKS, RACE},
+    ),
+    "the next step's states written where they are read": (
+        B, "active[(step + 1) % 2 * h", "active[step % 2 * h", {BLOCKS, RACE, WRONG},
+    ),
+    "a head reported by every block": (B, "blockIdx.x == 0 && head * c", "head * c", {BLOCKS}),
+    "the bias updated by every block": (
+        B, "has_bias = blockIdx.x == 0 && t", "has_bias = t", {BLOCKS, WRONG},
+    ),
+    "wide heads: the row above": (
+        WIDE, "train_row(V + pair * c", "train_row(V + max(pair - 1, 0ll) * c",
+        {RACE, BLOCKS, WRONG},
+    ),
+    # many steps in one launch
+    "no grid barrier": (
+        A, "wait(counter, arrivals += gridDim.x);\n\n", "arrivals += gridDim.x;\n\n",
+        {BLOCKS, UNSET},
+    ),
+    "a grid barrier for a block too few": (A, "< arrivals)", "< arrivals - 1)", {BLOCKS}),
+    "a grid barrier for a block too many": (A, "< arrivals)", "< arrivals + 1)", {"deadlock"}),
+    "no release": (A, "__ATOMIC_RELEASE", "__ATOMIC_RELAXED", {BLOCKS}),
+    "no acquire": (A, "__ATOMIC_ACQUIRE", "__ATOMIC_RELAXED", {BLOCKS}),
+    "no barrier of the block before the release": (
+        A, "  __syncthreads();  // what this", "  // what this", {BLOCKS},
+    ),
+    "one buffer for the partial logits": (
+        A, "partials + turn * gridDim.x * block_stride", "partials", {BLOCKS, WRONG},
+    ),
+    "one buffer for the features": (
+        A, "x_slices + (1 - turn) * padded", "x_slices + turn * padded", {RACE, WRONG, UNSET},
+    ),
+    "sums used before they are complete": (
+        A, "__syncthreads();  // the logits are complete\n    for", "for", {RACE, UNSET},
+    ),
+    "weights read before they are updated": (
+        A, "__syncthreads();  // the next step reads the new weights", "", {RACE},
+    ),
+    "states read before they are known": (
+        A, "__syncthreads();  // it is known which heads are updated", "", {RACE, UNSET},
+    ),
+    "the bias added by every block": (
+        A, "has_bias ? bias : nullptr, count", "bias, count", {UNSET},
+    ),
+    "owners: no second barrier": (
+        OWNERS, "wait(counter, arrivals += gridDim.x);\n      for",
+        "arrivals += gridDim.x;\n      for", {BLOCKS, UNSET},
+    ),
+    "owners: pairs without one": (
+        OWNERS, "(pairs + (int)gridDim.x - 1) / (int)gridDim.x", "pairs / (int)gridDim.x", {WRONG},
+    ),
+}  # fmt: skip
+
+
+def problem(path):
+    """A bank of more than one tile, slice and step, with a short last batch and tile."""
+    size = Size(20, 70, 130, 2) if path == WIDE else Size(44, 70, 10, 3)
+    (X, y, order, _, W, b), options = workloads.OPS["train"].arguments(size, "float32", 0)
+    options = {**options, "learning_rate": 0.07, "loss": mixed(size.h), "momentum": 0.5}
+    return (X, y, order, 20, 2 * W, b), options
+
+
+@pytest.fixture
+def finding(machine, run_on, monkeypatch):
+    """finding(path, text, schedule): the kind of error that this source shows, or None."""
+
+    def find(path, text, schedule):
+        monkeypatch.setattr(device_module, "source", lambda file: text)
+        if path == OWNERS:
+            monkeypatch.setattr(launcher, "REDUNDANT_BYTES", 0)
+        machine.check, machine.schedule = True, schedule
+        arguments = problem(path)
+        try:
+            found = run_on(A if path in (A, OWNERS) else B, arguments)
+        except emulator.KernelError as error:
+            return error.kind
+        ratios = parity.ratios(found, *parity.truth_and_bounds("train", arguments))
+        return WRONG if max(ratios) > 1 else None
+
+    return find
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault, finding):
+    path, old, new, kinds = FAULTS[fault]
+    text = device_module.source("train.cu")
+    assert text.count(old) == 1
+    text = text.replace(old, new)
+    assert {finding(path, text, schedule) for schedule in ("in_order", "random")} <= kinds
+
+
+@pytest.mark.parametrize("schedule", emulator.SCHEDULES)
+@pytest.mark.parametrize("path", [A, B, WIDE, OWNERS])
+def test_the_kernels_as_they_are_show_none(path, schedule, finding):
+    assert finding(path, device_module.source("train.cu"), schedule) is None
