@@ -273,7 +273,7 @@ class SoftmaxRegression(Params):
         X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
         if fitted:
             y, classes = self._targets(X, y, self.classes_)
-            self._bank = copy.deepcopy(self._bank)
+            self._bank, self.history_ = copy.deepcopy(self._bank), [*self.history_]
             self._adopt_weights()
         else:
             y, classes = self._targets(X, y, classes)
@@ -379,7 +379,7 @@ class SoftmaxRegression(Params):
     @contextlib.contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
         """What fails, or is interrupted, in this block leaves the model as it was before."""
-        before = copy.deepcopy(vars(self))
+        before = dict(vars(self))  # what is trained on is a copy, or new
         try:
             yield
         except BaseException:

@@ -333,6 +333,7 @@ def test_a_refused_row_leaves_the_model_as_it_was_and_able_to_go_on(backend):
     one, other = (model(**settings).fit(X, y) for _ in range(2))
     with pytest.raises(ValueError, match=r"X\[5, 2\] is nan"):
         one.partial_fit(spoilt(X), y)
+    assert len(one.history_) == one.n_iter_ == other.n_iter_
     assert np.array_equal(one.partial_fit(X, y).coef_, other.partial_fit(X, y).coef_)
 
 

@@ -173,18 +173,12 @@ def _backends(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from softstep.bench.parity import check_command
+    from softstep.bench.run import usable_backends
 
-    return check_command(_names(arguments))
+    return check_command([arguments.backend] if arguments.backend else usable_backends())
 
 
 def _bench(arguments: argparse.Namespace) -> int:
     from softstep.bench.run import bench_command
 
     return bench_command(quick=arguments.quick, json_path=arguments.json)
-
-
-def _names(arguments: argparse.Namespace) -> list[str]:
-    """The backend asked for, or all that are usable."""
-    if arguments.backend:
-        return [arguments.backend]
-    return [name for name in BACKENDS if probe(name).usable]
