@@ -99,6 +99,7 @@ class SoftmaxRegression(Params):
         self.backend = backend
 
     _bank: trainer.Bank
+    history_: list[trainer.Epoch]
     n_iter_: int
 
     def fit(
@@ -325,7 +326,7 @@ class SoftmaxRegression(Params):
             compute_dtype(X),
         )
         self._bank = trainer.Bank(W[None], np.zeros((1, len(classes)), W.dtype))
-        self.history_: list[trainer.Epoch] = []
+        self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
 
