@@ -8,12 +8,13 @@ for a null pointer. CuPy checks neither their number nor their types, and turns 
 long long whatever the kernel takes.
 """
 
+import contextlib
 import functools
 import importlib
 import importlib.resources
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,21 @@ extern "C" __global__ void probe(int *out) {
   out[threadIdx.x] = 3 * (int)threadIdx.x + 1;
 }
 """
+
+
+# Keeps the GPU busy while the host fills its queue: what a launch takes the host is then not timed.
+HOLD = """
+extern "C" __global__ void hold(long long nanoseconds) {
+#ifdef __CUDA_ARCH__
+  long long begin, now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(begin));
+  do {
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  } while (now - begin < nanoseconds);
+#endif
+}
+"""
+HOLD_NANOSECONDS = 1_000_000
 
 
 class OutOfDeviceMemory(MemoryError):
@@ -77,7 +93,8 @@ class Kernel:
         try:
             self._check_grid(grid, block, shared)
             self.allow_shared(shared)
-            self.raw(grid, block, args, shared_mem=shared)
+            with device.clocked(self.label):
+                self.raw(grid, block, args, shared_mem=shared)
         except _cuda_errors() as error:
             raise DeviceError(
                 f"{self.label} could not be launched with grid {grid}, block {block} and {shared} "
@@ -109,6 +126,7 @@ class Device:
     def __init__(self) -> None:
         self.last_launch = "no kernel"
         self._kernels: dict[Any, Kernel] = {}
+        self._clock: list[tuple[str, Any, Any]] | None = None  # launches and the events around them
 
     def probe(self) -> str:
         """What runs here, such as "CuPy 14.2.0 on NVIDIA A100 (sm_80)".
@@ -158,6 +176,12 @@ class Device:
         if value.flags.c_contiguous:
             return value
         return self._allocate(lambda: cupy.ascontiguousarray(value), value.shape, value.dtype)
+
+    def as_dtype(self, array: Any, dtype: Any) -> Any:
+        """A device array, converted on the GPU; itself if it has that dtype already."""
+        if array.dtype == dtype:
+            return array
+        return self._allocate(lambda: array.astype(dtype), array.shape, dtype)
 
     def _from_host(self, value: np.ndarray) -> Any:
         array = self.empty(value.shape, value.dtype)
@@ -266,19 +290,51 @@ class Device:
         stream = cupy.cuda.Stream(non_blocking=True)
         with stream:
             stream.begin_capture()
+            clock, self._clock = self._clock, None  # events and copies cannot be captured
             try:
                 function()
             finally:
-                graph = stream.end_capture()
+                graph, self._clock = stream.end_capture(), clock
         for _ in range(count - 1):
-            graph.launch()
+            with self.clocked("graph"):
+                graph.launch()
+
+    # ---- time
+
+    def launch_times(self, call: Callable[[], Any]) -> list[tuple[str, float]]:
+        """Call it; what it launched, and the seconds each launch ran on the GPU, by CUDA events.
+
+        Copies and the host's part are left out. The call itself takes longer than usual.
+        """
+        self._clock = []
+        try:
+            call()
+            self.synchronise()
+            elapsed = _cupy().cuda.get_elapsed_time  # in milliseconds
+            return [(label, elapsed(start, stop) / 1e3) for label, start, stop in self._clock]
+        finally:
+            self._clock = None
+
+    @contextlib.contextmanager
+    def clocked(self, label: str) -> Iterator[None]:
+        """Within `launch_times`, take the time of what this block gives the GPU to do."""
+        if self._clock is None:
+            yield
+            return
+        cupy = _cupy()
+        start, stop, stream = cupy.cuda.Event(), cupy.cuda.Event(), cupy.cuda.get_current_stream()
+        self._load(HOLD, "hold", (), "hold", False).raw((1,), (1,), (np.int64(HOLD_NANOSECONDS),))
+        start.record(stream)
+        yield
+        stop.record(stream)
+        self._clock.append((label, start, stop))
 
     # ---- the GPU itself
 
     def resident_blocks(self, kernel: Kernel, block_threads: int, shared: int = 0) -> int:
         """How many blocks of this many threads and bytes of dynamic shared memory can be alive.
 
-        None where a block asks for more shared memory than this GPU has for one.
+        0 where a block asks for more shared memory than this GPU has for one.
         """
         try:
             kernel.allow_shared(shared)
@@ -288,6 +344,10 @@ class Device:
             kernel.raw.kernel.ptr, block_threads, shared
         )
         return int(per_multiprocessor) * self.multiprocessors()
+
+    def compute_capability(self) -> int:
+        """Such as 80 for 8.0."""
+        return int(_cupy().cuda.Device().compute_capability)
 
     def multiprocessors(self) -> int:
         return int(_cupy().cuda.Device().attributes["MultiProcessorCount"])

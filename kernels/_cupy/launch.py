@@ -3,6 +3,7 @@
 import numpy as np
 
 from softstep.kernels._cupy.device import device
+from softstep.kernels.arrays import as_dtype
 
 C_TYPE = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}  # of the arithmetic
 
@@ -55,7 +56,13 @@ def targets(y, dtype):
     """Labels (int64) or soft targets (as `dtype`) on the device, and Y_SOFT."""
     if y.dtype.kind == "i":
         return device.asarray(y), 0
-    return device.asarray(y if y.dtype == dtype else y.astype(dtype)), 1
+    return device.asarray(as_dtype(y, dtype)), 1
+
+
+def scalar(value, dtype):
+    """A number as a kernel of this dtype takes it; infinite if it is too large for that."""
+    with np.errstate(over="ignore"):
+        return np.dtype(dtype).type(value)
 
 
 def result_for(out, like):

@@ -9,8 +9,10 @@
 // TILE_ROWS x TILE_COLUMNS is 64 x 64; for few columns 128 x 32 or 128 x 16, so that fewer of a
 // tile's columns are idle.
 //
-// With TENSOR_CORES (64 x 64 tiles, features in float16 or uint8) the product is the tensor cores'.
-// That was compiled and, but for the one instruction, emulated; it never ran on a GPU.
+// With TENSOR_CORES (64 x 64 tiles, no float64) the product is the tensor cores', in TF32: float32
+// with 11 bits. float16 and uint8 features fit into that, and the other factor goes in as two such
+// numbers, so that nothing is lost; with float32 features both factors are rounded to it. That was
+// compiled and, but for the one instruction, emulated; it never ran on a GPU.
 
 #ifdef TILE_ROWS
 
@@ -20,6 +22,12 @@
 #define B_STRIDE (TILE_COLUMNS + 8)  // and the tensor cores' loads
 #define A_QUADS (TILE_ROWS * DEPTH / 4 / THREADS)                      // that a thread loads of A,
 #define B_QUADS ((TILE_COLUMNS * DEPTH / 4 + THREADS - 1) / THREADS)  // and of B
+
+#ifdef TENSOR_CORES
+#define SCALES_SUMS true  // not the features, which are to stay exact in TF32
+#else
+#define SCALES_SUMS false
+#endif
 
 // Four neighbours of a row with `length` items, from `column` on; 0 past its end.
 __device__ inline void load_quad(const REAL *row, long long column, long long length, bool aligned,
@@ -74,8 +82,7 @@ __device__ inline void store_slab(const REAL quads[B_QUADS][4], REAL b[DEPTH][B_
 // Each of 8 warps has 16 x 32 of the tile, as four products of 16 x 8. In such a product lane
 // 4 g + t holds of A, 16 x 8, (g, t) (g + 8, t) (g, t + 4) (g + 8, t + 4); of B, 8 x 8, (t, g)
 // (t + 4, g); of the result (g, 2 t) (g, 2 t + 1) (g + 8, 2 t) (g + 8, 2 t + 1): the PTX manual,
-// mma.m16n8k8. Its numbers are TF32, float32 with 11 bits, which float16 and uint8 fit into; a
-// weight goes in as two of them. An infinite feature gives NaN where FMAs give infinity.
+// mma.m16n8k8. An infinite feature gives NaN where FMAs give infinity.
 
 __device__ inline unsigned to_tf32(float x) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -113,20 +120,23 @@ __device__ inline void multiply_slabs(const float a[DEPTH][A_STRIDE],
   const int row = warp % 4 * 16 + g, column = warp / 4 * 32 + g;
 #pragma unroll
   for (int k = 0; k < DEPTH; k += 8) {
-    const unsigned a_k[4] = {__float_as_uint(a[k + t][row]), __float_as_uint(a[k + t][row + 8]),
-                             __float_as_uint(a[k + t + 4][row]),
-                             __float_as_uint(a[k + t + 4][row + 8])};
+    const unsigned a_k[4] = {to_tf32(a[k + t][row]), to_tf32(a[k + t][row + 8]),
+                             to_tf32(a[k + t + 4][row]), to_tf32(a[k + t + 4][row + 8])};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      unsigned high[2], low[2];
+      unsigned high[2];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) high[i] = to_tf32(b[k + t + 4 * i][column + 8 * j]);
+      multiply_16x8x8(a_k, high, sums[j]);
+#if X_KIND != 0  // what b was rounded by
+      unsigned low[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const float w = b[k + t + 4 * i][column + 8 * j];
-        high[i] = to_tf32(w);
         low[i] = isfinite(w) ? to_tf32(w - __uint_as_float(high[i])) : 0;
       }
-      multiply_16x8x8(a_k, high, sums[j]);
       multiply_16x8x8(a_k, low, sums[j]);
+#endif
     }
   }
 }
@@ -220,12 +230,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const long long row = blockIdx.x * (long long)TILE_ROWS;
   const long long column = blockIdx.y * (long long)TILE_COLUMNS;
   const long long begin = blockIdx.z * part, end = min(d, begin + part);
-#ifdef TENSOR_CORES
-  const REAL x_scale = 1, sum_scale = s;  // the features stay exact in TF32
-#else
-  const REAL x_scale = s, sum_scale = 1;
-#endif
   X += first * d;
+  const REAL x_scale = SCALES_SUMS ? 1 : s, sum_scale = SCALES_SUMS ? s : 1;
   const bool x_aligned = rows_are_aligned(X, d, sizeof(Feature));
   const bool w_aligned = rows_are_aligned(W, c, sizeof(REAL));
   REAL x[A_QUADS][4], w[B_QUADS][4], sums[4][4] = {};
@@ -280,10 +286,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   const long long feature = blockIdx.x * (long long)TILE_ROWS;
   const long long column = blockIdx.y * (long long)TILE_COLUMNS;
   const long long begin = blockIdx.z * part, end = min(n, begin + part);
+  const REAL x_scale = SCALES_SUMS ? 1 : s, sum_scale = SCALES_SUMS ? s : 1;
   const bool x_aligned = rows_are_aligned(X, d, sizeof(Feature));
   const bool dv_aligned = rows_are_aligned(dV, c, sizeof(REAL));
   REAL x[A_QUADS][4], dv[B_QUADS][4], sums[4][4] = {};
-  load_features(X, begin, end, feature, d, x_aligned, s, x);
+  load_features(X, begin, end, feature, d, x_aligned, x_scale, x);
   load_slab(dV, begin, end, column, c, dv_aligned, dv);
   int now = 0;
   for (long long depth = begin; depth < end; depth += DEPTH) {
@@ -291,13 +298,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     store_slab(dv, dv_slab[now]);
     __syncthreads();  // this slab is complete, and nobody reads the other buffer any more
     if (depth + DEPTH < end) {
-      load_features(X, depth + DEPTH, end, feature, d, x_aligned, s, x);
+      load_features(X, depth + DEPTH, end, feature, d, x_aligned, x_scale, x);
       load_slab(dV, depth + DEPTH, end, column, c, dv_aligned, dv);
     }
     multiply_slabs(a_slab[now], dv_slab[now], sums);
     now = 1 - now;
   }
-  store_sums(sums, 1, nullptr, dW + blockIdx.z * d * c, feature, column, d, c);
+  store_sums(sums, sum_scale, nullptr, dW + blockIdx.z * d * c, feature, column, d, c);
 }
 
 #endif  // TILE_ROWS

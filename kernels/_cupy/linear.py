@@ -4,12 +4,14 @@ How a product is cut into tiles and parts follows from its shape alone, never fr
 shape gives the same bits everywhere.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import C_TYPE, blocks_for, ceil_div, finish
+from softstep.kernels._cupy.launch import C_TYPE, blocks_for, ceil_div, finish, scalar
+from softstep.kernels.backend import BackendError
 
 DEPTH = 16  # the tiles' depth: DEPTH in linear.cu
 BLOCKS = 256  # a product in fewer tiles is split along its depth too, into about so many blocks
@@ -20,9 +22,8 @@ THREADS = 256  # of a block of add_parts
 
 TILES = {16: 128, 32: 128, 64: 64}  # columns and rows of a tile: with few columns a narrow one
 
-# Tensor cores for float16 and uint8 features and more than 32 columns. Compiled and emulated, never
-# run on a GPU: to be switched on once its speed and results were seen on one.
-TENSOR_CORES = False
+TF32 = "SOFTSTEP_TF32"  # "1" asks for tensor cores, "0" or nothing for none; read at call time
+LEAST_TF32 = 80  # the compute capability that has them
 
 X_KIND = {np.dtype(t): k for k, t in enumerate((np.float32, np.float64, np.float16, np.uint8))}
 
@@ -35,12 +36,34 @@ def variants():
             tile = {"TILE_ROWS": TILES[columns], "TILE_COLUMNS": columns}
             yield "linear_forward", {"REAL": real, "X_KIND": kind, **tile}
             yield "linear_backward", {"REAL": real, "X_KIND": kind, **tile}
-    for kind in (2, 3):
+    for kind in (0, 2, 3):
         tile = {"TILE_ROWS": 64, "TILE_COLUMNS": 64, "TENSOR_CORES": 1}
         yield "linear_forward", {"REAL": "float", "X_KIND": kind, **tile}
+        yield "linear_backward", {"REAL": "float", "X_KIND": kind, **tile}
     for dtype in C_TYPE:
         yield "add_parts", adding(dtype)
         yield "column_sums", adding(dtype)
+
+
+def asks_for_tf32():
+    """Whether the environment asks for tensor cores.
+
+    Raises:
+        ValueError: the variable is neither "1" nor "0".
+        BackendError: this GPU has none for TF32.
+    """
+    asked = os.environ.get(TF32, "")
+    if asked not in ("", "0", "1"):
+        raise ValueError(f"{TF32} must be 1 or 0, not {asked!r}")
+    if asked != "1":
+        return False
+    found = device.compute_capability()
+    if found < LEAST_TF32:
+        raise BackendError(
+            f"{TF32}=1 asks for TF32, which this GPU has not: its compute capability is "
+            f"{found / 10}, at least {LEAST_TF32 / 10} is needed. Unset {TF32}"
+        )
+    return True
 
 
 def adding(dtype):
@@ -81,12 +104,7 @@ class Tiling:
         """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
         tile_rows, tile_columns = self.tile
         tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns}
-        if (
-            TENSOR_CORES
-            and name == "linear_forward"
-            and tile_columns == 64
-            and X.dtype.itemsize < 4
-        ):
+        if asks_for_tf32() and tile_columns == 64 and X.dtype != np.float64:
             tile["TENSOR_CORES"] = 1
         types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}
         kernel = device.kernel("linear.cu", name, **types, **tile)
@@ -115,7 +133,7 @@ def logits(X, first, W, b, V, tiling, feature_scale):
     parts = parts_for(V, tiling.parts)
     bias = b if tiling.parts == 1 else None  # else add_parts adds it
     sizes = map(np.int64, (first, rows, X.shape[1], c, tiling.part))
-    args = (X, W, bias, parts, V.dtype.type(feature_scale), *sizes)
+    args = (X, W, bias, parts, scalar(feature_scale, V.dtype), *sizes)
     tiling.launch("linear_forward", X, V.dtype, args, rows)
     add_parts(parts, b, V, tiling.parts)
 
@@ -141,7 +159,7 @@ def linear_backward(dV, X, *, feature_scale=1.0):
     tiling = Tiling(d, c, n)
     dW = device.empty((d, c), dV.dtype)
     parts = parts_for(dW, tiling.parts)
-    args = (dV, X, parts, dV.dtype.type(feature_scale), *map(np.int64, (n, d, c, tiling.part)))
+    args = (dV, X, parts, scalar(feature_scale, dV.dtype), *map(np.int64, (n, d, c, tiling.part)))
     tiling.launch("linear_backward", X, dV.dtype, args)
     add_parts(parts, None, dW, tiling.parts)
     return dW, column_sums(dV)

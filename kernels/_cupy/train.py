@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import C_TYPE, ceil_div, targets
+from softstep.kernels._cupy.launch import C_TYPE, ceil_div, scalar, targets
 from softstep.kernels._cupy.linear import X_KIND
 
 THREADS = 256  # of every block
@@ -89,6 +89,7 @@ def train(
     weight_index=None,
     feature_scale=1.0,
     active=None,
+    columns=None,
 ):
     # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
     steps, h = learning_rate.shape
@@ -103,6 +104,8 @@ def train(
     y, is_soft = targets(y, W.dtype)
     weights = (device.asarray(W), device.asarray(b))
     moments = _velocity(velocity, momentum, W, b)
+    with np.errstate(over="ignore"):  # what float32 does not hold is infinite
+        settings = [device.asarray(values.astype(real)) for values in (learning_rate, l2, momentum)]
     on_or_off = device.to_host(device.asarray(active))
     states = device.asarray(np.stack([on_or_off, on_or_off]))  # of this step and of the next
     call = _Call(
@@ -115,7 +118,7 @@ def train(
         },
         shape=(batch, d, h, c),
         steps=steps,
-        features=(device.asarray(X), np.int64(d), real(feature_scale)),
+        features=(device.asarray(X), np.int64(d), scalar(feature_scale, W.dtype)),
         rows=(device.asarray(order), np.int64(len(order)), np.int64(batch)),
         targets=(
             np.int64(n),
@@ -129,11 +132,7 @@ def train(
         sizes=(np.int64(h), np.int64(c)),
         weights=weights,
         velocity=moments,
-        settings=(
-            *(device.asarray(values.astype(real)) for values in (learning_rate, l2, momentum)),
-            np.bool_(l2_bias),
-            np.bool_(fit_bias),
-        ),
+        settings=(*settings, np.bool_(l2_bias), np.bool_(fit_bias)),
         results=(states, losses, correct),
     )
     last_state = _train_in_one_launch(call) if _is_small(call) else _train_step_by_step(call)

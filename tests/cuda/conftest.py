@@ -1,28 +1,10 @@
 """What the tests of the GPU backend share: the emulated GPU, and parity on it."""
 
-import sys
-from pathlib import Path
-
-import numpy as np
-import pytest
-
-# The helpers of these tests (emulator, standin, nvrtc) are modules of this folder.
-sys.path.insert(0, str(Path(__file__).parent))
-
 import emulator
-import standin
+import pytest
 from train_cases import LAUNCHES, STEPS
 
-from softstep.bench import parity, workloads
-
-
-@pytest.fixture
-def machine():
-    """A stand-in for CuPy on an emulated GPU; backend "cupy" runs on it."""
-    if reason := emulator.missing():
-        pytest.skip(reason)
-    with standin.install() as machine:
-        yield machine
+from softstep.bench import parity
 
 
 @pytest.fixture(params=emulator.SCHEDULES)
@@ -33,28 +15,9 @@ def scheduled(request, machine):
 
 
 @pytest.fixture
-def assert_op_parity(machine):
-    """check(op, arguments): within the op's error bounds, which refuse zeros; gives the results.
-
-    Float32 kernels flush subnormals: what vanishes there may be off by the smallest normal number.
-    """
-
-    def check(op, arguments):
-        found = parity.run(op, arguments, "cupy")
-        expected = parity.run(op, arguments, parity.ORACLE)
-        assert [(f.dtype, f.shape) for f in found] == [(e.dtype, e.shape) for e in expected]
-        truth, bound = parity.truth_and_bounds(op, arguments)
-        if workloads.weight_dtype(arguments[0][0].dtype) == np.float32:
-            pairs = zip(truth, bound, strict=True)
-            vanishes = 4 * np.finfo(np.float32).tiny
-            bound = [b + vanishes * (np.abs(t) < 2 * vanishes) for t, b in pairs]
-        assert max(parity.ratios(found, truth, bound)) <= 1
-        for t, b in zip(truth, bound, strict=True):
-            if np.nan_to_num(t).any() and op != "predict":
-                assert parity.worst(0 * t, t, b) > 1
-        return found
-
-    return check
+def assert_op_parity(machine, assert_parity):
+    """check(op, arguments): `assert_parity` on the emulated GPU."""
+    return lambda op, arguments: assert_parity(op, arguments, "cupy")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 import nvrtc
 import pytest
 
+from softstep.kernels._cupy import device
 from softstep.kernels._cupy.device import options, source
 
 pytestmark = pytest.mark.skipif(nvrtc.missing() is not None, reason=str(nvrtc.missing()))
@@ -24,6 +25,9 @@ BUDGET = {
     "means": (32, 0),
     "mse_backward": (40, 0),
     "mse_forward": (64, 128),
+    "no_distribution": (64, 0),
+    "not_finite": (64, 0),
+    "outside": (64, 0),
     "pack_bank": (40, 0),
     "predict_rows": (80, 128),
     "softmax_backward": (96, 128),
@@ -114,3 +118,21 @@ def test_a_source_that_does_not_compile_is_an_error_with_file_and_line():
     text = '#line 7 "softmax.cu"\nextern "C" __global__ void f(REAL *x) { x[0] = y; }'
     with pytest.raises(nvrtc.CompileError, match=r'softmax.cu\(7\): error: identifier "y"'):
         nvrtc.compile_source(text, "softmax.cu", options({"REAL": "float"}), 80)
+
+
+@pytest.mark.parametrize("code", [device.PROBE, device.HOLD], ids=["probe", "hold"])
+def test_the_kernels_of_the_device_object_compile_too(code):
+    for architecture in nvrtc.architectures():
+        log, _ = nvrtc.compile_source(code, "device.py", (), architecture)
+        assert all(cost.spills == 0 for cost in nvrtc.costs(log).values())
+
+
+def test_every_kernel_is_compiled_for_each_type_of_numbers_on_every_architecture():
+    def all_kinds(programs):
+        return set().union(*(nvrtc.kinds(*program) for program in programs.items()))
+
+    everything = nvrtc.programs()
+    parts = {arch: nvrtc.fewer_programs(arch) for arch in nvrtc.ARCHITECTURES}
+    assert all(all_kinds(part) == all_kinds(everything) for part in parts.values())
+    assert parts[nvrtc.FULL] == everything
+    assert parts[75].keys() != parts[90].keys()

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from tensor_core_cases import DTYPES, OPS, SIZES, arguments, truth_and_bounds
 
 from softstep import SoftmaxRegression, kernels
+from softstep.bench import gpu as gpu_bench
 from softstep.bench import parity, workloads
+from softstep.bench.workloads import Size
 from softstep.kernels.backend import probe
 from softstep.model.datasets import load_digits
 
@@ -58,11 +61,37 @@ def test_evaluate_holds_no_more_than_its_blocks(gpu):
     assert pool.total_bytes() - before < n * h * c * 4 / 2  # all logits would be 800 MB
 
 
-@pytest.mark.parametrize("dtype", ["float16", "uint8"])
-def test_tensor_cores_keep_the_bounds_of_the_usual_path(dtype, monkeypatch):
-    from softstep.kernels._cupy import linear
+@pytest.mark.parametrize("size", [*SIZES, Size(300, 1000, 1000)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPS)
+def test_tensor_cores_keep_their_bounds(op, dtype, size, gpu, monkeypatch):
+    if int(gpu.cuda.Device().compute_capability) < 80:
+        pytest.skip("this GPU has no tensor cores for TF32")
+    monkeypatch.setenv("SOFTSTEP_TF32", "1")
+    given = arguments(op, size, dtype)
+    found = parity.run(op, given, "cupy")
+    assert max(parity.ratios(found, *truth_and_bounds(op, given))) <= 1
 
-    monkeypatch.setattr(linear, "TENSOR_CORES", True)
-    arguments = workloads.OPS["linear_forward"].arguments(workloads.Size(300, 128, 96), dtype, 0)
-    found = parity.run("linear_forward", arguments, "cupy")
-    assert max(parity.ratios(found, *parity.truth_and_bounds("linear_forward", arguments))) <= 1
+
+def test_every_op_and_every_peer_of_the_benchmark_is_right_and_timed():
+    size = Size(2_000, 784, 10, h=4)
+    for workload in [*workloads.op_workloads((size,)), *workloads.seed_workloads(size)]:
+        for row in gpu_bench.measure(workload, rounds=2):
+            assert row.agrees, row
+            assert row.wall > 0
+            assert row.kernel is None or row.kernel > 0
+
+
+def test_what_is_given_on_the_gpu_gives_the_bits_of_what_is_given_on_the_host(gpu):
+    size = Size(5_000, 20, 7)
+    (X, y, order, batch, W, b), options = workloads.OPS["train"].arguments(size, np.float32, 0)
+    results = []
+    for move in (np.asarray, gpu.asarray):
+        here = [move(a.copy()) for a in (W, b)]
+        kernels.train(move(X), move(y), move(order), batch, *here, **options, backend="cupy")
+        results.append([gpu.asnumpy(a) for a in here])
+    for host, device in zip(*results, strict=True):
+        assert np.array_equal(host, device)
+    y[7] = -1
+    with pytest.raises(ValueError, match=r"y\[7\] = -1 is not in"):
+        kernels.train(gpu.asarray(X), gpu.asarray(y), order, batch, W, b, **options)

@@ -89,12 +89,14 @@ def _cupy(machine):
     )
     cuda = SimpleNamespace(
         Device=device_of,
+        Event=type("Event", (raw.Event,), {"machine": machine}),
         Stream=Stream,
         driver=SimpleNamespace(
             CUDADriverError=CUDADriverError,
             occupancyMaxActiveBlocksPerMultiprocessor=occupancy,
         ),
         get_current_stream=lambda: machine.streams[-1],
+        get_elapsed_time=raw.get_elapsed_time,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=runtime,
     )

@@ -85,6 +85,9 @@ class ndarray:
         values[...] = self._values
         return ndarray(self._machine, values, memory, self._device)
 
+    def copy(self):
+        return self.astype(self.dtype)
+
     def reshape(self, *shape):
         if not self._values.flags.c_contiguous:
             raise Misuse("reshaping an array that is not contiguous copies it")

@@ -43,6 +43,7 @@ class Machine:
         self.used = 0
         self.log = []
         self.streams = []  # the current one is the last
+        self.unfinished = []  # events that nobody has waited for
         self.kernels = {}  # by handle
 
     def allocate(self, owner, size):
@@ -64,6 +65,7 @@ class Machine:
         if self.pending_error is not None:
             error, self.pending_error = self.pending_error, None
             raise error
+        self.unfinished.clear()
 
     def forbid_in_capture(self, what):
         if self.streams[-1].recorded is not None:

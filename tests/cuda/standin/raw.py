@@ -3,13 +3,14 @@
 import functools
 import itertools
 import math
+import time
 import weakref
 
 import emulator
 import numpy as np
 
 from standin.array import ndarray
-from standin.machine import CompileException, CUDADriverError, Misuse
+from standin.machine import CompileException, CUDADriverError, CUDARuntimeError, Misuse
 
 DEFAULT_SHARED = 48 << 10
 MAX_GRID, MAX_BLOCK = (2**31 - 1, 65_535, 65_535), (1024, 1024, 64)
@@ -153,6 +154,32 @@ class Graph:
         self._machine.log.append("launch graph")
         for launch in self._launches:
             launch.run()
+
+
+class Event:
+    """A moment of a stream, whose work is done at once here."""
+
+    machine = None
+
+    def __init__(self):
+        self.time = None
+
+    def record(self, stream):
+        self.machine.forbid_in_capture("records an event")
+        if stream is not self.machine.streams[-1]:
+            raise Misuse("an event of another stream than the launches")
+        self.time = time.perf_counter()
+        self.machine.unfinished.append(self)
+
+
+def get_elapsed_time(start, stop):
+    """Milliseconds between two events that were recorded and waited for."""
+    for event in (start, stop):
+        if event.time is None:
+            raise CUDARuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")
+        if event in event.machine.unfinished:
+            raise CUDARuntimeError("cudaErrorNotReady: device not ready")
+    return 1e3 * (stop.time - start.time)
 
 
 class Stream:

@@ -1,0 +1,52 @@
+// Whether the values of an argument that lies on the GPU are good. Each warp writes one byte: 1 if
+// it met a bad value. What is bad, and where, the host then finds and says.
+
+__device__ inline long long thread_number() {
+  return blockIdx.x * (long long)blockDim.x + threadIdx.x;
+}
+
+// All lanes of a warp come here, each with what it met.
+__device__ inline void report(bool met_bad, unsigned char *bad) {
+  met_bad = __any_sync(FULL_WARP, met_bad);
+  if (threadIdx.x % 32 == 0) bad[thread_number() / 32] = met_bad;
+}
+
+extern "C" __global__ void outside(const long long *values, unsigned char *bad, long long size,
+                                   long long count) {
+  // values is (size,), bad is (warps,): is a value not in [0, count)?
+  const long long step = gridDim.x * (long long)blockDim.x;
+  bool met_bad = false;
+  for (long long i = thread_number(); i < size; i += step)
+    met_bad |= values[i] < 0 || values[i] >= count;
+  report(met_bad, bad);
+}
+
+extern "C" __global__ void no_distribution(const REAL *Y, unsigned char *bad, long long n,
+                                           long long c) {
+  // Y is (n, c), bad is (warps,): has a row a negative value, or another sum than 1? A warp to a row.
+  const long long step = gridDim.x * (long long)blockDim.x / 32;
+  bool met_bad = false;
+  for (long long r = thread_number() / 32; r < n; r += step) {
+    double sum = 0;
+    for (long long j = threadIdx.x % 32; j < c; j += 32) {
+      const REAL y = Y[r * c + j];
+      met_bad |= y < 0;
+      sum += y;
+    }
+    for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(FULL_WARP, sum, lanes);
+    met_bad |= fabs(sum - 1) > SUM_TOLERANCE;  // NaN is not: it passes on to the arithmetic
+  }
+  report(met_bad, bad);
+}
+
+#ifdef X_KIND
+
+extern "C" __global__ void not_finite(const Feature *X, unsigned char *bad, long long size) {
+  // X is (size,), bad is (warps,): is a value NaN or infinite?
+  const long long step = gridDim.x * (long long)blockDim.x;
+  bool met_bad = false;
+  for (long long i = thread_number(); i < size; i += step) met_bad |= !isfinite(load_feature(X, i));
+  report(met_bad, bad);
+}
+
+#endif  // X_KIND

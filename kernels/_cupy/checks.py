@@ -1,0 +1,55 @@
+"""Checks of arguments that are on the GPU, without reading them back: launchers of checks.cu."""
+
+import numpy as np
+
+from softstep.kernels._cupy.device import device
+from softstep.kernels._cupy.launch import C_TYPE, WARP, blocks_for, ceil_div
+from softstep.kernels._cupy.linear import X_KIND
+from softstep.kernels.checks import SUM_TOLERANCE
+
+THREADS = 128
+
+
+def variants():
+    """Pairs of a kernel's name and its definitions, to see what it costs."""
+    for dtype in C_TYPE:
+        yield "outside", _defines(dtype)
+        yield "no_distribution", _defines(dtype)
+    for kind in (0, 1, 2):  # uint8 is always finite
+        real = np.float64 if kind == 1 else np.float32
+        yield "not_finite", {**_defines(np.dtype(real)), "X_KIND": kind}
+
+
+def in_range(values, count):
+    """Whether all of `values`, int64, are in [0, count)."""
+    args = np.int64(values.size), np.int64(count)
+    return _all_good("outside", values, values.size, args, _defines(np.dtype(np.float64)))
+
+
+def are_distributions(Y):
+    """Whether the rows of Y (n, c) are >= 0 and sum to 1, NaN aside."""
+    n, c = Y.shape
+    return _all_good("no_distribution", Y, n * WARP, (np.int64(n), np.int64(c)), _defines(Y.dtype))
+
+
+def all_finite(X):
+    """Whether no feature is NaN or infinite."""
+    if X.dtype == np.uint8:
+        return True
+    real = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
+    defines = {**_defines(real), "X_KIND": X_KIND[np.dtype(X.dtype)]}
+    return _all_good("not_finite", device.asarray(X), X.size, (np.int64(X.size),), defines)
+
+
+def _defines(dtype):
+    return {"REAL": C_TYPE[dtype], "SUM_TOLERANCE": repr(SUM_TOLERANCE)}
+
+
+def _all_good(name, values, threads, sizes, defines):
+    if threads == 0:
+        return True
+    blocks = blocks_for(threads, THREADS)
+    bad = device.empty((blocks * ceil_div(THREADS, WARP),), np.uint8)
+    kernel = device.kernel("checks.cu", name, **defines)
+    kernel((blocks,), (THREADS,), (values, bad, *sizes))
+    return not device.to_host(bad).any()
