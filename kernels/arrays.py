@@ -60,6 +60,19 @@ def contiguous(array: Any) -> np.ndarray[Any, Any]:
     return np.require(array, dtype=native, requirements=["C", "A"])
 
 
+def as_dtype(array: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    """The array C-contiguous and in this dtype; itself if it is so already."""
+    if isinstance(array, np.ndarray):
+        return np.ascontiguousarray(array, dtype=dtype)
+    on_gpu: np.ndarray[Any, Any] = _device().as_dtype(array, dtype)
+    return on_gpu
+
+
+def beside(array: Any, like: Any) -> Any:
+    """A NumPy array, or one on the GPU, moved to where `like` is."""
+    return _device().asarray(array) if is_on_gpu(like) else to_host(array)
+
+
 def give_back(result: Any, like: Any) -> Any:
     """`result` in the library and on the device of `like`, where that speaks DLPack; else NumPy."""
     if is_on_gpu(like):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from softstep.kernels import threads
 from softstep.kernels.arrays import is_on_gpu
 
 ENVIRONMENT_VARIABLE = "SOFTSTEP_BACKEND"
@@ -125,8 +126,8 @@ def choose(argument: str | None = None, *, on_gpu: bool = False) -> tuple[Backen
     return BACKENDS["numpy"], f"auto: numba is not usable ({status.reason})"
 
 
-def load(argument: str | None = None, **arrays: Any) -> ModuleType:
-    """The package with the ops of the backend that runs on these arrays.
+def load(argument: str | None = None, n_threads: int | None = None, **arrays: Any) -> ModuleType:
+    """The package with the ops of the backend that runs on these arrays, in so many threads.
 
     Raises:
         TypeError: an array on a GPU, for a backend that runs on the CPU. Else as `choose`.
@@ -138,6 +139,7 @@ def load(argument: str | None = None, **arrays: Any) -> ModuleType:
             f"{on_gpu[0]} is on a GPU, but the {backend.name} backend runs ({why}): "
             "move it to host memory, or use the cupy backend"
         )
+    threads.ask(n_threads)
     return importlib.import_module(backend.package)
 
 

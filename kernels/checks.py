@@ -1,17 +1,21 @@
 """What every op demands of its arguments, and the words of each refusal. Backends check nothing.
 
 Ops let non-finite values through: NaN and infinities follow the arithmetic (see docs/numerics.md).
+Labels, soft targets, row weights and orders that are on the GPU stay there: kernels look whether
+their values are good (`_cupy/checks.py`), and only what they refuse is read back, to be named.
 """
 
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import asarray, contiguous, is_on_gpu, on_host
+from softstep.kernels.arrays import as_dtype, asarray, contiguous, is_on_gpu, on_host, to_host
 
 LOSSES = ("mse", "cross_entropy")
 FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
 FLOAT_DTYPES = ("float32", "float64")
+# Targets rounded to float16 sum to 1 within 2^-11.
+SUM_TOLERANCE = 2**-10
 
 Array = np.ndarray[Any, Any]
 
@@ -128,7 +132,7 @@ def _weights_fit(W: Array, b: Array, X: Array) -> None:
 
 def targets(name: str, value: Any, n: int, c: int, *, loss: tuple[str, ...] = ()) -> Array:
     """Integer labels (n,) as int64, or soft targets (n, c) as float32 or float64."""
-    y = on_host(value, name)
+    y: Array = asarray(value, name)
     if y.ndim == 2 and y.dtype.kind == "f":
         return soft_targets(name, y, n, c, loss=loss)
     if y.ndim != 1:
@@ -141,8 +145,11 @@ def targets(name: str, value: Any, n: int, c: int, *, loss: tuple[str, ...] = ()
 
 def label_sets(value: Any, n: int, c: int, *, loss: tuple[str, ...]) -> Array:
     """What `train` and `evaluate` learn from: label sets (t, n) as int64, or soft targets."""
-    y = on_host(value, "y")
+    y: Array = asarray(value, "y")
     if y.ndim == 2 and y.dtype.kind != "f":
+        if len(y) and y.shape[1] == n and _in_range_on_gpu(y, c):
+            return as_dtype(y, np.int64)
+        y = to_host(y)
         sets = [labels(f"y[{t}]", y[t], n, c) for t in range(len(y))]
         if not sets:
             raise ValueError("y holds no label set")
@@ -158,6 +165,7 @@ def labels(name: str, y: Array, n: int, c: int) -> Array:
     if len(y) != n:
         raise ValueError(f"{name} has {len(y)} labels, but there are {n} rows")
     if y.dtype.kind == "f":
+        y = to_host(y)
         bad = ~(y == np.trunc(y))
         if bad.any():
             i = int(bad.argmax())
@@ -167,6 +175,9 @@ def labels(name: str, y: Array, n: int, c: int) -> Array:
 
 def indices(name: str, values: Array, count: int) -> Array:
     """Whole numbers in [0, count) as contiguous int64; the first bad one is named."""
+    if _in_range_on_gpu(values, count):
+        return as_dtype(values, np.int64)
+    values = to_host(values)
     bad = (values < 0) | (values >= count)
     if bad.any():
         i = int(bad.argmax())
@@ -174,14 +185,24 @@ def indices(name: str, values: Array, count: int) -> Array:
     return np.ascontiguousarray(values, dtype=np.int64)
 
 
+def _in_range_on_gpu(values: Array, count: int) -> bool:
+    """Whether this is an array on the GPU of whole numbers in [0, count)."""
+    if not is_on_gpu(values) or values.dtype.kind not in "iu":
+        return False
+    from softstep.kernels._cupy.checks import in_range
+
+    return bool(in_range(as_dtype(values, np.int64), count))
+
+
 def soft_targets(name: str, Y: Array, n: int, c: int, *, loss: tuple[str, ...] = ()) -> Array:
     """Soft targets (n, c), float32 or float64; for cross-entropy rows >= 0 that sum to 1."""
     if Y.shape != (n, c):
         raise ValueError(f"{name} has shape {Y.shape}, but there are {n} rows and {c} classes")
-    Y = np.ascontiguousarray(Y, dtype=np.float64 if Y.dtype == np.float64 else np.float32)
-    if "cross_entropy" in loss:
-        # Targets rounded to float16 sum to 1 within 2^-11. NaN passes on to the arithmetic.
-        bad = (Y < 0).any(axis=1) | (np.abs(Y.sum(axis=1, dtype=np.float64) - 1) > 2**-10)
+    Y = as_dtype(Y, np.float64 if Y.dtype == np.float64 else np.float32)
+    if "cross_entropy" in loss and not _distributions_on_gpu(Y):
+        rows = to_host(Y)  # NaN passes on to the arithmetic
+        off = np.abs(rows.sum(axis=1, dtype=np.float64) - 1) > SUM_TOLERANCE
+        bad = (rows < 0).any(axis=1) | off
         if bad.any():
             i = int(bad.argmax())
             raise ValueError(
@@ -190,9 +211,18 @@ def soft_targets(name: str, Y: Array, n: int, c: int, *, loss: tuple[str, ...] =
     return Y
 
 
+def _distributions_on_gpu(Y: Array) -> bool:
+    """Whether this is an array on the GPU whose rows are >= 0 and sum to 1."""
+    if not is_on_gpu(Y):
+        return False
+    from softstep.kernels._cupy.checks import are_distributions
+
+    return bool(are_distributions(Y))
+
+
 def row_order(value: Any, n: int) -> Array:
     """Row numbers in the order they are visited, (m,), each in [0, n)."""
-    order = on_host(value, "order")
+    order: Array = asarray(value, "order")
     _ndim("order", order, 1, "(m,)")
     if order.dtype.kind not in "iu":
         raise TypeError(f"order must hold integers, not {order.dtype}")
@@ -242,14 +272,14 @@ def row_weights(value: Any, n: int, dtype: np.dtype[Any]) -> Array | None:
     """Weight sets (s, n); one set may be given as (n,)."""
     if value is None:
         return None
-    array = on_host(value, "sample_weight")
+    array: Array = asarray(value, "sample_weight")
     if array.dtype.kind not in "iuf":
         raise TypeError(f"sample_weight must hold numbers, not {array.dtype}")
     if array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or array.shape[1] != n or array.shape[0] == 0:
         raise ValueError(f"sample_weight has shape {array.shape}, but there are {n} rows")
-    return np.ascontiguousarray(array, dtype=dtype)
+    return as_dtype(array, dtype)
 
 
 def set_index(name: str, value: Any, h: int, count: int) -> Array:

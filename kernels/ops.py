@@ -5,11 +5,14 @@ Each op checks its arguments (`checks.py`), then hands them to the backend that 
 
 Common to all ops:
     backend: "auto", "numpy", "numba" or "cupy"; None follows use_backend(), SOFTSTEP_BACKEND, auto.
+    n_threads: at most so many threads of the numba backend; None follows SOFTSTEP_NUM_THREADS, then
+        all cores of this process. Results are the same bits for any number. NumPy's products have
+        the threads of its BLAS.
     out: an array of the result's shape and dtype to write to; the op's own input may be given.
     Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
     float64 for float64 features and float32 for all others.
-    Arrays on an NVIDIA GPU stay there, and results come back in the library, and on the device, X
-    came from; a GPU backend that was asked for takes NumPy arrays too.
+    Arrays on an NVIDIA GPU stay there, also to be checked, and results come back in the library,
+    and on the device, X came from; a GPU backend that was asked for takes NumPy arrays too.
     TypeError: wrong dtypes. ValueError: wrong shapes, labels out of range, unknown names.
     BackendError: a backend asked for by name that cannot run.
 Non-finite values are let through. The accuracy each op keeps is in docs/numerics.md, the
@@ -33,6 +36,7 @@ def linear_forward(
     feature_scale: float = 1.0,
     out: Any = None,
     backend: str | None = None,
+    n_threads: int | None = None,
 ) -> Any:
     """Logits of one head: V = s X W + b, with s = feature_scale.
 
@@ -44,7 +48,7 @@ def linear_forward(
     Returns:
         V, (n, c), in the dtype of W.
     """
-    ops = load(backend, X=X, W=W, b=b, out=out)
+    ops = load(backend, n_threads, X=X, W=W, b=b, out=out)
     x = checks.features(X)
     W, b = checks.weights(W, b, x)
     out = checks.out_array(out, (len(x), len(b)), W.dtype, x)
@@ -54,7 +58,12 @@ def linear_forward(
 
 
 def linear_backward(
-    dV: Any, X: Any, *, feature_scale: float = 1.0, backend: str | None = None
+    dV: Any,
+    X: Any,
+    *,
+    feature_scale: float = 1.0,
+    backend: str | None = None,
+    n_threads: int | None = None,
 ) -> tuple[Any, Any]:
     """Gradients of the weights: dW = s Xᵀ dV, the outer products x ⊗ dv summed over the rows.
 
@@ -66,7 +75,7 @@ def linear_backward(
     Returns:
         dW (d, c) and db (c,) = the sum of dV over the rows, in the dtype of dV.
     """
-    ops = load(backend, dV=dV, X=X)
+    ops = load(backend, n_threads, dV=dV, X=X)
     dv, x = checks.rows_by_classes("dV", dV), checks.features(X)
     if len(dv) != len(x):
         raise ValueError(f"dV has {len(dv)} rows, but X has {len(x)}")
@@ -78,7 +87,9 @@ def linear_backward(
     return give_back(dW, X), give_back(db, X)
 
 
-def softmax_forward(V: Any, *, out: Any = None, backend: str | None = None) -> Any:
+def softmax_forward(
+    V: Any, *, out: Any = None, backend: str | None = None, n_threads: int | None = None
+) -> Any:
     """Probabilities of each row: p_i = e^{v_i} / Σ_j e^{v_j}, with the row's maximum taken off v.
 
     NaN, +inf or all -inf in a row make it NaN; -inf beside finite logits gives an exact 0; one
@@ -90,12 +101,14 @@ def softmax_forward(V: Any, *, out: Any = None, backend: str | None = None) -> A
     Returns:
         P, (n, c), in the dtype of V.
     """
-    ops = load(backend, V=V, out=out)
+    ops = load(backend, n_threads, V=V, out=out)
     v = checks.rows_by_classes("V", V)
     return give_back(ops.softmax_forward(v, out=checks.out_array(out, v.shape, v.dtype, v)), V)
 
 
-def softmax_backward(dP: Any, P: Any, *, out: Any = None, backend: str | None = None) -> Any:
+def softmax_backward(
+    dP: Any, P: Any, *, out: Any = None, backend: str | None = None, n_threads: int | None = None
+) -> Any:
     """Gradient of the logits through the softmax: dv_i = p_i (dp_i - Σ_j dp_j p_j).
 
     This is the product with the whole Jacobian ∂p_j/∂v_i = p_j (δ_ij - p_i), not its diagonal.
@@ -107,7 +120,7 @@ def softmax_backward(dP: Any, P: Any, *, out: Any = None, backend: str | None = 
     Returns:
         dV, (n, c), in the dtype of P.
     """
-    ops = load(backend, dP=dP, P=P, out=out)
+    ops = load(backend, n_threads, dP=dP, P=P, out=out)
     dp, p = checks.rows_by_classes("dP", dP), checks.rows_by_classes("P", P)
     checks.same_shape_and_dtype("dP", dp, "P", p)
     return give_back(
@@ -115,7 +128,7 @@ def softmax_backward(dP: Any, P: Any, *, out: Any = None, backend: str | None = 
     )
 
 
-def mse_forward(P: Any, Y: Any, *, backend: str | None = None) -> Any:
+def mse_forward(P: Any, Y: Any, *, backend: str | None = None, n_threads: int | None = None) -> Any:
     """Mean squared error of each row: L = (1/c) Σ_i (y_i - p_i)².
 
     Args:
@@ -125,12 +138,14 @@ def mse_forward(P: Any, Y: Any, *, backend: str | None = None) -> Any:
     Returns:
         loss, (n,), in the dtype of P.
     """
-    ops = load(backend, P=P, Y=Y)
+    ops = load(backend, n_threads, P=P, Y=Y)
     p = checks.rows_by_classes("P", P)
     return give_back(ops.mse_forward(p, checks.targets("Y", Y, *p.shape)), P)
 
 
-def mse_backward(P: Any, Y: Any, *, out: Any = None, backend: str | None = None) -> Any:
+def mse_backward(
+    P: Any, Y: Any, *, out: Any = None, backend: str | None = None, n_threads: int | None = None
+) -> Any:
     """Gradient of the mean squared error: dp_i = (2/c)(p_i - y_i); (p_i - y_i)/5 for 10 classes.
 
     Args:
@@ -140,14 +155,16 @@ def mse_backward(P: Any, Y: Any, *, out: Any = None, backend: str | None = None)
     Returns:
         dP, (n, c), in the dtype of P.
     """
-    ops = load(backend, P=P, Y=Y, out=out)
+    ops = load(backend, n_threads, P=P, Y=Y, out=out)
     p = checks.rows_by_classes("P", P)
     y = checks.targets("Y", Y, *p.shape)
     out = checks.out_array(out, p.shape, p.dtype, p)
     return give_back(ops.mse_backward(p, y, out=out), P)
 
 
-def cross_entropy_forward(V: Any, y: Any, *, backend: str | None = None) -> Any:
+def cross_entropy_forward(
+    V: Any, y: Any, *, backend: str | None = None, n_threads: int | None = None
+) -> Any:
     """Cross-entropy of each row, from its logits: L = log Σ_j e^{v_j} - v_y.
 
     Args:
@@ -158,13 +175,15 @@ def cross_entropy_forward(V: Any, y: Any, *, backend: str | None = None) -> Any:
     Returns:
         loss, (n,), in natural units (nats), in the dtype of V.
     """
-    ops = load(backend, V=V, y=y)
+    ops = load(backend, n_threads, V=V, y=y)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
     return give_back(ops.cross_entropy_forward(v, y), V)
 
 
-def cross_entropy_backward(V: Any, y: Any, *, out: Any = None, backend: str | None = None) -> Any:
+def cross_entropy_backward(
+    V: Any, y: Any, *, out: Any = None, backend: str | None = None, n_threads: int | None = None
+) -> Any:
     """Gradient of the cross-entropy: dv = p - y, with p_y - 1 computed as -Σ_{j≠y} p_j.
 
     Args:
@@ -174,7 +193,7 @@ def cross_entropy_backward(V: Any, y: Any, *, out: Any = None, backend: str | No
     Returns:
         dV, (n, c), in the dtype of V.
     """
-    ops = load(backend, V=V, y=y, out=out)
+    ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
     return give_back(
@@ -182,7 +201,9 @@ def cross_entropy_backward(V: Any, y: Any, *, out: Any = None, backend: str | No
     )
 
 
-def softmax_mse_backward(V: Any, y: Any, *, out: Any = None, backend: str | None = None) -> Any:
+def softmax_mse_backward(
+    V: Any, y: Any, *, out: Any = None, backend: str | None = None, n_threads: int | None = None
+) -> Any:
     """Gradient of MSE through softmax: dv_i = p_i Σ_j p_j (g_i - g_j), with g = (2/c)(p - y).
 
     The same as softmax_backward(mse_backward(P, y), P), without the cancellation in g_i - g·p.
@@ -194,7 +215,7 @@ def softmax_mse_backward(V: Any, y: Any, *, out: Any = None, backend: str | None
     Returns:
         dV, (n, c), in the dtype of V.
     """
-    ops = load(backend, V=V, y=y, out=out)
+    ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape)
     return give_back(
@@ -203,7 +224,13 @@ def softmax_mse_backward(V: Any, y: Any, *, out: Any = None, backend: str | None
 
 
 def predict(
-    X: Any, W: Any, b: Any, *, feature_scale: float = 1.0, backend: str | None = None
+    X: Any,
+    W: Any,
+    b: Any,
+    *,
+    feature_scale: float = 1.0,
+    backend: str | None = None,
+    n_threads: int | None = None,
 ) -> Any:
     """The class with the largest logit of each row; the first of equals, the first NaN before all.
 
@@ -217,7 +244,7 @@ def predict(
     Returns:
         Labels, int64: (n,) for one head, (h, n) for a bank.
     """
-    ops = load(backend, X=X, W=W, b=b)
+    ops = load(backend, n_threads, X=X, W=W, b=b)
     x = checks.features(X)
     single = np.ndim(W) == 2
     W, b = checks.bank(W, b, x)
@@ -237,6 +264,7 @@ def evaluate(
     weight_index: Any = None,
     feature_scale: float = 1.0,
     backend: str | None = None,
+    n_threads: int | None = None,
 ) -> tuple[Any, Any]:
     """Mean loss and accuracy of each head: Σ_r w_r L_r / Σ_r w_r, and the same of "is right".
 
@@ -255,7 +283,7 @@ def evaluate(
     Returns:
         loss (h,) and accuracy (h,), float64.
     """
-    ops = load(backend, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
+    ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
     x = checks.features(X)
     W, b = checks.bank(W, b, x)
     h, _, c = W.shape
@@ -288,7 +316,9 @@ def train(
     weight_index: Any = None,
     feature_scale: float = 1.0,
     active: Any = None,
+    columns: int | None = None,
     backend: str | None = None,
+    n_threads: int | None = None,
 ) -> tuple[Any, Any]:
     """Minibatch gradient descent of a bank of heads over the rows in `order`; updates W and b.
 
@@ -315,13 +345,26 @@ def train(
         y_index, weight_index: (h,), which label set and which weight set each head uses.
         feature_scale: multiplies the features.
         active: (h,) bool, updated in place; heads that are False are left alone.
+        columns: choose between a backend's kinds of kernel as for a bank of so many columns; None:
+            as for this one, h·c. A head gets the same bits in all banks of one kind, so a bank that
+            loses heads on the way keeps its kind by giving the columns it began with.
 
     Returns:
         losses, (steps, h) float64: (1/rows) Σ_r w_r L_r before the update, without the l2 term; NaN
         for a head that is not active. correct, (steps, h) int64: rows of non-zero weight whose
         largest logit is at the label, before the update; 0 for a head that is not active.
     """
-    ops = load(backend, X=X, y=y, order=order, W=W, b=b, sample_weight=sample_weight, active=active)
+    ops = load(
+        backend,
+        n_threads,
+        X=X,
+        y=y,
+        order=order,
+        W=W,
+        b=b,
+        sample_weight=sample_weight,
+        active=active,
+    )
     x = checks.features(X)
     W, b = checks.bank_in_place(W, b, x)
     h, _, c = W.shape
@@ -346,6 +389,7 @@ def train(
         fit_bias=checks.flag("fit_bias", fit_bias),
         feature_scale=checks.scale(feature_scale),
         active=checks.active_heads(active, h),
+        columns=h * c if columns is None else checks.positive_integer("columns", columns),
         **_sets(x, targets, sample_weight, y_index, weight_index, h),
     )
     return give_back(data_losses, X), give_back(correct, X)

@@ -9,7 +9,6 @@ from softstep import kernels
 from softstep.bench import parity, workloads
 from softstep.bench.workloads import Size
 
-BACKENDS = ("numpy", "numba")
 DTYPES = ("float32", "float64")
 FEATURES = (1, 2, 3, 17, 785)
 BATCH = 10
@@ -21,7 +20,7 @@ def assert_same_bits(found, expected):
         assert f.tobytes() == e.tobytes()  # signs of zeros and NaN included
 
 
-def train(bank, backend, heads=slice(None), rows=slice(None), start=None, active=None):
+def train(bank, backend, heads=slice(None), rows=slice(None), start=None, active=None, **options):
     """Train some heads of a bank over some of its order: losses, correct, W, b, MW, Mb, active."""
     W, b, MW, Mb = (a[heads].copy() for a in (start or bank["start"]))
     active = np.ones(len(W), bool) if active is None else active
@@ -38,6 +37,7 @@ def train(bank, backend, heads=slice(None), rows=slice(None), start=None, active
         weight_index=bank["weight_index"][heads],
         active=active,
         backend=backend,
+        **options,
     )
     return losses, correct, W, b, MW, Mb, active
 
@@ -61,7 +61,6 @@ def bank_of(h, d, c, dtype, n=37):
     }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("op", workloads.OPS)
 def test_reruns_are_bit_identical(op, backend):
     for dtype in DTYPES:
@@ -69,7 +68,6 @@ def test_reruns_are_bit_identical(op, backend):
         assert_same_bits(*(parity.run(op, arguments, backend) for _ in range(2)))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("d", FEATURES)
 def test_calls_on_slices_of_whole_batches_equal_one_call(d, dtype, backend):
@@ -85,21 +83,58 @@ def test_calls_on_slices_of_whole_batches_equal_one_call(d, dtype, backend):
         assert_same_bits(sliced, whole)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("columns", [1, 1000])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("d", FEATURES)
-def test_a_head_in_a_bank_equals_the_head_alone(d, dtype, backend):
-    """With 1, 3 and 10 classes, heads begin anywhere in the kernels' tiles of columns."""
+def test_a_head_in_a_bank_equals_the_head_alone(d, dtype, backend, columns):
+    """In either kind of kernel; with 1, 3 and 10 classes heads begin anywhere in the tiles."""
     for c in (1, 3, 10):
         bank = bank_of(7, d, c, dtype)
-        together = train(bank, backend)
+        together = train(bank, backend, columns=columns)
         for k in range(7):
-            alone = train(bank, backend, heads=slice(k, k + 1))
+            alone = train(bank, backend, heads=slice(k, k + 1), columns=columns)
             one = [t[:, k : k + 1] for t in together[:2]] + [t[k : k + 1] for t in together[2:]]
             assert_same_bits(alone, one)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("columns", [1, 1000])
+@pytest.mark.parametrize("features", ["float32", "float64", "float16", "uint8"])
+def test_the_number_of_threads_changes_no_bit(features, columns):
+    """Shapes large enough that the threads are used."""
+    n, d, c, h, batch = 1500, 301, 7, 3, 250
+    X, y = workloads.features(n, d, features, 0), workloads.labels(n, c, 0)
+    dtype = workloads.weight_dtype(features)
+    start = workloads.weights(h, d, c, dtype, 0)
+    scale = workloads.feature_scale(features)
+    results = []
+    for n_threads in (1, 2, 3, 7):
+        W, b = (a.copy() for a in start)
+        figures = kernels.train(
+            *(X, y, np.arange(n)[::-1], batch, W, b),
+            loss="cross_entropy",
+            learning_rate=0.1,
+            feature_scale=scale,
+            columns=columns,
+            backend="numba",
+            n_threads=n_threads,
+        )
+        V = kernels.linear_forward(
+            X, W[0], b[0], feature_scale=scale, backend="numba", n_threads=n_threads
+        )
+        results.append(
+            [
+                *figures,
+                *(W, b, V),
+                *kernels.linear_backward(V, X, backend="numba", n_threads=n_threads),
+                kernels.softmax_forward(V, backend="numba", n_threads=n_threads),
+                kernels.predict(X, W, b, backend="numba", n_threads=n_threads),
+                *kernels.evaluate(*(X, y, W, b), loss="mse", backend="numba", n_threads=n_threads),
+            ]
+        )
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_predict_and_evaluate_give_a_head_the_same_bits_in_any_bank(dtype, backend):
     for d in FEATURES:
@@ -123,7 +158,6 @@ def test_a_row_gets_the_same_logits_among_any_rows_on_numba(dtype):
         assert_same_bits((kernels.linear_forward(X[rows], W, b, backend="numba"),), (V[rows],))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_a_diverging_head_harms_no_other_and_keeps_its_weights(loss, dtype, backend):
@@ -147,7 +181,6 @@ def test_a_diverging_head_harms_no_other_and_keeps_its_weights(loss, dtype, back
     assert_same_bits((W[2], b[2], MW[2], Mb[2]), [end[2] for end in two_steps[2:6]])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_inactive_head_is_left_alone_whatever_it_holds(dtype, backend):
     bank = bank_of(5, 17, 3, dtype)
@@ -166,7 +199,6 @@ def test_an_inactive_head_is_left_alone_whatever_it_holds(dtype, backend):
     assert all(np.isnan(end[2]).all() for end in ends)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_bad_row_freezes_every_head_before_the_step_that_would_use_it(bad, dtype, backend):

@@ -16,6 +16,7 @@ SOFTMAX = (
     "softmax = sys.modules['softstep.kernels._numba.softmax']._softmax_forward;"
     "print('hits', sum(softmax.stats.cache_hits.values()))"
 )
+SAYS_SO = "softstep: compiling CPU kernels"
 NO_LOCATOR = "import numba.core.caching as c; c.CacheImpl._locator_classes = [];"
 
 
@@ -39,7 +40,8 @@ def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled")
     out, err = run(folder)
     assert "hits 0" in out
-    assert err == ""
+    assert err.startswith(SAYS_SO)
+    assert err.count("\n") == 1
     return folder
 
 
@@ -53,6 +55,28 @@ def test_a_second_process_does_not_compile(cache):
     out, err = run(cache)
     assert "hits 1" in out
     assert err == ""
+
+
+def test_a_second_process_does_not_compile_a_training_run_of_either_kind(tmp_path):
+    code = (
+        f"{SOFTMAX}; X = np.ones((9, 3), np.float32); W = np.zeros((1, 3, 2), np.float32)\n"
+        "for columns in (1, 1000):\n"
+        "    b = np.zeros((1, 2), np.float32)\n"
+        "    rows = np.arange(9)\n"
+        "    kernels.train(X, rows % 2, rows, 4, W, b, loss='mse', learning_rate=0.1,"
+        " columns=columns, backend='numba')\n"
+        "few = sys.modules['softstep.kernels._numba.train_few'].train_few\n"
+        "many = sys.modules['softstep.kernels._numba.train_many'].train_many\n"
+        "print('trained', [sum(f.stats.cache_hits.values()) for f in (few, many)])"
+    )
+    out, err = run(tmp_path, code)
+    assert "trained [0, 0]" in out
+    assert err.count(SAYS_SO) == 1
+    read_only = code.replace("; W =", "; X.flags.writeable = False; W =", 1)
+    for same in (code, read_only):
+        out, err = run(tmp_path, same)
+        assert "trained [1, 1]" in out
+        assert err == ""
 
 
 @pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])

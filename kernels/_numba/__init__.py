@@ -29,5 +29,7 @@ __all__ = [
 
 
 def probe() -> str:
-    """What this backend runs on."""
+    """What this backend runs on; an error where Numba may not compile."""
+    if getattr(numba.config, "DISABLE_JIT", 0):
+        raise RuntimeError("NUMBA_DISABLE_JIT is set: these kernels exist as machine code only")
     return f"Numba {numba.__version__}"

@@ -1,15 +1,18 @@
 """How the kernels of this folder are compiled, and a cache of machine code that never raises."""
 
+import functools
+import logging
 import warnings
 from pathlib import Path
 
 import numba
 from numba.core.caching import FunctionCache
 
-# STRICT keeps IEEE arithmetic: compensated sums need it. SUMS lets the compiler reorder sums and
-# fuse multiply with add, so that dot products fill the vector registers; NaN and inf stay right.
+# IEEE arithmetic: sums are taken in the order that is written, and compensated sums need it. Where
+# a sum may be fused with a product, the kernels say so (vector.fma).
 STRICT = {"nogil": True, "error_model": "numpy"}
-SUMS = {**STRICT, "fastmath": {"reassoc", "contract", "nsz"}}
+# A part of the one function that calls it, compiled with it and not once before.
+INLINE = {**STRICT, "inline": "always"}
 
 
 class PackageCache(FunctionCache):
@@ -24,11 +27,14 @@ class PackageCache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception as error:
             _warn(f"a cached kernel cannot be read ({type(error).__name__}: {error})")
             self._discard()
-            return None
+            found = None
+        if found is None:
+            _say_once_that_it_compiles()
+        return found
 
     def save_overload(self, sig, data):
         try:
@@ -56,6 +62,14 @@ def jit(flags):
         return dispatcher
 
     return decorate
+
+
+@functools.cache
+def _say_once_that_it_compiles():
+    # No handler is set up by default, so this comes out as a plain line on standard error.
+    logging.getLogger("softstep").warning(
+        "softstep: compiling CPU kernels, about ten seconds for each kind of work; they are kept"
+    )
 
 
 def _folder_stamp():

@@ -1,24 +1,53 @@
-"""The linear layer: blocks of rows in a buffer, weights stored (columns, d), two register tiles.
+"""The linear layer: V = s X W + b and its gradient, in blocks of rows, by the tiles of tiles.py."""
 
-A bank of h heads is one matrix of k = h·c columns, padded with zeros to a multiple of TILE_COLUMNS;
-a block of rows is padded with zeros to a multiple of TILE_ROWS. So every row and every column goes
-through the same instructions: what a head gets does not depend on its neighbours.
-"""
+from collections import namedtuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import STRICT, SUMS, jit
+from softstep.kernels._numba import team
+from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.layout import (
+    empty,
+    lanes,
+    odd_lines,
+    padded,
+    spread,
+    zeros,
+)
+from softstep.kernels._numba.products import gather_rows, logits_tiles, multiply, next_tile
+from softstep.kernels._numba.team import (
+    PHASE,
+    STEP,
+    borrowed,
+    claim,
+    close_phase,
+    join,
+    open_phase,
+    stop,
+)
+from softstep.kernels._numba.tiles import TILE_ROWS, TILE_VECTORS
+from softstep.kernels._numba.vector import (
+    lanes_of,
+    load,
+    load_first,
+    store,
+    store_first,
+)
+from softstep.kernels.threads import threads_for
 
-TILE_COLUMNS = 5
-TILE_ROWS = 4
-BLOCK_ROWS = 128
+BLOCK_ROWS = 112  # whole vectors of rows, and with 32 registers whole tiles
+BLOCK_VECTORS = 16  # of columns, in an item of the forward pass
+BACKWARD_ROWS = 256
+GRADIENT_ROWS = 4 * TILE_ROWS  # features of an item of the backward pass
+COPIED_ROWS = 16
 
-HALF_TO_FLOAT = np.float32(2.0**112)  # the distance of the two exponent biases
+Blocks = namedtuple("Blocks", "X V tile")
+Forward = namedtuple("Forward", "X order W packed b scale out")
+Backward = namedtuple("Backward", "dV X order scale packed db dW")
 
-
-def padded(count, tile):
-    """`count` rounded up to a multiple of `tile`."""
-    return -(-count // tile) * tile
+PACK, MULTIPLY, DONE = 0, 1, 2  # the phases of the forward pass
+GATHER, GRADIENT, UNPACK = 0, 1, 2  # and of the backward pass
+PACKED_ROWS = 32  # of an item
 
 
 def stored(X):
@@ -26,163 +55,192 @@ def stored(X):
     return X.view(np.uint16) if X.dtype == np.float16 else X
 
 
-def packed(W, b):
-    # W (h, d, c), b (h, c) -> Wt (k padded, d), bt (k padded)
-    h, d, c = W.shape
-    Wt = np.zeros((padded(h * c, TILE_COLUMNS), d), W.dtype)
-    bt = np.zeros(len(Wt), b.dtype)
-    Wt[: h * c] = W.transpose(0, 2, 1).reshape(h * c, d)
-    bt[: h * c] = b.ravel()
-    return Wt, bt
-
-
-def unpack(Wt, bt, W, b):
-    # Wt (k padded, d), bt (k padded) -> W (h, d, c), b (h, c), in place
-    h, d, c = W.shape
-    W[:] = Wt[: h * c].reshape(h, c, d).transpose(0, 2, 1)
-    b[:] = bt[: h * c].reshape(h, c)
-
-
-def block(rows, d, dtype):
-    """A buffer for a block of so many rows."""
-    return np.zeros((padded(rows, TILE_ROWS), d), dtype)
-
-
-def block_of(X, dtype):
-    """A buffer for the blocks in which all of X is read."""
-    return block(min(BLOCK_ROWS, len(X)), X.shape[1], dtype)
-
-
-@jit(SUMS)
-def half_to_float(bits):
-    """The float16 with these bits, as float32: shift the fields into place, scale the exponent."""
-    magnitude = np.uint32(bits & np.uint16(0x7FFF)) << np.uint32(13)
-    sign = np.uint32(bits & np.uint16(0x8000)) << np.uint32(16)
-    if magnitude >= np.uint32(0x0F800000):  # inf and NaN
-        return np.uint32(magnitude | sign | np.uint32(0x7F800000)).view(np.float32)
-    scaled = np.float32(np.uint32(magnitude).view(np.float32) * HALF_TO_FLOAT)
-    return np.uint32(scaled.view(np.uint32) | sign).view(np.float32)
-
-
-@jit(SUMS)
-def gather(X, rows, feature_scale, Xb):
-    # X (n, d), rows (r,) -> Xb[:r] (r, d) = s X[rows], then zero rows up to a multiple of the tile
-    d = X.shape[1]
-    scale = Xb.dtype.type(feature_scale)
-    for i in range(len(rows)):
-        x, buffer = X[rows[i]], Xb[i]
-        if X.itemsize == 2:
-            for j in range(d):
-                buffer[j] = half_to_float(np.uint16(x[j])) * scale
-        else:
-            for j in range(d):
-                buffer[j] = x[j] * scale
-    full = -(-len(rows) // TILE_ROWS) * TILE_ROWS
-    Xb[len(rows) : full] = 0
+def row_blocks(blocks, rows, packed, size):
+    """`blocks` times X (rows, d padded) and V (vectors, rows, lanes), and `size` tiles."""
+    vectors, d, n = packed.shape
+    dtype, rows = packed.dtype, padded(rows, n)
+    return Blocks(
+        empty((blocks, rows, odd_lines(d, dtype)), dtype),
+        empty((blocks, vectors, rows, n), dtype),
+        empty((size, TILE_VECTORS, TILE_ROWS, n), dtype),
+    )
 
 
 @jit(STRICT)
-def gather_block(X, start, feature_scale, Xb):
-    # rows start, start + 1, ... of X (n, d) -> Xb; how many there were
-    count = min(len(Xb), len(X) - start)
-    gather(X, np.arange(start, start + count), feature_scale, Xb)
-    return count
+def _forward(team, size, member, job, blocks):
+    # Two phases: W (d, c) into vectors of columns; then items of BLOCK_ROWS rows and BLOCK_VECTORS
+    # vectors: gather, multiply, copy out
+    job, blocks = borrowed(job), borrowed(blocks)
+    groups, phase = -(-len(job.packed) // BLOCK_VECTORS), PACK
+    while True:
+        if member == 0:
+            if phase == DONE:
+                break
+            items = -(-len(job.W) // PACKED_ROWS)
+            if phase == MULTIPLY:
+                items = -(-len(job.X) // BLOCK_ROWS) * groups
+            open_phase(team, size, phase, 0, items)
+            phase += 1
+        elif not join(team, member):
+            break
+        item = claim(team, size, member)
+        while item >= 0:
+            if team[PHASE] == PACK:
+                _pack(job.W, item * PACKED_ROWS, job.packed)
+            else:
+                v0 = item % groups * BLOCK_VECTORS
+                _forward_block(job, item // groups * BLOCK_ROWS, v0, blocks, member)
+            item = claim(team, size, member)
+        close_phase(team, size, member)
+    if member == 0:
+        stop(team)
 
 
-@jit(SUMS)
-def forward_tiles(Xb, count, Wt, bt, V):
-    # Xb (rows, d), Wt (k, d), bt (k,) -> V[:count] (count, k) = Xb Wtᵀ + bt
-    # Tile: 2 rows × 5 columns, ten sums in vector registers; lanes along the features.
-    zero = Xb.dtype.type(0)
-    for c in range(0, len(Wt), TILE_COLUMNS):
-        w0, w1, w2, w3, w4 = Wt[c], Wt[c + 1], Wt[c + 2], Wt[c + 3], Wt[c + 4]
-        for r in range(0, count, 2):
-            x, z = Xb[r], Xb[r + 1]
-            a0 = a1 = a2 = a3 = a4 = zero
-            b0 = b1 = b2 = b3 = b4 = zero
-            for j in range(Xb.shape[1]):
-                u, v = x[j], z[j]
-                a0 += u * w0[j]
-                b0 += v * w0[j]
-                a1 += u * w1[j]
-                b1 += v * w1[j]
-                a2 += u * w2[j]
-                b2 += v * w2[j]
-                a3 += u * w3[j]
-                b3 += v * w3[j]
-                a4 += u * w4[j]
-                b4 += v * w4[j]
-            V[r, c], V[r, c + 1], V[r, c + 2], V[r, c + 3], V[r, c + 4] = a0, a1, a2, a3, a4
-            V[r + 1, c], V[r + 1, c + 1], V[r + 1, c + 2] = b0, b1, b2
-            V[r + 1, c + 3], V[r + 1, c + 4] = b3, b4
+@jit(STRICT)
+def _pack(W, start, packed):
+    # rows start … start + PACKED_ROWS of W (d, c) -> packed (vectors, d, lanes)
+    n, c = lanes_of(packed), W.shape[1]
+    for f in range(start, min(start + PACKED_ROWS, len(W))):
+        for v in range(c // n):
+            store(packed, (v, f), load(W, (f, v * n)))
+        if c % n:
+            store(packed, (c // n, f), load_first(W, (f, c // n * n), c % n))
+
+
+@jit(STRICT)
+def _unpack(packed, start, W):
+    # packed (vectors, d, lanes) -> rows start … start + PACKED_ROWS of W (d, c)
+    n, c = lanes_of(packed), W.shape[1]
+    for f in range(start, min(start + PACKED_ROWS, len(W))):
+        for v in range(c // n):
+            store(W, (f, v * n), load(packed, (v, f)))
+        if c % n:
+            store_first(W, (f, c // n * n), load(packed, (c // n, f)), c % n)
+
+
+@jit(STRICT)
+def _forward_block(job, start, v0, blocks, member):
+    # out[start : start + BLOCK_ROWS], the columns of BLOCK_VECTORS vectors from v0 on
+    X, V, n, c = blocks.X[member], blocks.V[member], lanes_of(job.packed), job.out.shape[1]
+    count, v1 = min(BLOCK_ROWS, len(job.X) - start), min(v0 + BLOCK_VECTORS, len(V))
+    gather_rows(job.X, job.order, start, count, X, 0)
+    logits_tiles(X, job.packed, job.b, job.scale, v0, v1, 0, count, V, blocks.tile[member])
     for r in range(count):
-        for k in range(len(bt)):
-            V[r, k] += bt[k]
-
-
-@jit(SUMS)
-def backward_tile(dV, Xb, count, c, G):
-    # dV (rows, k), Xb (rows, d) -> G (5, d) += dV[:, c : c + 5]ᵀ Xb, the outer products of the rows
-    # Tile: 4 rows × 5 columns, 20 factors in registers; lanes along the features.
-    g0, g1, g2, g3, g4 = G[0], G[1], G[2], G[3], G[4]
-    for r in range(0, count, TILE_ROWS):
-        x0, x1, x2, x3 = Xb[r], Xb[r + 1], Xb[r + 2], Xb[r + 3]
-        v0, v1, v2, v3 = dV[r, c:], dV[r + 1, c:], dV[r + 2, c:], dV[r + 3, c:]
-        p0, p1, p2, p3, p4 = v0[0], v0[1], v0[2], v0[3], v0[4]
-        q0, q1, q2, q3, q4 = v1[0], v1[1], v1[2], v1[3], v1[4]
-        s0, s1, s2, s3, s4 = v2[0], v2[1], v2[2], v2[3], v2[4]
-        t0, t1, t2, t3, t4 = v3[0], v3[1], v3[2], v3[3], v3[4]
-        for j in range(Xb.shape[1]):
-            u0, u1, u2, u3 = x0[j], x1[j], x2[j], x3[j]
-            g0[j] += p0 * u0 + q0 * u1 + s0 * u2 + t0 * u3
-            g1[j] += p1 * u0 + q1 * u1 + s1 * u2 + t1 * u3
-            g2[j] += p2 * u0 + q2 * u1 + s2 * u2 + t2 * u3
-            g3[j] += p3 * u0 + q3 * u1 + s3 * u2 + t3 * u3
-            g4[j] += p4 * u0 + q4 * u1 + s4 * u2 + t4 * u3
-
-
-@jit(STRICT)
-def _linear_forward(X, Wt, bt, feature_scale, Xb, V, out):
-    # X (n, d), Wt (k, d) -> out (n, c); Xb (block, d) and V (block, k) are buffers
-    for start in range(0, len(X), len(Xb)):
-        count = gather_block(X, start, feature_scale, Xb)
-        forward_tiles(Xb, count, Wt, bt, V)
-        out[start : start + count] = V[:count, : out.shape[1]]
+        for v in range(v0, min(v1, c // n)):
+            store(job.out, (start + r, v * n), load(V, (v, r)))
+        if v1 * n > c:
+            store_first(job.out, (start + r, c // n * n), load(V, (c // n, r)), c % n)
 
 
 def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> V (n, c)
-    Wt, bt = packed(W[None], b[None])
-    Xb = block_of(X, W.dtype)
-    V = np.empty((len(Xb), len(Wt)), W.dtype)
-    out = np.empty((len(X), len(b)), W.dtype) if out is None else out
-    if len(X):
-        _linear_forward(stored(X), Wt, bt, feature_scale, Xb, V, out)
+    n, (d, c) = len(X), W.shape
+    out = np.empty((n, c), W.dtype) if out is None else out
+    if n:
+        width = lanes(W.dtype)
+        packed = empty((padded(c, width) // width, d, width), W.dtype)
+        bias = spread(b[None], c, packed)
+        size = threads_for(2 * n * d * c)
+        if np.may_share_memory(X, out):  # which is written while X is read again
+            X = X.copy()
+        job = Forward(stored(X), np.arange(n), W, packed, bias, feature_scale, out)
+        team.run(_forward, size, job, row_blocks(size, min(BLOCK_ROWS, n), packed, size))
     return out
 
 
 @jit(STRICT)
-def _linear_backward(dV, X, feature_scale, Xb, dVb, dWt, db):
-    # dV (n, c), X (n, d) -> dWt (k, d), db (c,); Xb (block, d) and dVb (block, k) are buffers
-    n, c = dV.shape
-    for start in range(0, n, len(Xb)):
-        count = gather_block(X, start, feature_scale, Xb)
-        dVb[:count, :c] = dV[start : start + count]
-        dVb[count:] = 0
-        for k in range(0, len(dWt), TILE_COLUMNS):
-            backward_tile(dVb, Xb, count, k, dWt[k : k + TILE_COLUMNS])
-    for r in range(n):
-        for j in range(c):
-            db[j] += dV[r, j]
+def _backward(team, size, member, job, blocks):
+    # For each block of BACKWARD_ROWS rows two phases: gather X and dV, then add to tiles of dW
+    job, blocks = borrowed(job), borrowed(blocks)
+    X, V, tile = blocks.X[0], blocks.V[0], blocks.tile[member]
+    steps, phase, step = -(-len(job.X) // BACKWARD_ROWS), GATHER, 0
+    while True:
+        if member == 0:
+            if step > steps:
+                break
+            if step == steps:
+                phase = UNPACK
+                items = -(-len(job.dW) // PACKED_ROWS)
+            elif phase == GATHER:
+                rows = min(BACKWARD_ROWS, len(job.X) - step * BACKWARD_ROWS)
+                items = -(-rows // COPIED_ROWS)
+            else:
+                tiles = -(-len(V) // TILE_VECTORS) * -(-len(job.dW) // GRADIENT_ROWS)
+                items = tiles + len(V)
+            open_phase(team, size, phase, step, items)
+            step, phase = step + (phase != GATHER), 1 - phase
+        elif not join(team, member):
+            break
+        _backward_items(team, size, member, job, X, V, tile)
+        close_phase(team, size, member)
+    if member == 0:
+        stop(team)
+
+
+@jit(STRICT)
+def _backward_items(team, size, member, job, X, V, tile):
+    start, n = team[STEP] * BACKWARD_ROWS, lanes_of(V)
+    rows, d = min(BACKWARD_ROWS, len(job.X) - start), job.X.shape[1]
+    chunks = -(-d // GRADIENT_ROWS)
+    tiles = -(-len(V) // TILE_VECTORS) * chunks
+    item = claim(team, size, member)
+    while item >= 0:
+        if team[PHASE] == GATHER:
+            r0 = item * COPIED_ROWS
+            count = min(COPIED_ROWS, rows - r0)
+            gather_rows(job.X, job.order, start + r0, count, X, r0)
+            _gather_gradients(job.dV, start + r0, count, V, r0)
+        elif team[PHASE] == UNPACK:
+            _unpack(job.packed, item * PACKED_ROWS, job.dW)
+        elif item < tiles:
+            f0 = item % chunks * GRADIENT_ROWS
+            _add_products(job, X, V, rows, item // chunks * TILE_VECTORS, f0, tile)
+        else:
+            v = item - tiles
+            db = load(job.db, v * n)
+            for i in range(rows):
+                db = db + load(V, (v, i))
+            store(job.db, v * n, db)
+        item = claim(team, size, member)
+
+
+@jit(STRICT)
+def _gather_gradients(dV, at, count, V, r0):
+    # dV (n, c), rows at … at + count -> V (vectors, rows, lanes), rows from r0 on
+    n, c = lanes_of(V), dV.shape[1]
+    for i in range(count):
+        for v in range(c // n):
+            store(V, (v, r0 + i), load(dV, (at + i, v * n)))
+        if c % n:
+            store(V, (c // n, r0 + i), load_first(dV, (at + i, c // n * n), c % n))
+
+
+@jit(STRICT)
+def _add_products(job, X, V, rows, v, f0, tile):
+    # packed[v : v + TILE_VECTORS, f0 : f0 + GRADIENT_ROWS] += s Σ x ⊗ dv over the block's rows
+    dW, scale = job.packed, V.dtype.type(job.scale)
+    vectors = min(TILE_VECTORS, len(V) - v)
+    end = min(f0 + GRADIENT_ROWS, dW.shape[1])
+    i = f0
+    while i < end:
+        first, count = next_tile(i, f0, end)
+        multiply(X.T, first, count, rows, V, v, vectors, tile)
+        for u in range(vectors):
+            for r in range(i - first, count):
+                at = (v + u, first + r)
+                store(dW, at, load(dW, at) + load(tile, (u, r)) * scale)
+        i = first + count
 
 
 def linear_backward(dV, X, *, feature_scale=1.0):
     # dV (n, c), X (n, d) -> dW (d, c) = Σ_rows x ⊗ dv, db (c,) = Σ_rows dv
-    c = dV.shape[1]
-    Xb = block_of(X, dV.dtype)
-    dVb = np.zeros((len(Xb), padded(c, TILE_COLUMNS)), dV.dtype)
-    dWt = np.zeros((dVb.shape[1], X.shape[1]), dV.dtype)
-    db = np.zeros(c, dV.dtype)
-    if len(X):
-        _linear_backward(dV, stored(X), feature_scale, Xb, dVb, dWt, db)
-    return np.ascontiguousarray(dWt[:c].T), db
+    (n, c), d = dV.shape, X.shape[1]
+    dW, width = np.zeros((d, c), dV.dtype), lanes(dV.dtype)
+    packed = zeros((padded(c, width) // width, d, width), dV.dtype)
+    db = zeros((packed.shape[0] * width,), dV.dtype)
+    if n:
+        rows = min(n, BACKWARD_ROWS)
+        size = threads_for(2 * n * d * c, 2 * rows * d * c)
+        job = Backward(dV, stored(X), np.arange(n), feature_scale, packed, db, dW)
+        team.run(_backward, size, job, row_blocks(1, rows, packed, size))
+    return dW, db[:c].copy()

@@ -30,6 +30,7 @@ def train(
     weight_index=None,
     feature_scale=1.0,
     active=None,
+    columns=None,
 ):
     # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
     steps, heads = learning_rate.shape
