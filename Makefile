@@ -1,4 +1,5 @@
 # make train: train on the built-in digits.   make test: every test.   make check: style and types.
+# make bench: time the kernels beside their peers, which it installs (PyTorch and JAX: over 1 GB).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,15 +15,15 @@ train: $(VENV)/installed
 	$(BIN)/softstep train digits
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --pyargs softstep.bench -o python_files='bench_*.py' --benchmark-columns=median,iqr,rounds
+bench: $(VENV)/installed-bench
+	$(BIN)/softstep bench
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("softstep needs Python 3.11 or newer: make PYTHON=python3.x") if sys.version_info < (3, 11) else 0'
@@ -34,6 +35,10 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	touch $@ $(VENV)/installed
 
 clean:

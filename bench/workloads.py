@@ -172,16 +172,20 @@ def _evaluate_flop(s: Size) -> int:
     return s.h * (_linear_flop(s) + 3 * s.n * s.c)  # the loss: see cross_entropy_forward
 
 
+# The loss and its gradient by the logits. MSE: softmax 4, MSE 3, its gradient 2, the Jacobian 4;
+# cross-entropy: 3, its gradient 2 more.
+_LOSS_FLOP = {"mse": 13, "cross_entropy": 5}
+
+
+def epoch_flop(s: Size, batch_size: int, loss: str) -> int:
+    """Forward, loss, backward of every row, and the update W - lr·dW once per batch."""
+    steps = -(-s.n // batch_size)
+    per_head = _LOSS_FLOP[loss] * s.n * s.c + 2 * steps * (s.d + 1) * s.c
+    return s.h * (2 * _linear_flop(s) + per_head)
+
+
 def _train_flop(s: Size) -> int:
-    # forward, backward, cross-entropy and its gradient; the update W - lr·dW once per batch
-    steps = -(-s.n // BATCH_SIZE)
-    return s.h * (2 * _linear_flop(s) + 5 * s.n * s.c + 2 * steps * (s.d + 1) * s.c)
-
-
-def _seed_flop(s: Size) -> int:
-    # forward, backward, softmax 4, MSE 3, its gradient 2, the Jacobian 4 per entry; the update
-    steps = -(-s.n // BATCH_SIZE)
-    return 2 * _linear_flop(s) + 13 * s.n * s.c + 2 * steps * (s.d + 1) * s.c
+    return epoch_flop(s, BATCH_SIZE, "cross_entropy")
 
 
 def _per_entry(count: int) -> Callable[[Size], int]:
@@ -296,7 +300,7 @@ def seed_workload(dtype: Any, size: Size = SEED_SIZE) -> Workload:
     return Workload(
         "train",
         f"seed {size.n}x{size.d}->{size.c} {np.dtype(dtype).name}",
-        _seed_flop(size),
+        epoch_flop(size, BATCH_SIZE, "mse"),
         _tolerance(OPS["train"], size, dtype),
         arguments,
         has_peers=True,

@@ -1,0 +1,74 @@
+"""The figures as a picture: bars of ratios for each suite, lines for the scaling curves."""
+
+import math
+from typing import Any
+
+from softstep.bench.measure import OURS, Row
+from softstep.bench.peers import installed
+
+COLUMNS = 3
+TICKS = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100)
+COLOURS = {
+    OURS: "#d62728",
+    "NumPy": "#1f77b4",
+    "torch by hand": "#ff7f0e",
+    "torch autograd": "#e6a15c",
+    "JAX scan": "#2ca02c",
+}
+
+
+def require() -> None:
+    """ValueError without matplotlib."""
+    if not installed("matplotlib"):
+        raise ValueError("--chart needs matplotlib: pip install 'softstep[bench]'")
+
+
+def draw(rows: list[Row], file: Any) -> None:
+    """Write a PNG."""
+    from matplotlib.figure import Figure
+
+    done = [row for row in rows if row.ratio]
+    suites = list(dict.fromkeys(row.suite for row in done if row.suite not in ("g", "ops")))
+    curves = list(dict.fromkeys(row.curve[0] for row in done if row.curve))
+    panels = [(_bars, [r for r in done if r.suite == s], f"({s})") for s in suites]
+    panels += [(_lines, [r for r in done if r.curve and r.curve[0] == c], c) for c in curves]
+    tallest = max([len(its) for draw_panel, its, _ in panels if draw_panel is _bars], default=10)
+    lines = math.ceil(len(panels) / COLUMNS)
+    figure = Figure(figsize=(6 * COLUMNS, lines * (2 + 0.13 * tallest)), layout="constrained")
+    for i, (draw_panel, its, title) in enumerate(panels, start=1):
+        axes = figure.add_subplot(lines, COLUMNS, i)
+        draw_panel(axes, its)
+        axes.set_title(title, fontsize=10)
+    figure.savefig(file, format="png", dpi=110)
+
+
+def _bars(axes: Any, rows: list[Row]) -> None:
+    """Each competitor's time over that of softstep."""
+    peers = [row for row in rows if row.competitor != OURS]
+    names = [f"{r.case}, {r.threads} thr.: {r.competitor}" for r in peers]
+    ratios = [row.ratio or 1.0 for row in peers]
+    bars = axes.barh(names, ratios, color=[COLOURS.get(r.competitor, "#999999") for r in peers])
+    axes.bar_label(bars, [f" {ratio:.2f}" for ratio in ratios], fontsize=7)
+    axes.axvline(1, color=COLOURS[OURS])
+    axes.set_xscale("log")
+    ticks = [tick for tick in TICKS if tick <= max([1.0, *ratios])]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.margins(x=0.12)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("time over that of softstep", fontsize=8)
+
+
+def _lines(axes: Any, rows: list[Row]) -> None:
+    """GFLOP/s over what is varied."""
+    for name in dict.fromkeys(row.competitor for row in rows):
+        points = [(r.curve[1], r.gflop_per_s) for r in rows if r.competitor == name and r.curve]
+        axes.plot(*zip(*points, strict=True), "o-", label=name, color=COLOURS.get(name))
+    values = sorted({r.curve[1] for r in rows if r.curve})
+    axes.set_xscale("log")
+    axes.set_xticks(values, map(str, values))
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("GFLOP/s", fontsize=8)
+    axes.legend(fontsize=7)

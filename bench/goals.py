@@ -1,0 +1,75 @@
+"""What the project set out to reach on all cores, beside what a run measured."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from softstep.bench.measure import OURS, Row
+
+
+def worst(figures: list[float]) -> float:
+    return min(figures)
+
+
+def geometric_mean(figures: list[float]) -> float:
+    return math.exp(sum(map(math.log, figures)) / len(figures))
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How many times as long as softstep a competitor takes; for softstep, its share of the peak.
+
+    `work` is a part of the case's name; over several cases, `over` takes one figure of them.
+    """
+
+    suite: str
+    work: str
+    competitor: str
+    required: float
+    aim: float
+    over: Callable[[list[float]], float] = worst
+
+    def figure(self, rows: list[Row]) -> float | None:
+        """What the rows say of it; None: it was not measured."""
+        cores = max((row.threads for row in rows), default=0)
+        own = [
+            row.share if self.competitor == OURS else row.ratio
+            for row in rows
+            if (row.suite, row.competitor, row.threads) == (self.suite, self.competitor, cores)
+            and self.work in row.case
+        ]
+        measured = [figure for figure in own if figure is not None]
+        return self.over(measured) if measured else None
+
+    def verdict(self, figure: float | None) -> str:
+        if figure is None:
+            return "not measured"
+        return "aim" if figure >= self.aim else "yes" if figure >= self.required else "NO"
+
+
+GOALS = (
+    Goal("a", "uint8", "NumPy", 4.5, 6.5),
+    Goal("a", "uint8", "torch autograd", 15, 24),
+    Goal("a", "uint8", "torch DataLoader", 22, 35),
+    Goal("a", "uint8", "JAX scan", 4.5, 7),
+    Goal("a", "float32", "NumPy", 2.8, 4.5),
+    Goal("a", "float32", "torch autograd", 9, 16),
+    Goal("a", "float32", "torch DataLoader", 14, 24),
+    Goal("a", "float32", "JAX scan", 2.8, 4.5),
+    Goal("b", "16 heads", "JAX scan", 1.6, 2.2),
+    Goal("b", "16 heads", "torch autograd", 2.3, 3.2),
+    Goal("b", "16 heads", "torch head by head", 14, 20),
+    Goal("b", "52 heads", "JAX scan", 1.15, 1.4),
+    Goal("b", "52 heads", "torch autograd", 2.2, 2.8),
+    Goal("b", "52 heads", OURS, 0.70, 0.85),
+    Goal("c", "", "NumPy", 1.05, 1.25),
+    Goal("c", "", "torch by hand", 1.1, 1.25),
+    Goal("c", "", "torch autograd", 1.4, 1.4),
+    Goal("c", "", "JAX scan", 1.1, 1.25),
+    Goal("d", "", "NumPy", 1.05, 1.2, geometric_mean),
+    Goal("d", "", "NumPy", 0.95, 1.0),
+    Goal("e", "", "SciPy", 1.5, 3),
+    Goal("e", "", "JAX", 1.0, 2),
+    Goal("e", "", "torch", 0.7, 1.2),
+    Goal("h", "", "LogisticRegression", 15, 40),
+)
