@@ -5,5 +5,6 @@ if __name__ != "softstep.model":
 
 from softstep.model.checkpoint import CheckpointError
 from softstep.model.regression import NotFittedError, SoftmaxRegression
+from softstep.model.sweep import SoftmaxSweep
 
-__all__ = ["CheckpointError", "NotFittedError", "SoftmaxRegression"]
+__all__ = ["CheckpointError", "NotFittedError", "SoftmaxRegression", "SoftmaxSweep"]

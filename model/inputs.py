@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from softstep.kernels.arrays import asarray, on_host, to_host
+from softstep.kernels.arrays import asarray, is_on_gpu, on_host, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, FLOAT_DTYPES
 
 BLOCK_VALUES = 1 << 22
@@ -31,9 +31,12 @@ def features(X, name="X", n_features=None):
     return X
 
 
-def refuse_non_finite(X, name="X"):
-    """Raise ValueError naming the first row and column of X that holds NaN or an infinity."""
-    if X.dtype == np.uint8:
+def refuse_non_finite(X, name="X", first_row=0):
+    """Raise ValueError naming the first row and column of X that holds NaN or an infinity.
+
+    first_row: the number of X's first row in the error.
+    """
+    if X.dtype == np.uint8 or _finite_on_gpu(X):
         return
     wide = np.float64 if X.dtype == np.float64 else np.float32
     block = max(1, BLOCK_VALUES // X.shape[1])
@@ -44,8 +47,17 @@ def refuse_non_finite(X, name="X"):
         for i in np.flatnonzero(suspect):
             bad = np.flatnonzero(~np.isfinite(rows[i]))
             if bad.size:
-                at = f"{name}[{start + i}, {bad[0]}]"
+                at = f"{name}[{first_row + start + i}, {bad[0]}]"
                 raise ValueError(f"{at} is {rows[i, bad[0]]}: {name} must be finite")
+
+
+def _finite_on_gpu(X):
+    """Whether X is on the GPU and all finite. Else the host has to look, to name what is not."""
+    if not is_on_gpu(X):
+        return False
+    from softstep.kernels._cupy.checks import all_finite
+
+    return all_finite(X)
 
 
 def label_values(y, n, name="y"):
@@ -99,16 +111,21 @@ def soft_targets(y):
 def soft_target_rows(y, n, c=None, name="y"):
     """Float targets (n, c), finite, of at least two classes; `c` None: as many as there are.
 
+    On the GPU they stay there.
+
     Raises:
         ValueError: another shape, or an entry that is not finite; the first is named.
     """
-    y = on_host(y, name)
+    y = asarray(y, name)
     if len(y) != n:
         raise ValueError(f"{name} has {len(y)} rows of targets, but there are {n} rows")
     if c is not None and y.shape[1] != c:
         raise ValueError(f"{name} has targets for {y.shape[1]} classes, but there are {c}")
     if y.shape[1] < 2:
         raise ValueError(f"{name} has one class only: at least two are needed")
+    if _finite_on_gpu(y):
+        return y
+    y = to_host(y)
     bad = np.argwhere(~np.isfinite(y))
     if len(bad):
         i, j = bad[0]
@@ -187,6 +204,12 @@ def integer(name, value, *, least, optional=False):
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
     return int(value)
+
+
+def seed(name, value):
+    """A seed, a whole number of at least 0; drawn anew for None."""
+    given = integer(name, value, least=0, optional=True)
+    return int(np.random.default_rng().integers(2**32)) if given is None else given
 
 
 def choice(name, value, choices):

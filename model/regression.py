@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
@@ -10,11 +11,12 @@ from typing import Any, Self
 import numpy as np
 
 from softstep import kernels
-from softstep.kernels.arrays import on_host
+from softstep.kernels.arrays import beside, on_host
 from softstep.kernels.backend import place
 from softstep.kernels.checks import LOSSES, Array, compute_dtype
 from softstep.model import checkpoint, inputs, trainer
 from softstep.model.params import Params
+from softstep.model.schedules import SCHEDULES
 
 PIXEL_SCALE = 1 / 255  # bytes as numbers in [0, 1], as torchvision's ToTensor reads them
 
@@ -39,6 +41,9 @@ class SoftmaxRegression(Params):
         l2: weight of (l2/2)·‖W‖² in the objective.
         l2_bias: whether l2 acts on the bias too.
         momentum: in [0, 1).
+        schedule: "constant", or how the rate falls over the steps of `fit`, t of T: "cosine" is
+            ½(1 + cos(π t/T)) of it; "step" all of it in the first half, a tenth in the third
+            quarter, a hundredth in the last. `partial_fit` takes the rate as it is.
         fit_intercept: False keeps the bias at 0.
         init: "zeros", or "normal": mean 0, standard deviation 1/√d.
         init_seed: seed of the "normal" draw; None means `random_state`.
@@ -51,6 +56,8 @@ class SoftmaxRegression(Params):
         patience: stop when the held-out loss has not got better for so many evaluations, and keep
             the best weights; None: do not stop early.
         backend: "auto", "numpy", "numba" or "cupy"; None as `softstep.kernels` chooses.
+        n_threads: at most so many threads, which changes no bit of the result; None: as
+            SOFTSTEP_NUM_THREADS says, or all cores.
 
     Attributes:
         coef_: (c, d). intercept_: (c,). classes_: (c,), sorted.
@@ -70,6 +77,7 @@ class SoftmaxRegression(Params):
         l2: float = 0.0,
         l2_bias: bool = False,
         momentum: float = 0.0,
+        schedule: str = "constant",
         fit_intercept: bool = True,
         init: str = "zeros",
         init_seed: int | None = None,
@@ -79,6 +87,7 @@ class SoftmaxRegression(Params):
         eval_every: int | None = None,
         patience: int | None = None,
         backend: str | None = None,
+        n_threads: int | None = None,
     ) -> None:
         self.loss = loss
         self.learning_rate = learning_rate
@@ -88,6 +97,7 @@ class SoftmaxRegression(Params):
         self.l2 = l2
         self.l2_bias = l2_bias
         self.momentum = momentum
+        self.schedule = schedule
         self.fit_intercept = fit_intercept
         self.init = init
         self.init_seed = init_seed
@@ -97,6 +107,7 @@ class SoftmaxRegression(Params):
         self.eval_every = eval_every
         self.patience = patience
         self.backend = backend
+        self.n_threads = n_threads
 
     _bank: trainer.Bank
     history_: list[trainer.Epoch]
@@ -156,13 +167,17 @@ class SoftmaxRegression(Params):
 
     def predict_proba(self, X: Any) -> Any:
         """Probabilities of the classes, (n, c)."""
-        return kernels.softmax_forward(self._logits(X), backend=self.backend)
+        return kernels.softmax_forward(
+            self._logits(X), backend=self.backend, n_threads=self.n_threads
+        )
 
     def predict(self, X: Any) -> Any:
         """The most probable label of each row, (n,)."""
         X, scale = self._features_to_predict(X)
         W, b = self._weights(X)
-        codes = kernels.predict(X, W, b, feature_scale=scale, backend=self.backend)
+        codes = kernels.predict(
+            X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
+        )
         return self.classes_[on_host(codes, "labels")]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -195,7 +210,6 @@ class SoftmaxRegression(Params):
         settings = {
             "params": self.get_params(),
             "seed": self.seed_,
-            "n_iter": self.n_iter_,
             "feature_scale": self.feature_scale_,
         }
         if isinstance(self.class_weight, dict):
@@ -219,19 +233,37 @@ class SoftmaxRegression(Params):
             if isinstance(params["class_weight"], list):
                 params["class_weight"] = dict(params["class_weight"])
             model = cls(**params)
-            model.seed_ = settings["seed"]
-            model.classes_ = arrays["classes"]
-            model._bank = trainer.Bank(arrays["W"], arrays["b"])
-            model._bank.velocity = arrays["MW"], arrays["Mb"]
-            model.loss_curve_ = arrays["loss_curve"]
-            model.history_ = []
-            model.n_iter_ = settings["n_iter"]
-            model.feature_scale_ = settings["feature_scale"]
-            model.n_features_in_ = model._bank.W.shape[1]
+            model._resume(
+                arrays["W"],
+                arrays["b"],
+                (arrays["MW"], arrays["Mb"]),
+                classes=arrays["classes"],
+                seed=settings["seed"],
+                feature_scale=settings["feature_scale"],
+                loss_curve=arrays["loss_curve"],
+            )
         except (KeyError, TypeError) as error:
             raise checkpoint.CheckpointError(f"{path} is not a SoftmaxRegression") from error
-        model._publish()
         return model
+
+    def _resume(
+        self,
+        W: Array,
+        b: Array,
+        velocity: tuple[Array, Array],
+        *,
+        classes: Array,
+        seed: int,
+        feature_scale: float,
+        loss_curve: Array,
+    ) -> None:
+        """Become a fitted model: W (1, d, c), b (1, c) and what else the training left."""
+        self.seed_, self.classes_, self.n_features_in_ = seed, classes, W.shape[1]
+        self._bank = trainer.Bank(W, b)
+        self._bank.velocity = velocity
+        self.loss_curve_, self.n_iter_, self.history_ = loss_curve, len(loss_curve), []
+        self.feature_scale_ = feature_scale
+        self._publish()
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any
@@ -261,6 +293,8 @@ class SoftmaxRegression(Params):
             eval_every=eval_every,
         ):
             self._record(epoch, X)
+            if held_out is not None and not _is_finite(epoch.val_loss):
+                inputs.refuse_non_finite(held_out.X, "X_val")
             asked = callback is not None and callback(self.history_[-1])
             if asked or (stop is not None and stop.should_stop(epoch, self._bank)):
                 break
@@ -269,7 +303,7 @@ class SoftmaxRegression(Params):
             self._publish()
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        descent = self._descent()
+        descent = dataclasses.replace(self._descent(), schedule="constant")
         fitted = hasattr(self, "coef_")
         X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
         if fitted:
@@ -295,7 +329,9 @@ class SoftmaxRegression(Params):
             l2_bias=inputs.flag("l2_bias", self.l2_bias),
             momentum=inputs.number("momentum", self.momentum, least=0, below=1),
             fit_bias=inputs.flag("fit_intercept", self.fit_intercept),
+            schedule=inputs.choice("schedule", self.schedule, SCHEDULES),
             backend=self.backend,
+            n_threads=inputs.integer("n_threads", self.n_threads, least=1, optional=True),
         )
 
     def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
@@ -313,46 +349,48 @@ class SoftmaxRegression(Params):
 
     def _start(self, X: Array, classes: Array) -> None:
         """Seeds, first weights and empty curves."""
-        seed = inputs.integer("random_state", self.random_state, least=0, optional=True)
-        init_seed = inputs.integer("init_seed", self.init_seed, least=0, optional=True)
-        inputs.choice("init", self.init, ("zeros", "normal"))
-        self.seed_ = int(np.random.default_rng().integers(2**32)) if seed is None else seed
+        self.seed_ = inputs.seed("random_state", self.random_state)
         self.classes_, self.n_features_in_ = classes, X.shape[1]
         self.feature_scale_ = self._scale(X)
-        W = trainer.initial_weights(
-            self.init,
-            self.seed_ if init_seed is None else init_seed,
-            (X.shape[1], len(classes)),
-            compute_dtype(X),
-        )
+        W = self._initial_weights((X.shape[1], len(classes)), compute_dtype(X))
         self._bank = trainer.Bank(W[None], np.zeros((1, len(classes)), W.dtype))
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
+
+    def _initial_weights(self, shape: tuple[int, int], dtype: Any) -> Array:
+        init_seed = inputs.integer("init_seed", self.init_seed, least=0, optional=True)
+        kind = inputs.choice("init", self.init, ("zeros", "normal"))
+        seed = self.seed_ if init_seed is None else init_seed
+        return trainer.initial_weights(kind, seed, shape, dtype)
 
     def _data(self, X: Array, y: Array, sample_weight: Any) -> trainer.Data:
         codes = y if y.ndim == 1 else None
         weights = inputs.row_weights(sample_weight, self.class_weight, codes, self.classes_, len(X))
         if self._bank.W.dtype != compute_dtype(X):
             raise TypeError(f"X is {X.dtype}, but the model was started in {self._bank.W.dtype}")
-        return trainer.Data(place(X, self.backend), y, weights, self._scale(X))
+        scale, X = self._scale(X), place(X, self.backend)
+        return trainer.Data(X, beside(y, X), weights, scale)
 
     def _held_out(self, X_val: Any, y_val: Any) -> trainer.Data | None:
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
-        X = inputs.features(X_val, "X_val", self.n_features_in_)
-        inputs.refuse_non_finite(X, "X_val")
-        scale = self._scale(X)
-        if compute_dtype(X) != self._bank.W.dtype:
-            X = X.astype(self._bank.W.dtype)
-        X = place(X, self.backend)
+        X, scale = self._held_out_features(X_val, self.n_features_in_, self._bank.W.dtype)
         if inputs.soft_targets(y_val):
             y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
-            return trainer.Data(X, y, None, scale)
-        y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
-        return trainer.Data(X, y, None, scale)
+        else:
+            y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
+        return trainer.Data(X, beside(y, X), None, scale)
+
+    def _held_out_features(self, X_val: Any, d: int, dtype: np.dtype[Any]) -> tuple[Array, float]:
+        """Held-out rows as the ops take them beside weights of `dtype`, and their scale."""
+        X = inputs.features(X_val, "X_val", d)
+        scale = self._scale(X)
+        if compute_dtype(X) != dtype:
+            X = X.astype(dtype)
+        return place(X, self.backend), scale
 
     def _record(self, epoch: trainer.Epoch, X: Array) -> None:
         """Keep the epoch's figures and publish the weights; refuse a descent that went astray."""
@@ -391,7 +429,9 @@ class SoftmaxRegression(Params):
     def _logits(self, X: Any) -> Any:
         X, scale = self._features_to_predict(X)
         W, b = self._weights(X)
-        return kernels.linear_forward(X, W, b, feature_scale=scale, backend=self.backend)
+        return kernels.linear_forward(
+            X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
+        )
 
     def _require_fit(self) -> None:
         if not hasattr(self, "coef_"):
@@ -434,3 +474,8 @@ def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:
 def _plain(value: Any) -> Any:
     """A NumPy scalar as the Python number it holds, for JSON."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_finite(figure: Any) -> bool:
+    """Whether a figure of a bank of one is finite, or was not taken."""
+    return figure is None or bool(np.isfinite(figure[0]))

@@ -5,13 +5,14 @@ same on every backend and for every head.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from softstep import kernels
 from softstep.kernels.arrays import to_host
+from softstep.model import schedules
 
 
 @dataclass
@@ -27,6 +28,17 @@ class Bank:
         self.velocity = np.zeros_like(self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
 
+    def take(self, heads: np.ndarray) -> "Bank":
+        """A bank of these heads, copied."""
+        taken = Bank(self.W[heads], self.b[heads])
+        taken.velocity = self.velocity[0][heads], self.velocity[1][heads]
+        return taken
+
+    def put(self, heads: np.ndarray, bank: "Bank") -> None:
+        """Write what `take` took back."""
+        self.W[heads], self.b[heads] = bank.W, bank.b
+        self.velocity[0][heads], self.velocity[1][heads] = bank.velocity
+
 
 @dataclass(frozen=True)
 class Data:
@@ -36,9 +48,26 @@ class Data:
     y: np.ndarray
     sample_weight: np.ndarray | None = None
     feature_scale: float = 1.0
+    y_index: np.ndarray | None = None
+    weight_index: np.ndarray | None = None
 
     def keywords(self):
-        return {"sample_weight": self.sample_weight, "feature_scale": self.feature_scale}
+        return {
+            "sample_weight": self.sample_weight,
+            "feature_scale": self.feature_scale,
+            "y_index": self.y_index,
+            "weight_index": self.weight_index,
+        }
+
+    def counted(self, order: np.ndarray) -> Any:
+        """How many rows of `order` have a weight, for each head; one number without weights."""
+        if self.sample_weight is None:
+            return len(order)
+        sets = np.atleast_2d(self.sample_weight)
+        if len(order) < sets.shape[1]:
+            sets = sets[:, order]
+        counts = np.array([np.count_nonzero(s) for s in sets])
+        return counts[0] if self.weight_index is None else counts[self.weight_index]
 
 
 @dataclass(frozen=True)
@@ -52,7 +81,10 @@ class Descent:
     l2_bias: bool = False
     momentum: float | np.ndarray = 0.0
     fit_bias: bool = True
+    schedule: str = "constant"
     backend: str | None = None
+    n_threads: int | None = None
+    columns: int | None = None  # of the bank as it began
 
 
 @dataclass(frozen=True)
@@ -85,8 +117,14 @@ def initial_weights(kind: str, seed: int, shape: tuple[int, int], dtype) -> np.n
     return (draws / np.sqrt(shape[0])).astype(dtype)
 
 
-def run_epoch(data: Data, bank: Bank, descent: Descent, order: np.ndarray, number: int) -> Epoch:
-    """One pass over the rows in `order`; `bank` is updated in place."""
+def run_steps(
+    data: Data, bank: Bank, descent: Descent, order: np.ndarray, *, done: int, total: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps over the rows in `order`: losses and right rows, (steps, h); updates `bank`.
+
+    `done` of the `total` steps of the descent came before: its schedule needs to know.
+    """
+    steps = -(-len(order) // descent.batch_size)
     figures = kernels.train(
         data.X,
         data.y,
@@ -95,25 +133,65 @@ def run_epoch(data: Data, bank: Bank, descent: Descent, order: np.ndarray, numbe
         bank.W,
         bank.b,
         loss=descent.loss,
-        learning_rate=descent.learning_rate,
+        learning_rate=schedules.rates(
+            descent.schedule, descent.learning_rate, steps, first=done, total=total
+        ),
         l2=descent.l2,
         l2_bias=descent.l2_bias,
         momentum=descent.momentum,
-        velocity=bank.velocity,
+        velocity=bank.velocity if np.any(descent.momentum) else None,
         fit_bias=descent.fit_bias,
         active=bank.active,
         backend=descent.backend,
+        n_threads=descent.n_threads,
+        columns=descent.columns,
         **data.keywords(),
     )
     losses, correct = map(to_host, figures)
-    rows_per_step = np.full(len(losses), descent.batch_size)
-    rows_per_step[-1] = len(order) - descent.batch_size * (len(losses) - 1)
-    counted = len(order)
-    if data.sample_weight is not None:
-        counted = int(np.count_nonzero(data.sample_weight[order]))
-    with np.errstate(invalid="ignore"):
-        accuracy = correct.sum(axis=0) / counted
-    return Epoch(number, len(losses), rows_per_step @ losses / len(order), accuracy)
+    return losses, correct
+
+
+class EpochSums:
+    """Sums over the steps of an epoch, added up step by step: the bits of a head's sum depend
+    neither on how many heads there are nor on how many calls the steps came in."""
+
+    def __init__(self, batch_size: int):
+        self.batch_size = batch_size
+        self.steps = self.rows = 0
+        self.loss, self.correct, self.counted = 0.0, 0, 0
+
+    def add(self, losses: np.ndarray, correct: np.ndarray, rows: int, counted: Any) -> None:
+        """losses and correct (steps, h) of `rows` rows, of which `counted` have a weight."""
+        rows_per_step = np.full(len(losses), self.batch_size)
+        rows_per_step[-1] = rows - self.batch_size * (len(losses) - 1)
+        terms = rows_per_step[:, None] * losses
+        terms[0] += self.loss
+        self.loss = np.cumsum(terms, axis=0)[-1]
+        self.correct = self.correct + correct.sum(axis=0)
+        self.counted = self.counted + counted
+        self.steps += len(losses)
+        self.rows += rows
+
+    def means(self, number: int) -> Epoch:
+        with np.errstate(invalid="ignore"):
+            return Epoch(number, self.steps, self.loss / self.rows, self.correct / self.counted)
+
+
+def run_epoch(
+    data: Data, bank: Bank, descent: Descent, number: int, *, seed: int, done: int, total: int
+) -> Epoch:
+    """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
+    order = row_order(seed, number, len(data.X))[: (total - done) * descent.batch_size]
+    sums = EpochSums(descent.batch_size)
+    figures = run_steps(data, bank, descent, order, done=done, total=total)
+    sums.add(*figures, len(order), data.counted(order))
+    return sums.means(number)
+
+
+def planned_steps(n: int, batch_size: int, epochs: int, max_steps: int | None) -> int:
+    """Steps of `epochs` passes over n rows, at most `max_steps`."""
+    steps = epochs * -(-n // batch_size)
+    return steps if max_steps is None else min(steps, max_steps)
 
 
 def epochs(
@@ -134,32 +212,36 @@ def epochs(
     rows are evaluated every `eval_every` epochs and after the last; None: only after the last.
     """
     n = len(data.X)
-    steps_left = max_steps if max_steps is not None else count * -(-n // descent.batch_size)
+    total, done = planned_steps(n, descent.batch_size, count, max_steps), 0
     for number in range(first, first + count):
-        order = row_order(seed, number, n)[: steps_left * descent.batch_size]
-        result = run_epoch(data, bank, descent, order, number)
-        steps_left -= result.steps
-        is_last = number == first + count - 1 or steps_left == 0
+        result = run_epoch(data, bank, descent, number, seed=seed, done=done, total=total)
+        done += result.steps
+        is_last = done == total
         due = eval_every is not None and (number - first + 1) % eval_every == 0
         if held_out is not None and (is_last or due):
-            result = _evaluated(result, held_out, bank, descent)
+            figures = evaluate(held_out, bank.W, bank.b, descent)
+            result = replace(result, val_loss=figures[0], val_accuracy=figures[1])
         yield result
         if is_last:
             return
 
 
-def _evaluated(epoch: Epoch, held_out: Data, bank: Bank, descent: Descent) -> Epoch:
+def evaluate(
+    data: Data, W: np.ndarray, b: np.ndarray, descent: Descent
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss and accuracy of each head of a bank, (h,)."""
     figures = kernels.evaluate(
-        held_out.X,
-        held_out.y,
-        bank.W,
-        bank.b,
+        data.X,
+        data.y,
+        W,
+        b,
         loss=descent.loss,
         backend=descent.backend,
-        **held_out.keywords(),
+        n_threads=descent.n_threads,
+        **data.keywords(),
     )
-    loss, accuracy = map(to_host, figures)
-    return Epoch(epoch.number, epoch.steps, epoch.loss, epoch.accuracy, loss, accuracy)
+    mean_loss, accuracy = map(to_host, figures)
+    return mean_loss, accuracy
 
 
 class EarlyStop:

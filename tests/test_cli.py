@@ -42,7 +42,6 @@ def test_train_says_the_backend_the_progress_the_accuracy_and_the_file(capsys, t
     assert f"{model.score(digits.X_test, digits.y_test):.4f}" == accuracy.split()[-1]
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_train_takes_its_settings(backend, capsys):
     code, out, _ = softstep(
         capsys,

@@ -7,7 +7,6 @@ from softstep import kernels
 from softstep.bench import gradients, workloads
 from softstep.bench.workloads import Size
 
-BACKENDS = ("numpy", "numba")
 SIZES = (Size(1, 1, 2), Size(7, 5, 4), Size(3, 17, 2), Size(4, 3, 17))
 NAMES = [case.name for case in gradients.cases(SIZES[0])]
 
@@ -17,7 +16,6 @@ def case_of(name, size, seed=0):
     return found
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_is_the_complex_step_derivative(name, backend):
     for size in SIZES:

@@ -9,8 +9,6 @@ import pytest
 from softstep import SoftmaxRegression
 from softstep.model import CheckpointError, NotFittedError, trainer
 
-BACKENDS = ("numpy", "numba")
-
 
 def blobs(n=240, d=6, c=3, seed=0, dtype=np.float32):
     """Rows around c centres: easy to tell apart, not to separate perfectly."""
@@ -24,7 +22,6 @@ def model(**settings):
     return SoftmaxRegression(**{"learning_rate": 1.0, "epochs": 5, "random_state": 0, **settings})
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_it_learns_rows_it_has_not_seen(backend, loss):
     X, y = blobs()
@@ -39,7 +36,6 @@ def test_the_defaults_are_the_original_recipe():
     assert (params["init"], params["momentum"], params["l2"]) == ("zeros", 0.0, 0.0)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(backend):
     X, y = blobs()
     first, again, other = (model(backend=backend, random_state=s).fit(X, y) for s in (1, 1, 2))
@@ -218,7 +214,6 @@ def test_a_callback_sees_every_epoch_and_can_stop():
     assert fitted.n_iter_ == 3
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_partial_fit_goes_on_where_fit_would(backend):
     X, y = blobs()
     settings = {"momentum": 0.9, "backend": backend, "learning_rate": 0.1}
@@ -285,7 +280,6 @@ def test_an_unfitted_model_says_so():
             call(SoftmaxRegression())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_divergence_is_an_error_and_not_a_bad_model(backend):
     X, y = blobs()
     with pytest.raises(FloatingPointError, match=r"diverged in epoch \d+"):
@@ -326,7 +320,6 @@ def spoilt(X):
     return bad
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_refused_row_leaves_the_model_as_it_was_and_able_to_go_on(backend):
     X, y = blobs()
     settings = {"momentum": 0.5, "backend": backend}

@@ -14,7 +14,6 @@ from softstep import kernels
 from softstep.bench import parity, train_bounds, workloads
 from softstep.bench.bounds import Arithmetic
 
-BACKENDS = ("numpy", "numba")
 N, D, C, BATCH = 23, 5, 4, 10  # three steps, the last of 3 rows
 LOSSES = ("mse", "cross_entropy")
 
@@ -120,7 +119,6 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("targets", ["labels", "soft targets"])
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -148,7 +146,6 @@ def test_train_is_the_reference(setting, targets, loss, backend, dtype):
     assert_close(found, expected, arguments, **options)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_w_b_velocity_and_active_are_updated_in_place_and_nothing_else(backend):
     X, y, order, W, b = problem("float32")
     copies = X.copy(), y.copy(), order.copy()
@@ -161,7 +158,6 @@ def test_w_b_velocity_and_active_are_updated_in_place_and_nothing_else(backend):
         np.testing.assert_array_equal(same, copy)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_rate_of_zero_leaves_the_weights_and_still_measures(loss, backend, dtype):
     X, y, order, W, b = problem(dtype)
@@ -174,7 +170,6 @@ def test_a_rate_of_zero_leaves_the_weights_and_still_measures(loss, backend, dty
     assert correct[0] == accuracy * N
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_weights_of_mean_1_equal_repeated_rows_on_one_full_batch(loss, backend, dtype):
     X, y, _, W, b = problem(dtype)
@@ -191,7 +186,6 @@ def test_weights_of_mean_1_equal_repeated_rows_on_one_full_batch(loss, backend, 
     assert not np.array_equal(found[2], W)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_last_short_batch_is_divided_by_its_own_length(backend):
     X, y, _, W, b = problem("float64")
     options = {"loss": "cross_entropy", "learning_rate": 0.5}
@@ -204,7 +198,6 @@ def test_the_last_short_batch_is_divided_by_its_own_length(backend):
     assert_close(one_row, expected, (X, y, np.array([7]), 10, W, b), **options)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_rows_of_weight_zero_change_nothing_but_the_length_of_the_batch(backend):
     X, y, _, W, b = problem("float64")
     w = np.where(np.arange(N) < 12, 1.0, 0.0)
@@ -219,7 +212,6 @@ def test_rows_of_weight_zero_change_nothing_but_the_length_of_the_batch(backend)
     assert correct == found[1]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_heads_choose_their_label_set_and_weight_set(backend, dtype):
     X, y, order, W, b = problem(dtype, h=4)
     rng = np.random.default_rng(5)
@@ -236,7 +228,6 @@ def test_heads_choose_their_label_set_and_weight_set(backend, dtype):
             np.testing.assert_array_equal(part, single)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("stored", ["uint8", "float16"])
 @pytest.mark.parametrize(
     "op", ["linear_forward", "linear_backward", "predict", "evaluate", "train"]
@@ -252,7 +243,6 @@ def test_stored_features_are_read_as_the_same_numbers_in_float32(op, stored, bac
         np.testing.assert_array_equal(f, e, strict=True)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_evaluate_gives_weighted_means(loss, soft, backend, dtype):
@@ -272,7 +262,6 @@ def test_evaluate_gives_weighted_means(loss, soft, backend, dtype):
             assert accuracy == pytest.approx(np.average(right, weights=weights), rel=1e-14)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_evaluate_without_weight_or_rows_is_nan(backend):
     X, y, _, W, b = problem("float32")
     for rows, weights in ((N, np.zeros(N)), (0, None)):
@@ -282,7 +271,6 @@ def test_evaluate_without_weight_or_rows_is_nan(backend):
         assert np.isnan(accuracy).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_predict_takes_the_first_of_equals_and_the_first_nan(backend):
     nan, inf = np.nan, np.inf
     largest = [
@@ -303,7 +291,6 @@ def test_predict_takes_the_first_of_equals_and_the_first_nan(backend):
         assert kernels.predict(X, W[k], b[k], backend=backend).tolist() == [label, label]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("n", [1, 127, 128, 129, 1023, 1024, 1025, 3000])
 def test_predict_and_evaluate_go_through_all_blocks_of_rows(n, backend):
     X, y = workloads.features(n, D, "float64", 0), workloads.labels(n, C, 0)
@@ -337,7 +324,6 @@ def tensors(monkeypatch):
 
 
 @pytest.mark.usefixtures("tensors")
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_arrays_of_other_libraries_come_in_are_updated_and_go_back(backend):
     X, y, order, W, b = problem("float32", h=2)
     expected = trained((X, y, order, BATCH, W, b), backend, loss="mse", learning_rate=0.3)
@@ -350,7 +336,6 @@ def test_arrays_of_other_libraries_come_in_are_updated_and_go_back(backend):
     assert isinstance(kernels.predict(tX, tW, tb, backend=backend), Tensor)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_torch_tensors_come_in_are_updated_and_go_back(backend):
     torch = pytest.importorskip("torch")
     X, y, order, W, b = problem("float32", h=2)
@@ -364,7 +349,6 @@ def test_torch_tensors_come_in_are_updated_and_go_back(backend):
     assert isinstance(kernels.predict(tX, tW, tb, backend=backend), torch.Tensor)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_batch_may_visit_rows_more_often_than_there_are_rows(backend):
     X, y, _, W, b = problem("float64")
     order = np.random.default_rng(0).integers(0, N, 5 * N)

@@ -4,7 +4,7 @@
 """
 
 from softstep.kernels import use_backend
-from softstep.model import SoftmaxRegression
+from softstep.model import SoftmaxRegression, SoftmaxSweep
 
 __version__ = "0.1.0"
-__all__ = ["SoftmaxRegression", "__version__", "use_backend"]
+__all__ = ["SoftmaxRegression", "SoftmaxSweep", "__version__", "use_backend"]

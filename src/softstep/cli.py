@@ -1,4 +1,4 @@
-"""The `softstep` command: train, predict, backends, check, bench."""
+"""The `softstep` command: train, sweep, predict, backends, check, bench."""
 
 import argparse
 import contextlib
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from softstep import SoftmaxRegression, __version__
+from softstep import SoftmaxRegression, __version__, cli_sweep
 from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, probe, use_backend
 from softstep.kernels.checks import LOSSES
 from softstep.model import checkpoint, datasets
@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="where the model goes (runs/NAME.npz)")
     train.set_defaults(run=_train)
 
+    cli_sweep.add_parser(commands)
+
     predict = commands.add_parser("predict", help="print the label of each row of a file")
     predict.add_argument("model", metavar="MODEL", help="a file written by softstep train")
     predict.add_argument("file", metavar="FILE", help="features: .npz, .npy, .csv, IDX")
@@ -78,10 +80,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=_check)
 
-    bench = commands.add_parser("bench", help="time every op on every usable backend")
+    bench = commands.add_parser(
+        "bench", help="time the kernels beside every peer that is installed"
+    )
     bench.add_argument("--quick", action="store_true", help="small sizes, under 30 s once compiled")
+    bench.add_argument("--only", metavar="SUITES", help="such as a,b: see docs/benchmarks.md")
     bench.add_argument("--json", metavar="FILE", help="write the figures to FILE too")
-    bench.set_defaults(run=_bench, backend=None)
+    bench.add_argument("--markdown", metavar="FILE", help="write the tables to FILE too")
+    bench.add_argument("--chart", metavar="FILE", help="draw them into a PNG FILE too")
+    bench.add_argument(
+        "--backend", choices=["cupy"], help="the GPU alone: kernel time and wall time apart"
+    )
+    bench.set_defaults(run=_bench)
 
     for command in (train, predict, check):
         command.add_argument(
@@ -179,6 +189,18 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from softstep.bench.run import bench_command
+    if arguments.backend == "cupy":
+        from softstep.bench import gpu
 
-    return bench_command(quick=arguments.quick, json_path=arguments.json)
+        if arguments.only or arguments.markdown or arguments.chart:
+            raise ValueError("--only, --markdown and --chart do not go with --backend cupy")
+        return gpu.bench_command(quick=arguments.quick, json_path=arguments.json)
+    from softstep.bench import run
+
+    return run.bench_command(
+        arguments.quick,
+        arguments.json,
+        only=arguments.only,
+        markdown_path=arguments.markdown,
+        chart_path=arguments.chart,
+    )

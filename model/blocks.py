@@ -1,0 +1,246 @@
+"""Features larger than memory: read in shuffled blocks, the next one while one is computed on.
+
+The rows lie in chunks of consecutive rows. The order of epoch e comes from one generator,
+`numpy.random.default_rng((seed, 1, e))`: it permutes the chunks, cuts the result into blocks of as
+equal a number of chunks as can be, sorts the chunks of each block (the file is then read forwards),
+and for each block in turn permutes its rows. Minibatches are consecutive in this order and may
+reach over two blocks. `row_order` gives it: training in blocks has the bits of training in it.
+"""
+
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.checks import FEATURE_DTYPES
+from softstep.model import trainer
+
+CHUNK_BYTES = 1 << 20  # enough for a disk to read fast
+MAPPED_AROUND = 1 << 21  # a page that is touched may bring in all of a huge page around it
+LEAST_CHUNKS = 64  # in a block, so that neighbours in the file are far apart in the order
+UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Rows of a chunk, and at most how many chunks a block has."""
+
+    chunk_rows: int
+    block_chunks: int
+
+    @property
+    def block_rows(self) -> int:
+        return self.chunk_rows * self.block_chunks
+
+
+def size_in_bytes(value: Any) -> int:
+    """A number of bytes, or text such as "500MB" or "1.5 GB" (kB, MB, GB, by thousands).
+
+    Raises:
+        TypeError, ValueError: neither, or not above zero.
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(kB|MB|GB)\s*", value)
+        if not found:
+            raise ValueError(f"memory must be bytes, or a text such as '1.5 GB', not {value!r}")
+        value = int(float(found[1]) * UNITS[found[2]])
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise TypeError(f"memory must be bytes, or a text such as '1.5 GB', not {value!r}")
+    if value < 1:
+        raise ValueError(f"memory must be above zero, not {value}")
+    return int(value)
+
+
+def features(X: Any) -> np.ndarray:
+    """X as it can be read block by block; TypeError or ValueError where it cannot."""
+    if not isinstance(X, np.ndarray) or X.dtype.name not in FEATURE_DTYPES:
+        kind = getattr(X, "dtype", type(X).__name__)
+        raise TypeError(
+            f"memory= reads X in blocks: it must be a NumPy array, such as a memory-mapped .npy, "
+            f"of {', '.join(FEATURE_DTYPES)}, not {kind}"
+        )
+    if X.ndim != 2 or X.size == 0:
+        raise ValueError(f"X must be 2-D, one row per sample, but its shape is {X.shape}")
+    if not X.flags.c_contiguous or not X.dtype.isnative:
+        raise ValueError(
+            "memory= reads X row by row: it must be C-contiguous, in native byte order"
+        )
+    return X
+
+
+def layout(X: np.ndarray, memory: int, *, fixed: int, per_row: int, batch_size: int) -> Layout:
+    """The blocks that keep within `memory` bytes.
+
+    fixed: bytes needed whatever the blocks; per_row: bytes for each row of a block beside the two
+    buffers of features.
+
+    Raises:
+        ValueError: too little memory for blocks of two batches; says how much would do.
+    """
+    row_bytes = X.shape[1] * X.itemsize
+    each = 2 * row_bytes + per_row
+    rows = (memory - fixed) // each - 2 * batch_size  # what is left of a block goes to the next
+    least = max(2 * batch_size, LEAST_CHUNKS)
+    if rows < least:
+        needed = fixed + (least + 2 * batch_size) * each
+        raise ValueError(
+            f"memory of {memory} bytes is too little: this sweep needs {needed} ({fixed} of them "
+            "for weights and labels)"
+        )
+    rows = min(rows, len(X))
+    chunk_rows = max(1, min(CHUNK_BYTES // row_bytes, rows // LEAST_CHUNKS))
+    return Layout(chunk_rows, rows // chunk_rows)
+
+
+def row_order(seed: int, epoch: int, n: int, layout: Layout) -> np.ndarray:
+    """The order in which epoch `epoch` visits n rows."""
+    blocks = _blocks(seed, epoch, n, layout)
+    return np.concatenate([rows[order] for rows, order in blocks])
+
+
+def run_epoch(
+    data: trainer.Data,
+    bank: trainer.Bank,
+    descent: trainer.Descent,
+    number: int,
+    *,
+    seed: int,
+    layout: Layout,
+    done: int,
+    total: int,
+) -> trainer.Epoch:
+    """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
+    batch = descent.batch_size
+    blocks = _blocks(seed, number, len(data.X), layout)
+    left_x, left = data.X[:0], np.empty(0, np.int64)
+    sums = trainer.EpochSums(batch)
+    for x, rows, order, is_last in _read_ahead(data.X, blocks, layout, room=batch):
+        # The rows left over from the last block go first, into the room kept before this one.
+        x[batch - len(left) : batch] = left_x
+        x, rows = x[batch - len(left) :], np.concatenate([left, rows])
+        order = np.concatenate([np.arange(len(left)), len(left) + order])
+        order, rest = np.split(order, [len(order) if is_last else len(order) // batch * batch])
+        left_x, left = x[rest], rows[rest]
+        order = order[: (total - done) * batch]
+        if len(order):
+            part = _rows_of(data, x, rows)
+            figures = trainer.run_steps(part, bank, descent, order, done=done, total=total)
+            sums.add(*figures, len(order), part.counted(order))
+            done += len(figures[0])
+        if done == total:
+            break
+    return sums.means(number)
+
+
+def evaluate(
+    data: trainer.Data, W: np.ndarray, b: np.ndarray, descent: trainer.Descent, layout: Layout
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss and accuracy of each head, (h,), the rows read in blocks."""
+    totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
+    for x, rows in in_order(data.X, layout):
+        part = _rows_of(data, x, rows)
+        counts = np.full(len(W), float(len(x)))
+        if part.sample_weight is not None:
+            sums = part.sample_weight.sum(axis=1, dtype=np.float64)
+            counts = sums if part.weight_index is None else sums[part.weight_index]
+        figures = np.stack(trainer.evaluate(part, W, b, descent))
+        totals += np.where(counts > 0, counts * figures, 0)
+        weight += counts
+    with np.errstate(invalid="ignore"):
+        mean_loss, accuracy = totals / weight
+    return mean_loss, accuracy
+
+
+def in_order(X: np.ndarray, layout: Layout) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of consecutive rows, from the first row to the last, and the rows' numbers."""
+    starts = range(0, len(X), layout.block_rows)
+    stops = (min(start + layout.block_rows, len(X)) for start in starts)
+    blocks = ((np.arange(*span), None) for span in zip(starts, stops, strict=True))
+    for x, rows, _, _ in _read_ahead(X, blocks, layout, room=0):
+        yield x, rows
+
+
+def _blocks(
+    seed: int, epoch: int, n: int, layout: Layout
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each block its rows as they lie in the file, and the order in which they are visited."""
+    rng = np.random.default_rng((seed, 1, epoch))
+    chunks = rng.permutation(-(-n // layout.chunk_rows))
+    for block in np.array_split(chunks, -(-len(chunks) // layout.block_chunks)):
+        starts = np.sort(block) * layout.chunk_rows
+        rows = (starts[:, None] + np.arange(layout.chunk_rows)).ravel()
+        rows = rows[rows < n]
+        yield rows, rng.permutation(len(rows))
+
+
+def _rows_of(data: trainer.Data, x: np.ndarray, rows: np.ndarray) -> trainer.Data:
+    """`data` of these rows alone, whose features are x."""
+    y = data.y[rows] if data.y.dtype.kind == "f" else data.y[:, rows]
+    weights = None if data.sample_weight is None else data.sample_weight[:, rows]
+    return replace(data, X=x, y=y, sample_weight=weights)
+
+
+def _read_ahead(
+    X: np.ndarray, blocks: Iterator[tuple[np.ndarray, Any]], layout: Layout, *, room: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, Any, bool]]:
+    """Features (after `room` free rows), rows, what else the block has, and if it is the last.
+
+    A thread reads the next block meanwhile. A block is overwritten when the one after the next is
+    asked for.
+    """
+    shape = room + min(layout.block_rows, len(X)), X.shape[1]
+    buffers = [np.empty(shape, X.dtype) for _ in range(2)]
+    release = _page_release(X)
+
+    def read(buffer: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        at = room
+        for start, stop in _runs(rows, layout.chunk_rows):
+            buffer[at : at + stop - start] = X[start:stop]
+            at += stop - start
+            release(start, stop)
+        return buffer[:at]
+
+    with ThreadPoolExecutor(1, "softstep-read") as reader:
+        coming = next(blocks, None)
+        reading = reader.submit(read, buffers[0], coming[0]) if coming else None
+        while coming and reading:
+            x, (rows, more), coming = reading.result(), coming, next(blocks, None)
+            if coming:
+                buffers.reverse()
+                reading = reader.submit(read, buffers[0], coming[0])
+            yield x, rows, more, coming is None
+
+
+def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
+    """The stretches of consecutive numbers in ascending `rows`, none longer than `longest`."""
+    start = 0
+    breaks = [*np.flatnonzero(np.diff(rows) != 1) + 1, len(rows)]
+    for stop in breaks:
+        for first in range(start, stop, longest):
+            last = min(first + longest, stop)
+            yield int(rows[first]), int(rows[last - 1]) + 1
+        start = stop
+
+
+def _page_release(X: np.ndarray) -> Callable[[int, int], None]:
+    """A function that gives back the pages of rows of a file mapped read-only.
+
+    They stay in the system's cache of the file; they only stop counting as this process's memory.
+    """
+    mapped = getattr(X, "_mmap", None)
+    if mapped is None or getattr(X, "mode", None) != "r" or not hasattr(mmap, "MADV_DONTNEED"):
+        return lambda start, stop: None
+    row_bytes = X.shape[1] * X.itemsize
+    base = np.frombuffer(mapped, np.uint8).ctypes.data
+
+    def release(start: int, stop: int) -> None:
+        first = (X.ctypes.data + start * row_bytes) // MAPPED_AROUND * MAPPED_AROUND
+        last = -(-(X.ctypes.data + stop * row_bytes) // MAPPED_AROUND) * MAPPED_AROUND
+        first, last = max(first, base), min(last, base + len(mapped))
+        mapped.madvise(mmap.MADV_DONTNEED, first - base, last - first)
+
+    return release

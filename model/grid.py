@@ -1,0 +1,52 @@
+"""The settings a sweep goes through."""
+
+import itertools
+
+import numpy as np
+
+KEYS = ("learning_rate", "l2", "momentum", "loss", "init", "init_seed")
+
+
+def configurations(param_grid):
+    """Every setting of the grid, a list of dicts of plain numbers and strings.
+
+    A dict stands for the product of its lists; a value that is no list is a list of one, so a dict
+    of plain values is one exact setting. A list of dicts stands for all of theirs. The order is
+    that of scikit-learn's ParameterGrid: the keys sorted, the last one running fastest.
+
+    Raises:
+        TypeError: neither a dict nor a list of dicts.
+        ValueError: an unknown key, an empty list, nothing at all.
+    """
+    grids = [param_grid] if isinstance(param_grid, dict) else param_grid
+    if not isinstance(grids, list | tuple) or not all(isinstance(g, dict) for g in grids):
+        raise TypeError(f"param_grid must be a dict or a list of dicts, not {param_grid!r}")
+    if not grids:
+        raise ValueError("param_grid is empty")
+    return [setting for grid in grids for setting in _product(grid)]
+
+
+def _product(grid):
+    for key in grid:
+        if key not in KEYS:
+            raise ValueError(f"param_grid has {key!r}, but a sweep goes through {', '.join(KEYS)}")
+    names = sorted(grid)
+    values = [_values(name, grid[name]) for name in names]
+    return [dict(zip(names, choice, strict=True)) for choice in itertools.product(*values)]
+
+
+def _values(name, value):
+    if isinstance(value, np.ndarray) and value.ndim > 1:
+        raise ValueError(f"param_grid[{name!r}] has shape {value.shape}: give a list of values")
+    values = list(value) if _is_list(value) else [value]
+    if not values:
+        raise ValueError(f"param_grid[{name!r}] is empty")
+    return [
+        v.item() if isinstance(v, np.generic | np.ndarray) and v.ndim == 0 else v for v in values
+    ]
+
+
+def _is_list(value):
+    return isinstance(value, list | tuple | range) or (
+        isinstance(value, np.ndarray) and value.ndim > 0
+    )

@@ -1,0 +1,298 @@
+"""Training a bank of heads that fall away: diverged, stopped early, or worse than the others.
+
+A group of heads is what is judged together: one setting's head on all rows and its heads on folds
+or bootstraps. The heads that are left are packed together again, so that time follows them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from softstep.model import blocks, inputs, trainer
+
+ALL_ROWS = -1  # the split of a head that learns from all rows
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What the heads are, one entry each: settings, group, split, and the sets they use."""
+
+    group: np.ndarray
+    split: np.ndarray
+    label_set: np.ndarray
+    weight_set: np.ndarray
+    loss: np.ndarray
+    learning_rate: np.ndarray
+    l2: np.ndarray
+    momentum: np.ndarray
+
+    def take(self, heads: np.ndarray) -> "Heads":
+        return Heads(**{name: values[heads] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the bank trains. `descent` holds what all heads share; `held_out` rows judge all heads,
+    or, where `by_split`, its weight set k the heads of split k."""
+
+    data: trainer.Data
+    held_out: trainer.Data
+    by_split: bool
+    descent: trainer.Descent
+    seed: int
+    epochs: int
+    max_steps: int | None
+    eval_every: int | None
+    patience: int | None
+    halving: bool
+    refit: str
+    layout: blocks.Layout | None
+
+
+@dataclass
+class Curves:
+    """Figures of each epoch and head, (epochs, h); NaN where there are none."""
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+    val_loss: np.ndarray
+    val_accuracy: np.ndarray
+    steps: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SweepEpoch:
+    """After an epoch: its number, of how many, the heads still training, the best group so far.
+
+    `score` is what `refit` names, on the held-out rows; None while nothing was evaluated.
+    """
+
+    number: int
+    epochs: int
+    alive: int
+    best: int | None
+    score: float | None
+
+
+class Training:
+    """A bank of heads on its way; `run` goes to the end.
+
+    Attributes:
+        bank: all heads' weights and velocities. epochs: how many each head ran.
+        loss, accuracy: (groups,), held-out figures of each group, the mean over its splits.
+        loss_std, accuracy_std: their standard deviation over the splits; NaN without splits.
+        diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
+    """
+
+    def __init__(self, heads: Heads, bank: trainer.Bank, plan: Plan):
+        h, self.groups = len(heads.group), int(heads.group.max()) + 1
+        # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
+        descent = replace(plan.descent, columns=bank.b.size)
+        self.heads, self.bank, self.plan = heads, bank, replace(plan, descent=descent)
+        n, batch = len(plan.data.X), plan.descent.batch_size
+        self.total_steps = trainer.planned_steps(n, batch, plan.epochs, plan.max_steps)
+        self.planned = -(-self.total_steps // -(-n // batch))
+        self.curves = Curves(*np.full((4, self.planned, h), np.nan))
+        self.epochs = np.zeros(h, np.int64)
+        self.diverged = np.zeros(self.groups, bool)
+        self.dropped = np.full(self.groups, np.iinfo(np.int64).max)
+        self.halve_after = _halvings(heads, self.planned) if plan.halving else set()
+        self.has_splits = bool((heads.split != ALL_ROWS).any())
+        # What a head is judged by now: its last evaluation, with `patience` its best.
+        self.head_loss, self.head_accuracy = np.full((2, h), np.nan)
+        self.best_loss, self.best_accuracy = np.full(h, np.inf), np.full(h, np.nan)
+        self.best = (bank.W.copy(), bank.b.copy()) if plan.patience else (bank.W, bank.b)
+        self.waited = np.zeros(h, np.int64)
+        self._X_is_finite = self._held_out_is_finite = False
+        self.alive, self.packed, self.packed_bank = np.arange(h), heads, bank
+
+    def run(self, callback: Callable[[SweepEpoch], Any] | None) -> None:
+        done = 0
+        for number in range(self.planned):
+            done += self._epoch(number, done)
+            self._drop_groups(self._newly_diverged(), self.diverged, True)
+            is_last = done == self.total_steps
+            due = is_last or self._is_due(number)
+            if due:
+                self._judge(number)
+            if number + 1 in self.halve_after:
+                self._drop_groups(self._worse_half(), self.dropped, number + 1)
+            stop = callback is not None and callback(self._state(number))
+            if stop and not due:
+                self._judge(number)
+            if stop or is_last or not len(self.alive):
+                break
+        self._unpack()
+        improved = np.isfinite(self.best_loss)  # none without `patience`
+        self.bank.W[improved] = self.best[0][improved]
+        self.bank.b[improved] = self.best[1][improved]
+
+    def judged(self, figures: np.ndarray, statistic: Callable[..., Any] = np.mean) -> np.ndarray:
+        """(h,) -> (groups,): over a group's splits, or of its one head where it has none."""
+        judges = (self.heads.split != ALL_ROWS) == self.has_splits
+        shape = self.groups, int(judges.sum()) // self.groups
+        return np.asarray(statistic(figures[judges].reshape(shape), axis=1))
+
+    def order(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """These groups from the best to the worst, and their ranks in that order, from 1.
+
+        The diverged last, before them those halving dropped, the later the better; then by the
+        figure of `refit`, where that is equal by the other one. Equal groups have equal ranks.
+        """
+        loss, accuracy = self.judged(self.head_loss), -self.judged(self.head_accuracy)
+        figures = (accuracy, loss) if self.plan.refit == "accuracy" else (loss, accuracy)
+        keys = np.stack([f[groups] for f in (self.diverged, -self.dropped, *figures)]).astype(float)
+        keys = np.where(np.isnan(keys), np.inf, keys)
+        keys[2:, keys[0] == 1] = 0
+        order = np.lexsort(keys[::-1])
+        is_new = np.r_[True, (np.diff(keys[:, order]) != 0).any(axis=0)]
+        ranks = np.maximum.accumulate(np.where(is_new, np.arange(1, len(groups) + 1), 0))
+        return groups[order], ranks
+
+    def _epoch(self, number: int, done: int) -> int:
+        """Train what is alive for one epoch; the steps it took."""
+        plan, packed = self.plan, self.packed
+        data = replace(plan.data, y_index=packed.label_set, weight_index=packed.weight_set)
+        run = trainer.run_epoch
+        if plan.layout is not None:
+            run = partial(blocks.run_epoch, layout=plan.layout)
+        bank, descent, total = self.packed_bank, self._descent(), self.total_steps
+        epoch = run(data, bank, descent, number, seed=plan.seed, done=done, total=total)
+        self.curves.loss[number, self.alive] = epoch.loss
+        self.curves.accuracy[number, self.alive] = epoch.accuracy
+        self.curves.steps.append(epoch.steps)
+        self.epochs[self.alive] = number + 1
+        return epoch.steps
+
+    def _descent(self) -> trainer.Descent:
+        packed = self.packed
+        return replace(
+            self.plan.descent,
+            loss=tuple(packed.loss),
+            learning_rate=packed.learning_rate,
+            l2=packed.l2,
+            momentum=packed.momentum,
+        )
+
+    def _newly_diverged(self) -> np.ndarray:
+        """The groups with a head whose logits or weights are no longer finite."""
+        bank = self.packed_bank
+        sound = bank.active & np.isfinite(bank.W).all(axis=(1, 2)) & np.isfinite(bank.b).all(axis=1)
+        if not sound.all() and not self._X_is_finite:
+            self._refuse_non_finite(self.plan.data, "X")
+            self._X_is_finite = True
+        return np.unique(self.packed.group[~sound])
+
+    def _refuse_non_finite(self, data: trainer.Data, name: str) -> None:
+        """ValueError naming the first row and column of these features that is not finite."""
+        if self.plan.layout is None:
+            inputs.refuse_non_finite(data.X, name)
+            return
+        for x, rows in blocks.in_order(data.X, self.plan.layout):
+            inputs.refuse_non_finite(x, name, first_row=int(rows[0]))
+
+    def _is_due(self, number: int) -> bool:
+        plan = self.plan
+        every = plan.eval_every or (1 if plan.patience else None)
+        return number + 1 in self.halve_after or (every is not None and (number + 1) % every == 0)
+
+    def _judge(self, number: int) -> None:
+        """Evaluate what is alive, and stop what has not got better for too long."""
+        self._evaluate(number)
+        if self.plan.patience:
+            self._pack(self.alive[~self._have_stopped(self.plan.patience)])
+
+    def _evaluate(self, number: int) -> None:
+        """The figures of the heads that are alive on the rows held out for them."""
+        plan, packed, bank = self.plan, self.packed, self.packed_bank
+        judged = packed.split != ALL_ROWS if plan.by_split else np.ones(len(self.alive), bool)
+        if not judged.any():
+            return
+        W, b = (bank.W, bank.b) if judged.all() else (bank.W[judged], bank.b[judged])
+        data = replace(
+            plan.held_out,
+            y_index=packed.label_set[judged],
+            weight_index=packed.split[judged] if plan.by_split else None,
+        )
+        evaluate = trainer.evaluate
+        if plan.layout is not None:
+            evaluate = partial(blocks.evaluate, layout=plan.layout)
+        descent = replace(plan.descent, loss=tuple(packed.loss[judged]))
+        loss, accuracy = evaluate(data, W, b, descent)
+        if not self._held_out_is_finite and not np.isfinite(loss).all():
+            self._refuse_non_finite(data, "X" if plan.by_split else "X_val")
+            self._held_out_is_finite = True
+        heads = self.alive[judged]
+        self.curves.val_loss[number, heads] = self.head_loss[heads] = loss
+        self.curves.val_accuracy[number, heads] = self.head_accuracy[heads] = accuracy
+
+    def _have_stopped(self, patience: int) -> np.ndarray:
+        """Which of the heads alive have not got better for too long; keeps the best weights.
+
+        A head on all rows that no rows are held out for follows the mean loss of its splits, in
+        which a split that has stopped counts with its best, and stops when all of them have.
+        """
+        loss, alive, packed = self.head_loss.copy(), self.alive, self.packed
+        if self.plan.by_split:
+            whole = self.heads.split == ALL_ROWS
+            loss[whole] = self.judged(self.head_loss)[self.heads.group[whole]]
+        better = loss[alive] < self.best_loss[alive]
+        improved = alive[better]
+        self.best_loss[improved] = loss[improved]
+        self.best_accuracy[improved] = self.head_accuracy[improved]
+        W, b = self.best
+        W[improved], b[improved] = self.packed_bank.W[better], self.packed_bank.b[better]
+        self.waited[alive] = np.where(better, 0, self.waited[alive] + 1)
+        judged = alive[np.isfinite(self.best_loss[alive])]
+        self.head_loss[judged] = self.best_loss[judged]
+        self.head_accuracy[judged] = self.best_accuracy[judged]
+        stopped = self.waited[alive] >= patience
+        if self.plan.by_split:
+            follows = packed.split == ALL_ROWS
+            going_on = packed.group[~stopped & ~follows]
+            stopped |= follows & ~np.isin(packed.group, going_on)
+        return stopped
+
+    def _worse_half(self) -> np.ndarray:
+        """The worse half of the groups still in the race, of each label set."""
+        label_set = self.heads.label_set[self.heads.split == ALL_ROWS]
+        racing = ~self.diverged & (self.dropped == np.iinfo(np.int64).max)
+        worse = [np.empty(0, np.int64)]
+        for t in np.unique(label_set):
+            order, _ = self.order(np.flatnonzero(racing & (label_set == t)))
+            worse.append(order[-(-len(order) // 2) :])
+        return np.concatenate(worse)
+
+    def _drop_groups(self, groups: np.ndarray, record: np.ndarray, value: Any) -> None:
+        record[groups] = value
+        self._pack(self.alive[~np.isin(self.packed.group, groups)])
+
+    def _pack(self, heads: np.ndarray) -> None:
+        """Go on with these of the heads alone."""
+        if len(heads) < len(self.alive):
+            self._unpack()
+            self.alive, self.packed = heads, self.heads.take(heads)
+            self.packed_bank = self.bank.take(heads)
+
+    def _unpack(self) -> None:
+        """Write the weights of what is alive back to the whole bank."""
+        if self.packed_bank is not self.bank:
+            self.bank.put(self.alive, self.packed_bank)
+
+    def _state(self, number: int) -> SweepEpoch:
+        best, score = None, None
+        if not np.isnan(self.judged(self.head_loss)).all():
+            best = int(self.order(np.arange(self.groups))[0][0])
+            figures = self.head_accuracy if self.plan.refit == "accuracy" else self.head_loss
+            score = float(self.judged(figures)[best])
+        return SweepEpoch(number, self.planned, len(self.alive), best, score)
+
+
+def _halvings(heads: Heads, epochs: int) -> set[int]:
+    """After how many epochs the worse half goes: as evenly as can be, until one is left."""
+    settings = np.bincount(heads.label_set[heads.split == ALL_ROWS]).max()
+    count = min(int(np.ceil(np.log2(settings))), epochs - 1)
+    return {round(epochs * (i + 1) / (count + 1)) for i in range(count)}

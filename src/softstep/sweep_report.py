@@ -1,0 +1,181 @@
+"""The report of a sweep: one HTML file with its pictures in it, and nothing from elsewhere."""
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from softstep.model.sweep_plots import by_loss, column
+
+COLOURS = {"cross_entropy": "#c2410c", "mse": "#1d4ed8"}
+WIDTH, HEIGHT, MARGIN = 620, 340, 56
+MOST_CLASSES = 40  # of a confusion matrix that can be read
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1c1917; background: #fff }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #e7e5e4 }
+svg { max-width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: #57534e }
+"""
+
+
+def page(name: str, sweep: Any, times: str, y_true: Any, y_predicted: Any) -> str:
+    """The page of a fitted SoftmaxSweep with one label set.
+
+    y_true, y_predicted: labels of the test rows and the best model's answers, (n,).
+    """
+    right = float(np.mean(y_true == y_predicted))
+    parts = [
+        f"<h1>Sweep of {escape(name)}</h1><p>{escape(times)}.</p>",
+        f"<p>Best: {_settings(sweep.best_params_)}; test accuracy {right:.4f}.</p>",
+        "<h2>Held-out accuracy against learning rate</h2>",
+        _accuracy_chart(sweep),
+        "<h2>Training loss of every setting</h2>",
+        _loss_chart(sweep),
+        "<h2>Confusion matrix of the best, on the test rows</h2>",
+        _confusion(sweep.classes_, y_true, y_predicted),
+        "<h2>All settings</h2>",
+        _results(sweep.results_),
+    ]
+    head = f'<meta charset="utf-8"><title>Sweep of {escape(name)}</title><style>{STYLE}</style>'
+    body = "\n".join(parts)
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
+
+
+def _settings(params: dict[str, Any]) -> str:
+    return escape(", ".join(f"{name} {_cell(value)}" for name, value in params.items()))
+
+
+def _accuracy_chart(sweep: Any) -> str:
+    rates = np.log10(column(sweep, "learning_rate").astype(float))
+    accuracy = sweep.results_["mean_val_accuracy"]
+    shown = np.isfinite(accuracy)
+    axes = Axes(rates[shown], accuracy[shown])
+    marks = []
+    for loss, chosen in by_loss(sweep).items():
+        for i in chosen[shown[chosen]]:
+            x, y = axes.at(rates[i], accuracy[i])
+            title = f"{_settings(sweep.results_['params'][i])}: {accuracy[i]:.4f}"
+            marks.append(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{COLOURS[loss]}" fill-opacity=".7">'
+                f"<title>{title}</title></circle>"
+            )
+    note = f"<p>{(~shown).sum()} diverged and are not shown.</p>" if not shown.all() else ""
+    frame = axes.frame("learning rate", "accuracy", lambda v: f"{10**v:.2g}", lambda v: f"{v:.3f}")
+    return _svg([*frame, *marks, *_legend(by_loss(sweep))]) + note
+
+
+def _loss_chart(sweep: Any) -> str:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        curves = np.log10(sweep.loss_curves_)
+    curves = np.where(np.isfinite(curves), curves, np.nan)
+    epochs = np.arange(1, len(curves) + 1)
+    axes = Axes(epochs, curves[np.isfinite(curves)])
+    lines = []
+    for loss, chosen in by_loss(sweep).items():
+        for i in chosen:
+            seen = np.isfinite(curves[:, i])
+            points = [axes.at(*p) for p in zip(epochs[seen], curves[seen, i], strict=True)]
+            if not points:
+                continue
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            # a single point is a line of no length, which a round cap makes a dot
+            path = path if len(points) > 1 else f"{path} {path}"
+            lines.append(
+                f'<polyline points="{path}" fill="none" stroke="{COLOURS[loss]}" stroke-width="2" '
+                f'stroke-opacity=".45" stroke-linecap="round">'
+                f"<title>{_settings(sweep.results_['params'][i])}</title></polyline>"
+            )
+    frame = axes.frame(
+        "epoch", "loss", lambda v: f"{v:.0f}" if v % 1 == 0 else "", lambda v: f"{10**v:.2g}"
+    )
+    return _svg([*frame, *lines, *_legend(by_loss(sweep))])
+
+
+class Axes:
+    """Places data in a picture."""
+
+    def __init__(self, x: Any, y: Any) -> None:
+        self.low = np.array([np.min(x), np.min(y)], dtype=float)
+        span = np.array([np.max(x), np.max(y)]) - self.low
+        self.span = np.where(span > 0, span, 1.0)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        u, v = (np.array([x, y]) - self.low) / self.span
+        return MARGIN + u * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - v * (HEIGHT - 2 * MARGIN)
+
+    def frame(self, x_name: str, y_name: str, x_text: Any, y_text: Any) -> list[str]:
+        """Grid, ticks and names; x_text, y_text write a value at a tick."""
+        parts = []
+        for f in np.linspace(0, 1, 5):
+            x, y = self.low + f * self.span
+            px, py = self.at(x, y)
+            parts += [
+                f'<path d="M{px:.1f} {MARGIN}V{HEIGHT - MARGIN}M{MARGIN} {py:.1f}'
+                f'H{WIDTH - MARGIN}" stroke="#e7e5e4"/>',
+                f'<text x="{px:.1f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">'
+                f"{x_text(x)}</text>",
+                f'<text x="{MARGIN - 6}" y="{py + 4:.1f}" text-anchor="end">{y_text(y)}</text>',
+            ]
+        parts += [
+            f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">{x_name}</text>',
+            f'<text x="{MARGIN}" y="{MARGIN - 14}" text-anchor="end">{y_name}</text>',
+        ]
+        return parts
+
+
+def _legend(losses: Iterable[str]) -> list[str]:
+    return [
+        f'<circle cx="{WIDTH - 170 + 70 * k}" cy="18" r="4" fill="{COLOURS[loss]}"/>'
+        f'<text x="{WIDTH - 160 + 70 * k}" y="22">{loss}</text>'
+        for k, loss in enumerate(sorted(losses, reverse=True))
+    ]
+
+
+def _svg(parts: list[str]) -> str:
+    body = "\n".join(parts)
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">\n{body}\n</svg>'
+
+
+def _confusion(classes: Any, y_true: Any, y_predicted: Any) -> str:
+    """Rows are the true class, columns the answer; of many classes only those most mistaken."""
+    c = len(classes)
+    known = np.isin(y_true, classes)
+    true, answer = (np.searchsorted(classes, y[known]) for y in (y_true, y_predicted))
+    counts = np.bincount(true * c + answer, minlength=c * c).reshape(c, c)
+    note, shown = "", np.arange(c)
+    if c > MOST_CLASSES:
+        wrong = counts.sum(axis=1) - counts.diagonal()
+        shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+        note = f"<p>The {MOST_CLASSES} classes of {c} with the most mistakes.</p>"
+    if not known.all():
+        note += f"<p>{(~known).sum()} test rows have a class that no training row has.</p>"
+    names = [escape(str(classes[i])) for i in shown]
+    largest = counts.sum(axis=1).max()
+    rows = ["<tr><th></th>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
+    for name, i in zip(names, shown, strict=True):
+        cells = []
+        for j in shown:
+            colour = "29, 78, 216" if i == j else "194, 65, 12"
+            shade = 0.5 * (counts[i, j] / largest) ** 0.5
+            style = f"background: rgba({colour}, {shade:.2f})"
+            cells.append(f'<td style="{style}">{counts[i, j]}</td>')
+        rows.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
+    return f"<table>{''.join(rows)}</table><p>Rows: the true class; columns: the answer.</p>{note}"
+
+
+def _results(results: dict[str, Any]) -> str:
+    names = [name for name in results if name != "params"]
+    rows = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"]
+    for i in np.argsort(results["rank"], kind="stable"):
+        cells = "".join(f"<td>{escape(_cell(results[name][i]))}</td>" for name in names)
+        rows.append(f"<tr>{cells}</tr>")
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{value:.4g}"
+    return str(value)

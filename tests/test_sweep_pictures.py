@@ -1,0 +1,44 @@
+"""Promise: a sweep shows itself as a figure."""
+
+import io
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxSweep
+from softstep.model import NotFittedError
+from softstep.model.datasets import load_digits
+
+DIGITS = load_digits()
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rates = {"learning_rate": [0.1, 1.0, 1e30], "loss": ["mse", "cross_entropy"]}
+    rows = DIGITS.X_train[:300], DIGITS.y_train[:300]
+    return SoftmaxSweep(rates, epochs=3, random_state=0, cv=2).fit(*shuffled(*rows))
+
+
+def shuffled(X, y):
+    order = np.random.default_rng(0).permutation(len(y))
+    return X[order], y[order]
+
+
+def test_the_figure_shows_every_setting(fitted):
+    pytest.importorskip("matplotlib")
+    figure = fitted.plot()
+    left, right = figure.axes
+    shown = np.concatenate([line.get_ydata() for line in left.lines])
+    expected = fitted.results_["mean_val_accuracy"]
+    np.testing.assert_array_equal(np.sort(shown), np.sort(expected))
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["cross_entropy", "mse"]
+    curves = np.array([line.get_ydata() for line in right.lines])
+    np.testing.assert_array_equal(np.sort(curves, axis=0), np.sort(fitted.loss_curves_.T, axis=0))
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    assert image.getvalue().startswith(b"\x89PNG")
+
+
+def test_there_is_no_figure_before_fit():
+    with pytest.raises(NotFittedError, match="call fit first"):
+        SoftmaxSweep({}).plot()
