@@ -40,12 +40,13 @@ class Trained:
         head = index * each + (0 if split is None else 1 + split)
         model = copy.copy(self.models[index // len(self.classes)])
         epochs = self.epochs[head]
-        MW, Mb = self.bank.velocity
         own = slice(head, head + 1)
+        moves = bool(model.momentum)  # alone, a head without momentum keeps no velocity
+        MW, Mb = (moves * velocity[own] for velocity in self.bank.velocity)
         model._resume(
             self.bank.W[own].copy(),
             self.bank.b[own].copy(),
-            (MW[own].copy(), Mb[own].copy()),
+            (MW, Mb),
             classes=self.classes[self.heads.label_set[head]],
             seed=model.seed_,
             feature_scale=self.feature_scale,
