@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from softstep import SoftmaxRegression, __version__, cli_sweep
-from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, probe, use_backend
+from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, override, probe
 from softstep.kernels.checks import LOSSES
 from softstep.model import checkpoint, datasets
 from softstep.model.download import DatasetError
@@ -16,7 +16,15 @@ from softstep.model.download import DatasetError
 DEFAULTS = {"mse": (0.2, 20), "cross_entropy": (0.5, 20)}
 DIGITS_DEFAULTS = {"mse": (2.0, 300), "cross_entropy": (0.5, 300)}
 
-USER_ERRORS = (ValueError, TypeError, OSError, BackendError, DatasetError, FloatingPointError)
+USER_ERRORS = (
+    ValueError,
+    TypeError,
+    OSError,
+    MemoryError,
+    BackendError,
+    DatasetError,
+    FloatingPointError,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,8 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     141 nobody reads on."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    backend = arguments.backend
     try:
-        with use_backend(arguments.backend) if arguments.backend else contextlib.nullcontext():
+        with override(backend, f"--backend {backend}") if backend else contextlib.nullcontext():
             return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print("\nsoftstep: interrupted, nothing was saved", file=sys.stderr)
@@ -101,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    backend, why = choose(arguments.backend)
+    backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = datasets.load(arguments.data, arguments.labels)
     if data.X_test is None:

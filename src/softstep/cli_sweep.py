@@ -80,7 +80,7 @@ def _losses(text: str) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend, why = choose(arguments.backend)
+    backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = datasets.load(arguments.data, arguments.labels)
     if data.X_test is None:
