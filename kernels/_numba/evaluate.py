@@ -7,7 +7,7 @@ import numpy as np
 from softstep.kernels._numba import team
 from softstep.kernels._numba.cross_entropy import first_largest, row_loss
 from softstep.kernels._numba.jit import INLINE, STRICT, jit
-from softstep.kernels._numba.layout import pack_many, spread, stored, zeros
+from softstep.kernels._numba.layout import lanes, pack_many, padded, spread, stored, zeros
 from softstep.kernels._numba.linear_many import in_place, row_blocks
 from softstep.kernels._numba.products import gather_rows, logits_tiles, rows_to_lanes
 from softstep.kernels._numba.rows import (
@@ -85,7 +85,9 @@ def predict(X, W, b, *, feature_scale=1.0):
         X = stored(X)
         bias, direct = spread(b, c, packed), in_place(X, W.dtype)
         job = Predict(X, np.arange(n), packed, bias, feature_scale, c, direct, found)
-        blocks = row_blocks(size, min(BLOCK_ROWS, n), packed, size, X)
+        blocks = row_blocks(
+            size, min(BLOCK_ROWS, n), padded(h * c, lanes(W.dtype)), size, X, W.dtype
+        )
         team.run(_predict, size, job, blocks, _lane_buffers(size, packed, 1))
     return found
 
@@ -207,7 +209,9 @@ def evaluate(
             np.array(loss) == "mse",
             sums,
         )
-        blocks = row_blocks(size, min(BLOCK_ROWS, n), packed, size, X)
+        blocks = row_blocks(
+            size, min(BLOCK_ROWS, n), padded(h * c, lanes(W.dtype)), size, X, W.dtype
+        )
         buffers = _lane_buffers(size, packed, c)
         team.run(_evaluate, size, job, blocks, buffers, blocks_per_item)
     total = sums.sum(axis=0)

@@ -45,10 +45,10 @@ CONFLICT_BYTES = 2048  # rows that are a multiple of it apart fall into a few se
 
 Blocks = namedtuple("Blocks", "X V tile")
 Forward = namedtuple("Forward", "X order W packed b scale in_place out")
-Backward = namedtuple("Backward", "dV X order scale in_place packed db dW")
+Backward = namedtuple("Backward", "dV X order scale in_place db dW")
 
 PACK, MULTIPLY, DONE = 0, 1, 2  # the phases of the forward pass
-GATHER, GRADIENT, UNPACK = 0, 1, 2  # and of the backward pass
+GATHER, GRADIENT = 0, 1  # and of the backward pass
 PACKED_ROWS = 32  # of an item
 
 
@@ -57,14 +57,14 @@ def in_place(X, dtype):
     return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0
 
 
-def row_blocks(blocks, rows, packed, size, X):
+def row_blocks(blocks, rows, columns, size, X, dtype):
     """X itself, if it is read in place, or `blocks` buffers (rows, d padded); `blocks` times V
-    (vectors, rows, lanes); `size` tiles."""
-    vectors, d, n = packed.shape
-    dtype, rows = packed.dtype, padded(rows, n)
+    (vectors, rows, lanes) for so many columns; `size` tiles."""
+    n = lanes(dtype)
+    rows, d = padded(rows, n), odd_lines(X.shape[1], dtype)
     return Blocks(
-        X[None] if in_place(X, dtype) else empty((blocks, rows, odd_lines(d, dtype)), dtype),
-        empty((blocks, vectors, rows, n), dtype),
+        X[None] if in_place(X, dtype) else empty((blocks, rows, d), dtype),
+        empty((blocks, columns // n, rows, n), dtype),
         empty((size, TILE_VECTORS, TILE_ROWS, n), dtype),
     )
 
@@ -115,17 +115,6 @@ def _pack(W, start, packed):
 
 
 @jit(STRICT)
-def _unpack(packed, start, W):
-    # packed (vectors, d, lanes) -> rows start … start + PACKED_ROWS of W (d, c)
-    n, c = lanes_of(packed), W.shape[1]
-    for f in range(start, min(start + PACKED_ROWS, len(W))):
-        for v in range(c // n):
-            store(W, (f, v * n), load(packed, (v, f)))
-        if c % n:
-            store_first(W, (f, c // n * n), load(packed, (c // n, f)), c % n)
-
-
-@jit(STRICT)
 def _forward_block(job, start, v0, blocks, member):
     # out[start : start + ITEM_ROWS], the columns of BLOCK_VECTORS vectors from v0 on
     X, r0 = (blocks.X[0], start) if job.in_place else (blocks.X[member], 0)
@@ -152,13 +141,12 @@ def _forward_block(job, start, v0, blocks, member):
 def forward_many(X, W, b, scale, out):
     # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
     (n, d), c = X.shape, len(b)
-    width = lanes(W.dtype)
-    packed = empty((padded(c, width) // width, d, width), W.dtype)
+    width, dtype = lanes(W.dtype), W.dtype
+    packed = empty((padded(c, width) // width, d, width), dtype)
     size = threads_for(2 * n * d * c)
-    job = Forward(
-        X, np.arange(n), W, packed, spread(b[None], c, packed), scale, in_place(X, W.dtype), out
-    )
-    team.run(_forward, size, job, row_blocks(size, min(ITEM_ROWS, n), packed, size, X))
+    bias, direct = spread(b[None], c, packed), in_place(X, dtype)
+    job = Forward(X, np.arange(n), W, packed, bias, scale, direct, out)
+    team.run(_forward, size, job, row_blocks(size, min(ITEM_ROWS, n), 0, size, X, dtype))
 
 
 @jit(STRICT)
@@ -169,12 +157,9 @@ def _backward(team, size, member, job, blocks):
     steps, phase, step = -(-len(job.X) // BACKWARD_ROWS), GATHER, 0
     while True:
         if member == 0:
-            if step > steps:
-                break
             if step == steps:
-                phase = UNPACK
-                items = -(-len(job.dW) // PACKED_ROWS)
-            elif phase == GATHER:
+                break
+            if phase == GATHER:
                 rows = min(BACKWARD_ROWS, len(job.X) - step * BACKWARD_ROWS)
                 items = -(-rows // COPIED_ROWS)
             else:
@@ -204,12 +189,11 @@ def _backward_items(team, size, member, job, X, V, tile):
             if not job.in_place:
                 gather_rows(job.X, job.order, start + r0, count, X, r0)
             _gather_gradients(job.dV, start + r0, count, V, r0)
-        elif team[PHASE] == UNPACK:
-            _unpack(job.packed, item * PACKED_ROWS, job.dW)
         elif item < tiles:
             f0 = item % chunks * GRADIENT_ROWS
             mine = X[start : start + rows] if job.in_place else X[:rows]
-            _add_products(job, mine.T, V, item // chunks * TILE_VECTORS, f0, tile)
+            v = item // chunks * TILE_VECTORS
+            _products(mine.T, V, v, f0, V.dtype.type(job.scale), start > 0, tile, job.dW)
         else:
             v = item - tiles
             db = load(job.db, v * n)
@@ -231,30 +215,34 @@ def _gather_gradients(dV, at, count, V, r0):
 
 
 @jit(STRICT)
-def _add_products(job, A, V, v, f0, tile):
-    # A (d, rows), V (vectors, rows, lanes) -> packed[v : v + TILE_VECTORS, f0 : f0 + GRADIENT_ROWS]
-    # += s Σ x ⊗ dv over the block's rows
-    dW, scale = job.packed, V.dtype.type(job.scale)
+def _products(A, V, v, f0, scale, add, tile, dW):
+    # A (d, rows), V (vectors, rows, lanes) -> dW[f0 : f0 + GRADIENT_ROWS], TILE_VECTORS vectors of
+    # its columns from v on, set to or, if `add`, increased by s Σ x ⊗ dv
+    n, c = lanes_of(V), dW.shape[1]
     vectors = min(TILE_VECTORS, len(V) - v)
-    end = min(f0 + GRADIENT_ROWS, dW.shape[1])
+    end = min(f0 + GRADIENT_ROWS, len(dW))
     i = f0
     while i < end:
         first, count = next_tile(i, f0, end)
         multiply(A, first, count, A.shape[1], V, v, vectors, tile)
         for u in range(vectors):
+            j = (v + u) * n
             for r in range(i - first, count):
-                at = (v + u, first + r)
-                store(dW, at, load(dW, at) + load(tile, (u, r)) * scale)
+                g = load(tile, (u, r)) * scale
+                if j + n <= c:
+                    store(dW, (first + r, j), load(dW, (first + r, j)) + g if add else g)
+                else:
+                    g = load_first(dW, (first + r, j), c - j) + g if add else g
+                    store_first(dW, (first + r, j), g, c - j)
         i = first + count
 
 
 def backward_many(dV, X, scale):
     # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv
     (n, c), d, dtype = dV.shape, X.shape[1], dV.dtype
-    width, rows = lanes(dtype), min(n, BACKWARD_ROWS)
-    packed = zeros((padded(c, width) // width, d, width), dtype)
-    db, dW = zeros((len(packed) * width,), dtype), np.empty((d, c), dtype)
+    columns, rows = padded(c, lanes(dtype)), min(n, BACKWARD_ROWS)
+    db, dW = zeros((columns,), dtype), np.empty((d, c), dtype)
     size = threads_for(2 * n * d * c, 2 * rows * d * c)
-    job = Backward(dV, X, np.arange(n), scale, in_place(X, dtype), packed, db, dW)
-    team.run(_backward, size, job, row_blocks(1, rows, packed, size, X))
+    job = Backward(dV, X, np.arange(n), scale, in_place(X, dtype), db, dW)
+    team.run(_backward, size, job, row_blocks(1, rows, columns, size, X, dtype))
     return dW, db[:c].copy()
