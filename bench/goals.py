@@ -72,4 +72,5 @@ GOALS = (
     Goal("e", "", "JAX", 1.0, 2),
     Goal("e", "", "torch", 0.7, 1.2),
     Goal("h", "", "LogisticRegression", 15, 40),
+    Goal("i", "", "its epochs alone", 0.95, 1.0),
 )

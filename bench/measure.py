@@ -83,7 +83,7 @@ class Pace:
     burst: float
 
 
-QUICK, FULL = Pace(3, 0.05, 0.005), Pace(7, 0.25, 0.02)
+QUICK, FULL = Pace(2, 0.05, 0.005), Pace(7, 0.25, 0.02)
 
 
 def measure(case: Case, pace: Pace, peak_gflop_per_s: float | None = None) -> list[Row]:

@@ -7,7 +7,9 @@ import dataclasses
 import json
 import math
 import os
+import re
 import subprocess
+import sys
 import types
 
 import numba
@@ -16,8 +18,10 @@ import pytest
 
 from softstep import cli, kernels
 from softstep.bench import (
+    budgets,
     busy,
     chart,
+    evaluate_memory,
     gate,
     goals,
     measure,
@@ -35,6 +39,7 @@ from softstep.bench.peers import Peer
 from softstep.bench.peers.child import InChild
 from softstep.bench.workloads import Size
 from softstep.kernels import _numba, threads
+from softstep.model import datasets
 
 TINY = Size(n=230, d=7, c=3, h=2)  # three batches, the last one short
 TINY_WORKLOADS = [
@@ -392,7 +397,8 @@ def test_a_goal_that_is_missed_says_so():
 
 
 def test_every_goal_names_a_suite_and_a_competitor_of_it():
-    names = {peer.name for peer in (*TRAINERS, *peers.FIT, *(p for p, _ in OPS))} | {OURS}
+    names = {peer.name for peer in (*TRAINERS, *peers.FIT, *(p for p, _ in OPS))}
+    names |= {OURS, suites.EPOCHS_ALONE}
     for goal in goals.GOALS:
         assert goal.suite in suites.SUITES
         assert goal.competitor in names
@@ -435,6 +441,43 @@ def test_every_quick_suite_has_cases_with_softstep_first(suite):
         assert next(iter(case.calls)) == OURS
         assert case.suite == suite
         assert case.flop > 0
+
+
+def test_fit_is_timed_beside_the_same_epochs():
+    for case in suites.fit(True):
+        W, b = case.calls[OURS]()
+        for found, expected in zip((W, b), case.calls[suites.EPOCHS_ALONE](), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert case.check((W, b))[1]
+        assert not case.check((W * np.float32(0.999), b))[1]
+
+
+def test_every_rate_and_seed_of_the_budgets_is_a_descent_of_its_own(monkeypatch):
+    monkeypatch.setattr(budgets, "EPOCHS", 2)
+    data = datasets.load_digits()
+    X = np.ascontiguousarray(data.X_train[:1000])
+    data = dataclasses.replace(data, X_train=X, y_train=data.y_train[:1000])
+    curve = list(budgets.accuracies(data, 0.5, seed=0))
+    assert len(curve) == 2
+    assert curve[0] < curve[-1] <= 1
+    assert curve != list(budgets.accuracies(data, 0.5, seed=1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_evaluating_1000_classes_takes_far_less_memory_than_the_logits(capsys):
+    command = [sys.executable, "-m", "softstep.bench.evaluate_memory", "--rows", "60000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    above = [float(mb) for mb in re.findall(r"([\d.]+) MB above X", done.stdout)]
+    assert "all logits: 240 MB" in done.stdout
+    assert len(above) == 2
+    assert max(above) < 100
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_above_the_limit_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(evaluate_memory, "MOST", -1e9)
+    monkeypatch.setattr(evaluate_memory, "FEW", 10)
+    assert evaluate_memory.main(["--rows", "20", "--backend", "numpy"]) == 1
 
 
 # ---- beside a busy process
