@@ -8,6 +8,7 @@ L-BFGS, which draws nothing. The suite checks both again before it times them.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -25,16 +26,16 @@ ITERATIONS = range(15, 61)
 
 def accuracies(data: datasets.Dataset, rate: float, seed: int) -> Iterator[float]:
     """The share of the test rows that is right, every few steps."""
-    X_test, d = data.X_test, data.X_train.shape[1]
+    d = data.X_train.shape[1]
     W, b = np.zeros((1, d, 10), np.float32), np.zeros((1, 10), np.float32)
-    settings = {"loss": LOSS, "feature_scale": PIXEL_SCALE, "backend": BACKEND}
+    settings: dict[str, Any] = {"loss": LOSS, "feature_scale": PIXEL_SCALE, "backend": BACKEND}
     for e in range(EPOCHS):
         order = trainer.row_order(seed, e, len(data.X_train))
         for part in np.split(order, len(order) // (EVERY * BATCH_SIZE)):
             kernels.train(
                 data.X_train, data.y_train, part, BATCH_SIZE, W, b, learning_rate=rate, **settings
             )
-            _, right = kernels.evaluate(X_test, data.y_test, W, b, **settings)
+            _, right = kernels.evaluate(data.X_test, data.y_test, W, b, **settings)
             yield float(right[0])
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     """Print the budgets."""
     from softstep.bench.peers.sklearn_ import fit
 
-    data = datasets.load_mnist()
+    data: Any = datasets.load_mnist()
     for rate in RATES:
         together = zip(*(accuracies(data, rate, seed) for seed in SEEDS), strict=True)
         least = (min(figures) for figures in together)

@@ -15,7 +15,7 @@ import numpy as np
 from softstep import SoftmaxRegression, kernels
 from softstep.bench import gate, peers, problems, workloads
 from softstep.bench.gate import Check
-from softstep.bench.measure import OURS, Case, Results
+from softstep.bench.measure import OURS, Call, Case, Results
 from softstep.bench.peers import Peer
 from softstep.bench.problems import SEED, Epoch, Layer, Model
 from softstep.bench.workloads import OPS, Size, Workload
@@ -290,7 +290,7 @@ def fit(quick: bool) -> Iterator[Case]:
         whole = dataclasses.replace(epoch, order=np.concatenate(orders))
         name = f"{FIT_EPOCHS} epochs of {n}x784->10 {dtype}"
         flop = FIT_EPOCHS * workloads.epoch_flop(epoch.size, epoch.batch_size, epoch.loss)
-        calls = {
+        calls: dict[str, Call] = {
             OURS: functools.partial(_fitted, epoch),
             EPOCHS_ALONE: functools.partial(_epochs, epoch, orders),
         }

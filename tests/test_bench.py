@@ -454,11 +454,13 @@ def test_fit_is_timed_beside_the_same_epochs():
 
 def test_every_rate_and_seed_of_the_budgets_is_a_descent_of_its_own(monkeypatch):
     monkeypatch.setattr(budgets, "EPOCHS", 2)
+    monkeypatch.setattr(budgets, "EVERY", 5)
+    monkeypatch.setattr(budgets, "PIXEL_SCALE", 1 / 16)
     data = datasets.load_digits()
     X = np.ascontiguousarray(data.X_train[:1000])
     data = dataclasses.replace(data, X_train=X, y_train=data.y_train[:1000])
     curve = list(budgets.accuracies(data, 0.5, seed=0))
-    assert len(curve) == 2
+    assert len(curve) == 4
     assert curve[0] < curve[-1] <= 1
     assert curve != list(budgets.accuracies(data, 0.5, seed=1))
 
