@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from softstep.bench.child import InChild
 from softstep.bench.gate import Check
 from softstep.bench.peers import installed
-from softstep.bench.peers.child import InChild
 from softstep.kernels import threads as thread_count
 from softstep.kernels.backend import probe
 
@@ -147,7 +147,7 @@ def _interleaved(calls: dict[str, Call], pace: Pace) -> dict[str, list[float]]:
         for name in names:
             time.sleep(pace.pause)
             times[name].append(_seconds(calls[name], repeats[name]))
-        names.append(names.pop(0))
+        names = names[1:] + names[:1]
     return times
 
 

@@ -54,7 +54,7 @@ def _time(seconds: float) -> str:
     return f"{1e3 * seconds:.2f} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.1f} us"
 
 
-_WIDTHS = (20, 9, 13, 9, 8)
+_WIDTHS = (22, 9, 13, 9, 8)
 
 
 def header() -> str:

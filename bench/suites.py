@@ -123,7 +123,7 @@ QUICK_CURVES = {"rows": (1_000, 4_000)}
 
 
 def curves(quick: bool) -> Iterator[Case]:
-    others = (peers.NUMPY_EPOCH, peers.TORCH_BY_HAND)
+    others = (peers.NUMPY_EPOCH, peers.TORCH_BY_HAND, peers.JAX_SCAN)
     for what, values in (QUICK_CURVES if quick else CURVES).items():
         for value in values:
             epoch = _at(**{**BASE, what: value})

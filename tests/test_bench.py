@@ -34,9 +34,9 @@ from softstep.bench import (
     workloads,
 )
 from softstep.bench import machine as about
+from softstep.bench.child import InChild
 from softstep.bench.measure import OURS, Case, Pace, Row
 from softstep.bench.peers import Peer
-from softstep.bench.peers.child import InChild
 from softstep.bench.workloads import Size
 from softstep.kernels import _numba, threads
 from softstep.model import datasets
@@ -425,9 +425,10 @@ def test_the_header_warns_of_a_forced_blas_kernel(monkeypatch):
     assert "Haswell" in about.machine()["WARNING"]
 
 
-def test_the_chart_is_a_png(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"curve": ("rows", 10)}, {"calls": {}}])
+def test_the_chart_is_a_png(more, tmp_path):
     pytest.importorskip("matplotlib")
-    rows = measure.measure(tiny_case(curve=("rows", 10)), ONE_ROUND)
+    rows = measure.measure(dataclasses.replace(tiny_case(), **more), ONE_ROUND)
     with (tmp_path / "chart.png").open("wb") as file:
         chart.draw(rows, file)
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from softstep.bench.peers.child import InChild
+from softstep.bench.child import InChild
 
 Call = Callable[[], tuple[Any, ...]]
 

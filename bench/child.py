@@ -1,6 +1,6 @@
 """A peer in a process of its own on fewer cores, for libraries whose threads cannot be told.
 
-    python -m softstep.bench.peers.child CORES
+    python -m softstep.bench.child CORES
 
 XLA and TensorFlow start as many threads as the process has cores when they are loaded; the child
 takes the others away from itself first. It takes its own times: passing results costs none.
