@@ -63,7 +63,7 @@ def _bars(axes: Any, rows: list[Row]) -> None:
     axes.bar_label(bars, [f" {ratio:.2f} " for ratio in ratios], fontsize=7)
     axes.axvline(1, color=COLOURS[OURS])
     axes.set_xscale("log")
-    axes.set_xlim(min([0.5, *ratios]) / 1.5, max([2.0, *ratios]) * 1.5)
+    axes.set_xlim(min([0.5, *ratios]) / 1.5, max([2.0, *ratios]) * 2)
     ticks = [tick for tick in TICKS if min([0.5, *ratios]) <= tick <= max([2.0, *ratios])]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
