@@ -307,6 +307,7 @@ def surface_forward(
     loss: str,
     sample_weight: Any = None,
     backend: str | None = None,
+    n_threads: int | None = None,
 ) -> tuple[Any, Any]:
     """Sums of loss and hits over the rows at every point of a grid: V = V0 + x V1 + y V2.
 
@@ -325,7 +326,7 @@ def surface_forward(
     Returns:
         Σ_r w_r L_r and Σ_r w_r [the largest logit of row r is at its label], both (ny, nx) float64.
     """
-    ops = load(backend, V0=V0, V1=V1, V2=V2, y=y, sample_weight=sample_weight)
+    ops = load(backend, n_threads, V0=V0, V1=V1, V2=V2, y=y, sample_weight=sample_weight)
     v0 = checks.rows_by_classes("V0", V0)
     others = [checks.rows_by_classes(name, V) for name, V in (("V1", V1), ("V2", V2))]
     for name, v in zip(("V1", "V2"), others, strict=True):

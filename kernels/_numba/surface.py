@@ -3,216 +3,203 @@
 A row's logits are told relative to its label's: u_j = v_j - v_y for the c - 1 other classes; the
 label's own is 0. With m = max(0, max_j u_j), e_j = e^{u_j - m}, q = Σ_j e_j, E = e^{-m} for it,
     cross-entropy  L = m + log(E + q),   MSE  L = (Σ_j e_j² + q²) / (c (E + q)²),
-where nothing cancels. Which class was the label's is then forgotten, so that the inner loops can
-run along the rows and fill the vector registers.
+where nothing cancels. Which class was the label's is then forgotten: each lane has a row.
 """
 
-import math
-from concurrent.futures import ThreadPoolExecutor
+from collections import namedtuple
 
-import numba
 import numpy as np
-from numba.extending import overload
 
-from softstep.kernels._numba.jit import STRICT, SUMS, jit
+from softstep.kernels._numba import team
+from softstep.kernels._numba.functions import exp, log1p
+from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.layout import lanes, zeros
+from softstep.kernels._numba.team import (
+    PHASE,
+    borrowed,
+    claim,
+    close_phase,
+    join,
+    open_phase,
+    stop,
+)
+from softstep.kernels._numba.vector import (
+    every,
+    filled,
+    fma,
+    lane_sum,
+    lanes_of,
+    load,
+    load_doubles,
+    maximum,
+    select,
+    store,
+)
+from softstep.kernels.threads import threads_for
 
-BLOCK_VALUES = 1 << 12  # of a block of rows: its logits stay in the nearest cache
-LEAST_ROWS, MOST_ROWS = 32, 512
-FUSED = {**STRICT, "fastmath": {"contract"}}  # multiply and add in one, sums in their order
+RELATIVE, POINTS = range(2)  # the phases
+ITEM_VALUES = 1 << 14  # logits of the rows that an item goes through
+FLOP_PER_LOGIT = 25  # about, at each point: an exp is 20
 
-
-# ---- e^x for x <= 0 and log(1 + x) for x >= 0 as plain arithmetic, which fills vector registers
-
-
-def exponential(x):
-    """e^x for x <= 0, float32 within 2 ULP but at least e^-87; NaN stays."""
-
-
-def log_of_one_plus(x):
-    """log(1 + x) for x >= 0, float32 within 3 ULP; NaN stays."""
-
-
-@overload(exponential, jit_options=FUSED)
-def _exponential(x):
-    if x != numba.float32:
-        return lambda x: math.exp(x)
-    one, lowest, magic = np.float32(1), np.float32(-87), np.float32(1.5 * 2**23)
-    log2_e = np.float32(1.4426950408889634)
-    ln2_high, ln2_low = np.float32(0.693145751953125), np.float32(1.428606820309417e-06)
-    c2, c3, c4, c5, c6 = (np.float32(1 / math.factorial(k)) for k in (2, 3, 4, 5, 6))
-
-    def single(x):
-        x = lowest if x < lowest else x
-        shifted = np.float32(x * log2_e + magic)  # its last bits are the nearest whole number
-        k = shifted - magic
-        g = (x - k * ln2_high) - k * ln2_low  # x = k ln 2 + g
-        p = c2 + g * (c3 + g * (c4 + g * (c5 + g * c6)))
-        power = np.float32(one + (g + g * g * p))
-        scaled = power.view(np.int32) + (shifted.view(np.int32) << 23)  # times 2^k
-        return np.int32(scaled).view(np.float32)
-
-    return single
-
-
-@overload(log_of_one_plus, jit_options=FUSED)
-def _log_of_one_plus(x):
-    if x != numba.float32:
-        return lambda x: math.log1p(x)
-    one, two, ln2 = np.float32(1), np.float32(2), np.float32(math.log(2))
-    root_half = np.float32(math.sqrt(0.5)).view(np.int32)
-    c3, c5, c7, c9 = (np.float32(2 / k) for k in (3, 5, 7, 9))
-
-    def single(x):
-        total = np.float32(one + x)
-        lost = (x - (total - one)) / total
-        bits = total.view(np.int32)
-        k = np.int32((bits - root_half) >> 23)  # total = 2^k f, f in [√½, √2)
-        f = np.int32(bits - (k << 23)).view(np.float32)
-        s = (f - one) / (f + one)  # log f = 2 artanh s
-        z = s * s
-        return np.float32(k) * ln2 + (
-            two * s + (s * z * (c3 + z * (c5 + z * (c7 + z * c9))) + lost)
-        )
-
-    return single
-
-
-# ---- the kernels
+# labels (groups, lanes), U0, U1, U2 (groups, c - 1, lanes), w_loss and w_hit (groups, lanes)
+# float64, x (nx,), y (ny,), sums (chunks, ny, nx, 2)
+Job = namedtuple("Job", "V0 V1 V2 labels U0 U1 U2 w_loss w_hit x y is_mse sums chunk")
+# Of each member: A (c - 1, lanes), values (lanes,), acc (nx, 2, lanes of float64).
+Buffers = namedtuple("Buffers", "A values acc")
 
 
 @jit(STRICT)
-def _relative_to_label(V, y, U, w):
-    # V (n, c), y (n,) -> U (blocks, c - 1, rows) = v_j - v_y for the other classes in their order;
-    # w (blocks, rows) becomes NaN for a row that is not finite
-    rows = U.shape[2]
-    for r in range(len(V)):
-        block, lane, label = r // rows, r % rows, y[r]
-        own = V[r, label]
-        finite = abs(own) < np.inf
-        for j in range(U.shape[1]):
-            v = V[r, j if j < label else j + 1]
-            finite &= abs(v) < np.inf
-            U[block, j, lane] = v - own
-        if not finite:
-            w[block, lane] = np.nan
-
-
-@jit(FUSED)
-def _largest(A, B, x, top, m):
-    # A, B (c - 1, rows), u = A + x B -> top (rows,) = max_j u_j, m (rows,) = max(0, top)
-    others, rows = A.shape
-    zero = A.dtype.type(0)
-    top[:] = -np.inf
-    for j in range(others):
-        for r in range(rows):
-            u = A[j, r] + x * B[j, r]
-            top[r] = u if u > top[r] else top[r]
-    for r in range(rows):
-        m[r] = top[r] if top[r] > zero else zero
-
-
-@jit(FUSED)
-def _sums(A, B, x, m, q, squares):
-    # A, B (c - 1, rows), m (rows,) -> q (rows,) = Σ_j e_j, squares (rows,) = Σ_j e_j²
-    others, rows = A.shape
-    q[:] = 0
-    squares[:] = 0
-    for j in range(others):
-        for r in range(rows):
-            e = exponential(A[j, r] + x * B[j, r] - m[r])
-            q[r] += e
-            squares[r] += e * e
-
-
-@jit(FUSED)
-def _mse(m, q, squares, c, losses):
-    # m, q, squares (rows,) -> losses (rows,)
-    for r in range(len(losses)):
-        total = exponential(-m[r]) + q[r]
-        losses[r] = (squares[r] + q[r] * q[r]) / (c * total * total)
-
-
-@jit(FUSED)
-def _cross_entropy(m, q, losses):
-    # m, q (rows,) -> losses (rows,); where the label's logit is the largest E - 1 is exactly 0,
-    # elsewhere q >= 1 and the loss is at least log 2
-    one = losses.dtype.type(1)
-    for r in range(len(losses)):
-        losses[r] = m[r] + log_of_one_plus(q[r] + (exponential(-m[r]) - one))
-
-
-@jit(SUMS)
-def _weighted(w, values):
-    # w, values (rows,) -> Σ w value
-    total = 0.0
-    for r in range(len(w)):
-        total += np.float64(w[r]) * np.float64(values[r])
-    return total
-
-
-@jit(STRICT)
-def _hits(A, B, x, y, top, hits):
-    # y (rows,) -> hits (rows,) = 1 where the label's logit is the largest, the first of equals
-    tied = False
-    for r in range(len(hits)):
-        hits[r] = top[r] < 0
-        tied |= top[r] == 0
-    if tied:
-        for r in range(len(hits)):
-            if top[r] == 0:
-                hits[r] = 1
-                for j in range(y[r]):
-                    if A[j, r] + x * B[j, r] == 0:
-                        hits[r] = 0
-
-
-@jit(STRICT)
-def _surface_row(U0, U1, U2, y, w_loss, w_hit, is_mse, x_offsets, b, loss, right):
-    # U0, U1, U2 (blocks, c - 1, rows), y, w_loss, w_hit (blocks, rows)
-    #   -> loss, right (nx,) at y_offset b: blocks are added in their order
-    blocks, others, rows = U0.shape
-    A = np.empty((others, rows), U0.dtype)
-    top, m, q, squares, values = [np.empty(rows, U0.dtype) for _ in range(5)]
-    c = U0.dtype.type(others + 1)
-    for block in range(blocks):
-        for j in range(others):
-            for r in range(rows):
-                A[j, r] = U0[block, j, r] + b * U2[block, j, r]
-        B = U1[block]
-        for i in range(len(x_offsets)):
-            x = x_offsets[i]
-            _largest(A, B, x, top, m)
-            _sums(A, B, x, m, q, squares)
-            if is_mse:
-                _mse(m, q, squares, c, values)
+def _surface(team, size, member, job, buffers):
+    # Chunks of groups of rows are the items, then chunks × rows of the grid.
+    job, buffers = borrowed(job), borrowed(buffers)
+    A, values, acc = buffers.A[member], buffers.values[member], buffers.acc[member]
+    chunks, ny = len(job.sums), len(job.y)
+    done = 0
+    while True:
+        if member == 0:
+            if done > POINTS:
+                break
+            open_phase(team, size, done, 0, chunks if done == RELATIVE else chunks * ny)
+            done += 1
+        elif not join(team, member):
+            break
+        item = claim(team, size, member)
+        while item >= 0:
+            chunk = item if team[PHASE] == RELATIVE else item // ny
+            first, end = chunk * job.chunk, min((chunk + 1) * job.chunk, len(job.labels))
+            if team[PHASE] == RELATIVE:
+                _tell_relative(job, first, end)
             else:
-                _cross_entropy(m, q, values)
-            loss[i] += _weighted(w_loss[block], values)
-            _hits(A, B, x, y[block], top, values)
-            right[i] += _weighted(w_hit[block], values)
+                _grid_row(job, first, end, item % ny, A, values, acc, job.sums[chunk, item % ny])
+            item = claim(team, size, member)
+        close_phase(team, size, member)
+    if member == 0:
+        stop(team)
+
+
+@jit(INLINE)
+def _tell_relative(job, first, end):
+    """U of the groups first … end, and a NaN weight and no hit for a row that is not finite."""
+    n = lanes_of(job.U0)
+    for r in range(first * n, min(end * n, len(job.V0))):
+        g, lane = r // n, r % n
+        label = job.labels[g, lane]
+        own0, own1, own2 = job.V0[r, label], job.V1[r, label], job.V2[r, label]
+        check = (own0 + own1 + own2) * 0
+        for j in range(job.U0.shape[1]):
+            k = j if j < label else j + 1
+            v0, v1, v2 = job.V0[r, k], job.V1[r, k], job.V2[r, k]
+            job.U0[g, j, lane], job.U1[g, j, lane] = v0 - own0, v1 - own1
+            job.U2[g, j, lane] = v2 - own2
+            check += v0 * 0 + v1 * 0 + v2 * 0
+        if check != 0:
+            job.w_loss[g, lane], job.w_hit[g, lane] = np.nan, 0
+
+
+@jit(INLINE)
+def _grid_row(job, first, end, i, A, values, acc, sums):
+    """Σ w L and Σ w [right] of the groups first … end at every x and the i-th y: sums (nx, 2)."""
+    c, t = len(A) + 1, job.y[i]
+    acc[:] = 0
+    for g in range(first, end):
+        for j in range(len(A)):
+            at = (g, j, 0)
+            store(A, (j, 0), fma(load(job.U2, at), t, load(job.U0, at)))
+        for k in range(len(job.x)):
+            x = job.x[k]
+            top = _largest(A, job.U1, g, x)
+            m = maximum(top, filled(A, 0.0))
+            q, squares = _sums(A, job.U1, g, x, m)
+            own = exp(0.0 - m)
+            if job.is_mse:
+                total = own + q
+                store(values, 0, fma(q, q, squares) / (total * total * c))
+            else:
+                # where the label's logit is the largest own - 1 is exactly 0, elsewhere q >= 1
+                store(values, 0, m + log1p(q + (own - 1.0)))
+            _add(values, job.w_loss, g, acc, k, 0)
+            store(values, 0, select(top < 0.0, filled(values, 1.0), 0.0))
+            if not every(top * top > 0.0):
+                _settle_ties(A, job.U1, g, x, top, job.labels, values)
+            _add(values, job.w_hit, g, acc, k, 1)
+    for k in range(len(job.x)):
+        sums[k, 0], sums[k, 1] = lane_sum(load(acc, (k, 0, 0))), lane_sum(load(acc, (k, 1, 0)))
+
+
+@jit(STRICT)
+def _largest(A, U1, g, x):
+    # A (c - 1, lanes), U1 (groups, c - 1, lanes) -> max_j u_j of each lane
+    top = filled(A, -np.inf)
+    for j in range(len(A)):
+        top = maximum(fma(load(U1, (g, j, 0)), x, load(A, (j, 0))), top)
+    return top
+
+
+@jit(STRICT)
+def _sums(A, U1, g, x, m):
+    # -> q = Σ_j e_j and Σ_j e_j² of each lane
+    q = squares = filled(A, 0.0)
+    for j in range(len(A)):
+        e = exp(fma(load(U1, (g, j, 0)), x, load(A, (j, 0))) - m)
+        q, squares = q + e, fma(e, e, squares)
+    return q, squares
+
+
+@jit(STRICT)
+def _settle_ties(A, U1, g, x, top, labels, hits):
+    # of equal logits the first is the answer: no hit where one of them is before the label
+    store(hits, 0, top)
+    for lane in range(len(hits)):
+        if hits[lane] == 0:
+            hits[lane] = 1
+            for j in range(labels[g, lane]):
+                if U1[g, j, lane] * x + A[j, lane] == 0:
+                    hits[lane] = 0
+        else:
+            hits[lane] = 1 if hits[lane] < 0 else 0
+
+
+@jit(STRICT)
+def _add(values, weights, g, acc, k, which):
+    # acc[k, which] += values · weights[g], in float64
+    total = load(acc, (k, which, 0))
+    for at in range(0, lanes_of(values), lanes_of(acc)):
+        v = load_doubles(values, at, lanes_of(acc))
+        total = fma(v, load(weights, (g, at)), total)
+    store(acc, (k, which, 0), total)
 
 
 def surface_forward(V0, V1, V2, y, x_offsets, y_offsets, *, loss, sample_weight=None):
     # V0, V1, V2 (n, c), y (n,), x_offsets (nx,), y_offsets (ny,)
     #   -> Σ w L (ny, nx), Σ w [right] (ny, nx)
-    (n, c), dtype = V0.shape, V0.dtype
-    rows = min(max(BLOCK_VALUES // c // 32 * 32, LEAST_ROWS), MOST_ROWS)
-    blocks = -(-n // rows)
-    U = np.zeros((3, blocks, c - 1, rows), dtype)
-    w_loss = np.zeros((blocks, rows), dtype)
-    w_loss.reshape(-1)[:n] = 1 if sample_weight is None else sample_weight
-    for k, V in enumerate((V0, V1, V2)):
-        _relative_to_label(V, y, U[k], w_loss)
-    w_hit = np.where(np.isnan(w_loss), dtype.type(0), w_loss)
-    labels = np.zeros((blocks, rows), np.int64)
+    (n, c), dtype, nx, ny = V0.shape, V0.dtype, len(x_offsets), len(y_offsets)
+    width = lanes(dtype)
+    groups = -(-n // width)
+    chunk = max(ITEM_VALUES // (c * width), 1)
+    labels, w = np.zeros((groups, width), np.int64), zeros((groups, width), np.float64)
     labels.reshape(-1)[:n] = y
-    losses, right = np.zeros((2, len(y_offsets), len(x_offsets)))
-    a, b = x_offsets.astype(dtype), y_offsets.astype(dtype)
-
-    def row(i):
-        _surface_row(*U, labels, w_loss, w_hit, loss == "mse", a, b[i], losses[i], right[i])
-
-    # A row of the grid to a thread: what is summed, and in what order, is the same for any number.
-    with ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS) as threads:
-        list(threads.map(row, range(len(b))))
-    return losses, right
+    w.reshape(-1)[:n] = 1 if sample_weight is None else sample_weight
+    size = threads_for(FLOP_PER_LOGIT * n * c * nx * ny)
+    job = Job(
+        V0,
+        V1,
+        V2,
+        labels,
+        *(zeros((groups, c - 1, width), dtype) for _ in range(3)),
+        w,
+        w.copy(),
+        x_offsets.astype(dtype),
+        y_offsets.astype(dtype),
+        loss == "mse",
+        np.zeros((-(-groups // chunk), ny, nx, 2)),
+        chunk,
+    )
+    buffers = Buffers(
+        zeros((size, c - 1, width), dtype),
+        zeros((size, width), dtype),
+        zeros((size, nx, 2, lanes(np.float64)), np.float64),
+    )
+    if n and nx and ny:
+        team.run(_surface, size, job, buffers)
+    total = job.sums.sum(axis=0)  # over the chunks, in their order for every number of threads
+    return total[..., 0].copy(), total[..., 1].copy()
