@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.model.sweep_plots import by_loss, column
+from softstep.model.plots.sweep import by_loss, column
 
 COLOURS = {"cross_entropy": "#c2410c", "mse": "#1d4ed8"}
 WIDTH, HEIGHT, MARGIN = 620, 340, 56
@@ -49,12 +49,12 @@ def _settings(params: dict[str, Any]) -> str:
 
 
 def _accuracy_chart(sweep: Any) -> str:
-    rates = np.log10(column(sweep, "learning_rate").astype(float))
+    rates = np.log10(column(sweep.results_, "learning_rate").astype(float))
     accuracy = sweep.results_["mean_val_accuracy"]
     shown = np.isfinite(accuracy)
     axes = Axes(rates[shown], accuracy[shown])
     marks = []
-    for loss, chosen in by_loss(sweep).items():
+    for loss, chosen in by_loss(sweep.results_).items():
         for i in chosen[shown[chosen]]:
             x, y = axes.at(rates[i], accuracy[i])
             title = f"{_settings(sweep.results_['params'][i])}: {accuracy[i]:.4f}"
@@ -64,7 +64,7 @@ def _accuracy_chart(sweep: Any) -> str:
             )
     note = f"<p>{(~shown).sum()} diverged and are not shown.</p>" if not shown.all() else ""
     frame = axes.frame("learning rate", "accuracy", lambda v: f"{10**v:.2g}", lambda v: f"{v:.3f}")
-    return _svg([*frame, *marks, *_legend(by_loss(sweep))]) + note
+    return _svg([*frame, *marks, *_legend(by_loss(sweep.results_))]) + note
 
 
 def _loss_chart(sweep: Any) -> str:
@@ -74,7 +74,7 @@ def _loss_chart(sweep: Any) -> str:
     epochs = np.arange(1, len(curves) + 1)
     axes = Axes(epochs, curves[np.isfinite(curves)])
     lines = []
-    for loss, chosen in by_loss(sweep).items():
+    for loss, chosen in by_loss(sweep.results_).items():
         for i in chosen:
             seen = np.isfinite(curves[:, i])
             points = [axes.at(*p) for p in zip(epochs[seen], curves[seen, i], strict=True)]
@@ -91,7 +91,7 @@ def _loss_chart(sweep: Any) -> str:
     frame = axes.frame(
         "epoch", "loss", lambda v: f"{v:.0f}" if v % 1 == 0 else "", lambda v: f"{10**v:.2g}"
     )
-    return _svg([*frame, *lines, *_legend(by_loss(sweep))])
+    return _svg([*frame, *lines, *_legend(by_loss(sweep.results_))])
 
 
 class Axes:
