@@ -1,8 +1,8 @@
 """The loss around a model's weights: on a plane, on a line, and how steep it is there.
 
 At W + x D1 + y D2 the logits of a row are V0 + x V1 + y V2: three products for each block of rows
-serve the whole grid (`kernels.surface_forward`). All figures are means over the rows given, training
-or test rows, without the l2 term and without weights of rows or classes.
+serve the whole grid (`kernels.surface_forward`). All figures are means over the rows given,
+training or test rows, without the l2 term and without weights of rows or classes.
 """
 
 from collections.abc import Callable, Iterator
