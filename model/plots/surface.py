@@ -100,10 +100,12 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
 def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
     """Names, panes and ticks as `style.dress` leaves them in two dimensions."""
     x, y, loss = surface.x, surface.y, surface.loss
-    axes.set_zlabel(NAMES[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=7)
+    axes.set_zlabel(NAMES[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=13)
     axes.xaxis.labelpad = axes.yaxis.labelpad = 14
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), zlim=(floor, loss.max()))
-    axes.set(xticks=np.linspace(x[0], x[-1], 5), yticks=np.linspace(y[0], y[-1], 5))
+    inner = slice(1, -1)  # the outermost of both axes would meet in the corner
+    axes.set(xticks=np.linspace(x[0], x[-1], 5)[inner])
+    axes.set(yticks=np.linspace(y[0], y[-1], 5)[inner])
     ticks = axes.get_zticks()
     axes.set_zticks(ticks[(ticks >= 0) & (ticks <= loss.max())])
     axes.tick_params(axis="z", colors=look.muted, labelsize=style.SMALL)
