@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.model import extras
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
 from softstep.model.plots.sweep import NAMES
@@ -129,9 +130,10 @@ def title(surface: Surface) -> str:
 def direction_names(surface: Surface) -> tuple[str, str]:
     """What to write at the two axes; of principal components their shares of the variance."""
     if surface.explained_variance is not None:
-        return tuple(
-            f"PC {k} of the path ({share:.1%} of its variance)"
-            for k, share in enumerate(surface.explained_variance, 1)
+        first, second = surface.explained_variance
+        return (
+            f"PC 1 of the path ({first:.1%} of its variance)",
+            f"PC 2 of the path ({second:.1%} of its variance)",
         )
     what = {"random": "random direction", "given": "direction"}[surface.directions]
     return f"{what} 1 (offset)", f"{what} 2 (offset)"
@@ -145,14 +147,12 @@ def levels(surface: Surface) -> np.ndarray:
 
 def heights(surface: Surface) -> Any:
     """From losses to colours: by the root, as the rings are spaced."""
-    from matplotlib.colors import PowerNorm
-
-    return PowerNorm(0.5, surface.loss.min(), surface.loss.max())
+    colors = extras.load("matplotlib.colors", extra="plot")
+    return colors.PowerNorm(0.5, surface.loss.min(), surface.loss.max())
 
 
 def value_colours(look: style.Theme) -> Any:
     """The theme's colours for values, without the ground itself."""
-    from matplotlib.colors import LinearSegmentedColormap
-
+    colors = extras.load("matplotlib.colors", extra="plot")
     whole = style.value_colours(look)
-    return LinearSegmentedColormap.from_list("heights", whole(np.linspace(0.12, 0.97, 64)))
+    return colors.LinearSegmentedColormap.from_list("heights", whole(np.linspace(0.12, 0.97, 64)))

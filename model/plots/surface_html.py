@@ -10,7 +10,8 @@ from softstep.model.plots import style
 from softstep.model.plots.surface import LIFT, direction_names, title
 from softstep.model.plots.sweep import NAMES
 
-HEIGHT = 620  # pixels
+HEIGHT = 640  # pixels
+HINT = "drag to turn it, scroll to come closer"
 
 
 def surface_html(surface: Surface, *, theme: str = "light") -> str:
@@ -53,10 +54,13 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
     )
     if surface.path is not None:
         _add_descent(figure, go, surface, look)
-    first, second = direction_names(surface)
+    first, second = (name.replace(" (", "<br>(") for name in direction_names(surface))
     axis = {"color": look.ink, "gridcolor": look.grid, "backgroundcolor": look.page}
     figure.update_layout(
-        title={"text": title(surface), "font": {"color": look.ink, "size": 17}},
+        title={
+            "text": f"{title(surface)}<br><sub>{HINT}</sub>",
+            "font": {"color": look.ink, "size": 17},
+        },
         paper_bgcolor=look.page,
         font={"color": look.ink, "family": "system-ui, sans-serif"},
         height=HEIGHT,
@@ -67,7 +71,7 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
             "yaxis": {"title": {"text": second}, **axis},
             "zaxis": {"title": {"text": name}, **axis},
             "aspectratio": {"x": 1, "y": 1, "z": 0.6},
-            "camera": {"eye": {"x": 0.9, "y": -1.5, "z": 0.95}},
+            "camera": {"eye": {"x": 1.0, "y": -1.65, "z": 1.0}},
         },
     )
     return figure
