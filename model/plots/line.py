@@ -6,6 +6,7 @@ import numpy as np
 
 from softstep.model.landscape import Line
 from softstep.model.plots import style
+from softstep.model.plots.surface import LABELS
 from softstep.model.plots.sweep import NAMES
 
 AT = (-0.75, -0.4, 0.0)  # where tangents touch, in units of the span
@@ -26,7 +27,7 @@ def line(line: Line, *, name: str = "the direction", theme: str = "light") -> An
         figure.add_subplot(),
         look,
         x=f"offset along {name}",
-        y=NAMES[line.loss_name],
+        y=LABELS[line.loss_name],
         title=f"{NAMES[line.loss_name]} of {line.rows} rows on a line, and its slope",
     )
     axes.plot(line.x, line.loss, color=look.muted, linewidth=2.4, label="loss")

@@ -9,6 +9,7 @@ from softstep.model.landscape import Surface
 from softstep.model.plots import style
 from softstep.model.plots.sweep import NAMES
 
+LABELS = {"mse": "MSE", "cross_entropy": "cross-entropy (nats)"}
 LEVELS = 16
 MESH = 51  # lines of the surface in each direction, at most
 VIEW = (36, -62)  # elevation and azimuth, degrees
@@ -73,7 +74,7 @@ def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
     filled = axes.contourf(*given, norm=heights(surface), cmap=value_colours(look))
     axes.contour(*given, colors=look.page, linewidths=0.6, alpha=0.6)
     bar = axes.figure.colorbar(filled, ax=axes, ticks=filled.levels[::3], format="%.3g", pad=0.02)
-    bar.set_label(NAMES[surface.loss_name], color=look.ink, fontsize=style.TEXT)
+    bar.set_label(LABELS[surface.loss_name], color=look.ink, fontsize=style.TEXT)
     bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)
     bar.outline.set_edgecolor(look.muted)
 
@@ -81,7 +82,7 @@ def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
 def descent(axes: Any, surface: Surface, look: style.Theme) -> None:
     """The path on a plane, its start and its end."""
     x, y = surface.path.T
-    label = f"descent, {surface.path_steps[-1]} steps"
+    label = descent_name(surface)
     axes.plot(x, y, color=look.page, linewidth=4.5, solid_capstyle="round")
     axes.plot(x, y, color=look.bad, linewidth=2.2, marker="o", markersize=3, label=label)
     for k, marker in ENDS.items():
@@ -92,7 +93,7 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
     x, y = surface.path.T
     z = surface.path_loss + LIFT * np.ptp(surface.loss)
     axes.plot(x, y, z, color=look.page, linewidth=4.5, zorder=4)
-    label = f"descent, {surface.path_steps[-1]} steps"
+    label = descent_name(surface)
     axes.plot(x, y, z, color=look.bad, linewidth=2.4, zorder=5, label=label)
     for k, marker in ENDS.items():
         axes.plot(x[[k]], y[[k]], z[[k]], zorder=6, **_end(look), **marker)
@@ -101,7 +102,7 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
 def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
     """Names, panes and ticks as `style.dress` leaves them in two dimensions."""
     x, y, loss = surface.x, surface.y, surface.loss
-    axes.set_zlabel(NAMES[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=13)
+    axes.set_zlabel(LABELS[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=13)
     axes.xaxis.labelpad = axes.yaxis.labelpad = 14
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), zlim=(floor, loss.max()))
     inner = slice(1, -1)  # the outermost of both axes would meet in the corner
@@ -125,6 +126,12 @@ def _end(look: style.Theme) -> dict[str, Any]:
 def title(surface: Surface) -> str:
     middle = "the trained weights" if surface.path is not None else "the weights"
     return f"{NAMES[surface.loss_name]} of {surface.rows} rows around {middle}"
+
+
+def descent_name(surface: Surface) -> str:
+    """What the path on the plane is: of random directions hardly more than a shadow of it."""
+    kind = "descent" if surface.directions == "pca" else "shadow of the descent"
+    return f"{kind}, {surface.path_steps[-1]} steps"
 
 
 def direction_names(surface: Surface) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 from softstep.model import extras
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
-from softstep.model.plots.surface import LIFT, direction_names, title
+from softstep.model.plots.surface import LABELS, LIFT, descent_name, direction_names, title
 from softstep.model.plots.sweep import NAMES
 
 HEIGHT = 640  # pixels
@@ -69,7 +69,7 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
         scene={
             "xaxis": {"title": {"text": first}, **axis},
             "yaxis": {"title": {"text": second}, **axis},
-            "zaxis": {"title": {"text": name}, **axis},
+            "zaxis": {"title": {"text": LABELS[surface.loss_name]}, **axis},
             "aspectratio": {"x": 1, "y": 1, "z": 0.6},
             "camera": {"eye": {"x": 1.0, "y": -1.65, "z": 1.0}},
         },
@@ -89,7 +89,7 @@ def _add_descent(figure: Any, go: Any, surface: Surface, look: style.Theme) -> N
             mode="lines+markers",
             line={"color": look.bad, "width": 7},
             marker={"color": look.bad, "size": 3},
-            name="descent",
+            name=descent_name(surface),
             hovertemplate=f"step %{{customdata[0]}}<br>{NAMES[surface.loss_name]} "
             "%{customdata[1]:.4g}<extra></extra>",
         )

@@ -20,8 +20,9 @@ from typing import Any
 from softstep import SoftmaxRegression, __version__
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
-from softstep.model import WeightPath, extras
+from softstep.model import WeightPath, extras, plots
 from softstep.model.landscape import Line, Surface, loss_line, loss_surface, plane_slopes
+from softstep.model.plots import style
 from softstep.recipe import Progress, load_rows, recipe
 
 FORMAT = "softstep run 1"
@@ -116,21 +117,17 @@ def draw(
     out: Path, model: SoftmaxRegression, rows: tuple[Any, Any], surface: Surface, line: Line
 ) -> list[str]:
     """Write the figures, light and dark; their names."""
-    from softstep.model.plots import gradient, style
-    from softstep.model.plots import line as tangents
-    from softstep.model.plots import surface as planes
-
     is_pca = surface.explained_variance is not None
     name = "PC 1 of the path" if is_pca else "the first random direction"
     figures = {
-        "surface": lambda theme: planes.surface(surface, theme=theme),
-        "contours": lambda theme: planes.contours(surface, theme=theme),
-        "line": lambda theme: tangents.line(line, name=name, theme=theme),
+        "surface": lambda theme: plots.surface(surface, theme=theme),
+        "contours": lambda theme: plots.contours(surface, theme=theme),
+        "line": lambda theme: plots.line(line, name=name, theme=theme),
     }
     if is_pca:
-        at = surface.path[gradient.arrow_points(surface)]
+        at = surface.path[plots.arrow_points(surface)]
         slopes = plane_slopes(model, *rows, surface, at)
-        figures["gradient"] = lambda theme: gradient.gradient(surface, slopes, theme=theme)
+        figures["gradient"] = lambda theme: plots.gradient(surface, slopes, theme=theme)
     for theme in style.THEMES:
         ending = "-dark" if theme == "dark" else ""
         for figure, make in figures.items():
