@@ -21,6 +21,7 @@ MOMENTUM = 0.9
 STEPS = 150
 RATES = 2 ** (np.arange(18, 29) / 2)
 LONGEST = 1 / 4
+FREE_RATE = 32.0  # off the line the loss is steeper, and the rates above overshoot
 NEAR = 1.0  # distance from a minimum at which a descent has ended there
 
 
@@ -131,15 +132,13 @@ def _where_momentum_passes(places: dict[str, Any], rate: float) -> Hollow | None
 
 
 def losses_in_all_weights(hollow: Hollow, X: Any, y: Any, *, feature_scale: float = 1.0) -> Any:
-    """The loss before each of STEPS plain steps, and after, that may leave the line, (STEPS + 1,).
+    """The loss before each of STEPS plain steps in all weights, and after, (STEPS + 1,).
 
-    All rows make one batch; the start and the rate are those of the descents on the line.
+    They begin where the descents on the line do. All rows make one batch; the rate is FREE_RATE.
     """
     W, b = (np.ascontiguousarray(part[None]) for part in hollow.line.at(hollow.start))
     order = np.tile(np.arange(len(X)), STEPS)
     keywords = {"loss": "mse", "feature_scale": feature_scale}
-    losses, _ = kernels.train(
-        X, y, order, len(X), W, b, learning_rate=hollow.learning_rate, **keywords
-    )
+    losses, _ = kernels.train(X, y, order, len(X), W, b, learning_rate=FREE_RATE, **keywords)
     last, _ = kernels.evaluate(X, y, W, b, **keywords)
     return np.append(losses[:, 0], last)

@@ -6,6 +6,8 @@ import numpy as np
 
 from softstep.model.plots import style
 
+SHOWN = 40  # classes at most that can be read
+
 
 def counts(y_true: Any, y_predicted: Any, classes: Any) -> Any:
     """How many rows of class i were taken for class j, (c, c); rows of other classes are left out.
@@ -16,6 +18,12 @@ def counts(y_true: Any, y_predicted: Any, classes: Any) -> Any:
     true, answer = (np.searchsorted(classes, y[known]) for y in (y_true, y_predicted))
     c = len(classes)
     return np.bincount(true * c + answer, minlength=c * c).reshape(c, c)
+
+
+def most_mistaken(matrix: Any) -> Any:
+    """The classes a picture has room for, sorted: the SHOWN with the most mistakes of `counts`."""
+    wrong = matrix.sum(axis=1) - matrix.diagonal()
+    return np.sort(np.argsort(-wrong, kind="stable")[:SHOWN])
 
 
 def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
@@ -41,7 +49,12 @@ def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
     ticks = np.arange(c)
     axes.set_xticks(ticks, [str(label) for label in classes])
     axes.set_yticks(ticks, [str(label) for label in classes])
+    axes.set_xticks(ticks[1:] - 0.5, minor=True)
+    axes.set_yticks(ticks[1:] - 0.5, minor=True)
+    axes.tick_params(which="minor", length=0)
     axes.grid(False)
+    axes.grid(True, which="minor", color=look.page, linewidth=2)
+    axes.set_axisbelow(False)
     total, hits = matrix.sum(), np.trace(matrix)
     title = f"{hits} of {total} right ({hits / max(total, 1):.1%})"
     axes.set_title(title, color=look.ink, fontsize=style.TITLE, loc="left")

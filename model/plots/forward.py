@@ -46,7 +46,7 @@ def forward(
     names = np.arange(len(v)) if names is None else names
 
     figure = style.new_figure(look, width=8.4, height=4.6)
-    figure.get_layout_engine().set(w_pad=0.06, wspace=0.1)
+    figure.get_layout_engine().set(w_pad=0.06, wspace=0.16)
     image, logits, powers, shares, end = figure.subplots(1, 5, width_ratios=[4, 4, 3.1, 4, 3.4])
     _image(image, look, x.reshape(shape), names[label])
     colours = [look.good if i == label else look.muted for i in range(len(v))]
@@ -84,11 +84,11 @@ def _bars(
     axes.set_yticks(at, [str(name) for name in names])
     axes.axvline(0, color=look.muted, linewidth=0.8)
     span = np.ptp(np.append(values, 0))
-    axes.set_xlim(min(values.min(), 0) - 0.62 * span, max(values.max(), 0) + 0.62 * span)
+    axes.set_xlim(min(values.min(), 0) - 0.75 * span * (values.min() < 0), max(values.max(), 0) + 0.62 * span)
     for k, value in enumerate(values):
         side = "right" if value < 0 else "left"
         axes.annotate(
-            form.format(value),
+            form.format(value).replace("-", "−"),
             (value, k),
             textcoords="offset points",
             xytext=(-3 if value < 0 else 3, 0),
@@ -125,8 +125,7 @@ def _loss(axes: Any, look: style.Theme, loss: str, p: Any, label: int, value: fl
     axes.set_yticks([])
     small = {"ha": "center", "va": "center", "fontsize": style.SMALL}
     if loss == "mse":
-        terms = (np.eye(len(p))[label] - p) ** 2
-        for k, term in enumerate(terms):
+        for k in range(len(p)):
             ink = look.good if k == label else look.ink
             axes.text(0.5, k, f"({int(k == label)} − {p[k]:.4f})²", color=ink, **small)
         axes.set_xlabel(f"L = {value:.6f}", color=look.ink, fontsize=style.TITLE)
@@ -142,8 +141,10 @@ def _arrows(figure: Any, look: style.Theme, axes: list[Any]) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     boxes = [a.get_tightbbox().transformed(figure.transFigure.inverted()) for a in axes]
+    middle = axes[1].get_position()
+    height = (middle.y0 + middle.y1) / 2
     for left, right in itertools.pairwise(boxes):
-        ends = (left.x1 - 0.004, 0.5), (right.x0 + 0.004, 0.5)
+        ends = (left.x1, height), (right.x0, height)
         arrow = FancyArrowPatch(
             *ends,
             transform=figure.transFigure,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.model.hollow import MOMENTUM, Hollow
+from softstep.model.hollow import FREE_RATE, MOMENTUM, Hollow
 from softstep.model.plots import style
 
 
@@ -14,11 +14,12 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     Args:
         hollow: what `find_hollow` found.
         losses_in_all_weights: of a plain descent that may leave the line, (steps + 1,).
+            The walks are drawn a little below and above the curve, to be told apart.
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
     blue, orange, green = look.colours[:3]
-    figure = style.new_figure(look, height=6)
+    figure = style.new_figure(look, height=6.2)
     top, bottom = figure.subplots(2, 1, height_ratios=[3, 2])
     title = f"MSE on a line through random weights (rate {hollow.learning_rate:,g})"
     style.dress(top, look, x="distance on the line", y="loss", title=title)
@@ -35,15 +36,17 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     style.legend(top, look, loc="lower left")
 
     style.dress(bottom, look, x="step", y="loss")
+    faster = hollow.learning_rate / (1 - MOMENTUM)
     curves = (
         (hollow.line.losses(hollow.plain), blue, "-", "plain, on the line"),
         (hollow.line.losses(hollow.with_momentum), orange, "-", "momentum, on the line"),
-        (losses_in_all_weights, green, "--", "plain, free to leave the line"),
+        (hollow.line.losses(hollow.faster), look.muted, ":", f"plain on it, rate {faster:,.0f}"),
+        (losses_in_all_weights, green, "--", f"plain in all weights, rate {FREE_RATE:g}"),
     )
     for losses, colour, dash, name in curves:
         bottom.plot(losses, dash, color=colour, label=name)
     bottom.set_ylim(bottom=0)
-    style.legend(bottom, look, loc="lower left")
+    style.legend(bottom, look, loc="lower left", ncols=2)
     return figure
 
 
@@ -60,4 +63,4 @@ def _name_places(axes: Any, look: style.Theme, hollow: Hollow, above: float) -> 
             color=look.ink,
             fontsize=style.SMALL,
         )
-    axes.margins(y=0.18)
+    axes.margins(y=0.26)

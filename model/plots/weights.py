@@ -29,13 +29,16 @@ def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "li
     figure = style.new_figure(look, height=0.6 + 1.55 * down)
     grid = figure.subplots(down, ACROSS, squeeze=False)
     most = float(np.abs(coef).max()) or 1.0
-    for axes in grid.flat:
+    for axes in grid.flat[c:]:
         axes.set_axis_off()
     for axes, row, label in zip(grid.flat, coef, classes, strict=False):
         image = axes.imshow(
             row.reshape(shape), cmap=style.sign_colours(look), vmin=-most, vmax=most
         )
         axes.set_title(f"{label}", color=look.ink, fontsize=style.TITLE)
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set_color(look.grid)
     bar = figure.colorbar(image, ax=grid, shrink=0.8, aspect=30)
     bar.set_label("weight: against the class (−), for it (+)", color=look.ink, fontsize=style.TEXT)
     bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from softstep.model.plots import confusion
 from softstep.model.plots.sweep import by_loss, column
 
 COLOURS = {"cross_entropy": "#c2410c", "mse": "#1d4ed8"}
 WIDTH, HEIGHT, MARGIN = 620, 340, 56
-MOST_CLASSES = 40  # of a confusion matrix that can be read
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
@@ -141,17 +141,14 @@ def _svg(parts: list[str]) -> str:
 
 def _confusion(classes: Any, y_true: Any, y_predicted: Any) -> str:
     """Rows are the true class, columns the answer; of many classes only those most mistaken."""
-    c = len(classes)
-    known = np.isin(y_true, classes)
-    true, answer = (np.searchsorted(classes, y[known]) for y in (y_true, y_predicted))
-    counts = np.bincount(true * c + answer, minlength=c * c).reshape(c, c)
-    note, shown = "", np.arange(c)
-    if c > MOST_CLASSES:
-        wrong = counts.sum(axis=1) - counts.diagonal()
-        shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
-        note = f"<p>The {MOST_CLASSES} classes of {c} with the most mistakes.</p>"
-    if not known.all():
-        note += f"<p>{(~known).sum()} test rows have a class that no training row has.</p>"
+    counts, shown = confusion.counts(y_true, y_predicted, classes), np.arange(len(classes))
+    note = ""
+    if len(classes) > confusion.SHOWN:
+        shown = confusion.most_mistaken(counts)
+        note = f"<p>The {len(shown)} classes of {len(classes)} with the most mistakes.</p>"
+    lost = len(y_true) - counts.sum()
+    if lost:
+        note += f"<p>{lost} test rows have a class that no training row has.</p>"
     names = [escape(str(classes[i])) for i in shown]
     largest = counts.sum(axis=1).max()
     rows = ["<tr><th></th>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
