@@ -1,12 +1,12 @@
 """The loss around a model's weights: on a plane, on a line, and how steep it is there.
 
 At W + x D1 + y D2 the logits of a row are V0 + x V1 + y V2: three products for each block of rows
-serve the whole grid (`kernels.surface_forward`). All figures are means over the rows given, training
-or test rows, without the l2 term and without weights of rows or classes.
+serve the whole grid (`kernels.surface_forward`). All figures are means over the rows given,
+training or test rows, without the l2 term and without weights of rows or classes.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ from softstep.model.path import WeightPath
 from softstep.model.regression import SoftmaxRegression
 
 BLOCK_VALUES, BLOCK_ROWS = 1 << 21, 8192  # logits of a block of rows, and rows, at most
-FORMAT = "softstep surface 1"
+FORMAT, LINE_FORMAT = "softstep surface 1", "softstep line 1"
 
 Callback = Callable[[int, int], Any]
 
@@ -60,9 +60,9 @@ class Surface:
     loss_name: str
     rows: int
     explained_variance: tuple[float, float] | None = None
-    path: Array | None = None
-    path_loss: Array | None = None
-    path_steps: Array | None = None
+    path: Any = None
+    path_loss: Any = None
+    path_steps: Any = None
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it to `path`, an .npz without pickles, whole or not at all."""
@@ -120,6 +120,27 @@ class Line:
     loss_name: str
     rows: int
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it to `path`, an .npz without pickles, whole or not at all."""
+        arrays = {name: getattr(self, name) for name in ("x", "loss", "accuracy", "slope")}
+        arrays |= {"dW": self.D[0], "db": self.D[1]}
+        settings = {"loss_name": self.loss_name, "rows": self.rows}
+        checkpoint.save(path, arrays, settings, LINE_FORMAT)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            CheckpointError: the file is not such a line.
+        """
+        arrays, settings = checkpoint.load(path, LINE_FORMAT)
+        try:
+            return cls(D=(arrays.pop("dW"), arrays.pop("db")), **arrays, **settings)
+        except (KeyError, TypeError) as error:
+            raise checkpoint.CheckpointError(f"{path} is not a line") from error
+
 
 def loss_surface(
     model: SoftmaxRegression,
@@ -167,30 +188,28 @@ def loss_surface(
         refuse_parallel(D1, D2)
     else:
         (D1, D2), shares = _named(name, W, b, 2, normalise, path, random_state)
-    points = None if path is None else project(path, W, b, [D1, D2])
-    sums = np.zeros((2, steps, steps))
-    on_path = None if points is None else np.zeros(len(points))
-    rows = 0
+    points = np.empty((0, 2)) if path is None else project(path, W, b, [D1, D2])
+    sums, on_path, rows = np.zeros((2, steps, steps)), np.zeros(len(points)), 0
     for V, codes in _blocks(model, X, y, (D1, D2), callback):
         sums += _sums(model, V, codes, offsets, offsets)
-        if on_path is not None:
-            for k, (p, q) in enumerate(points):
-                on_path[k] += _sums(model, V, codes, [p], [q])[0, 0, 0]
+        for k, (p, q) in enumerate(points):
+            on_path[k] += _sums(model, V, codes, [p], [q])[0, 0, 0]
         rows += len(codes)
-    return Surface(
-        offsets,
-        offsets,
-        *(sums / rows),
-        D1,
-        D2,
-        name,
-        model.loss,
-        rows,
-        shares,
-        points,
-        None if on_path is None else on_path / rows,
-        None if path is None else path.steps,
+    surface = Surface(
+        x=offsets,
+        y=offsets,
+        loss=sums[0] / rows,
+        accuracy=sums[1] / rows,
+        D1=D1,
+        D2=D2,
+        directions=name,
+        loss_name=model.loss,
+        rows=rows,
+        explained_variance=shares,
     )
+    if path is None:
+        return surface
+    return replace(surface, path=points, path_loss=on_path / rows, path_steps=path.steps)
 
 
 def loss_line(
@@ -324,8 +343,9 @@ def _blocks(
 
 def _sums(model: SoftmaxRegression, V: list[Any], codes: Array, x: Any, y: Any) -> Array:
     """Sums of loss and hits over the rows of a block, (2, len(y), len(x))."""
+    V0, V1, V2 = V
     figures = kernels.surface_forward(
-        *V, codes, x, y, loss=model.loss, backend=model.backend, n_threads=model.n_threads
+        V0, V1, V2, codes, x, y, loss=model.loss, backend=model.backend, n_threads=model.n_threads
     )
     return np.stack([to_host(figure) for figure in figures])
 

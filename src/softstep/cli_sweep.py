@@ -15,6 +15,7 @@ from softstep.kernels.checks import LOSSES
 from softstep.model import datasets
 from softstep.model.heads import SweepEpoch
 from softstep.model.schedules import SCHEDULES
+from softstep.recipe import load_rows
 
 EVALUATIONS = 10  # of the held-out rows, so that there is a best so far
 SHOWN = 10
@@ -82,10 +83,7 @@ def _losses(text: str) -> list[str]:
 def run(arguments: argparse.Namespace) -> int:
     backend, why = choose(arguments.backend)
     print(f"backend {backend.name} ({why})", flush=True)
-    data = datasets.load(arguments.data, arguments.labels)
-    if data.X_test is None:
-        data = datasets.hold_out(data, fraction=0.2, seed=arguments.seed)
-        print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
+    data = load_rows(arguments.data, arguments.labels, arguments.seed)
     rows, held_out = data, {}
     if arguments.cv is None:
         train = datasets.Dataset(data.name, data.X_train, data.y_train, None, None)
