@@ -138,7 +138,7 @@ def losses_in_all_weights(hollow: Hollow, X: Any, y: Any, *, feature_scale: floa
     """
     W, b = (np.ascontiguousarray(part[None]) for part in hollow.line.at(hollow.start))
     order = np.tile(np.arange(len(X)), STEPS)
-    keywords = {"loss": "mse", "feature_scale": feature_scale}
+    keywords: dict[str, Any] = {"loss": "mse", "feature_scale": feature_scale}
     losses, _ = kernels.train(X, y, order, len(X), W, b, learning_rate=FREE_RATE, **keywords)
     last, _ = kernels.evaluate(X, y, W, b, **keywords)
     return np.append(losses[:, 0], last)

@@ -84,7 +84,9 @@ def _bars(
     axes.set_yticks(at, [str(name) for name in names])
     axes.axvline(0, color=look.muted, linewidth=0.8)
     span = np.ptp(np.append(values, 0))
-    axes.set_xlim(min(values.min(), 0) - 0.75 * span * (values.min() < 0), max(values.max(), 0) + 0.62 * span)
+    axes.set_xlim(
+        min(values.min(), 0) - 0.75 * span * (values.min() < 0), max(values.max(), 0) + 0.62 * span
+    )
     for k, value in enumerate(values):
         side = "right" if value < 0 else "left"
         axes.annotate(
