@@ -36,9 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     index = integer("--index", arguments.index, least=0)
-    X, y = data.X_test, data.y_test
-    assert X is not None  # load_rows holds some out
-    assert y is not None
+    X: Any = data.X_test  # load_rows sees to it that there are some
+    y: Any = data.y_test
     if index >= len(X):
         raise ValueError(f"there is no test row {index}: there are {len(X)}")
     if arguments.model is None:
