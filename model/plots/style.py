@@ -117,13 +117,14 @@ def sign_colours(theme: Theme) -> Any:
 
 def ink_on(theme: Theme, share: float) -> str:
     """The colour of text on `value_colours` at `share` in [0, 1]: the one of more contrast."""
-    stops = np.array([_rgb(stop) for stop in theme.stops])
+    stops = np.array([rgb(stop) for stop in theme.stops])
     at = np.linspace(0, 1, len(stops))
     ground = np.array([np.interp(share, at, channel) for channel in stops.T])
-    return max((theme.ink, theme.page), key=lambda ink: _contrast(_rgb(ink), ground))
+    return max((theme.ink, theme.page), key=lambda ink: _contrast(rgb(ink), ground))
 
 
-def _rgb(colour: str) -> Any:
+def rgb(colour: str) -> Any:
+    """Red, green and blue of "#rrggbb", in [0, 1], (3,)."""
     return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
 
 

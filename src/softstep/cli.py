@@ -1,11 +1,18 @@
-"""The `softstep` command: train, sweep, landscape, predict, backends, check, bench."""
+"""The `softstep` command; the commands with more to them have a cli_*.py of their own."""
 
 import argparse
 import contextlib
 import sys
 from pathlib import Path
 
-from softstep import SoftmaxRegression, __version__, cli_landscape, cli_sweep
+from softstep import (
+    SoftmaxRegression,
+    __version__,
+    cli_explain,
+    cli_landscape,
+    cli_report,
+    cli_sweep,
+)
 from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, probe, use_backend
 from softstep.kernels.checks import LOSSES
 from softstep.model import checkpoint, datasets
@@ -72,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
 
     cli_sweep.add_parser(commands)
     cli_landscape.add_parser(commands)
+    cli_explain.add_parser(commands)
+    cli_report.add_parser(commands)
 
     predict = commands.add_parser("predict", help="print the label of each row of a file")
     predict.add_argument("model", metavar="MODEL", help="a file written by softstep train")

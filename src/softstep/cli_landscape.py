@@ -1,7 +1,7 @@
 """`softstep landscape`: trains as the recipe does, and shows the loss around the way it went.
 
 The folder it writes can be read by `softstep report`:
-    run.json     what was run: see `run_record`
+    run.json     what was run: see `softstep.run_record`
     model.npz    the model (SoftmaxRegression.load)
     surface.npz  the loss on the plane, and the path (softstep.model.landscape.Surface.load)
     line.npz     the loss and its slope along D1 (softstep.model.landscape.Line.load)
@@ -10,23 +10,17 @@ The folder it writes can be read by `softstep report`:
 """
 
 import argparse
-import importlib.metadata
-import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-from softstep import SoftmaxRegression, __version__
+from softstep import SoftmaxRegression, run_record
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
 from softstep.model import WeightPath, extras, plots
 from softstep.model.landscape import Line, Surface, loss_line, loss_surface, plane_slopes
 from softstep.model.plots import style
 from softstep.recipe import Progress, load_rows, recipe
-
-FORMAT = "softstep run 1"
-LIBRARIES = ("numpy", "numba", "matplotlib")
 
 CAPTIONS = {
     "surface": "The loss on the plane, in three dimensions; the line is the way of the descent.",
@@ -106,8 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
     model.save(out / "model.npz")
     surface.save(out / "surface.npz")
     line.save(out / "line.npz")
-    record = run_record(arguments, data.name, backend.name, model, accuracy, surface, names)
-    (out / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record = run_record.record("landscape", arguments, data.name, backend.name)
+    run_record.write(out, record | _found(arguments, model, accuracy, surface, names))
     print(_summary(surface))
     print(f"run.json, model.npz, surface.npz, line.npz and {2 * len(names)} images saved to {out}")
     return 0
@@ -135,29 +129,18 @@ def draw(
     return [figure for figure in CAPTIONS if figure in figures]
 
 
-def run_record(
+def _found(
     arguments: argparse.Namespace,
-    data: str,
-    backend: str,
     model: SoftmaxRegression,
     accuracy: float,
     surface: Surface,
     figures: list[str],
 ) -> dict[str, Any]:
-    """What run.json holds: the command, its settings, the versions, the results, the files."""
+    """What run.json holds beside the command's record: settings, results, files."""
     return {
-        "format": FORMAT,
-        "command": "landscape",
-        "data": data,
-        "backend": backend,
         "settings": {
             **model.get_params(),
             **{name: getattr(arguments, name) for name in ("directions", "rows", "span", "steps")},
-        },
-        "versions": {
-            "softstep": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in LIBRARIES},
         },
         "results": {
             "test_accuracy": accuracy,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep import SoftmaxRegression, SoftmaxSweep, sweep_report
+from softstep import SoftmaxRegression, SoftmaxSweep, run_record, sweep_report
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
 from softstep.model import datasets
@@ -113,10 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"test accuracy of the best {accuracy:.4f}")
 
     write_csv(out / "results.csv", sweep.results_)
+    np.savetxt(out / "loss_curves.csv", sweep.loss_curves_, delimiter=",")
     sweep.best_estimator_.save(out / "best.npz")
     report = sweep_report.page(data.name, sweep, times, data.y_test, predicted)
     (out / "report.html").write_text(report, encoding="utf-8")
-    print(f"results.csv, best.npz and report.html saved to {out}")
+    record = run_record.record("sweep", arguments, data.name, backend.name)
+    run_record.write(out, record | _found(arguments, sweep, accuracy))
+    print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
     return 0
 
 
@@ -138,6 +141,18 @@ def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
         random_state=arguments.seed,
         eval_every=max(1, arguments.epochs // EVALUATIONS),
     )
+
+
+def _found(arguments: argparse.Namespace, sweep: SoftmaxSweep, accuracy: float) -> dict[str, Any]:
+    """What run.json holds beside the command's record."""
+    names = "learning_rate", "l2", "momentum", "loss"
+    settings = {name: getattr(arguments, "lr" if name == names[0] else name) for name in names}
+    shared = {name: value for name, value in sweep.get_params().items() if name != "param_grid"}
+    return {
+        "settings": settings | shared,
+        "results": {"best": sweep.best_params_, "test_accuracy": accuracy},
+        "model": "best.npz",
+    }
 
 
 def _seconds_alone(model: SoftmaxRegression, X: Any, y: Any) -> float:
