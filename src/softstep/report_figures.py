@@ -40,7 +40,7 @@ def plane(subject: Subject) -> Surface:
 def pictures(subject: Subject, surface: Surface) -> Iterator[Picture]:
     """In the order of a report; each is computed when it is asked for."""
     if subject.results is not None:
-        yield _sweep(subject)
+        yield _sweep(subject.results, subject.loss_curves)
     shape = image_shape(subject.model.n_features_in_)
     if shape is not None:
         yield _forward(subject, shape)
@@ -52,13 +52,13 @@ def pictures(subject: Subject, surface: Surface) -> Iterator[Picture]:
     yield _momentum()
 
 
-def _sweep(subject: Subject) -> Picture:
+def _sweep(results: dict[str, Any], loss_curves: Any) -> Picture:
     return Picture(
         "sweep",
         "Accuracy and loss against the learning rate",
         "Each point is a setting, judged on rows it did not learn from; each line is how the "
         "training loss of one fell. Losses of different kinds do not compare.",
-        lambda theme: plots.sweep(subject.results, subject.loss_curves, theme=theme),
+        lambda theme: plots.sweep(results, loss_curves, theme=theme),
     )
 
 
@@ -181,8 +181,9 @@ def _momentum() -> Picture:
         "momentum",
         "Where plain descent stalls",
         f"The MSE of the digits on a line through random weights, one of {LINES} that were "
-        "searched for a second minimum. Plain descent ends in the higher one, the hollow; with momentum it "
-        "rolls over the crest. Ten times the rate without momentum does not end in the valley. Off "
-        f"the line the hollow is none: plain descent in all weights (rate {FREE_RATE:g}) goes on.",
+        "searched for a second minimum. Plain descent ends in the higher one, the hollow; with "
+        "momentum it rolls over the crest. Ten times the rate without momentum does not end in the "
+        "valley. Off the line the hollow is none: plain descent in all weights (rate "
+        f"{FREE_RATE:g}) goes on.",
         lambda theme: plots.momentum(hollow, free, theme=theme),
     )
