@@ -25,6 +25,7 @@ class Size:
 
 BATCH_SIZE = 100
 SEED_SIZE = Size(60_000, 784, 10)
+SURFACE = (3, 5)  # the grid of `surface_forward`
 
 QUICK = (Size(2_000, 784, 10, h=4),)
 FULL = (Size(20_000, 784, 10, h=4), Size(2_048, 1_024, 1_000))
@@ -140,6 +141,13 @@ def _gradients_and_probabilities(s: Size, dtype: Any, seed: int) -> Arguments:
     return (dP, probabilities(s.n, s.c, weight_dtype(dtype), seed)), {}
 
 
+def _surface_forward(s: Size, dtype: Any, seed: int) -> Arguments:
+    kind = weight_dtype(dtype)
+    V = [logits(s.n, s.c, kind, seed + k) for k in range(3)]
+    offsets = np.linspace(-1, 1, SURFACE[1]), np.linspace(-0.5, 1, SURFACE[0])
+    return (*V, labels(s.n, s.c, seed), *offsets), {"loss": "cross_entropy"}
+
+
 def _predict(s: Size, dtype: Any, seed: int) -> Arguments:
     W, b = weights(s.h, s.d, s.c, weight_dtype(dtype), seed)
     return (features(s.n, s.d, dtype, seed), W, b), {"feature_scale": feature_scale(dtype)}
@@ -220,6 +228,8 @@ OPS = {
     "cross_entropy_backward": Op(_logits_and_labels, _per_entry(4), _ROWS),
     # softmax 4, gradient of MSE 2, Jacobian 4
     "softmax_mse_backward": Op(_logits_and_labels, _per_entry(10), _ROWS),
+    # at each point 2 multiply, 2 add; v - max, exp, sum
+    "surface_forward": Op(_surface_forward, _per_entry(7 * SURFACE[0] * SURFACE[1]), _ROWS),
     "predict": Op(_predict, _bank_flop, _BANK),
     "evaluate": Op(_evaluate, _evaluate_flop, _BANK),
     "train": Op(_train, _train_flop, _BANK),

@@ -472,6 +472,21 @@ def _count_mask(builder, count, lanes):
 
 
 @intrinsic
+def load_doubles(typingctx, array, index):
+    """A vector of float64 from float32 or float64 numbers."""
+    vector = _vector_of(types.float64)
+
+    def emit(context, builder, sig, args):
+        kind = sig.args[0]
+        raw = _raw(kind.dtype, vector.lanes)
+        at = _pointer(context, builder, kind, args[0], _indices(builder, sig.args[1], args[1]))
+        got = builder.load(builder.bitcast(at, raw.as_pointer()), align=1)
+        return got if raw.element == ir.DoubleType() else builder.fpext(got, _type_of(vector))
+
+    return vector(array, _index_types(index)), emit
+
+
+@intrinsic
 def store(typingctx, array, index, vector):
     """Write a vector to array[index] and what follows, contiguous in memory."""
 
