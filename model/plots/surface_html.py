@@ -55,7 +55,8 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
     if surface.path is not None:
         _add_descent(figure, go, surface, look)
     first, second = (name.replace(" (", "<br>(") for name in direction_names(surface))
-    axis = {"color": look.ink, "gridcolor": look.grid, "backgroundcolor": look.page}
+    axis = {"color": look.ink, "backgroundcolor": look.page}
+    axis |= {"gridcolor": look.grid, "zerolinecolor": look.grid}
     figure.update_layout(
         title={
             "text": f"{title(surface)}<br><sub>{HINT}</sub>",
@@ -71,7 +72,10 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
             "yaxis": {"title": {"text": second}, **axis},
             "zaxis": {"title": {"text": LABELS[surface.loss_name]}, **axis},
             "aspectratio": {"x": 1, "y": 1, "z": 0.6},
-            "camera": {"eye": {"x": 1.0, "y": -1.65, "z": 1.0}},
+            "camera": {
+                "eye": {"x": 0.9, "y": -1.5, "z": 0.9},
+                "center": {"x": 0, "y": 0, "z": -0.12},
+            },
         },
     )
     return figure
@@ -80,6 +84,7 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
 def _add_descent(figure: Any, go: Any, surface: Surface, look: style.Theme) -> None:
     x, y = surface.path.T
     z = surface.path_loss + LIFT * np.ptp(surface.loss)
+    out = 2 * LIFT * np.ptp(surface.loss)  # balls, half of which would be in the surface
     figure.add_trace(
         go.Scatter3d(
             x=x,
@@ -98,5 +103,7 @@ def _add_descent(figure: Any, go: Any, surface: Surface, look: style.Theme) -> N
         marker = {"color": look.bad, "size": 8, "symbol": symbol}
         marker["line"] = {"color": look.ink, "width": 2}
         figure.add_trace(
-            go.Scatter3d(x=[x[k]], y=[y[k]], z=[z[k]], mode="markers", marker=marker, name=label)
+            go.Scatter3d(
+                x=[x[k]], y=[y[k]], z=[z[k] + out], mode="markers", marker=marker, name=label
+            )
         )
