@@ -76,8 +76,15 @@ def learning_rate(
         panel.plot(where, curve, color=look.muted, linewidth=1.5)
         _balls(panel, look, at, heights, colour)
         steps.plot(heights, "o-", color=colour, label=name, markersize=5)
-        end = (STEPS + 0.2, heights[-1])
-        steps.annotate(name, end, color=colour, va="center", fontsize=style.SMALL)
+        steps.annotate(
+            name,
+            (STEPS, heights[-1]),
+            textcoords="offset points",
+            xytext=(9, (4, -4, 0)[k]),
+            color=colour,
+            va="center",
+            fontsize=style.SMALL,
+        )
     return figure
 
 
