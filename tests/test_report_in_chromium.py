@@ -83,7 +83,7 @@ def test_every_figure_is_seen(opened):
 def test_the_surface_has_its_title_as_the_page_s_style_leaves_it(opened):
     page, *_ = opened
     title = page.locator(f"{SURFACE} .gtitle tspan").first
-    assert title.inner_text().startswith("MSE of 1437 rows")
+    assert title.text_content().startswith("MSE of 1437 rows")
     assert title.evaluate("t => getComputedStyle(t).fill") == "rgb(28, 25, 23)"
 
 
