@@ -16,6 +16,7 @@ from softstep.model.line_descent import LineDescent
 from softstep.model.plots.confusion import SHOWN, most_mistaken
 from softstep.report_subject import Subject
 
+FEW = 20  # classes that have room in the pictures of a row and of the weights
 SURE = 0.9
 TELLING_ROWS = 1000  # are looked through for the row of the forward pass
 POINTS = 241  # at which the learning-rate figure's curve is drawn
@@ -45,7 +46,7 @@ def pictures(subject: Subject, surface: Surface) -> Iterator[Picture]:
     if subject.results is not None:
         yield _sweep(subject.results, subject.loss_curves)
     shape = image_shape(subject.model.n_features_in_)
-    if shape is not None:
+    if shape is not None and len(subject.model.classes_) <= FEW:
         yield _forward(subject, shape)
         yield _weights(subject, shape)
     yield _confusion(subject)
