@@ -62,6 +62,7 @@ def learning_rate(
     reached = np.append(offsets, walks)
     where = np.union1d(np.linspace(reached.min(), reached.max(), len(offsets)), walks)
     curve = line.losses(where)
+    last = line.losses([at[-1] for at in walks])
     for k, (name, rate, at) in enumerate(zip(NAMES, rates, walks, strict=True)):
         heights = line.losses(at)
         panel, colour = axes[str(k)], look.colours[(0, 2, 1)[k]]
@@ -80,7 +81,7 @@ def learning_rate(
             name,
             (STEPS, heights[-1]),
             textcoords="offset points",
-            xytext=(9, (4, -4, 0)[k]),
+            xytext=(9, 7 * (np.sum(last < last[k]) - 1)),  # apart, where the ends are close
             color=colour,
             va="center",
             fontsize=style.SMALL,
