@@ -58,6 +58,7 @@ def learning_rate(
     axes = figure.subplot_mosaic([["0", "1", "2"], ["steps"] * 3], height_ratios=[3, 2])
     steps = style.dress(axes["steps"], look, x="step", y="loss")
     steps.set_xlim(-0.3, STEPS + 1.7)
+    steps.margins(y=0.15)
     walks = [line.descend(start, rate, STEPS) for rate in rates]
     reached = np.append(offsets, walks)
     where = np.union1d(np.linspace(reached.min(), reached.max(), len(offsets)), walks)
