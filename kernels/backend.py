@@ -22,7 +22,7 @@ ENVIRONMENT_VARIABLE = "SOFTSTEP_BACKEND"
 
 
 class BackendError(RuntimeError):
-    """A backend that was asked for by name cannot run here."""
+    """A backend that was asked for by name cannot run here, or failed while it ran."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ BACKENDS = {
 }
 CHOICES = ("auto", *BACKENDS)
 
-_override: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
+# The name asked for, and who asked.
+_override: contextvars.ContextVar[tuple[str, str] | None] = contextvars.ContextVar(
+    "backend", default=None
+)
 
 
 @functools.cache
@@ -89,7 +92,7 @@ def _asked(argument: str | None) -> tuple[str, str]:
         return check_name(argument), f"backend={argument!r}"
     override = _override.get()
     if override is not None:
-        return override, f"use_backend({override!r})"
+        return override
     variable = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if variable:
         return check_name(variable), f"{ENVIRONMENT_VARIABLE}={variable}"
@@ -148,8 +151,7 @@ def place(array: Any, argument: str | None = None) -> Any:
     return load(argument, array=array).place(array)
 
 
-@contextlib.contextmanager
-def use_backend(name: str) -> Iterator[None]:
+def use_backend(name: str) -> contextlib.AbstractContextManager[None]:
     """Within this block every op without a `backend=` argument runs on `name`.
 
     Blocks nest; each thread and each async task has its own.
@@ -159,11 +161,17 @@ def use_backend(name: str) -> Iterator[None]:
 
     Raises:
         BackendError: at entry, when that backend cannot run here.
-        TypeError, ValueError: `name` is not a backend's name.
+        TypeError, ValueError: at entry, when `name` is not a backend's name.
     """
+    return override(name, f"use_backend({name!r})")
+
+
+@contextlib.contextmanager
+def override(name: str, asked_by: str) -> Iterator[None]:
+    """`use_backend`, for whom its error texts are to name."""
     if check_name(name) != "auto":
-        _require(name, f"use_backend({name!r})")
-    token = _override.set(name)
+        _require(name, asked_by)
+    token = _override.set((name, asked_by))
     try:
         yield
     finally:

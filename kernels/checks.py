@@ -315,6 +315,8 @@ def velocities(value: Any, W: Array, b: Array) -> tuple[Array, Array] | None:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise TypeError("velocity must be a pair (MW, Mb)")
     MW, Mb = in_place("velocity[0]", value[0]), in_place("velocity[1]", value[1])
+    if not is_on_gpu(W) and (is_on_gpu(MW) or is_on_gpu(Mb)):
+        raise TypeError("velocity is on a GPU, but W is in host memory")
     same_shape_and_dtype("velocity[0]", MW, "W", W)
     same_shape_and_dtype("velocity[1]", Mb, "b", b)
     return MW, Mb

@@ -60,6 +60,12 @@ class Data:
             "weight_index": self.weight_index,
         }
 
+    def only(self, rows: np.ndarray) -> "Data":
+        """These rows, copied, without their weights."""
+        is_soft = self.y.dtype.kind == "f"
+        y = self.y[rows] if is_soft else self.y[..., rows]
+        return replace(self, X=self.X[rows], y=y, sample_weight=None, weight_index=None)
+
     def counted(self, order: np.ndarray) -> Any:
         """How many rows of `order` have a weight, for each head; one number without weights."""
         if self.sample_weight is None:

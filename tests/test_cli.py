@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression, cli
+from softstep.kernels._cupy.device import DeviceError, OutOfDeviceMemory
+from softstep.kernels.backend import BackendError, probe
 from softstep.model.datasets import load_digits
 
 
@@ -85,10 +87,21 @@ def test_backends_prints_a_row_for_each(capsys):
     rows = [line.split() for line in out.splitlines()]
     assert code == 0
     assert rows[0] == ["backend", "usable", "reason", "install"]
-    assert [row[:2] for row in rows[1:4]] == [["numpy", "yes"], ["numba", "yes"], ["cupy", "no"]]
+    assert [row[:2] for row in rows[1:3]] == [["numpy", "yes"], ["numba", "yes"]]
+    assert rows[3][:2] == ["cupy", "yes" if probe("cupy").usable else "no"]
     assert "runs now: numba (auto" in out
 
 
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """The cupy backend cannot run, also on a machine with a GPU."""
+    probe.cache_clear()
+    monkeypatch.setitem(sys.modules, "softstep.kernels._cupy", None)
+    yield
+    probe.cache_clear()
+
+
+@pytest.mark.usefixtures("no_gpu")
 def test_backends_still_prints_the_table_when_the_choice_cannot_run(capsys, monkeypatch):
     monkeypatch.setenv("SOFTSTEP_BACKEND", "cupy")
     code, out, err = softstep(capsys, "backends")
@@ -104,7 +117,6 @@ BAD = {
     "a batch of none": ("train", "--batch-size", "0"),
     "no epochs": ("train", "--epochs", "0"),
     "a negative seed": ("train", "--seed", "-1"),
-    "a backend that cannot run": ("train", "--backend", "cupy"),
     "a model that is not there": ("predict", "absent.npz", "x.npy"),
     "a folder for a file": ("train", "--out", "."),
     "a place that cannot be written": ("train", "--epochs", "1", "--out", "/dev/null/m.npz"),
@@ -117,6 +129,25 @@ def test_bad_input_is_one_sentence_and_exit_code_2(case, capsys):
     assert code == 2
     assert err.startswith("softstep: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("command", [("train",), ("sweep", "digits", "--lr", "1"), ("check",)])
+def test_a_backend_that_cannot_run_is_named_as_it_was_asked_for(command, capsys):
+    code, _, err = softstep(capsys, *command, "--backend", "cupy")
+    assert code == 2
+    assert err.startswith("softstep: --backend cupy asks for the cupy backend, which cannot run")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [DeviceError, OutOfDeviceMemory, MemoryError, BackendError])
+def test_what_a_gpu_or_the_memory_lacks_is_one_sentence_too(error, capsys, monkeypatch):
+    def fails(*args, **settings):
+        raise error("2 GB were asked for")
+
+    monkeypatch.setattr("softstep.kernels.train", fails)
+    code, _, err = softstep(capsys, "train", "--out", "m.npz")
+    assert (code, err) == (2, "softstep: 2 GB were asked for\n")
 
 
 @pytest.mark.parametrize("arguments", [(), ("fly",), ("train", "--lr", "fast")])

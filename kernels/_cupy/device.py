@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.arrays import is_on_gpu
+from softstep.kernels.backend import BackendError
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
 
@@ -49,7 +50,7 @@ class OutOfDeviceMemory(MemoryError):
     """The GPU has not got the memory asked for."""
 
 
-class DeviceError(RuntimeError):
+class DeviceError(BackendError):
     """CUDA refused a launch, or a kernel failed while it ran."""
 
 

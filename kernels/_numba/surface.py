@@ -164,7 +164,7 @@ def _add(values, weights, g, acc, k, which):
     # acc[k, which] += values · weights[g], in float64
     total = load(acc, (k, which, 0))
     for at in range(0, lanes_of(values), lanes_of(acc)):
-        v = load_doubles(values, at, lanes_of(acc))
+        v = load_doubles(values, at)
         total = fma(v, load(weights, (g, at)), total)
     store(acc, (k, which, 0), total)
 

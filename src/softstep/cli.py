@@ -13,7 +13,7 @@ from softstep import (
     cli_report,
     cli_sweep,
 )
-from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, probe, use_backend
+from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, override, probe
 from softstep.kernels.checks import LOSSES
 from softstep.model import checkpoint, datasets
 from softstep.model.download import DatasetError
@@ -24,6 +24,7 @@ USER_ERRORS = (
     ValueError,
     TypeError,
     OSError,
+    MemoryError,
     BackendError,
     DatasetError,
     FloatingPointError,
@@ -36,8 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     141 nobody reads on."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    backend = arguments.backend
     try:
-        with use_backend(arguments.backend) if arguments.backend else contextlib.nullcontext():
+        with override(backend, f"--backend {backend}") if backend else contextlib.nullcontext():
             return int(arguments.run(arguments))
     except KeyboardInterrupt:
         print("\nsoftstep: interrupted, nothing was saved", file=sys.stderr)
@@ -116,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    backend, why = choose(arguments.backend)
+    backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}.npz"

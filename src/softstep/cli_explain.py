@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.loss is not None:
         raise ValueError("--loss is of the recipe: a model has its own")
-    backend, why = choose(arguments.backend)
+    backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     index = integer("--index", arguments.index, least=0)

@@ -81,7 +81,7 @@ def _losses(text: str) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend, why = choose(arguments.backend)
+    backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     rows, held_out = data, {}

@@ -173,3 +173,15 @@ def test_the_checker_finds_no_fault(machine, on_gpu, schedule):
     checks.label_sets(on_gpu(LABELS), N, C, loss=())
     checks.targets("y", on_gpu(SOFT), N, C, loss=CROSS_ENTROPY)
     SoftmaxRegression(backend="cupy", epochs=1).fit(X[:20], LABELS[:20]).predict(on_gpu(X))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "cupy"])
+@pytest.mark.parametrize("moved", [0, 1])
+def test_a_velocity_on_the_gpu_beside_weights_in_host_memory_is_refused(on_gpu, backend, moved):
+    W, b = np.zeros((1, D, C), np.float32), np.zeros((1, C), np.float32)
+    velocity = [np.zeros_like(W), np.zeros_like(b)]
+    velocity[moved] = on_gpu(velocity[moved])
+    with pytest.raises(TypeError, match="velocity is on a GPU, but W is in host memory"):
+        kernels.train(X, LABELS, np.arange(N), 10, W, b, loss="mse", learning_rate=0.1,
+                      momentum=0.9, velocity=tuple(velocity), backend=backend)  # fmt: skip
+    assert not W.any()
