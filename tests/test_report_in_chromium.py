@@ -80,6 +80,13 @@ def test_every_figure_is_seen(opened):
         assert image.get_attribute("alt")
 
 
+def test_the_surface_has_its_title_as_the_page_s_style_leaves_it(opened):
+    page, *_ = opened
+    title = page.locator(f"{SURFACE} .gtitle tspan").first
+    assert title.text_content().startswith("MSE of 1437 rows")
+    assert title.evaluate("t => getComputedStyle(t).fill") == "rgb(28, 25, 23)"
+
+
 def test_the_page_is_no_wider_than_a_telephone(opened):
     page, *_ = opened
     page.set_viewport_size({"width": 400, "height": 800})

@@ -33,7 +33,12 @@ def test_the_figure_shows_every_setting(fitted):
         np.testing.assert_array_equal(np.sort(shown), np.sort(fitted.results_[f"mean_val_{name}"]))
         assert axes.get_ylabel() == f"held-out {name}"
         assert axes.get_xscale() == "log"
-    assert accuracy.get_title(loc="left") == "2 diverged, not shown"
+    assert loss.get_title(loc="left") == "2 diverged, not shown"
+    best = np.nanargmax(fitted.results_["mean_val_accuracy"])
+    name = {"mse": "MSE", "cross_entropy": "cross-entropy"}[fitted.results_["param_loss"][best]]
+    rate = fitted.results_["param_learning_rate"][best]
+    highest = fitted.results_["mean_val_accuracy"][best]
+    assert accuracy.get_title(loc="left") == f"best {highest:.4f}: {name}, rate {rate:g}"
     names = [text.get_text() for text in curves.get_legend().get_texts()]
     assert names == ["cross-entropy", "MSE"]
     found = np.array([line.get_ydata() for line in curves.lines])

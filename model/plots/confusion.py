@@ -38,14 +38,17 @@ def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
     axes = style.dress(figure.subplots(), look, x="answer", y="true class")
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = np.eye(c, dtype=bool)
+    grounds = np.tile(style.rgb(look.page), (c, c, 1))
     for cells, colour, gain in ((right, look.good, 0.85), (~right, look.bad, 4.0)):
         ground = np.zeros((c, c, 4))
         ground[..., :3] = style.rgb(colour)
         ground[..., 3] = np.where(cells, np.minimum(gain * shares, 0.85), 0)
         axes.imshow(ground)
+        grounds += ground[..., 3:] * (ground[..., :3] - grounds)
     for (i, j), count in np.ndenumerate(matrix):
         if count:
-            axes.text(j, i, f"{count}", ha="center", va="center", color=look.ink, fontsize=11)
+            ink = style.ink_on(look, grounds[i, j])
+            axes.text(j, i, f"{count}", ha="center", va="center", color=ink, fontsize=style.TEXT)
     ticks = np.arange(c)
     axes.set_xticks(ticks, [str(label) for label in classes])
     axes.set_yticks(ticks, [str(label) for label in classes])

@@ -130,10 +130,10 @@ def _loss(axes: Any, look: style.Theme, loss: str, p: Any, label: int, value: fl
         for k in range(len(p)):
             ink = look.good if k == label else look.ink
             axes.text(0.5, k, f"({int(k == label)} − {p[k]:.4f})²", color=ink, **small)
-        axes.set_xlabel(f"L = {value:.6f}", color=look.ink, fontsize=style.TITLE)
+        axes.set_xlabel(f"L = {value:.4g}", color=look.ink, fontsize=style.TITLE)
         return
     axes.text(0.5, label, f"−log {p[label]:.4f}", color=look.good, **small)
-    axes.set_xlabel(f"L = {value:.6f}", color=look.ink, fontsize=style.TITLE)
+    axes.set_xlabel(f"L = {value:.4g}", color=look.ink, fontsize=style.TITLE)
 
 
 def _arrows(figure: Any, look: style.Theme, axes: list[Any]) -> None:

@@ -10,13 +10,13 @@ from softstep.model.plots import style
 STEPS = 8  # of each descent
 NAMES = ("too small", "good", "too large")
 CLOSE = 0.02  # of the way down: a good rate comes at least so near the least loss
-FACTOR = 2 ** (np.arange(-40, 41) / 4)  # the rates tried, times that which reaches the bottom first
+FACTOR = 2 ** (np.arange(-20, 21) / 2)  # the rates tried, times that which would be there at once
 
 
 def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, float, float]:
     """A rate too small, a good one and one too large, for STEPS steps from `start`.
 
-    Of rates a fourth root of two apart, good is the smallest that comes within CLOSE of the least
+    Of rates a root of two apart, good is the smallest that comes within CLOSE of the least
     loss at `offsets`; too small is a sixteenth of it; too large is the smallest above it that ends
     higher than it began.
 
@@ -28,14 +28,14 @@ def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, f
     slope = line.slope(start)
     if not slope * (start - bottom) > 0:
         raise ValueError(f"the loss does not fall from offset {start:g} towards the least one")
-    rates = FACTOR * (start - bottom) / slope
-    last = np.array([line.losses(line.descend(start, rate, STEPS)[-1:])[0] for rate in rates])
-    good = np.flatnonzero(last - least <= CLOSE * (first - least))
-    large = np.flatnonzero(last > first)
-    large = large[large > good[0]] if good.size else large
-    if not (good.size and large.size):
-        raise ValueError(f"no good and too large rates from offset {start:g}")
-    return rates[good[0]] / 16, rates[good[0]], rates[large[0]]
+    good = None
+    for rate in FACTOR * (start - bottom) / slope:
+        last = line.losses(line.descend(start, rate, STEPS)[-1:])[0]
+        if good is None and last - least <= CLOSE * (first - least):
+            good = rate
+        elif good is not None and last > first:
+            return good / 16, good, rate
+    raise ValueError(f"no good and too large rates from offset {start:g}")
 
 
 def learning_rate(
@@ -50,7 +50,7 @@ def learning_rate(
 
     Args:
         line: the loss along a line. start: the offset all begin at.
-        rates: such as `three_rates` gives. offsets: where the loss is drawn, ascending, (k,).
+        rates: such as `three_rates` gives. offsets: where the loss is drawn at least, (k,).
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
@@ -58,10 +58,14 @@ def learning_rate(
     axes = figure.subplot_mosaic([["0", "1", "2"], ["steps"] * 3], height_ratios=[3, 2])
     steps = style.dress(axes["steps"], look, x="step", y="loss")
     steps.set_xlim(-0.3, STEPS + 1.7)
-    for k, (name, rate) in enumerate(zip(NAMES, rates, strict=True)):
-        at = line.descend(start, rate, STEPS)
+    steps.margins(y=0.15)
+    walks = [line.descend(start, rate, STEPS) for rate in rates]
+    reached = np.append(offsets, walks)
+    where = np.union1d(np.linspace(reached.min(), reached.max(), len(offsets)), walks)
+    curve = line.losses(where)
+    last = line.losses([at[-1] for at in walks])
+    for k, (name, rate, at) in enumerate(zip(NAMES, rates, walks, strict=True)):
         heights = line.losses(at)
-        where = np.union1d(offsets, at)
         panel, colour = axes[str(k)], look.colours[(0, 2, 1)[k]]
         if k:
             panel.sharex(axes["0"])
@@ -71,11 +75,18 @@ def learning_rate(
         panel.set_title(
             f"{name}: rate {float(f'{rate:.3g}'):,g}", color=colour, fontsize=style.TEXT, loc="left"
         )
-        panel.plot(where, line.losses(where), color=look.muted, linewidth=1.5)
+        panel.plot(where, curve, color=look.muted, linewidth=1.5)
         _balls(panel, look, at, heights, colour)
         steps.plot(heights, "o-", color=colour, label=name, markersize=5)
-        end = (STEPS + 0.2, heights[-1])
-        steps.annotate(name, end, color=colour, va="center", fontsize=style.SMALL)
+        steps.annotate(
+            name,
+            (STEPS, heights[-1]),
+            textcoords="offset points",
+            xytext=(9, 7 * (np.sum(last < last[k]) - 1)),  # apart, where the ends are close
+            color=colour,
+            va="center",
+            fontsize=style.SMALL,
+        )
     return figure
 
 

@@ -25,7 +25,6 @@ class Theme:
     ink: str  # text and what matters
     muted: str  # axes and what is beside the point
     grid: str
-    panel: str  # the ground of a box in a diagram
     colours: tuple[str, ...]  # lines, in this order; Okabe and Ito 2008
     good: str
     bad: str
@@ -39,7 +38,6 @@ LIGHT = Theme(
     ink="#1c1917",
     muted="#57534e",
     grid="#e7e5e4",
-    panel="#f5f5f4",
     colours=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
     good="#0072b2",
     bad="#d55e00",
@@ -52,7 +50,6 @@ DARK = Theme(
     ink="#f2f0ee",
     muted="#b5b0aa",
     grid="#35353a",
-    panel="#222226",
     colours=("#56b4e9", "#e69f00", "#00c08b", "#e79ac4", "#f0e442", "#f0743e"),
     good="#56b4e9",
     bad="#f0743e",
@@ -115,12 +112,9 @@ def sign_colours(theme: Theme) -> Any:
     return colors.LinearSegmentedColormap.from_list(f"softstep-signs-{theme.name}", theme.signs)
 
 
-def ink_on(theme: Theme, share: float) -> str:
-    """The colour of text on `value_colours` at `share` in [0, 1]: the one of more contrast."""
-    stops = np.array([rgb(stop) for stop in theme.stops])
-    at = np.linspace(0, 1, len(stops))
-    ground = np.array([np.interp(share, at, channel) for channel in stops.T])
-    return max((theme.ink, theme.page), key=lambda ink: _contrast(rgb(ink), ground))
+def ink_on(theme: Theme, ground: Any) -> str:
+    """The colour of text on a ground, red, green and blue in [0, 1]: the one of more contrast."""
+    return max((theme.ink, theme.page), key=lambda ink: contrast(rgb(ink), ground))
 
 
 def rgb(colour: str) -> Any:
@@ -128,7 +122,7 @@ def rgb(colour: str) -> Any:
     return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
 
 
-def _contrast(a: Any, b: Any) -> float:
+def contrast(a: Any, b: Any) -> float:
     """WCAG 2: ratio of the relative luminances."""
     low, high = sorted((_luminance(a), _luminance(b)))
     return (high + 0.05) / (low + 0.05)

@@ -39,8 +39,8 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
 def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> None:
     lost = int(np.count_nonzero(~np.isfinite(results["mean_val_accuracy"])))
     note = f"{lost} diverged, not shown" if lost else ""
-    style.dress(axes["accuracy"], look, y="held-out accuracy", title=note)
-    style.dress(axes["loss"], look, x="learning rate", y="held-out loss")
+    style.dress(axes["accuracy"], look, y="held-out accuracy", title=_best(results))
+    style.dress(axes["loss"], look, x="learning rate", y="held-out loss", title=note)
     style.dress(axes["curves"], look, x="epoch", y="training loss")
     for name in ("accuracy", "loss"):
         axes[name].set_xscale("log")
@@ -48,6 +48,15 @@ def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> 
     axes["loss"].set_yscale("log")
     axes["accuracy"].tick_params(labelbottom=False)
     style.legend(axes["curves"], look)
+
+
+def _best(results: dict[str, Any]) -> str:
+    accuracy = results["mean_val_accuracy"]
+    if np.isnan(accuracy).all():
+        return ""
+    best = int(np.nanargmax(accuracy))
+    loss, rate = NAMES[column(results, "loss")[best]], column(results, "learning_rate")[best]
+    return f"best {accuracy[best]:.4f}: {loss}, rate {rate:.3g}"
 
 
 def column(results: dict[str, Any], name: str) -> Any:

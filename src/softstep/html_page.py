@@ -20,15 +20,15 @@ th { color: var(--muted); font-weight: 600 }
 .formula { background: var(--panel); padding: .6rem 1rem; border-radius: .4rem; overflow-x: auto;
            font: 17px/1.6 Cambria, "STIX Two Text", "Latin Modern Math", Georgia, serif }
 .note, figcaption { color: var(--muted); font-size: 14px }
-figure { margin: 1rem 0 } img, svg { max-width: 100%; height: auto }
+figure { margin: 1rem 0 } img, .chart, .picture svg { max-width: 100%; height: auto }
 img { width: 750px }
-svg text { font: 12px system-ui, sans-serif; fill: var(--muted) }
+svg.chart text { font: 12px system-ui, sans-serif; fill: var(--muted) }
 .pictures { display: flex; flex-wrap: wrap; gap: .8rem } .pictures figure { margin: 0 }
-.above { fill: rgb(var(--good)) } .below { fill: rgb(var(--bad)) }
-.line { fill: none }
-.above.line { stroke: rgb(var(--good)) } .below.line { stroke: rgb(var(--bad)) }
+svg .above { fill: rgb(var(--good)) } svg .below { fill: rgb(var(--bad)) }
+svg polyline.above { fill: none; stroke: rgb(var(--good)) }
+svg polyline.below { fill: none; stroke: rgb(var(--bad)) }
 .picture svg { border: 1px solid var(--line) }
-svg .grid { stroke: var(--line) }
+.chart .grid { stroke: var(--line) }
 .right { background: rgba(var(--good), .25) } .wrong { background: rgba(var(--bad), .2) }
 """
 

@@ -1,6 +1,5 @@
 """The page of `softstep report`: settings, versions, figures and a surface to turn, in one file."""
 
-import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 from softstep import html_page, sweep_report
 from softstep.model.landscape import Surface
-from softstep.model.plots import style, surface_html
+from softstep.model.plots import style
+from softstep.model.plots.surface_html import interactive, surface_html
 from softstep.report_figures import Picture, pictures, plane
 from softstep.report_subject import Subject
 
@@ -72,10 +72,8 @@ def _write(folder: Path | None, name: str, light: bytes, dark: bytes) -> None:
 
 
 def _turnable(surface: Surface) -> str:
-    module = importlib.import_module("softstep.model.plots.surface_html")
     themes = {
-        theme: json.loads(module.interactive(surface, theme=theme).to_json())
-        for theme in style.THEMES
+        theme: json.loads(interactive(surface, theme=theme).to_json()) for theme in style.THEMES
     }
     script = FOLLOW % json.dumps(themes).replace("</", "<\\/")
     return html_page.section("The loss, to be turned", surface_html(surface), script)

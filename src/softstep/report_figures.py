@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep import SoftmaxRegression
 from softstep.explain_steps import image_shape
 from softstep.model import datasets, plots
 from softstep.model.hollow import FREE_RATE, LINES, find_hollow, losses_in_all_weights
@@ -15,6 +16,9 @@ from softstep.model.line_descent import LineDescent
 from softstep.model.plots.confusion import SHOWN, most_mistaken
 from softstep.report_subject import Subject
 
+FEW = 20  # classes that have room in the pictures of a row and of the weights
+SURE = 0.9
+TELLING_ROWS = 1000  # are looked through for the row of the forward pass
 POINTS = 241  # at which the learning-rate figure's curve is drawn
 SPAN, START = 2.0, -0.7  # of that line, in norms of the weights; where its descents begin, in spans
 
@@ -42,7 +46,7 @@ def pictures(subject: Subject, surface: Surface) -> Iterator[Picture]:
     if subject.results is not None:
         yield _sweep(subject.results, subject.loss_curves)
     shape = image_shape(subject.model.n_features_in_)
-    if shape is not None:
+    if shape is not None and len(subject.model.classes_) <= FEW:
         yield _forward(subject, shape)
         yield _weights(subject, shape)
     yield _confusion(subject)
@@ -65,12 +69,13 @@ def _sweep(results: dict[str, Any], loss_curves: Any) -> Picture:
 def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
     model = subject.model
     X, labels = subject.test_rows
-    x, y = X[0], encode(labels[:1], model.classes_)[0]
+    row = _telling_row(model, X, labels)
+    x, y = X[row], encode(labels[row : row + 1], model.classes_)[0]
     W = np.ascontiguousarray(model.coef_.T)
     return Picture(
         "forward",
         "The forward pass of one test row",
-        "The first test row: a weighted sum of its pixels for each class, made positive and 1 in "
+        f"Test row {row}: a weighted sum of its pixels for each class, made positive and 1 in "
         "all by the softmax, compared with the right class by the loss.",
         lambda theme: plots.forward(
             x,
@@ -84,6 +89,13 @@ def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
             theme=theme,
         ),
     )
+
+
+def _telling_row(model: SoftmaxRegression, X: Any, labels: Any) -> int:
+    """The first row that is answered right, but with a probability under SURE; 0 if none is."""
+    first = slice(TELLING_ROWS)
+    right = model.predict(X[first]) == labels[first]
+    return int(np.argmax(right & (model.predict_proba(X[first]).max(axis=1) < SURE)))
 
 
 def _weights(subject: Subject, shape: tuple[int, int]) -> Picture:

@@ -75,7 +75,7 @@ def _loss_chart(sweep: Any) -> str:
             # a single point is a line of no length, which a round cap makes a dot
             path = path if len(points) > 1 else f"{path} {path}"
             lines.append(
-                f'<polyline points="{path}" class="{KINDS[loss]} line" stroke-width="2" '
+                f'<polyline points="{path}" class="{KINDS[loss]}" stroke-width="2" '
                 f'stroke-opacity=".45" stroke-linecap="round">'
                 f"<title>{_settings(sweep.results_['params'][i])}</title></polyline>"
             )
@@ -127,7 +127,8 @@ def _legend(losses: Iterable[str]) -> list[str]:
 
 def _svg(parts: list[str]) -> str:
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">\n{body}\n</svg>'
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}"'
+    return f'<svg class="chart" {size} role="img">\n{body}\n</svg>'
 
 
 def _confusion(classes: Any, y_true: Any, y_predicted: Any) -> str:
