@@ -98,10 +98,11 @@ def measure_peer(name: str, model: Any, x: Any, y: Any, surface: Surface) -> flo
     """Seconds for the whole grid, from every 100th point.
 
     Raises:
-        AssertionError: its losses are not those of the surface.
+        ValueError: its losses are not those of the surface.
     """
     at, run = points(), PEERS[name]
-    assert agrees(run(model, x, y, surface, at), surface, at), f"{name} has other losses"
+    if not agrees(run(model, x, y, surface, at), surface, at):
+        raise ValueError(f"{name} has other losses")
     few = min(seconds(lambda: run(model, x, y, surface, at[:1])) for _ in range(3))
     many = seconds(lambda: run(model, x, y, surface, at))
     return few + (many - few) / (len(at) - 1) * (STEPS**2 - 1)

@@ -13,8 +13,8 @@ from typing import Any
 from softstep.bench.child import InChild
 from softstep.bench.gate import Check
 from softstep.bench.peers import installed
-from softstep.kernels import threads as thread_count
 from softstep.kernels.backend import probe
+from softstep.kernels.threads import VARIABLE
 
 OURS = "softstep"
 
@@ -179,9 +179,12 @@ def _ended(calls: dict[str, Call]) -> Iterator[None]:
 def limited(threads: int) -> Iterator[None]:
     """Within this block everyone in this process uses so many threads; JAX cannot be told."""
     with contextlib.ExitStack() as stack:
-        before = os.environ.get(thread_count.VARIABLE, "")
-        os.environ[thread_count.VARIABLE] = str(threads)
-        stack.callback(os.environ.__setitem__, thread_count.VARIABLE, before)
+        before = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = str(threads)
+        if before is None:
+            stack.callback(os.environ.pop, VARIABLE)
+        else:
+            stack.callback(os.environ.__setitem__, VARIABLE, before)
         if installed("threadpoolctl"):
             from threadpoolctl import threadpool_limits
 

@@ -135,13 +135,14 @@ def measure(size: Size, rounds: int) -> dict[str, list[float]]:
     """Seconds of each peer in `rounds` rounds in which everyone runs once.
 
     Raises:
-        AssertionError: a peer's weights are not those of the bank.
+        ValueError: a peer's weights are not those of the bank.
     """
     given = arguments(size)
     expected = bank(*given)
     peers = runnable()
     for name, run in peers.items():
-        assert agrees(run(*given), expected), f"{name} ends with other weights"
+        if not agrees(run(*given), expected):
+            raise ValueError(f"{name} ends with other weights")
     times: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(rounds):
         for name, run in peers.items():

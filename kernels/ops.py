@@ -313,7 +313,8 @@ def surface_forward(
 
     The logits are affine in the weights, so those at W + x D1 + y D2 are V0 + x X D1 + y X D2, with
     V0 those at W. Never holds (n, ny, nx) of anything. Sums over blocks of rows add up to those of
-    all rows. A row with a NaN or an infinity in V0, V1 or V2 makes every loss NaN and is no hit.
+    all rows. A row with a NaN or an infinity in V0, V1 or V2 makes every loss NaN and is no hit;
+    where differences of finite logits overflow, losses may be NaN.
 
     Args:
         V0, V1, V2: logits at the middle, and what a step of 1 in each direction adds: (n, c),

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+import re
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -20,39 +21,34 @@ MOST_FOR_A_CORE = 4  # threads that are asked for beyond this only wait
 
 
 def ask(n_threads: int | None) -> None:
-    """What the op that is called now was given as `n_threads`."""
-    _asked.set(None if n_threads is None else positive_integer("n_threads", n_threads))
-
-
-def thread_count() -> int:
-    """The number asked for, or else of the cores that this process may use.
+    """What the op that is called now was given as `n_threads`, or finds in the environment.
 
     Raises:
-        ValueError: SOFTSTEP_NUM_THREADS is not a whole number of at least 1.
+        TypeError, ValueError: that is not a whole number of at least 1.
     """
-    return _number_asked_for() or available_cores()
+    if n_threads is not None:
+        _asked.set(positive_integer("n_threads", n_threads))
+    else:
+        _asked.set(_of_the_environment())
 
 
-def _number_asked_for() -> int | None:
-    asked = _asked.get()
-    if asked is not None:
-        return asked
+def _of_the_environment() -> int | None:
     value = os.environ.get(VARIABLE)
     if not value:
         return None
-    if not value.strip().isdecimal() or int(value) < 1:
-        raise ValueError(f"{VARIABLE} must be a whole number of at least 1, not {value!r}")
+    if not re.fullmatch(r"\s*0*[1-9][0-9]{0,8}\s*", value):
+        shown = value if len(value) < 40 else value[:40] + " …"
+        raise ValueError(f"{VARIABLE} must be a whole number of at least 1, not {shown!r}")
     return int(value)
 
 
 def threads_for(flop: float, flop_between_barriers: float = math.inf) -> int:
     """How many of the threads pay for a call of so many operations."""
     pay = int(min(flop / FLOP_OF_A_CALL, flop_between_barriers / FLOP_BETWEEN_BARRIERS))
-    asked = _number_asked_for()
     if pay < 2:  # small work is not to wait for the cores to be counted
         return 1
     cores = available_cores()
-    return min(asked or cores, pay, MOST_FOR_A_CORE * cores)
+    return min(_asked.get() or cores, pay, MOST_FOR_A_CORE * cores)
 
 
 def available_cores() -> int:

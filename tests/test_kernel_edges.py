@@ -1,5 +1,8 @@
 """Promise: the CPU kernels keep the contract where rows, threads and buffers meet."""
 
+import importlib
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -8,7 +11,7 @@ import pytest
 from softstep import kernels
 from softstep.bench import workloads
 from softstep.kernels import threads
-from softstep.kernels._numba import helpers
+from softstep.kernels._numba import cross_entropy, helpers, mse
 
 
 @pytest.fixture
@@ -102,3 +105,60 @@ def test_an_interrupt_while_threads_start_leaves_none_at_work(eager, monkeypatch
     np.testing.assert_array_equal(
         kernels.linear_forward(X, W, b, backend="numba", n_threads=3), expected
     )
+
+
+def test_ctrl_c_ends_a_long_training_soon_and_the_next_one_is_right():
+    code = """
+import os, signal, threading, time
+import numpy as np
+from softstep import kernels
+from softstep.bench import workloads
+X, y = workloads.features(2000, 784, np.float32, 0), workloads.labels(2000, 10, 0)
+W, b = workloads.weights(1, 784, 10, np.float32, 0)
+def train(order, W, b):
+    kernels.train(X, y, order, 100, W, b, loss="mse", learning_rate=0.1, backend="numba")
+short, long = np.arange(2000), np.tile(np.arange(2000), 10_000)
+train(short, W.copy(), b.copy())
+before = W.copy()
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.perf_counter()
+try:
+    train(long, W, b)
+except KeyboardInterrupt:
+    print(time.perf_counter() - start < 5, (W == before).all())
+V, c = W.copy(), b.copy()
+train(short, W, b)
+kernels.train(X, y, short, 100, V, c, loss="mse", learning_rate=0.1, backend="numba", n_threads=1)
+print((W == V).all())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout.split() == ["True"] * 3, run.stderr
+
+
+def test_training_in_parts_gives_the_bits_of_training_in_one(monkeypatch):
+    X, y = workloads.features(500, 30, np.float32, 0), workloads.labels(500, 4, 0)
+    order = np.random.default_rng(0).permutation(500)
+    found = []
+    for flop in (1e12, 1):
+        module = importlib.import_module("softstep.kernels._numba.train")
+        monkeypatch.setattr(module, "FLOP_OF_A_PART", flop)
+        W, b = workloads.weights(2, 30, 4, np.float32, 0)
+        velocity = np.zeros_like(W), np.zeros_like(b)
+        rates = np.geomspace(0.1, 1, 16).reshape(8, 2)
+        figures = kernels.train(X, y, order, 63, W, b, loss="mse", learning_rate=rates,
+                                momentum=0.9, velocity=velocity, backend="numba")  # fmt: skip
+        found.append([*figures, W, b, *velocity])
+    for whole, parts in zip(*found, strict=True):
+        np.testing.assert_array_equal(whole, parts)
+
+
+def test_read_only_arrays_compile_nothing_anew():
+    V, Y = np.ones((3, 4), np.float32), np.full((3, 4), 0.25, np.float32)
+    for op in ("softmax_mse_backward", "cross_entropy_forward", "mse_forward"):
+        getattr(kernels, op)(V, Y, backend="numba")
+    compiled = [mse._softmax_mse_backward, cross_entropy._cross_entropy_forward, mse._mse_forward]
+    before = [len(kernel.signatures) for kernel in compiled]
+    V.flags.writeable = Y.flags.writeable = False
+    for op in ("softmax_mse_backward", "cross_entropy_forward", "mse_forward"):
+        getattr(kernels, op)(V, Y, backend="numba")
+    assert [len(kernel.signatures) for kernel in compiled] == before

@@ -43,15 +43,18 @@ def assert_same(found, expected):
 
 def test_the_argument_wins_over_the_variable_and_the_variable_over_the_cores(monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, "3")
-    threads.ask(2)
-    assert threads.thread_count() == 2
-    threads.ask(None)
-    assert threads.thread_count() == 3
+    assert threads_of_large_work(2) == 2
+    assert threads_of_large_work(None) == 3
     monkeypatch.setenv(threads.VARIABLE, "")
-    assert threads.thread_count() == threads.available_cores()
+    assert threads_of_large_work(None) == threads.available_cores()
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def threads_of_large_work(n_threads):
+    threads.ask(n_threads)
+    return threads.threads_for(1e12)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "٣", "1" * 5000])
 def test_a_bad_variable_is_named(value, monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, value)
     with pytest.raises(ValueError, match=threads.VARIABLE):
@@ -172,6 +175,14 @@ def test_threads_wait_for_the_next_call_and_no_more_are_started():
         end = time.monotonic() + 10
         while not helpers._idle and time.monotonic() < end:
             time.sleep(0.001)
+    assert threading.active_count() == alive
+
+
+def test_there_are_no_more_helpers_than_a_few_for_each_core(monkeypatch):
+    monkeypatch.setattr(helpers, "MOST", len(helpers._all))
+    monkeypatch.setattr(helpers, "_idle", [])
+    expected, alive = trained(1), threading.active_count()
+    assert_same(trained(2), expected)
     assert threading.active_count() == alive
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import STRICT, call, jit
 from softstep.kernels._numba.softmax import exponentials, rounding_error, sum_without
 from softstep.kernels._numba.targets import label_of, split
 
@@ -64,7 +64,7 @@ def _cross_entropy_forward(V, labels, soft, e, loss):
 def cross_entropy_forward(V, y):
     # V (n, c), y (n,) or (n, c) -> loss (n,)
     loss = np.empty(len(V), V.dtype)
-    _cross_entropy_forward(V, *split(y), np.empty(V.shape[1]), loss)
+    call(_cross_entropy_forward, V, *split(y), np.empty(V.shape[1]), loss)
     return loss
 
 
@@ -81,5 +81,5 @@ def cross_entropy_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
     out = np.empty_like(V) if out is None else out
     e, dv = np.empty(V.shape[1]), np.empty(V.shape[1])
-    _cross_entropy_backward(V, *split(y), e, dv, out)
+    call(_cross_entropy_backward, V, *split(y), e, dv, out)
     return out

@@ -8,7 +8,11 @@ import os
 import threading
 from queue import SimpleQueue
 
+from softstep.kernels.threads import MOST_FOR_A_CORE
+
 _idle: list["Helper"] = []  # those that wait; a list's pop and append need no lock
+_all: list["Helper"] = []
+MOST = MOST_FOR_A_CORE * (os.cpu_count() or 1)  # however many threads of Python ask
 
 
 class Helper:
@@ -34,12 +38,15 @@ class Helper:
 def ask(function, arguments):
     """Have a helper call function(*arguments), and a list: emptied, it cancels what has not begun.
 
-    RuntimeError: no thread waits, and no more can be started.
+    RuntimeError: none waits, and no more are or can be started.
     """
     try:
         helper = _idle.pop()
     except IndexError:
+        if len(_all) >= MOST:
+            raise RuntimeError("there are helpers enough") from None
         helper = Helper()
+        _all.append(helper)
     work = [function, arguments]
     helper.queue.put(work)
     return work
@@ -47,3 +54,4 @@ def ask(function, arguments):
 
 if hasattr(os, "register_at_fork"):  # a child has none of the threads
     os.register_at_fork(after_in_child=_idle.clear)
+    os.register_at_fork(after_in_child=_all.clear)

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numba
+import numpy as np
 from numba.core.caching import FunctionCache
 
 # IEEE arithmetic: sums are taken in the order that is written, and compensated sums need it. Where
@@ -62,6 +63,25 @@ def jit(flags):
         return dispatcher
 
     return decorate
+
+
+def call(kernel, *arguments):
+    """Call a kernel, read-only arrays as if they were not: it is not compiled anew for them."""
+    kernel(*map(as_writable, arguments))
+
+
+def as_writable(value):
+    """A read-only array as one that is not."""
+    if not isinstance(value, np.ndarray) or value.flags.writeable:
+        return value
+    return np.asarray(_Writable(value))
+
+
+class _Writable:
+    def __init__(self, array):
+        self.array = array  # keeps the memory alive
+        about = array.__array_interface__
+        self.__array_interface__ = {**about, "data": (about["data"][0], False)}
 
 
 @functools.cache

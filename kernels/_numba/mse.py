@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import STRICT, call, jit
 from softstep.kernels._numba.softmax import (
     exponentials,
     rounding_error,
@@ -27,7 +27,7 @@ def _mse_forward(P, labels, soft, squares, loss):
 def mse_forward(P, Y):
     # P (n, c), Y (n,) or (n, c) -> loss (n,)
     loss = np.empty(len(P), P.dtype)
-    _mse_forward(P, *split(Y), np.empty(P.shape[1]), loss)
+    call(_mse_forward, P, *split(Y), np.empty(P.shape[1]), loss)
     return loss
 
 
@@ -44,7 +44,7 @@ def _mse_backward(P, labels, soft, dP):
 def mse_backward(P, Y, *, out=None):
     # P (n, c), Y (n,) or (n, c) -> dP (n, c)
     out = np.empty_like(P) if out is None else out
-    _mse_backward(P, *split(Y), out)
+    call(_mse_backward, P, *split(Y), out)
     return out
 
 
@@ -159,5 +159,5 @@ def _softmax_mse_backward(V, labels, soft, dV):
 def softmax_mse_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
     out = np.empty_like(V) if out is None else out
-    _softmax_mse_backward(V, *split(y), out)
+    call(_softmax_mse_backward, V, *split(y), out)
     return out

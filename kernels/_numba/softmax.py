@@ -10,7 +10,7 @@ import numpy as np
 
 from softstep.kernels._numba import team
 from softstep.kernels._numba.functions import exp_in_two
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import STRICT, call, jit
 from softstep.kernels._numba.layout import empty, lanes, padded
 from softstep.kernels._numba.team import borrowed, claim, enter, leave
 from softstep.kernels._numba.vector import (
@@ -92,10 +92,10 @@ def sum_in_two(e, k):
 
 FEW_CLASSES = 48
 ITEM_VALUES = 1 << 13
-# Results are computed as 2^88 p, then scaled down: subnormal ones are rounded once too.
+# Results are computed as 2^88 p, then scaled down: what makes up for roundings is not subnormal.
 UP, DOWN = 2.0**88, 2.0**-88
 
-Rows = namedtuple("Rows", "dP V out")  # dP is empty in the forward pass
+Rows = namedtuple("Rows", "dP V out")  # the forward pass does not read dP
 # Of each member: few classes, T and rest (classes padded, lanes); else rest (1, classes padded).
 Buffers = namedtuple("Buffers", "T rest")
 
@@ -250,7 +250,7 @@ def softmax_forward(V, *, out=None):
     if V.dtype == np.float32:
         _by_vectors(V, V, out, False)
     else:
-        _softmax_forward(V, np.empty(V.shape[1]), out)
+        call(_softmax_forward, V, np.empty(V.shape[1]), out)
     return out
 
 

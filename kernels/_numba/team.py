@@ -18,7 +18,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from softstep.kernels._numba import helpers
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import STRICT, as_writable, jit
 
 # A team is an int64 array. The words stand in groups a cache line apart.
 LINE = 8
@@ -48,7 +48,7 @@ def run(kernel, size, *arguments):
     """Call kernel(team, size, member, *arguments) in `size` threads, this one as member 0."""
     global _pause
     arguments = tuple(
-        type(a)(*map(_as_writable, a)) if isinstance(a, tuple) else a for a in arguments
+        type(a)(*map(as_writable, a)) if isinstance(a, tuple) else a for a in arguments
     )
     team = new(size)
     team[PAUSE:SHARES] = _pause
@@ -63,20 +63,6 @@ def run(kernel, size, *arguments):
         for work in asked:
             work.clear()
         _pause = team[PAUSE:SHARES].copy()
-
-
-def _as_writable(value):
-    """A read-only array as one that is not, so that no kernel is compiled a second time for it."""
-    if not isinstance(value, np.ndarray) or value.flags.writeable:
-        return value
-    return np.asarray(_Writable(value))
-
-
-class _Writable:
-    def __init__(self, array):
-        self.array = array  # keeps the memory alive
-        about = array.__array_interface__
-        self.__array_interface__ = {**about, "data": (about["data"][0], False)}
 
 
 _pause = np.zeros(LINE, np.int64)  # a busy machine stays busy from call to call

@@ -21,6 +21,19 @@ Job = namedtuple(
 )
 
 
+# About a tenth of a second on one core: between parts Python sees an interrupt, as Ctrl-C.
+FLOP_OF_A_PART = 5e9
+
+
+def _parts(job, steps):
+    """The job cut into jobs of so many steps."""
+    for first in range(0, len(job.losses), steps):
+        some = slice(first, first + steps)
+        order = job.order[first * job.batch : (first + steps) * job.batch]
+        own = {name: getattr(job, name)[some] for name in ("rate", "losses", "correct")}
+        yield job._replace(order=order, **own)
+
+
 @np.errstate(over="ignore")  # settings beyond float32 become infinite
 def train(
     X,
@@ -92,12 +105,10 @@ def train(
     flop = 4 * d * h * c
     threads = threads_for(flop * len(order), flop * batch_size)
     rows = min(batch_size, len(order))
-    if few:
-        scratch = scratch_few(threads, packed, c, rows, h)
-        team.run(train_few, threads, job, scratch)
-    else:
-        scratch = scratch_many(threads, packed, c, rows, h)
-        team.run(train_many, threads, job, scratch)
+    make_scratch, kernel = (scratch_few, train_few) if few else (scratch_many, train_many)
+    scratch = make_scratch(threads, packed, c, rows, h)
+    for part in _parts(job, max(1, int(FLOP_OF_A_PART / (flop * batch_size)))):
+        team.run(kernel, threads, part, scratch)
     unpack(packed, W)
     if job.keep:
         unpack(momenta, MW)

@@ -268,12 +268,11 @@ def power_of_two(typingctx, n):
 
 @intrinsic
 def power_of_rounded(typingctx, shifted):
-    """2^n for shifted = n + 1.5·2^52, in float32 n + 1.5·2^23: from the bits, not by conversion."""
+    """2^n for shifted = n + 1.5·2^23 in float32: from the bits, without a conversion."""
 
     def emit(context, builder, sig, args):
-        bits, mantissa, bias = (64, 52, 1023) if shifted.dtype == types.float64 else (32, 23, 127)
-        integers = ir.VectorType(ir.IntType(bits), shifted.lanes)
-        bias, mantissa = (ir.Constant(integers, [k] * shifted.lanes) for k in (bias, mantissa))
+        integers = ir.VectorType(ir.IntType(32), shifted.lanes)
+        bias, mantissa = (ir.Constant(integers, [k] * shifted.lanes) for k in (127, 23))
         exponent = builder.add(builder.bitcast(args[0], integers), bias)
         return builder.bitcast(builder.shl(exponent, mantissa), args[0].type)
 
