@@ -95,7 +95,9 @@ class Kernel:
             self._check_grid(grid, block, shared)
             self.allow_shared(shared)
             with device.clocked(self.label):
-                self.raw(grid, block, args, shared_mem=shared)
+                self.raw.kernel(
+                    grid, block, args, shared, enable_cooperative_groups=self.cooperative
+                )
         except _cuda_errors() as error:
             raise DeviceError(
                 f"{self.label} could not be launched with grid {grid}, block {block} and {shared} "
@@ -143,12 +145,14 @@ class Device:
         if cupy.cuda.runtime.getDeviceCount() == 0:
             raise RuntimeError("there is no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it")
         out = self.zeros((32,), np.int32)
-        self._load(PROBE, "probe", (), "probe", False)((1,), (32,), (out,))
+        cooperative = self.launches_cooperatively()
+        self._load(PROBE, "probe", (), "probe", cooperative)((1,), (32,), (out,))
         if not np.array_equal(self.to_host(out), 3 * np.arange(32) + 1):
             raise RuntimeError("a test kernel ran on the GPU but gave wrong numbers")
         here = cupy.cuda.Device()
         name = cupy.cuda.runtime.getDeviceProperties(here.id)["name"].decode()
-        return f"CuPy {cupy.__version__} on {name} (sm_{here.compute_capability})"
+        without = "" if cooperative else ", without cooperative launches: small banks train slower"
+        return f"CuPy {cupy.__version__} on {name} (sm_{here.compute_capability}){without}"
 
     # ---- arrays
 
@@ -271,8 +275,9 @@ class Device:
         cupy = _cupy()
         key = (label, opts, cooperative, cupy.cuda.runtime.getDevice())
         if key not in self._kernels:
-            # "Cooperative" applies to a whole module, so those kernels have modules of their own.
-            module = cupy.RawModule(code=code, options=opts, enable_cooperative_groups=cooperative)
+            # Only the launch is cooperative. A RawModule that is so links libcudadevrt.a, which the
+            # wheels of CUDA 12 have in no place where CuPy looks, and its kernels spill registers.
+            module = cupy.RawModule(code=code, options=opts)
             self._kernels[key] = Kernel(module.get_function(name), label, cooperative)
         return self._kernels[key]
 
@@ -324,7 +329,9 @@ class Device:
             return
         cupy = _cupy()
         start, stop, stream = cupy.cuda.Event(), cupy.cuda.Event(), cupy.cuda.get_current_stream()
-        self._load(HOLD, "hold", (), "hold", False).raw((1,), (1,), (np.int64(HOLD_NANOSECONDS),))
+        self._load(HOLD, "hold", (), "hold", False).raw.kernel(
+            (1,), (1,), (np.int64(HOLD_NANOSECONDS),)
+        )
         start.record(stream)
         yield
         stop.record(stream)
@@ -352,6 +359,10 @@ class Device:
 
     def multiprocessors(self) -> int:
         return int(_cupy().cuda.Device().attributes["MultiProcessorCount"])
+
+    def launches_cooperatively(self) -> bool:
+        """Whether this GPU can keep all blocks of a launch alive at once."""
+        return bool(_cupy().cuda.Device().attributes["CooperativeLaunch"])
 
     def free_memory(self) -> int:
         """Bytes that can be had: free on the GPU or in CuPy's pool, within the pool's limit."""

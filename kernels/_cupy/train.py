@@ -189,6 +189,8 @@ def _steps_kernel(call):
 
 def _is_small(call):
     """Path A: a slice of the bank and of a batch fits into a block, and all blocks onto the GPU."""
+    if not device.launches_cooperatively():
+        return False
     shared = _bytes_of_block(call.shape, call.weights[0].dtype.itemsize)
     if shared > SHARED_BYTES:
         return False

@@ -55,6 +55,21 @@ def test_the_probe_says_what_runs_here(machine):
     assert "launch probe" in machine.log
 
 
+def test_the_probe_launches_cooperatively_or_says_that_the_gpu_cannot(machine):
+    assert "cooperative" not in device.probe()
+    machine.launches_cooperatively = False
+    assert device.probe().endswith(", without cooperative launches: small banks train slower")
+    assert machine.log.count("launch probe") == 2
+
+
+def test_the_probe_reports_a_cooperative_launch_that_fails(machine, cupy, monkeypatch):
+    cannot = {"CooperativeLaunch": 1, "MultiProcessorCount": 0}  # nothing is resident
+    gpu = SimpleNamespace(id=0, compute_capability="80", attributes=cannot)
+    monkeypatch.setattr(cupy.cuda, "Device", lambda: gpu)
+    with pytest.raises(ValueError, match=r"probe: grid \(1,\), but this GPU keeps only 0"):
+        device.probe()
+
+
 def test_the_probe_says_that_cupy_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     with pytest.raises(ModuleNotFoundError, match=r"^CuPy is not installed$") as raised:
@@ -492,22 +507,27 @@ def test_a_grid_or_block_that_cupy_would_change_is_refused(machine, which, size)
     raw = device.kernel("add.cu", "add", REAL="float").raw
     sizes = {"grid": (1,), "block": (32,), which: size}
     with pytest.raises(standin.Misuse):
-        raw(sizes["grid"], sizes["block"], (ones(), ones(), np.int64(5), np.int32(1)))
+        raw.kernel(sizes["grid"], sizes["block"], (ones(), ones(), np.int64(5), np.int32(1)))
 
 
 @pytest.mark.parametrize(("grid", "cooperative"), [((2**31,), False), ((1000,), True)])
 def test_a_grid_that_cupy_would_cut_is_refused(machine, grid, cooperative):
-    load = device.cooperative_kernel if cooperative else device.kernel
-    raw = load("add.cu", "add", REAL="float").raw
+    raw = device.kernel("add.cu", "add", REAL="float").raw
+    args = ones(), ones(), np.int64(5), np.int32(1)
     with pytest.raises(standin.Misuse):
-        raw(grid, (32,), (ones(), ones(), np.int64(5), np.int32(1)))
+        raw.kernel(grid, (32,), args, enable_cooperative_groups=cooperative)
+
+
+def test_a_module_that_cupy_links_is_refused(cupy):
+    with pytest.raises(standin.Misuse, match="libcudadevrt"):
+        cupy.RawModule(code=SOURCE, options=("-DREAL=float",), enable_cooperative_groups=True)
 
 
 @pytest.mark.parametrize("shared_mem", [(48 << 10) + 1])
 def test_more_than_48_kb_of_shared_memory_takes_the_attribute(machine, shared_mem):
     raw = device.kernel("add.cu", "reverse", REAL="float").raw
     with pytest.raises(standin.CUDADriverError):
-        raw((1,), (32,), (ones(), np.int64(5)), shared_mem=shared_mem)
+        raw.kernel((1,), (32,), (ones(), np.int64(5)), shared_mem=shared_mem)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,10 @@ def _cupy(machine):
         return SimpleNamespace(
             id=machine.device,
             compute_capability=machine.compute_capability,
-            attributes={"MultiProcessorCount": machine.multiprocessors},
+            attributes={
+                "MultiProcessorCount": machine.multiprocessors,
+                "CooperativeLaunch": int(machine.launches_cooperatively),
+            },
         )
 
     def wait_for_all():

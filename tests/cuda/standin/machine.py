@@ -32,6 +32,7 @@ class Machine:
         self.device_count = 1
         self.device = 0  # the current one
         self.multiprocessors = 4
+        self.launches_cooperatively = True
         self.threads_per_multiprocessor = 2048
         self.shared_per_multiprocessor = 164 << 10
         self.shared_opt_in = 163 << 10  # the most a block can ask for
