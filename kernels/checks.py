@@ -65,12 +65,19 @@ def out_array(
         raise ValueError(f"out has shape {array.shape}, but the result has shape {shape}")
     if array.dtype != dtype:
         raise TypeError(f"out is {array.dtype}, but the result is {dtype}")
+    begin, end = _addresses(array)
     for given in inputs:
-        if is_on_gpu(array) or is_on_gpu(given) or array.ctypes.data == given.ctypes.data:
-            continue
-        if np.may_share_memory(array, given):
+        first, last = _addresses(given)
+        is_given = (first, given.shape, given.dtype) == (begin, shape, dtype)
+        if max(first, begin) < min(last, end) and not is_given:
             raise ValueError("out overlaps an input without being it")
     return array
+
+
+def _addresses(array: Any) -> tuple[int, int]:
+    """Where a C-contiguous array begins and ends; CUDA's addresses are none of the host's."""
+    begin = array.data.ptr if is_on_gpu(array) else array.ctypes.data
+    return begin, begin + array.nbytes
 
 
 def in_place(name: str, value: Any) -> Array:

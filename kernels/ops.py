@@ -8,7 +8,8 @@ Common to all ops:
     n_threads: at most so many threads of the numba backend; None follows SOFTSTEP_NUM_THREADS, then
         all cores of this process. Results are the same bits for any number. NumPy's products have
         the threads of its BLAS.
-    out: an array of the result's shape and dtype to write to; the op's own input may be given.
+    out: an array of the result's shape and dtype to write to. It may be one of the op's inputs, but
+        not overlap one otherwise: that is a ValueError.
     Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
     float64 for float64 features and float32 for all others.
     Arrays on an NVIDIA GPU stay there, also to be checked, and results come back in the library,
@@ -51,7 +52,7 @@ def linear_forward(
     ops = load(backend, n_threads, X=X, W=W, b=b, out=out)
     x = checks.features(X)
     W, b = checks.weights(W, b, x)
-    out = checks.out_array(out, (len(x), len(b)), W.dtype, x)
+    out = checks.out_array(out, (len(x), len(b)), W.dtype, x, W, b)
     return give_back(
         ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=out), X
     )
@@ -158,7 +159,7 @@ def mse_backward(
     ops = load(backend, n_threads, P=P, Y=Y, out=out)
     p = checks.rows_by_classes("P", P)
     y = checks.targets("Y", Y, *p.shape)
-    out = checks.out_array(out, p.shape, p.dtype, p)
+    out = checks.out_array(out, p.shape, p.dtype, p, y)
     return give_back(ops.mse_backward(p, y, out=out), P)
 
 
@@ -197,7 +198,7 @@ def cross_entropy_backward(
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
     return give_back(
-        ops.cross_entropy_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v)), V
+        ops.cross_entropy_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v, y)), V
     )
 
 
@@ -219,7 +220,7 @@ def softmax_mse_backward(
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape)
     return give_back(
-        ops.softmax_mse_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v)), V
+        ops.softmax_mse_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v, y)), V
     )
 
 
