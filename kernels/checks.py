@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import as_dtype, asarray, contiguous, is_on_gpu, on_host, to_host
+from softstep.kernels.arrays import (
+    as_dtype,
+    asarray,
+    contiguous,
+    is_on_gpu,
+    memory_on_gpu,
+    on_host,
+    to_host,
+)
 
 LOSSES = ("mse", "cross_entropy")
 FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
@@ -85,10 +93,12 @@ def in_place(name: str, value: Any) -> Array:
     if not (hasattr(value, "__dlpack__") or is_on_gpu(value)):
         kind = type(value).__name__
         raise TypeError(f"{name} is updated in place, so it must be an array, not {kind}")
-    array: Any = asarray(value, name)
-    if is_on_gpu(array):
-        as_given = array.data.ptr == value.__cuda_array_interface__["data"][0]  # or a copy
+    if is_on_gpu(value):
+        array = memory_on_gpu(value)
+        interface = getattr(value, "__cuda_array_interface__", {"data": (0, False)})
+        as_given = array.flags.c_contiguous and not interface["data"][1]  # which is: read only
     else:
+        array = asarray(value, name)
         as_given = array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
     if not as_given:
         raise ValueError(

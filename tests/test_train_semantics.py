@@ -336,6 +336,16 @@ def test_arrays_of_other_libraries_come_in_are_updated_and_go_back(backend):
     assert isinstance(kernels.predict(tX, tW, tb, backend=backend), Tensor)
 
 
+def test_jax_arrays_come_in_and_go_back(backend):
+    jnp = pytest.importorskip("jax.numpy")
+    X, _, _, W, b = problem("float32", h=2)
+    for op, arguments in (("predict", (X, W, b)), ("softmax_forward", (X,))):
+        found = getattr(kernels, op)(*map(jnp.asarray, arguments), backend=backend)
+        assert isinstance(found, jnp.ndarray)
+        expected = getattr(kernels, op)(*map(np.asarray, arguments), backend=backend)
+        np.testing.assert_array_equal(np.asarray(found), expected)
+
+
 def test_torch_tensors_come_in_are_updated_and_go_back(backend):
     torch = pytest.importorskip("torch")
     X, y, order, W, b = problem("float32", h=2)

@@ -13,13 +13,12 @@ import functools
 import importlib
 import importlib.resources
 import math
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import is_on_gpu
+from softstep.kernels.arrays import contiguous, is_on_gpu
 from softstep.kernels.backend import BackendError
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
@@ -169,6 +168,14 @@ class Device:
         """
         if isinstance(value, np.ndarray):
             return self._from_host(value)
+        value = self.view(value)
+        if value.flags.c_contiguous:
+            return value
+        ascontiguousarray = _cupy().ascontiguousarray
+        return self._allocate(lambda: ascontiguousarray(value), value.shape, value.dtype)
+
+    def view(self, value: Any) -> Any:
+        """An array that is on the GPU as a CuPy array of the same memory. Raises as `asarray`."""
         cupy = _cupy()
         if not isinstance(value, cupy.ndarray):
             value = self._from_other_library(value)
@@ -178,9 +185,7 @@ class Device:
                 f"an array is on GPU {value.device.id}, but the current one is GPU {current}: "
                 f"call within `with cupy.cuda.Device({value.device.id})`"
             )
-        if value.flags.c_contiguous:
-            return value
-        return self._allocate(lambda: cupy.ascontiguousarray(value), value.shape, value.dtype)
+        return value
 
     def as_dtype(self, array: Any, dtype: Any) -> Any:
         """A device array, converted on the GPU; itself if it has that dtype already."""
@@ -189,6 +194,7 @@ class Device:
         return self._allocate(lambda: array.astype(dtype), array.shape, dtype)
 
     def _from_host(self, value: np.ndarray) -> Any:
+        value = contiguous(value)  # CuPy has no arrays of the other byte order
         array = self.empty(value.shape, value.dtype)
         array.set(value)
         self.synchronise()  # from pinned memory the copy would still read when this returns
@@ -202,7 +208,9 @@ class Device:
         if hasattr(value, "__dlpack_device__"):
             try:  # the current stream then waits for the other library's
                 return cupy.from_dlpack(value)
-            except (BufferError, NotImplementedError) as error:  # such as: it requires a gradient
+            except (BufferError, RuntimeError) as error:  # such as: it requires a gradient
+                if isinstance(error, _cuda_errors()):
+                    raise
                 raise TypeError(f"cannot be read as a CuPy array: {kind}: {error}") from error
         if "stream" not in value.__cuda_array_interface__:
             cupy.cuda.runtime.deviceSynchronize()  # no stream named to wait for: wait for all
@@ -215,13 +223,14 @@ class Device:
         values: np.ndarray = self._wait(array.get)
         return values
 
-    def give_back(self, result: Any, like: Any) -> Any:
-        """A device array in the library of `like`, which is on the GPU."""
-        cupy = _cupy()
-        if isinstance(like, cupy.ndarray):
-            return result
-        self.synchronise()  # `like`'s library knows nothing of CuPy's stream
-        return sys.modules[type(like).__module__.partition(".")[0]].from_dlpack(result)
+    def is_its_own(self, array: Any) -> bool:
+        """Whether this is a CuPy array."""
+        return isinstance(array, _cupy().ndarray)
+
+    def complete(self, arrays: list[Any]) -> None:
+        """Wait for what CuPy's stream writes, if one of these arrays is another library's."""
+        if not all(map(self.is_its_own, arrays)):
+            self.synchronise()  # that library knows nothing of CuPy's stream
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A device array, not initialised. OutOfDeviceMemory if there is no room."""
@@ -232,20 +241,14 @@ class Device:
         return self._allocate(lambda: _cupy().zeros(shape, dtype), shape, dtype)
 
     def copy_into(self, target: Any, array: Any) -> None:
-        """Write a device array to `target`, the caller's array on the host or on the GPU.
+        """Write a device array to `target`, a NumPy or CuPy array.
 
-        Costs nothing where `array` already is the target's memory. Afterwards the caller's library
-        may read the target.
+        Costs nothing where `array` already is the target's memory.
         """
         if isinstance(target, np.ndarray):
             self._wait(lambda: array.get(out=target))
-            return
-        cupy = _cupy()
-        view = target if isinstance(target, cupy.ndarray) else self._from_other_library(target)
-        if view.data.ptr != array.data.ptr:
-            view[...] = array
-        if view is not target:
-            self.synchronise()  # its library knows nothing of CuPy's stream
+        elif target.data.ptr != array.data.ptr:
+            target[...] = array
 
     def _allocate(self, make: Callable[[], Any], shape: tuple[int, ...], dtype: Any) -> Any:
         try:

@@ -161,6 +161,18 @@ def test_a_numpy_array_that_is_not_contiguous_keeps_its_values(machine):
     assert np.array_equal(device.to_host(array), values)
 
 
+def test_a_numpy_array_of_the_other_byte_order_keeps_its_values(machine):
+    array = device.asarray(np.arange(12.0).reshape(3, 4).astype(">f4"))
+    assert array.dtype == np.float32
+    assert np.array_equal(device.to_host(array), np.arange(12.0).reshape(3, 4))
+
+
+@pytest.mark.parametrize("dtype", [">f4", "O", "U3"])
+def test_a_type_of_numbers_that_cupy_has_not_is_refused(machine, cupy, dtype):
+    with pytest.raises((KeyError, ValueError)):
+        cupy.empty((3,), dtype)
+
+
 def test_a_device_array_stays_where_it_is(machine):
     array = ones()
     machine.log.clear()
@@ -210,9 +222,10 @@ def test_any_other_array_is_a_type_error_that_names_it(machine, value, kind):
         device.asarray(value)
 
 
-def test_an_array_that_its_library_does_not_hand_over_is_a_type_error(machine, monkeypatch):
+@pytest.mark.parametrize("error", [BufferError, RuntimeError])
+def test_an_array_that_its_library_does_not_hand_over_is_a_type_error(error, machine, monkeypatch):
     def refuse(self, **stream):
-        raise BufferError("it requires a gradient")
+        raise error("it requires a gradient")
 
     monkeypatch.setattr(OfAnotherLibrary, "__dlpack__", refuse)
     with pytest.raises(TypeError, match=r"OfAnotherLibrary: it requires a gradient"):
@@ -257,12 +270,13 @@ def test_a_result_that_was_computed_in_place_is_not_copied(machine):
     assert machine.log == []
 
 
-def test_another_librarys_array_is_complete_when_the_call_returns(machine):
-    target = OfAnotherLibrary(np.zeros(5, np.float32))
-    add(device.asarray(target), ones())
-    device.copy_into(target, device.asarray(target))
-    assert np.array_equal(target.values, np.ones(5))
-    assert machine.log[-2:] == ["launch add", "synchronize"]
+def test_only_another_librarys_array_is_waited_for(machine):
+    own, other = ones(), OfAnotherLibrary(np.zeros(5, np.float32))
+    machine.log.clear()
+    device.complete([own])
+    assert machine.log == []
+    device.complete([own, other])
+    assert machine.log == ["synchronize"]
 
 
 # ---- memory

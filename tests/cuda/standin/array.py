@@ -7,6 +7,7 @@ import numpy as np
 from standin.machine import Misuse
 
 ALIGNMENT = 512  # bytes, that of CuPy's memory pool
+DTYPES = "?bhilqBHILQefdFD"  # CuPy's, by their characters
 
 
 class Memory:
@@ -129,6 +130,10 @@ def functions(machine):
 
     def empty(shape, dtype):
         dtype = np.dtype(dtype)
+        if dtype.char not in DTYPES:
+            raise ValueError(f"Unsupported dtype {dtype}")
+        if not dtype.isnative:
+            raise KeyError(dtype)
         memory = Memory(machine, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         return ndarray(machine, memory.bytes.view(dtype).reshape(shape), memory)
 
