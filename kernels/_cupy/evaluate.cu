@@ -87,28 +87,28 @@ __device__ inline REAL cross_entropy_loss(const REAL *row, const RowSoftmax &s, 
 #endif
 }
 
-extern "C" __global__ void evaluate_rows(const REAL *V, const Target *y, const long long *y_index,
-                                         const unsigned char *is_mse, REAL *losses,
-                                         unsigned char *right, long long first, long long count,
-                                         long long n, long long h, long long c) {
-  // V is (count, h, c), y is (t, n) or (n, c), y_index is (h,), losses and right are (count, h)
+extern "C" __global__ void evaluate_rows(const REAL *V, const long long *labels, const REAL *soft,
+                                         const long long *y_index, const unsigned char *is_mse,
+                                         REAL *losses, unsigned char *right, long long first,
+                                         long long count, long long n, long long h, long long c) {
+  // V is (count, h, c), labels is (t, n), soft is (n, c) or null, y_index is (h,),
+  // losses and right are (count, h)
   for (long long q = first_row(); q < count * h; q += row_step()) {
     REAL v[ROW_VALUES], e[ROW_VALUES];
     const long long head = q % h, r = first + q / h;
     const REAL *row = V + q * c;
+    const long long *label = labels + y_index[head] * n + r;
 #if Y_SOFT
-    const Target *y_r = y + r * c;
-    const long long label = first_largest(y_r, c).at;
+    const Target *y_r = soft + r * c;
 #else
-    const Target *y_r = y + y_index[head] * n + r;
-    const long long label = *y_r;
+    const Target *y_r = label;
 #endif
     const RowSoftmax s = row_softmax(row, c, v, e);
     const REAL loss =
         is_mse[head] ? mse_loss(row, s, y_r, c, v, e) : cross_entropy_loss(row, s, y_r, c, v);
     if (row_thread() == 0) {
       losses[q] = loss;
-      right[q] = s.largest.at == label;
+      right[q] = s.largest.at == *label;
     }
   }
 }

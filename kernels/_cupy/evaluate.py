@@ -83,6 +83,17 @@ def predict(X, W, b, *, feature_scale=1.0):
     return labels
 
 
+def label_sets(y):
+    # y (t, n), or soft targets (n, c) -> (t, n) on the device: (1, n), where the largest target is
+    if y.dtype.kind == "i":
+        return device.asarray(y)
+    n, c = y.shape
+    labels = device.empty((1, n), np.int64)
+    args = (device.asarray(y), labels, *map(np.int64, (0, n, n, 1, c)))
+    launch("predict_rows", n, c, args, y.dtype)  # before rounding makes targets equal
+    return labels
+
+
 def evaluate(
     X, y, W, b, *, loss, sample_weight=None, y_index=None, weight_index=None, feature_scale=1.0
 ):
@@ -90,7 +101,9 @@ def evaluate(
     n = len(X)
     h, _, c = W.shape
     X = device.asarray(X)
-    y, soft = targets(y, W.dtype)
+    labels = label_sets(y)
+    y, is_soft = targets(y, W.dtype)
+    soft = y if is_soft else None
     y_index = device.asarray(y_index)
     is_mse = device.asarray(np.array([name == "mse" for name in loss], np.uint8))
     weights = None if sample_weight is None else device.asarray(sample_weight)
@@ -100,8 +113,8 @@ def evaluate(
         losses = device.empty((count, h), V.dtype)
         right = device.empty((count, h), np.uint8)
         sizes = tuple(map(np.int64, (first, count, n, h)))
-        args = (V, y, y_index, is_mse, losses, right, *sizes, np.int64(c))
-        launch("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=soft)
+        args = (V, labels, soft, y_index, is_mse, losses, right, *sizes, np.int64(c))
+        launch("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=is_soft)
         add_up(losses, right, weights, weight_index, sums, sizes)
     return means(sums, W.dtype)
 

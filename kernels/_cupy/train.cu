@@ -22,8 +22,8 @@ struct Rows {  // the rows of one step
 };
 
 struct Targets {
-  const long long *labels;  // (t, n), null where Y_SOFT
-  const REAL *soft;         // (n, c), null where not
+  const long long *labels;  // (t, n); where Y_SOFT where the largest target is
+  const REAL *soft;         // (n, c), null where not Y_SOFT
   const REAL *weights;      // (s, n), or null: all 1
   const long long *y_index, *weight_index;  // (h,)
   const bool *is_mse;                       // (h,)
@@ -162,12 +162,10 @@ __device__ __forceinline__ int train_row(REAL *v, const Targets &targets, long l
   *loss = 0;
   if (!all_finite(v, c)) return 0;
   const Largest top = largest(v, c);
-#if Y_SOFT
-  const REAL *y = targets.soft + row * c;
-  const long long label = largest(y, c).at;
-  *loss = weight * soft_gradient(v, c, y, top, is_mse, factor);
-#else
   const long long label = targets.labels[targets.y_index[head] * targets.n + row];
+#if Y_SOFT
+  *loss = weight * soft_gradient(v, c, targets.soft + row * c, top, is_mse, factor);
+#else
   *loss = weight * label_gradient(v, c, label, top, is_mse, factor);
 #endif
   return FINITE | (weight != 0 && top.at == label ? RIGHT : 0);

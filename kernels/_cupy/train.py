@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels._cupy.device import device
+from softstep.kernels._cupy.evaluate import label_sets
 from softstep.kernels._cupy.launch import C_TYPE, ceil_div, scalar, targets
 from softstep.kernels._cupy.linear import X_KIND
 
@@ -101,6 +102,7 @@ def train(
     n, d = X.shape
     c = W.shape[2]
     batch = min(batch_size, len(order))
+    labels = label_sets(y)
     y, is_soft = targets(y, W.dtype)
     weights = (device.asarray(W), device.asarray(b))
     moments = _velocity(velocity, momentum, W, b)
@@ -122,7 +124,7 @@ def train(
         rows=(device.asarray(order), np.int64(len(order)), np.int64(batch)),
         targets=(
             np.int64(n),
-            None if is_soft else y,
+            labels,
             y if is_soft else None,
             None if sample_weight is None else device.asarray(sample_weight),
             device.asarray(y_index),

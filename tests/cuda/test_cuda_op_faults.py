@@ -219,7 +219,8 @@ FAULTS = {
         "evaluate", Size(600, 3, 3, 2), "chunk < chunks;", "chunk < chunks - 1;", (WRONG,),
     ),
     "the first head's labels for all": Fault(
-        "evaluate", Size(300, 3, 3, 2), "y + y_index[head] * n + r", "y + r", (WRONG,), with_sets,
+        "evaluate", Size(300, 3, 3, 2), "labels + y_index[head] * n + r", "labels + r", (WRONG,),
+        with_sets,
     ),
     "the first head's weights for all": Fault(
         "evaluate", Size(300, 3, 3, 2), "weights[weight_index[head] * n", "weights[0 * n",
