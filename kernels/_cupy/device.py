@@ -22,6 +22,8 @@ from softstep.kernels.arrays import contiguous, is_on_gpu
 from softstep.kernels.backend import BackendError
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
+LEAST_CUPY = 14  # 13.3 passes None on as 0xffffffff
+LEAST_CAPABILITY = 75  # the oldest the kernels are compiled for by the tests
 
 PROBE = """
 extern "C" __global__ void probe(int *out) {
@@ -50,7 +52,7 @@ class OutOfDeviceMemory(MemoryError):
 
 
 class DeviceError(BackendError):
-    """CUDA refused a launch, or a kernel failed while it ran."""
+    """CUDA refused something, or a kernel failed while it ran."""
 
 
 @functools.cache
@@ -90,18 +92,17 @@ class Kernel:
                 takes. CuPy would cut it to size.
             DeviceError: CUDA refuses the launch.
         """
-        try:
+        what = (
+            f"{self.label} could not be launched with grid {grid}, block {block} and {shared} "
+            "bytes of dynamic shared memory"
+        )
+        with _refused(what):
             self._check_grid(grid, block, shared)
             self.allow_shared(shared)
             with device.clocked(self.label):
                 self.raw.kernel(
                     grid, block, args, shared, enable_cooperative_groups=self.cooperative
                 )
-        except _cuda_errors() as error:
-            raise DeviceError(
-                f"{self.label} could not be launched with grid {grid}, block {block} and {shared} "
-                f"bytes of dynamic shared memory: {error}"
-            ) from error
         device.last_launch = self.label
 
     def allow_shared(self, shared: int) -> None:
@@ -135,21 +136,29 @@ class Device:
 
         Raises:
             ModuleNotFoundError: CuPy is not installed.
-            RuntimeError: CuPy is not for NVIDIA GPUs, there is no GPU, or a test kernel gave wrong
-                numbers. Whatever else CuPy raises passes through: no driver, no compiler, ...
+            RuntimeError: CuPy is too old or not for NVIDIA GPUs, there is no GPU, it is too old, or
+                a test kernel gave wrong numbers. Whatever else CuPy raises passes through: no
+                driver, ...
         """
         cupy = _cupy()
         if cupy.cuda.runtime.is_hip:
             raise RuntimeError("this CuPy is for AMD GPUs, the kernels are for NVIDIA GPUs")
         if cupy.cuda.runtime.getDeviceCount() == 0:
             raise RuntimeError("there is no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it")
+        if int(cupy.__version__.partition(".")[0]) < LEAST_CUPY:
+            raise RuntimeError(f"CuPy is {cupy.__version__}, but at least {LEAST_CUPY} is needed")
+        here = cupy.cuda.Device()
+        name = cupy.cuda.runtime.getDeviceProperties(here.id)["name"].decode()
+        if self.compute_capability() < LEAST_CAPABILITY:
+            raise RuntimeError(
+                f"the compute capability of {name} is {self.compute_capability() / 10}, "
+                f"but at least {LEAST_CAPABILITY / 10} is needed"
+            )
         out = self.zeros((32,), np.int32)
         cooperative = self.launches_cooperatively()
         self._load(PROBE, "probe", (), "probe", cooperative)((1,), (32,), (out,))
         if not np.array_equal(self.to_host(out), 3 * np.arange(32) + 1):
             raise RuntimeError("a test kernel ran on the GPU but gave wrong numbers")
-        here = cupy.cuda.Device()
-        name = cupy.cuda.runtime.getDeviceProperties(here.id)["name"].decode()
         without = "" if cooperative else ", without cooperative launches: small banks train slower"
         return f"CuPy {cupy.__version__} on {name} (sm_{here.compute_capability}){without}"
 
@@ -196,7 +205,8 @@ class Device:
     def _from_host(self, value: np.ndarray) -> Any:
         value = contiguous(value)  # CuPy has no arrays of the other byte order
         array = self.empty(value.shape, value.dtype)
-        array.set(value)
+        with self._waiting():
+            array.set(value)
         self.synchronise()  # from pinned memory the copy would still read when this returns
         return array
 
@@ -220,7 +230,8 @@ class Device:
         """A NumPy copy of a device array; a NumPy array itself."""
         if isinstance(array, np.ndarray):
             return array
-        values: np.ndarray = self._wait(array.get)
+        with self._waiting():
+            values: np.ndarray = array.get()
         return values
 
     def is_its_own(self, array: Any) -> bool:
@@ -246,20 +257,24 @@ class Device:
         Costs nothing where `array` already is the target's memory.
         """
         if isinstance(target, np.ndarray):
-            self._wait(lambda: array.get(out=target))
+            with self._waiting():
+                array.get(out=target)
         elif target.data.ptr != array.data.ptr:
-            target[...] = array
+            with self._waiting():
+                target[...] = array
 
     def _allocate(self, make: Callable[[], Any], shape: tuple[int, ...], dtype: Any) -> Any:
         try:
-            return make()
+            with self._waiting():
+                return make()
         except _cupy().cuda.memory.OutOfMemoryError as error:
             asked = math.prod(shape) * np.dtype(dtype).itemsize
             total = _cupy().cuda.runtime.memGetInfo()[1]
             raise OutOfDeviceMemory(
                 f"out of GPU memory: {_size(asked)} asked for (shape {tuple(shape)}, "
                 f"{np.dtype(dtype)}), {_size(self.free_memory())} of {_size(total)} free. "
-                "Use fewer rows per batch, or fewer heads per bank."
+                "What takes less: features as uint8 or float16, fewer rows in a call or a batch, "
+                "fewer heads in a bank. A CPU backend needs no GPU memory"
             ) from error
 
     # ---- kernels
@@ -280,8 +295,9 @@ class Device:
         if key not in self._kernels:
             # Only the launch is cooperative. A RawModule that is so links libcudadevrt.a, which the
             # wheels of CUDA 12 have in no place where CuPy looks, and its kernels spill registers.
-            module = cupy.RawModule(code=code, options=opts)
-            self._kernels[key] = Kernel(module.get_function(name), label, cooperative)
+            with _refused(f"{label} could not be compiled or loaded"):
+                raw = cupy.RawModule(code=code, options=opts).get_function(name)
+                self._kernels[key] = Kernel(raw, label, cooperative)
         return self._kernels[key]
 
     def capture(self, function: Callable[[], None], count: int) -> None:
@@ -305,7 +321,7 @@ class Device:
             finally:
                 graph, self._clock = stream.end_capture(), clock
         for _ in range(count - 1):
-            with self.clocked("graph"):
+            with self.clocked("graph"), _refused(f"a graph up to {self.last_launch} did not run"):
                 graph.launch()
 
     # ---- time
@@ -351,9 +367,9 @@ class Device:
             kernel.allow_shared(shared)
         except _cuda_errors():
             return 0
-        per_multiprocessor = _cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-            kernel.raw.kernel.ptr, block_threads, shared
-        )
+        occupancy = _cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+        with _refused(f"the occupancy of {kernel.label} could not be had"):
+            per_multiprocessor = occupancy(kernel.raw.kernel.ptr, block_threads, shared)
         return int(per_multiprocessor) * self.multiprocessors()
 
     def compute_capability(self) -> int:
@@ -381,13 +397,12 @@ class Device:
         Raises:
             DeviceError: a kernel failed; the last one launched is named.
         """
-        self._wait(_cupy().cuda.get_current_stream().synchronize)
+        with self._waiting():
+            _cupy().cuda.get_current_stream().synchronize()
 
-    def _wait(self, wait: Callable[[], Any]) -> Any:
-        try:
-            return wait()
-        except _cuda_errors() as error:
-            raise DeviceError(f"a kernel failed, {self.last_launch} or before: {error}") from error
+    def _waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Around what reports a kernel that failed before."""
+        return _refused(f"a kernel failed, {self.last_launch} or before")
 
 
 def _cupy() -> Any:
@@ -401,7 +416,20 @@ def _cupy() -> Any:
 
 def _cuda_errors() -> tuple[type[Exception], ...]:
     cuda = _cupy().cuda
-    return cuda.driver.CUDADriverError, cuda.runtime.CUDARuntimeError
+    return (
+        cuda.driver.CUDADriverError,
+        cuda.runtime.CUDARuntimeError,
+        cuda.compiler.CompileException,
+    )
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Turns an error of CUDA within into a DeviceError that says what was refused."""
+    try:
+        yield
+    except _cuda_errors() as error:
+        raise DeviceError(f"{what}: {error}") from error
 
 
 def _size(size: int) -> str:

@@ -51,7 +51,7 @@ def ones(n=5):
 
 def test_the_probe_says_what_runs_here(machine):
     machine.name, machine.compute_capability = "NVIDIA A100", "80"
-    assert device.probe() == "CuPy 0 (stand-in) on NVIDIA A100 (sm_80)"
+    assert device.probe() == "CuPy 14.0 (stand-in) on NVIDIA A100 (sm_80)"
     assert "launch probe" in machine.log
 
 
@@ -108,7 +108,23 @@ def test_the_probe_runs_its_kernel_and_looks_at_the_result(machine, monkeypatch)
 
 def test_the_probe_reports_a_compiler_that_does_not_work(machine, monkeypatch):
     monkeypatch.setattr(device_module, "PROBE", 'extern "C" __global__ void probe(')
-    with pytest.raises(standin.CompileException):
+    with pytest.raises(DeviceError, match="probe could not be compiled or loaded: "):
+        device.probe()
+
+
+@pytest.mark.parametrize(("capability", "words"), [("61", "6.1"), ("70", "7.0")])
+def test_the_probe_refuses_a_gpu_that_the_kernels_are_not_compiled_for(machine, capability, words):
+    machine.name, machine.compute_capability = "Old GPU", capability
+    with pytest.raises(RuntimeError, match=rf"^the compute capability of Old GPU is {words}, but "):
+        device.probe()
+    machine.compute_capability = "75"
+    assert "sm_75" in device.probe()
+
+
+@pytest.mark.parametrize("version", ["13.6.0", "9.0", "13.0.0rc1"])
+def test_the_probe_refuses_a_cupy_that_is_too_old(machine, cupy, monkeypatch, version):
+    monkeypatch.setattr(cupy, "__version__", version)
+    with pytest.raises(RuntimeError, match=rf"^CuPy is {version}, but at least 14 is needed"):
         device.probe()
 
 
@@ -300,7 +316,8 @@ def test_out_of_memory_says_how_much_was_asked_for_and_what_to_change(machine, a
     assert isinstance(raised.value, MemoryError)
     assert str(raised.value) == (
         "out of GPU memory: 8.00 MB asked for (shape (1000, 2000), float32), 5.00 MB of 5.00 MB "
-        "free. Use fewer rows per batch, or fewer heads per bank."
+        "free. What takes less: features as uint8 or float16, fewer rows in a call or a batch, "
+        "fewer heads in a bank. A CPU backend needs no GPU memory"
     )
 
 
@@ -396,12 +413,48 @@ def test_more_shared_memory_than_the_gpu_has_is_refused(machine):
         reverse((1,), (32,), (ones(), np.int64(5)), shared=1 << 20)
 
 
-@pytest.mark.parametrize("wait", [device.synchronise, lambda: device.to_host(ones())])
-def test_a_kernel_that_fails_while_it_runs_is_named_by_the_next_wait(machine, wait):
-    add(ones(), ones())
-    machine.pending_error = standin.CUDARuntimeError("cudaErrorIllegalAddress: ...")
+ILLEGAL = standin.CUDARuntimeError("cudaErrorIllegalAddress: ...")
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: device.synchronise(),
+        lambda x: device.to_host(x),
+        lambda x: device.copy_into(np.zeros(5, np.float32), x),
+        lambda x: device.copy_into(x[::2], x[1::2]),
+        lambda x: device.asarray(np.ones(5)),
+        lambda x: device.zeros((5,), np.int32),
+        lambda x: device.asarray(x[::2]),
+        lambda x: device.as_dtype(x, np.float64),
+    ],
+    ids=["wait", "get", "get into", "copy", "set", "zeros", "contiguous", "convert"],
+)
+def test_a_kernel_that_fails_while_it_runs_is_named_by_what_comes_next(machine, wait):
+    x = device.asarray(np.ones(6, np.float32))
+    add(x, x)
+    machine.pending_error = ILLEGAL
     with pytest.raises(DeviceError, match=r"add.cu: add or before: cudaErrorIllegalAddress"):
-        wait()
+        wait(x)
+
+
+def test_a_graph_that_cuda_refuses_is_a_device_error(machine, monkeypatch):
+    def refuse(self):
+        raise ILLEGAL
+
+    monkeypatch.setattr(standin.raw.Graph, "launch", refuse)
+    x = ones()
+    with pytest.raises(DeviceError, match=r"a graph up to add.cu: add did not run: cudaErrorIll"):
+        device.capture(lambda: add(x, x), 2)
+
+
+def test_a_module_that_cuda_does_not_load_is_a_device_error(machine, monkeypatch):
+    def refuse(self, name):
+        raise standin.CUDADriverError("CUDA_ERROR_NO_BINARY_FOR_GPU: ...")
+
+    monkeypatch.setattr(standin.raw.RawModule, "get_function", refuse)
+    with pytest.raises(DeviceError, match=r"add.cu: add could not be compiled or loaded: CUDA_ERR"):
+        add(ones(), ones())
 
 
 # ---- graphs

@@ -77,6 +77,7 @@ class ndarray:
             raise Misuse("only `array[...] = array of the device` is offered")
         if (self.shape, self.dtype) != (value.shape, value.dtype):
             raise Misuse(f"{value.dtype}{value.shape} copied into {self.dtype}{self.shape}")
+        self._machine.report_error()
         self._machine.log.append(f"on device {self.nbytes}")
         self._values[...] = value._values
 
@@ -114,6 +115,7 @@ class ndarray:
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if value.dtype != self.dtype or value.shape != self.shape:
             raise ValueError(f"{value.dtype}{value.shape} set to {self.dtype}{self.shape}")
+        self._machine.report_error()
         self._machine.log.append(f"to device {self.nbytes}")
         self._values[...] = value
 

@@ -39,7 +39,7 @@ class Machine:
         self.memory = 1 << 30
         self.pool_limit = 0
         self.pool_free = 0  # freed by the program, kept by CuPy's pool
-        self.pending_error = None  # what the next wait raises
+        self.pending_error = None  # what the next wait, copy or allocation raises
         self.schedule, self.seed, self.check = "in_order", 0, False  # the emulator's
         self.used = 0
         self.log = []
@@ -50,6 +50,7 @@ class Machine:
     def allocate(self, owner, size):
         """Account for `size` bytes for as long as `owner` lives."""
         self.forbid_in_capture("allocates memory")
+        self.report_error()
         room = min(self.pool_limit or self.memory, self.memory)
         if self.used + size > room:
             raise OutOfMemoryError(
@@ -63,10 +64,14 @@ class Machine:
 
     def wait(self):
         self.forbid_in_capture("waits")
+        self.report_error()
+        self.unfinished.clear()
+
+    def report_error(self):
+        """CUDA reports a kernel that failed at whatever comes next."""
         if self.pending_error is not None:
             error, self.pending_error = self.pending_error, None
             raise error
-        self.unfinished.clear()
 
     def forbid_in_capture(self, what):
         if self.streams[-1].recorded is not None:
