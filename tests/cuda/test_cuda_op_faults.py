@@ -139,7 +139,7 @@ FAULTS = {
     ),
     "the diagonal of the Jacobian alone": Fault(
         "softmax_backward", Size(3, 1, 5),
-        "p[i] * (dp[i] - mean)", "p[i] * (1 - p[i]) * dp[i]", (WRONG,),
+        "2 * p[i] * (dp[i] / 2 - half_mean)", "p[i] * (1 - p[i]) * dp[i]", (WRONG,),
     ),
     "the class beside the label": Fault(
         "cross_entropy_backward", Size(3, 1, 5), "j == label ? -others", "j == label + 1 ? -others",
