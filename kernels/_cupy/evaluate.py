@@ -7,6 +7,7 @@ from softstep.kernels._cupy.launch import (
     C_TYPE,
     blocks_for,
     ceil_div,
+    check_width,
     launch_rows,
     row_variants,
     targets,
@@ -61,8 +62,9 @@ def blocks_of_logits(X, W, b, feature_scale):
     h, _, c = W.shape
     if n == 0:
         return
-    W, b = packed(W), device.asarray(b)
     tiling = Tiling(n, h * c, d)  # that of all rows, so that the blocks do not change the bits
+    check_width(tiling.tiles[1], h, c)
+    W, b = packed(W), device.asarray(b)
     rows = block_rows(n, (h * c + 2 * h) * W.dtype.itemsize)
     for first in range(0, n, rows):
         count = min(rows, n - first)

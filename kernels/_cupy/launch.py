@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from softstep.kernels._cupy.device import device
+from softstep.kernels._cupy.device import MAX_GRID, device
 from softstep.kernels.arrays import as_dtype
 
 C_TYPE = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}  # of the arithmetic
@@ -17,6 +17,13 @@ BLOCKS_PER_MULTIPROCESSOR = 32  # a launch over rows; the blocks go on to furthe
 
 def ceil_div(a, b):
     return -(-a // b)
+
+
+def check_width(tiles, heads, classes):
+    """Refuse what has more tiles of columns than a grid has along y."""
+    if tiles > MAX_GRID[1]:
+        bank = f"{heads:,} heads of {classes:,} classes" if heads > 1 else f"{classes:,} classes"
+        raise ValueError(f"{bank}: too many columns for one call of the cupy backend")
 
 
 def blocks_for(count, per_block):

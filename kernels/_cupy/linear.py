@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import C_TYPE, blocks_for, ceil_div, finish, scalar
+from softstep.kernels._cupy.launch import (
+    C_TYPE,
+    blocks_for,
+    ceil_div,
+    check_width,
+    finish,
+    scalar,
+)
 from softstep.kernels.backend import BackendError
 
 DEPTH = 16  # the tiles' depth: DEPTH in linear.cu
@@ -142,6 +149,7 @@ def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> V (n, c)
     n, d = X.shape
     c = W.shape[1]
+    check_width(Tiling(n, c, d).tiles[1], 1, c)
     V = device.empty((n, c), W.dtype)  # `out` may be X, which is read until the end
     if n > 0:
         X, W, b = device.asarray(X), device.asarray(W), device.asarray(b)
@@ -155,8 +163,9 @@ def linear_backward(dV, X, *, feature_scale=1.0):
     c = dV.shape[1]
     if n == 0:
         return device.zeros((d, c), dV.dtype), device.zeros((c,), dV.dtype)
-    dV, X = device.asarray(dV), device.asarray(X)
     tiling = Tiling(d, c, n)
+    check_width(tiling.tiles[1], 1, c)
+    dV, X = device.asarray(dV), device.asarray(X)
     dW = device.empty((d, c), dV.dtype)
     parts = parts_for(dW, tiling.parts)
     args = (dV, X, parts, scalar(feature_scale, dV.dtype), *map(np.int64, (n, d, c, tiling.part)))

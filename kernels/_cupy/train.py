@@ -13,7 +13,7 @@ import numpy as np
 
 from softstep.kernels._cupy.device import device
 from softstep.kernels._cupy.evaluate import label_sets
-from softstep.kernels._cupy.launch import C_TYPE, ceil_div, scalar, targets
+from softstep.kernels._cupy.launch import C_TYPE, ceil_div, check_width, scalar, targets
 from softstep.kernels._cupy.linear import X_KIND
 
 THREADS = 256  # of every block
@@ -102,6 +102,7 @@ def train(
     n, d = X.shape
     c = W.shape[2]
     batch = min(batch_size, len(order))
+    check_width(max(_tile_columns(h, c)[1], ceil_div(h * c, _update_columns(h * c, W.dtype))), h, c)
     labels = label_sets(y)
     y, is_soft = targets(y, W.dtype)
     weights = (device.asarray(W), device.asarray(b))
@@ -287,14 +288,19 @@ def _forward(call, counter, gradient, row_results):
 def _update(call, counter, gradient, row_results):
     """What launches the update of a step."""
     _, d, h, c = call.shape
-    widest = 64 if gradient.dtype.itemsize == 4 else 32  # with more doubles registers spill
-    columns = next((width for width in (16, 32) if h * c <= width), widest)
+    columns = _update_columns(h * c, gradient.dtype)
     defines = {**call.defines, "TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": columns}
     kernel = device.kernel("train.cu", "train_update", **defines)
     grid = (ceil_div(d, TILE_FEATURES), ceil_div(h * c, columns))
     args = (*call.features, *call.rows, *call.sizes, *call.weights, *call.velocity,
             *call.settings, *call.results, counter, gradient, *row_results)  # fmt: skip
     return lambda: kernel(grid, (THREADS,), args)
+
+
+def _update_columns(columns, dtype):
+    """The width of a tile of the update; with more doubles registers spill."""
+    widest = 64 if dtype == np.float32 else 32
+    return next((width for width in (16, 32) if columns <= width), widest)
 
 
 def _tile_columns(h, c):
