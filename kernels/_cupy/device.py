@@ -251,6 +251,13 @@ class Device:
         """A device array of zeros. OutOfDeviceMemory if there is no room."""
         return self._allocate(lambda: _cupy().zeros(shape, dtype), shape, dtype)
 
+    def nans(self, shape: tuple[int, ...]) -> Any:
+        """A device array of float64 that are NaN. OutOfDeviceMemory if there is no room."""
+        array = self.empty(shape, np.float64)
+        with self._waiting():
+            array.data.memset_async(0xFF, array.nbytes)  # a NaN has all bits of its exponent set
+        return array
+
     def copy_into(self, target: Any, array: Any) -> None:
         """Write a device array to `target`, a NumPy or CuPy array.
 

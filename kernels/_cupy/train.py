@@ -94,7 +94,7 @@ def train(
 ):
     # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
     steps, h = learning_rate.shape
-    losses = device.asarray(np.full((steps, h), np.nan))
+    losses = device.nans((steps, h))
     correct = device.zeros((steps, h), np.int64)
     if steps == 0:
         return losses, correct
@@ -109,8 +109,8 @@ def train(
     moments = _velocity(velocity, momentum, W, b)
     with np.errstate(over="ignore"):  # what float32 does not hold is infinite
         settings = [device.asarray(values.astype(real)) for values in (learning_rate, l2, momentum)]
-    on_or_off = device.to_host(device.asarray(active))
-    states = device.asarray(np.stack([on_or_off, on_or_off]))  # of this step and of the next
+    states = device.empty((2, h), np.bool_)  # of this step and of the next, which the step writes
+    device.copy_into(states[0], device.asarray(active))
     call = _Call(
         defines={
             "REAL": C_TYPE[np.dtype(W.dtype)],

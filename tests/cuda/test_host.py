@@ -264,6 +264,13 @@ def test_zeros_are_zeros_and_empty_is_not_initialised(machine):
     assert np.isnan(device.to_host(device.empty((2, 3), np.float64))).all()
 
 
+def test_nans_are_set_on_the_device(machine):
+    array = device.nans((2, 3))
+    assert machine.log == []
+    assert array.dtype == np.float64
+    assert np.isnan(device.to_host(array)).all()
+
+
 # ---- results that are written in place
 
 

@@ -36,8 +36,13 @@ class ndarray:
     size = property(lambda self: self._values.size)
     nbytes = property(lambda self: self._values.nbytes)
     flags = property(lambda self: SimpleNamespace(c_contiguous=self._values.flags.c_contiguous))
-    data = property(lambda self: SimpleNamespace(ptr=self._values.ctypes.data))
+    data = property(
+        lambda self: SimpleNamespace(ptr=self._values.ctypes.data, memset_async=self._memset)
+    )
     device = property(lambda self: SimpleNamespace(id=self._device))
+
+    def _memset(self, value, size):
+        self._values.reshape(-1).view(np.uint8)[:size] = value
 
     @property
     def __cuda_array_interface__(self):
