@@ -57,9 +57,9 @@ class DeviceError(BackendError):
 
 @functools.cache
 def source(file: str) -> str:
-    """`common.cuh` and then the package's `file`; an #include would escape CuPy's cache."""
+    """The package's `file` behind what it shares; an #include would escape CuPy's cache."""
     folder = importlib.resources.files(__package__)
-    names = ("common.cuh", file)
+    names = ("common.cuh", *(("train.cuh",) if file.startswith("train_") else ()), file)
     return "".join(
         f'#line 1 "{name}"\n{folder.joinpath(name).read_text("utf-8")}\n' for name in names
     )

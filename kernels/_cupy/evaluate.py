@@ -9,7 +9,6 @@ from softstep.kernels._cupy.launch import (
     ceil_div,
     check_width,
     launch_rows,
-    row_variants,
     targets,
 )
 from softstep.kernels._cupy.linear import Tiling, logits
@@ -18,14 +17,6 @@ CHUNK = 256  # rows whose losses are summed at a time; a block of rows is a mult
 MOST_BYTES = 256 << 20  # of a block: larger ones are no faster
 THREADS = 128
 MOST_VALUES = 16  # in a thread, next to the code of both losses
-
-
-def variants():
-    """Pairs of a kernel's name and its definitions, to see what it costs."""
-    rows = row_variants("predict_rows", MOST_VALUES)
-    rows += [v for soft in (0, 1) for v in row_variants("evaluate_rows", MOST_VALUES, Y_SOFT=soft)]
-    names = ("pack_bank", "sum_chunks", "add_chunks", "means")
-    return rows + [(name, whole(dtype)) for dtype in C_TYPE for name in names]
 
 
 def whole(dtype):

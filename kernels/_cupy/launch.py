@@ -40,15 +40,6 @@ def row_defines(c, dtype, most=WARP):
     return {"REAL": C_TYPE[dtype], "ROW_THREADS": threads, "ROW_VALUES": values}
 
 
-def row_variants(name, most=WARP, **defines):
-    """What to compile ahead to see what a kernel costs: its name, definitions; the largest only."""
-    return [
-        (name, {**row_defines(c, dtype, most), **defines})
-        for dtype in C_TYPE
-        for c in (WARP_ROW, 1 << 20)
-    ]
-
-
 def launch_rows(file, name, rows, c, args, *, dtype, most=WARP, **defines):
     """Run a kernel that works on rows of c columns."""
     if rows == 0:

@@ -16,7 +16,6 @@
 
 #ifdef TILE_ROWS
 
-#define DEPTH 16
 #define THREADS (TILE_ROWS * TILE_COLUMNS / 16)
 #define A_STRIDE (TILE_ROWS + 4)     // spreads the transposing stores over the banks
 #define B_STRIDE (TILE_COLUMNS + 8)  // and the tensor cores' loads

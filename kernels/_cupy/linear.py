@@ -20,7 +20,7 @@ from softstep.kernels._cupy.launch import (
 )
 from softstep.kernels.backend import BackendError
 
-DEPTH = 16  # the tiles' depth: DEPTH in linear.cu
+DEPTH = 16  # of the slabs a tile goes through
 BLOCKS = 256  # a product in fewer tiles is split along its depth too, into about so many blocks
 LEAST_PART = 128  # of the depth, that is worth a block of its own
 MOST_PARTS = 64
@@ -33,23 +33,6 @@ TF32 = "SOFTSTEP_TF32"  # "1" asks for tensor cores, "0" or nothing for none; re
 LEAST_TF32 = 80  # the compute capability that has them
 
 X_KIND = {np.dtype(t): k for k, t in enumerate((np.float32, np.float64, np.float16, np.uint8))}
-
-
-def variants():
-    """Pairs of a kernel's name and its definitions, to see what it costs."""
-    for dtype, kind in X_KIND.items():
-        real = "double" if dtype == np.float64 else "float"
-        for columns in TILES if kind < 2 else (16,):
-            tile = {"TILE_ROWS": TILES[columns], "TILE_COLUMNS": columns}
-            yield "linear_forward", {"REAL": real, "X_KIND": kind, **tile}
-            yield "linear_backward", {"REAL": real, "X_KIND": kind, **tile}
-    for kind in (0, 2, 3):
-        tile = {"TILE_ROWS": 64, "TILE_COLUMNS": 64, "TENSOR_CORES": 1}
-        yield "linear_forward", {"REAL": "float", "X_KIND": kind, **tile}
-        yield "linear_backward", {"REAL": "float", "X_KIND": kind, **tile}
-    for dtype in C_TYPE:
-        yield "add_parts", adding(dtype)
-        yield "column_sums", adding(dtype)
 
 
 def asks_for_tf32():
@@ -110,7 +93,7 @@ class Tiling:
     def launch(self, name, X, dtype, args, rows=None):
         """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
         tile_rows, tile_columns = self.tile
-        tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns}
+        tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns, "DEPTH": DEPTH}
         if asks_for_tf32() and tile_columns == 64 and X.dtype != np.float64:
             tile["TENSOR_CORES"] = 1
         types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}

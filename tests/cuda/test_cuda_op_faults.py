@@ -108,7 +108,7 @@ FAULTS = {
     ),
     "columns written past the end of the row": Fault(
         "softmax_backward", Size(3, 1, 5),
-        "if (column(tile, i) < c) dV[r * c", "dV[r * c", (*OUTSIDE, "race"),
+        "if (column(tile, i) < c)\n          dV[r * c", "dV[r * c", (*OUTSIDE, "race"),
     ),
     "padding in the sum": Fault(
         "mse_forward", Size(3, 1, 5), "j < c ? target", "j <= c ? target", (*OUTSIDE, WRONG),

@@ -105,4 +105,4 @@ def test_a_small_bank_trains_in_one_cooperative_launch(gpu):
     launched = device.launch_times(
         lambda: kernels.train(X, y, order, batch, W, b, **options, backend="cupy")
     )
-    assert [label for label, _ in launched] == ["train.cu: train_steps"]
+    assert [label for label, _ in launched] == ["train_steps.cu: train_steps"]
