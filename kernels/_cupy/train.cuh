@@ -55,7 +55,9 @@ struct Targets {
 };
 
 // ---- a row of one head: softmax, loss, Jacobian, by ROW_LANES neighbouring lanes of a warp. A
-// lane reads and writes its own classes only, so that no barrier is needed.
+// lane reads and writes its own classes only, so that no barrier is needed. Not common.cuh's softmax,
+// whose accuracy (docs/numerics.md) asks for more instructions and registers than a step of training
+// needs: here exp() and plain sums do.
 
 __device__ __forceinline__ unsigned lanes_of_row() {
   return (0xffffffffu >> (32 - ROW_LANES)) << (threadIdx.x % 32 / ROW_LANES * ROW_LANES);

@@ -1,4 +1,4 @@
-"""What a person with an NVIDIA GPU runs: `pytest -m gpu`. Never run on hardware so far."""
+"""What a person with an NVIDIA GPU runs: `pytest -m gpu`."""
 
 import numpy as np
 import pytest
