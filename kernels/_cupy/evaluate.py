@@ -24,7 +24,7 @@ def whole(dtype):
     return {"REAL": C_TYPE[dtype], "CHUNK": CHUNK}
 
 
-def launch(name, rows, c, args, dtype, **defines):
+def on_rows(name, rows, c, args, dtype, **defines):
     launch_rows("evaluate.cu", name, rows, c, args, dtype=dtype, most=MOST_VALUES, **defines)
 
 
@@ -72,7 +72,7 @@ def predict(X, W, b, *, feature_scale=1.0):
     labels = device.empty((h, n), np.int64)
     for first, count, V in blocks_of_logits(X, W, b, feature_scale):
         args = (V, labels, *map(np.int64, (first, count, n, h, c)))
-        launch("predict_rows", count * h, c, args, V.dtype)
+        on_rows("predict_rows", count * h, c, args, V.dtype)
     return labels
 
 
@@ -83,7 +83,7 @@ def label_sets(y):
     n, c = y.shape
     labels = device.empty((1, n), np.int64)
     args = (device.asarray(y), labels, *map(np.int64, (0, n, n, 1, c)))
-    launch("predict_rows", n, c, args, y.dtype)  # before rounding makes targets equal
+    on_rows("predict_rows", n, c, args, y.dtype)  # before rounding makes targets equal
     return labels
 
 
@@ -107,7 +107,7 @@ def evaluate(
         right = device.empty((count, h), np.uint8)
         sizes = tuple(map(np.int64, (first, count, n, h)))
         args = (V, labels, soft, y_index, is_mse, losses, right, *sizes, np.int64(c))
-        launch("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=is_soft)
+        on_rows("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=is_soft)
         add_up(losses, right, weights, weight_index, sums, sizes)
     return means(sums, W.dtype)
 

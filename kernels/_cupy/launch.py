@@ -11,7 +11,7 @@ WARP = 32
 WARP_ROW = 1024  # up to so many columns a warp takes a row, above it a block does
 WARP_BLOCK, ROW_BLOCK = 128, 256  # threads of a block: four rows, or one
 VALUES = (1, 4, 16, 32)  # how many of a row's values a thread may hold at a time
-MOST_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # that its registers allow
+REGISTER_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # that its registers allow
 BLOCKS_PER_MULTIPROCESSOR = 32  # a launch over rows; the blocks go on to further rows
 
 
@@ -31,16 +31,16 @@ def blocks_for(count, per_block):
     return min(ceil_div(count, per_block), BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors())
 
 
-def row_defines(c, dtype, most=WARP):
-    """How a kernel that works on rows of c columns is compiled; `most` values in a thread."""
+def row_defines(c, dtype, most=VALUES[-1]):
+    """How a kernel on rows of c columns is compiled, at `most` so many values in a thread."""
     threads = WARP if c <= WARP_ROW else ROW_BLOCK
-    most = min(most, MOST_VALUES[dtype])
+    most = min(most, REGISTER_VALUES[dtype])
     enough = (v for v in VALUES if v * threads >= c)
     values = min(next(enough, most), most)  # if not enough, tile by tile
     return {"REAL": C_TYPE[dtype], "ROW_THREADS": threads, "ROW_VALUES": values}
 
 
-def launch_rows(file, name, rows, c, args, *, dtype, most=WARP, **defines):
+def launch_rows(file, name, rows, c, args, *, dtype, most=VALUES[-1], **defines):
     """Run a kernel that works on rows of c columns."""
     if rows == 0:
         return

@@ -199,8 +199,8 @@ def _train_in_one_launch(call):
         device.zeros((launches,), np.uint32),
     )
     kernel = _steps_kernel(call)
-    for launch in range(launches):
-        first = launch * STEPS_PER_LAUNCH
+    for number in range(launches):
+        first = number * STEPS_PER_LAUNCH
         end = min(first + STEPS_PER_LAUNCH, call.steps)
         kernel(
             (blocks,),
@@ -208,7 +208,7 @@ def _train_in_one_launch(call):
             (
                 *call.features, *call.rows, *call.targets, *call.sizes, *call.weights,
                 *call.velocity, *call.settings, *call.results,
-                np.int64(first), np.int64(end), np.bool_(by_owner), *scratch, np.int64(launch),
+                np.int64(first), np.int64(end), np.bool_(by_owner), *scratch, np.int64(number),
             ),
             shared=_bytes_of_block(call.shape, dtype.itemsize),
         )  # fmt: skip
@@ -229,8 +229,8 @@ def _train_step_by_step(call):
     update = _update(call, counter, gradient, row_results)
 
     def step():
-        for launch in forward:
-            launch()
+        for run in forward:
+            run()
         update()
 
     def steps():

@@ -254,7 +254,7 @@ def findings(fault, machine):
 @pytest.fixture
 def checked(machine, monkeypatch):
     """The emulated GPU under the checker, with short tiles: some rows here have more than one."""
-    monkeypatch.setattr(launch, "MOST_VALUES", dict.fromkeys(launch.MOST_VALUES, 4))
+    monkeypatch.setattr(launch, "REGISTER_VALUES", dict.fromkeys(launch.REGISTER_VALUES, 4))
     monkeypatch.setattr(launch, "BLOCKS_PER_MULTIPROCESSOR", 2)
     machine.check = True
     return machine

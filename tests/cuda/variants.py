@@ -9,7 +9,7 @@ import importlib
 import numpy as np
 
 from softstep.kernels._cupy import checks, linear, mse
-from softstep.kernels._cupy.launch import C_TYPE, WARP, WARP_ROW, row_defines
+from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
 
 # Modules: `train` and `evaluate` of the package are the ops.
 train = importlib.import_module("softstep.kernels._cupy.train")
@@ -24,7 +24,7 @@ def everything():
         yield from part()
 
 
-def _of_rows(file, name, most=WARP, **defines):
+def _of_rows(file, name, most=VALUES[-1], **defines):
     for dtype in C_TYPE:
         for c in (WARP_ROW, 1 << 20):  # a warp has the row, or a block
             yield file, name, {**row_defines(c, dtype, most), **defines}
