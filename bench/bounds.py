@@ -95,6 +95,13 @@ def softmax_forward(a: Arithmetic, V: Array) -> Bounds:
     return (8 * a.u * softmax(V) + 2 * a.tiny,)
 
 
+def plain_softmax_forward(a: Arithmetic, V: Array) -> Bounds:
+    # as frameworks compute it: v - max v is rounded, the sum is plain; exp within 4 ULP
+    P, below = softmax(V), V.max(axis=1, keepdims=True) - V
+    differences = below + (P * below).sum(axis=1, keepdims=True)
+    return (P * (a.gamma(V.shape[1] + 16) + a.gamma(2) * differences) + 2 * a.tiny,)
+
+
 def softmax_backward(a: Arithmetic, dP: Array, P: Array) -> Bounds:
     mean = np.abs(dP * P).sum(axis=1, keepdims=True)
     return (6 * a.u * P * (np.abs(dP) + mean) + 2 * a.tiny,)
@@ -112,6 +119,12 @@ def mse_backward(a: Arithmetic, P: Array, Y: Array) -> Bounds:
 def cross_entropy_forward(a: Arithmetic, V: Array, y: Array) -> Bounds:
     size = row_losses(V, one_hot(y, V.shape[1]), "cross_entropy")
     return ((8 if y.ndim == 1 else 12) * a.u * size + 2 * a.tiny,)
+
+
+def plain_cross_entropy_forward(a: Arithmetic, V: Array, y: Array) -> Bounds:
+    # as frameworks compute it: max v + log Σ exp(v - max v) - v_y
+    L = row_losses(V, one_hot(y, V.shape[1]), "cross_entropy")
+    return (a.gamma(V.shape[1] + 16) * (1 + L) + a.gamma(8) * np.abs(V).max(axis=1),)
 
 
 def cross_entropy_backward(a: Arithmetic, V: Array, y: Array) -> Bounds:

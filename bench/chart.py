@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from softstep.bench.measure import OURS, Row
 from softstep.bench.peers import installed
 
@@ -28,33 +30,43 @@ def draw(rows: list[Row], file: Any) -> None:
     from matplotlib.figure import Figure
 
     done = [row for row in rows if row.ratio]
-    suites = list(dict.fromkeys(row.suite for row in done if row.suite not in ("g", "ops")))
-    curves = list(dict.fromkeys(row.curve[0] for row in done if row.curve))
-    panels = [(_bars, [r for r in done if r.suite == s], f"({s})") for s in suites]
-    panels += [(_lines, [r for r in done if r.curve and r.curve[0] == c], c) for c in curves]
-    tallest = max([len(its) for draw_panel, its, _ in panels if draw_panel is _bars], default=10)
-    lines = math.ceil(len(panels) / COLUMNS)
-    figure = Figure(figsize=(6 * COLUMNS, lines * (2 + 0.13 * tallest)), layout="constrained")
-    for i, (draw_panel, its, title) in enumerate(panels, start=1):
-        axes = figure.add_subplot(lines, COLUMNS, i)
-        draw_panel(axes, its)
-        axes.set_title(title, fontsize=10)
+    suites = [row.suite for row in done if row.suite not in ("g", "ops")]
+    bars = {f"({s})": [r for r in done if r.suite == s] for s in suites}
+    curves = [row.curve[0] for row in done if row.curve]
+    lines = {c: [r for r in done if r.curve and r.curve[0] == c] for c in curves}
+    tallest = max(map(len, bars.values()), default=0)
+    parts = [
+        (panels, draw_panel, math.ceil(len(panels) / COLUMNS) * height)
+        for panels, draw_panel, height in ((bars, _bars, 2 + 0.13 * tallest), (lines, _lines, 3))
+        if panels
+    ]
+    heights = [height for *_, height in parts]
+    figure = Figure(figsize=(6 * COLUMNS, sum(heights) or 1), layout="constrained")
+    folders: Any = []
+    if parts:
+        folders = figure.subfigures(len(parts), height_ratios=heights, squeeze=False)
+    for folder, (panels, draw_panel, _) in zip(np.ravel(folders), parts, strict=True):
+        for i, (title, its) in enumerate(panels.items(), start=1):
+            axes = folder.add_subplot(math.ceil(len(panels) / COLUMNS), COLUMNS, i)
+            draw_panel(axes, its)
+            axes.set_title(title, fontsize=10)
     figure.savefig(file, format="png", dpi=110)
 
 
 def _bars(axes: Any, rows: list[Row]) -> None:
-    """Each competitor's time over that of softstep."""
+    """Each competitor's time over that of softstep, to the right of 1 where it takes longer."""
     peers = [row for row in rows if row.competitor != OURS]
     names = [f"{r.case}, {r.threads} thr.: {r.competitor}" for r in peers]
     ratios = [row.ratio or 1.0 for row in peers]
-    bars = axes.barh(names, ratios, color=[COLOURS.get(r.competitor, "#999999") for r in peers])
-    axes.bar_label(bars, [f" {ratio:.2f}" for ratio in ratios], fontsize=7)
+    colours = [COLOURS.get(r.competitor, "#999999") for r in peers]
+    bars = axes.barh(names, [ratio - 1 for ratio in ratios], left=1, color=colours)
+    axes.bar_label(bars, [f" {ratio:.2f} " for ratio in ratios], fontsize=7)
     axes.axvline(1, color=COLOURS[OURS])
     axes.set_xscale("log")
-    ticks = [tick for tick in TICKS if tick <= max([1.0, *ratios])]
+    axes.set_xlim(min([0.5, *ratios]) / 1.5, max([2.0, *ratios]) * 2)
+    ticks = [tick for tick in TICKS if min([0.5, *ratios]) <= tick <= max([2.0, *ratios])]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.margins(x=0.12)
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=7)
     axes.set_xlabel("time over that of softstep", fontsize=8)

@@ -50,11 +50,11 @@ class Goal:
 GOALS = (
     Goal("a", "uint8", "NumPy", 4.5, 6.5),
     Goal("a", "uint8", "torch autograd", 15, 24),
-    Goal("a", "uint8", "torch DataLoader", 22, 35),
+    Goal("a", "uint8", "DataLoader by rows", 22, 35),
     Goal("a", "uint8", "JAX scan", 4.5, 7),
     Goal("a", "float32", "NumPy", 2.8, 4.5),
     Goal("a", "float32", "torch autograd", 9, 16),
-    Goal("a", "float32", "torch DataLoader", 14, 24),
+    Goal("a", "float32", "DataLoader by rows", 14, 24),
     Goal("a", "float32", "JAX scan", 2.8, 4.5),
     Goal("b", "16 heads", "JAX scan", 1.6, 2.2),
     Goal("b", "16 heads", "torch autograd", 2.3, 3.2),
@@ -72,4 +72,5 @@ GOALS = (
     Goal("e", "", "JAX", 1.0, 2),
     Goal("e", "", "torch", 0.7, 1.2),
     Goal("h", "", "LogisticRegression", 15, 40),
+    Goal("i", "", "its epochs alone", 0.95, 1.0),
 )

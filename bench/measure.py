@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
+from softstep.bench.child import InChild
+from softstep.bench.gate import Check
 from softstep.bench.peers import installed
 from softstep.kernels import threads as thread_count
 from softstep.kernels.backend import probe
 
 OURS = "softstep"
-FLIPS = 1e-3  # of labels and counts of right rows: rounding may decide a near tie
 
 Results = tuple[Any, ...]
 Call = Callable[[], Results]
-Check = Callable[[Results], tuple[float, bool]]
 
 
 @dataclass(frozen=True)
@@ -85,33 +83,12 @@ class Pace:
     burst: float
 
 
-QUICK, FULL = Pace(3, 0.05, 0.005), Pace(7, 0.25, 0.02)
-
-
-def agreement(
-    found: Results, expected: Results, tolerance: float, decisions: tuple[int, ...] = ()
-) -> tuple[float, bool]:
-    """The worst error relative to the largest entry expected, and whether all is within bounds.
-
-    `decisions` are the results that are labels, or counts or shares of right rows.
-    """
-    worst, agrees = 0.0, True
-    for i, (f, e) in enumerate(zip(found, expected, strict=True)):
-        if f.shape != e.shape or f.dtype != e.dtype:
-            return float("inf"), False
-        difference, largest = np.abs(f - e), np.abs(e).max()
-        if i in decisions:
-            agrees &= bool(difference.mean() <= FLIPS * largest)
-        else:
-            error = difference.max() / largest
-            agrees &= bool(error <= tolerance)  # NaN is not
-            worst = float(np.maximum(worst, error))
-    return worst, agrees
+QUICK, FULL = Pace(2, 0.05, 0.005), Pace(7, 0.25, 0.02)
 
 
 def measure(case: Case, pace: Pace, peak_gflop_per_s: float | None = None) -> list[Row]:
     """A row for each competitor of the case, softstep first."""
-    with limited(case.threads):
+    with limited(case.threads), _ended(case.calls):
         rows = {name: _first_call(case, name) for name in case.calls}
         right = {name: case.calls[name] for name, row in rows.items() if row.agrees}
         times = _interleaved(right, pace)
@@ -170,7 +147,7 @@ def _interleaved(calls: dict[str, Call], pace: Pace) -> dict[str, list[float]]:
         for name in names:
             time.sleep(pace.pause)
             times[name].append(_seconds(calls[name], repeats[name]))
-        names.append(names.pop(0))
+        names = names[1:] + names[:1]
     return times
 
 
@@ -179,6 +156,8 @@ def _repeats(call: Call, pace: Pace) -> int:
 
 
 def _seconds(call: Call, repeats: int) -> float:
+    if isinstance(call, InChild):
+        return call.seconds(repeats)
     start = time.perf_counter()
     for _ in range(repeats):
         call()
@@ -186,8 +165,19 @@ def _seconds(call: Call, repeats: int) -> float:
 
 
 @contextlib.contextmanager
+def _ended(calls: dict[str, Call]) -> Iterator[None]:
+    """After this block the processes of the calls are gone."""
+    try:
+        yield
+    finally:
+        for call in calls.values():
+            if isinstance(call, InChild):
+                call.close()
+
+
+@contextlib.contextmanager
 def limited(threads: int) -> Iterator[None]:
-    """Within this block everyone uses so many threads; JAX cannot be told."""
+    """Within this block everyone in this process uses so many threads; JAX cannot be told."""
     with contextlib.ExitStack() as stack:
         before = os.environ.get(thread_count.VARIABLE, "")
         os.environ[thread_count.VARIABLE] = str(threads)

@@ -17,6 +17,7 @@ ORACLE = "numpy"
 BOUNDS = {
     **{name: getattr(bounds, name) for name in workloads.OPS if hasattr(bounds, name)},
     "evaluate": train_bounds.evaluate,
+    "surface_forward": train_bounds.surface_forward,
     "train": train_bounds.train,
 }
 

@@ -34,6 +34,18 @@ class Epoch:
         n, d = self.X.shape
         return Size(n, d, self.c, len(self.rates))
 
+    @property
+    def arguments(self) -> workloads.Arguments:
+        """Of `train`."""
+        h, d, c = len(self.rates), self.X.shape[1], self.c
+        W, b = np.zeros((h, d, c), np.float32), np.zeros((h, c), np.float32)
+        options = {
+            "loss": self.loss,
+            "learning_rate": self.rates,
+            "feature_scale": self.feature_scale,
+        }
+        return (self.X, self.y, self.order, self.batch_size, W, b), options
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -44,6 +56,10 @@ class Layer:
     b: Array
     dV: Array
 
+    def arguments(self, op: str) -> workloads.Arguments:
+        forward = op == "linear_forward"
+        return (self.X, self.W, self.b) if forward else (self.dV, self.X), {}
+
 
 @dataclass(frozen=True)
 class Model:
@@ -53,6 +69,11 @@ class Model:
     y: Array
     W: Array
     b: Array
+
+    def arguments(self, op: str) -> workloads.Arguments:
+        if op == "predict":
+            return (self.X, self.W, self.b), {}
+        return (self.X, self.y, self.W[None], self.b[None]), {"loss": "cross_entropy"}
 
 
 def recipe(n: int, dtype: Any) -> Epoch:

@@ -9,24 +9,18 @@ from typing import Any
 
 from softstep.bench import chart, measure, peak, report
 from softstep.bench.machine import machine
-from softstep.bench.measure import Results, Row, agreement
+from softstep.bench.measure import Row
+from softstep.bench.parity import ORACLE
 from softstep.bench.problems import SEED
-from softstep.bench.suites import DECISIONS, ORACLE, SUITES, cores, usable_backends
+from softstep.bench.suites import SUITES, cores, usable_backends
 from softstep.bench.workloads import FULL, QUICK, Workload, op_workloads, seed_workloads
 
-__all__ = ["ORACLE", "SEED", "bench_command", "machine", "parity", "usable_backends"]
+__all__ = ["ORACLE", "SEED", "bench_command", "machine", "usable_backends"]
 
 
 def table_of_workloads(quick: bool) -> list[Workload]:
     """The seed workload and every op: what the GPU's benchmark times."""
     return seed_workloads() + op_workloads(QUICK if quick else FULL)
-
-
-def parity(workload: Workload, found: Results, expected: Results) -> tuple[float, bool]:
-    """`agreement` within the workload's bound; a peer gives the last results, the weights, only."""
-    skipped = len(expected) - len(found)
-    decisions = tuple(i - skipped for i in DECISIONS.get(workload.op, ()))
-    return agreement(found, expected[skipped:], workload.tolerance, decisions)
 
 
 def run(suites: list[str], quick: bool, limits: peak.Peak) -> Iterator[list[Row]]:

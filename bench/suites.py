@@ -2,9 +2,10 @@
 
 (a) the original recipe   (b) banks of heads   (c) 1000 classes   (d) the matrix products alone
 (e) softmax   (f) predict and evaluate   (g) scaling curves   (h) MNIST to 92%
-(ops) every op on every usable backend
+(i) `fit` beside its epochs   (ops) every op on every usable backend
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,20 +13,17 @@ from typing import Any
 import numpy as np
 
 from softstep import SoftmaxRegression, kernels
-from softstep.bench import peers, problems, workloads
-from softstep.bench.measure import OURS, Case, Check, Results, agreement
+from softstep.bench import gate, peers, problems, workloads
+from softstep.bench.gate import Check
+from softstep.bench.measure import OURS, Call, Case, Results
 from softstep.bench.peers import Peer
 from softstep.bench.problems import SEED, Epoch, Layer, Model
 from softstep.bench.workloads import OPS, Size, Workload
 from softstep.kernels.backend import BACKENDS, probe
 from softstep.kernels.threads import available_cores
-from softstep.model import datasets, download
+from softstep.model import datasets, download, trainer
 
 BACKEND, ORACLE = "numba", "numpy"
-U = float(np.finfo(np.float32).eps) / 2
-
-# Which results are decisions: labels, counts of right rows.
-DECISIONS = {"predict": (0,), "evaluate": (1,), "train": (1,)}
 
 
 def cores() -> int:
@@ -56,20 +54,12 @@ def _case(
     """softstep and those of the others that can run."""
     count = threads or cores()
     why_not = {peer.name: peer.why_not(count, cores()) for peer in others}
-    calls = {peer.name: peer.prepare(problem) for peer in others if why_not[peer.name] is None}
+    fewer = count if count < cores() else None
+    calls = {
+        peer.name: peer.prepare(problem, fewer) for peer in others if why_not[peer.name] is None
+    }
     not_run = {name: why for name, why in why_not.items() if why is not None}
     return Case(suite, name, flop, count, {OURS: ours, **calls}, check, not_run, **more)
-
-
-def _against(
-    op: str, size: Size, expected: Callable[[], Results], decisions: tuple[int, ...] = ()
-) -> Check:
-    """Compare with the oracle, which runs when the first result comes, within the op's bound."""
-    oracle = functools.cache(expected)
-    tolerance = OPS[op].roundoffs(size) * U
-    if op == "softmax_forward":  # the peers sum the row in float32
-        tolerance += 2 * 6 * size.c**0.5 * U
-    return lambda found: agreement(found, oracle(), tolerance, decisions)
 
 
 # ---- (a), (b), (c), (g): training
@@ -77,28 +67,16 @@ def _against(
 
 def train(epoch: Epoch, backend: str) -> Results:
     """One epoch from zero weights: W (h, d, c), b (h, c)."""
-    s = epoch.size
-    W, b = np.zeros((s.h, s.d, s.c), np.float32), np.zeros((s.h, s.c), np.float32)
-    kernels.train(
-        epoch.X,
-        epoch.y,
-        epoch.order,
-        epoch.batch_size,
-        W,
-        b,
-        loss=epoch.loss,
-        learning_rate=epoch.rates,
-        feature_scale=epoch.feature_scale,
-        backend=backend,
-    )
-    return W, b
+    positional, options = epoch.arguments
+    kernels.train(*positional, **options, backend=backend)
+    return positional[-2:]
 
 
 def _training(
     suite: str, name: str, epoch: Epoch, others: tuple[Peer, ...], **more: Any
 ) -> Iterator[Case]:
     """The same epoch in each of the thread counts."""
-    check = _against("train", epoch.size, lambda: train(epoch, ORACLE))
+    check = gate.of_op("train", epoch.arguments)
     flop = workloads.epoch_flop(epoch.size, epoch.batch_size, epoch.loss)
     for threads in more.pop("threads", thread_counts()):
         ours = functools.partial(train, epoch, BACKEND)
@@ -107,9 +85,7 @@ def _training(
 
 def recipe(quick: bool) -> Iterator[Case]:
     n = 3_000 if quick else 60_000
-    others: tuple[Peer, ...] = (*peers.EPOCH, peers.TORCH_DATALOADER)
-    if not quick:  # compiling takes longer than all of the quick table
-        others += (peers.TORCH_COMPILED,)
+    others = peers.RECIPE if quick else (*peers.RECIPE, peers.TORCH_COMPILED)
     for dtype in ("uint8", "float32"):
         name = f"{n}x784->10 {dtype}"
         counts = [cores()] if quick else thread_counts()
@@ -117,19 +93,22 @@ def recipe(quick: bool) -> Iterator[Case]:
 
 
 def banks(quick: bool) -> Iterator[Case]:
-    n = 2_000 if quick else 20_000
+    n = 1_000 if quick else 20_000
     for h in (16,) if quick else (4, 16, 52):
         epoch = problems.bank(Size(n, 784, 10, h), 100)
-        others = (*peers.EPOCH, peers.TORCH_HEADS) if h <= 16 else peers.EPOCH
+        others = peers.EPOCH if quick else (*peers.EPOCH, peers.TORCH_COMPILED)
+        if h <= 16:
+            others = (*others, peers.TORCH_HEADS)
         counts = [cores()] if quick else thread_counts()
         yield from _training("b", f"{n}x784->{h} heads x 10", epoch, others, threads=counts)
 
 
 def many_classes(quick: bool) -> Iterator[Case]:
-    n = 2_048 if quick else 20_480
+    n = 1_024 if quick else 20_480
     epoch = problems.bank(Size(n, 1_024, 1_000), 256)
     counts = [cores()] if quick else thread_counts()
-    yield from _training("c", f"{n}x1024->1000", epoch, peers.EPOCH, threads=counts)
+    others = peers.EPOCH if quick else (*peers.EPOCH, peers.TORCH_COMPILED)
+    yield from _training("c", f"{n}x1024->1000", epoch, others, threads=counts)
 
 
 BASE = {"rows": 20_000, "features": 784, "classes": 10, "heads": 1, "batch": 100}
@@ -144,7 +123,7 @@ QUICK_CURVES = {"rows": (1_000, 4_000)}
 
 
 def curves(quick: bool) -> Iterator[Case]:
-    others = (peers.NUMPY_EPOCH, peers.TORCH_BY_HAND)
+    others = (peers.NUMPY_EPOCH, peers.TORCH_BY_HAND, peers.JAX_SCAN)
     for what, values in (QUICK_CURVES if quick else CURVES).items():
         for value in values:
             epoch = _at(**{**BASE, what: value})
@@ -175,6 +154,7 @@ SHAPES = (
     (256, 1_024, 1_000),
     (4_096, 1_024, 1_000),
     (1_000, 4_096, 1_000),
+    (997, 1_237, 13),
 )
 QUICK_SHAPES = (SHAPES[1], SHAPES[7])
 
@@ -188,16 +168,13 @@ def products(quick: bool) -> Iterator[Case]:
             ("forward", "linear_forward", peers.FORWARD),
             ("backward", "linear_backward", peers.BACKWARD),
         ):
-            call = functools.partial(_product, op, layer)
-            check = _against(op, size, functools.partial(call, ORACLE))
-            ours = functools.partial(call, BACKEND)
+            ours = functools.partial(_product, op, layer)
+            check = gate.of_op(op, layer.arguments(op))
             yield _case("d", f"{name} {case}", OPS[op].flop(size), ours, check, layer, others)
 
 
-def _product(op: str, layer: Layer, backend: str) -> Results:
-    if op == "linear_forward":
-        return (kernels.linear_forward(layer.X, layer.W, layer.b, backend=backend),)
-    return kernels.linear_backward(layer.dV, layer.X, backend=backend)
+def _product(op: str, layer: Layer) -> Results:
+    return workloads.run(op, layer.arguments(op), BACKEND)
 
 
 WIDTHS = ((20_000, 10), (20_000, 100), (4_096, 1_000), (128, 30_000))
@@ -207,16 +184,14 @@ QUICK_WIDTHS = (WIDTHS[0], (1_024, 1_000))
 def softmax(quick: bool) -> Iterator[Case]:
     for n, c in QUICK_WIDTHS if quick else WIDTHS:
         V = workloads.logits(n, c, np.float32, SEED)
-        call = functools.partial(_softmax, V)
-        size = Size(n, 0, c)
-        check = _against("softmax_forward", size, functools.partial(call, ORACLE))
+        check = gate.of_op("softmax_forward", ((V,), {}))
         ulp = functools.partial(_worst_ulp, V)
-        flop, ours = OPS["softmax_forward"].flop(size), functools.partial(call, BACKEND)
+        flop, ours = OPS["softmax_forward"].flop(Size(n, 0, c)), functools.partial(_softmax, V)
         yield _case("e", f"{n}x{c}", flop, ours, check, V, peers.SOFTMAX, ulp=ulp)
 
 
-def _softmax(V: np.ndarray, backend: str) -> Results:
-    return (kernels.softmax_forward(V, backend=backend),)
+def _softmax(V: np.ndarray) -> Results:
+    return (kernels.softmax_forward(V, backend=BACKEND),)
 
 
 def _worst_ulp(V: np.ndarray, found: Results) -> float:
@@ -237,28 +212,27 @@ def inference(quick: bool) -> Iterator[Case]:
             ("predict", _predict, peers.PREDICT),
             ("evaluate", _evaluate, peers.EVALUATE),
         ):
-            expected = functools.partial(call, model, ORACLE)
-            check = _against(op, size, expected, DECISIONS[op])
-            ours = functools.partial(call, model, BACKEND)
+            check = gate.of_op(op, model.arguments(op))
+            ours = functools.partial(call, model)
             name = f"{op} {size.n}x{size.d}->{size.c}"
             yield _case("f", name, OPS[op].flop(size), ours, check, model, others)
 
 
-def _predict(model: Model, backend: str) -> Results:
-    return (kernels.predict(model.X, model.W, model.b, backend=backend),)
+def _predict(model: Model) -> Results:
+    return (kernels.predict(model.X, model.W, model.b, backend=BACKEND),)
 
 
-def _evaluate(model: Model, backend: str) -> Results:
-    loss, accuracy = kernels.evaluate(
-        model.X, model.y, model.W, model.b, loss="cross_entropy", backend=backend
-    )
-    return loss[0], accuracy[0]
+def _evaluate(model: Model) -> Results:
+    (X, y, W, b), options = model.arguments("evaluate")
+    return kernels.evaluate(X, y, W, b, **options, backend=BACKEND)
 
 
 # ---- (h): MNIST
 
 ENOUGH = 0.92
-STEPS = 1_800  # the fewest, in hundreds, after which the test accuracy is enough
+# The fewest steps after which the test accuracy is enough, and the rate for it:
+# softstep.bench.budgets.
+LOSS, RATE, STEPS = "cross_entropy", 0.5, 1_710
 
 
 def mnist(quick: bool) -> Iterator[Case]:
@@ -292,13 +266,54 @@ def _mnist_is_here() -> bool:
 
 def _fit(data: datasets.Dataset) -> Results:
     model = SoftmaxRegression(
-        loss="cross_entropy",
-        learning_rate=0.3,
+        loss=LOSS,
+        learning_rate=RATE,
         max_steps=STEPS,
         random_state=SEED,
         backend=BACKEND,
     )
     return (model.fit(data.X_train, data.y_train),)
+
+
+# ---- (i): what `fit` adds to its epochs
+
+FIT_EPOCHS = 3
+EPOCHS_ALONE = "its epochs alone"
+
+
+def fit(quick: bool) -> Iterator[Case]:
+    """`fit` on an array in memory beside the calls of `train` that it makes."""
+    n = 6_000 if quick else 60_000
+    for dtype in ("uint8", "float32"):
+        epoch = problems.recipe(n, dtype)
+        orders = [trainer.row_order(SEED, e, n) for e in range(FIT_EPOCHS)]
+        whole = dataclasses.replace(epoch, order=np.concatenate(orders))
+        name = f"{FIT_EPOCHS} epochs of {n}x784->10 {dtype}"
+        flop = FIT_EPOCHS * workloads.epoch_flop(epoch.size, epoch.batch_size, epoch.loss)
+        calls: dict[str, Call] = {
+            OURS: functools.partial(_fitted, epoch),
+            EPOCHS_ALONE: functools.partial(_epochs, epoch, orders),
+        }
+        yield Case("i", name, flop, cores(), calls, gate.of_op("train", whole.arguments))
+
+
+def _fitted(epoch: Epoch) -> Results:
+    model = SoftmaxRegression(
+        loss=epoch.loss,
+        learning_rate=float(epoch.rates[0]),
+        batch_size=epoch.batch_size,
+        epochs=FIT_EPOCHS,
+        random_state=SEED,
+        backend=BACKEND,
+    ).fit(epoch.X, epoch.y)
+    return model.coef_.T[None], model.intercept_[None]
+
+
+def _epochs(epoch: Epoch, orders: list[np.ndarray]) -> Results:
+    (X, y, _, batch_size, W, b), options = epoch.arguments
+    for order in orders:
+        kernels.train(X, y, order, batch_size, W, b, **options, backend=BACKEND)
+    return W, b
 
 
 # ---- (ops): the interface on every backend
@@ -314,12 +329,7 @@ def backends_case(workload: Workload) -> Case:
     arguments = workload.arguments(SEED)
     calls = {name: functools.partial(workload.run, arguments, name) for name in usable_backends()}
     ours = {OURS: calls.pop(BACKEND)} if BACKEND in calls else {}
-    expected = functools.cache(lambda: workload.run(arguments, ORACLE))
-
-    def check(found: Results) -> tuple[float, bool]:
-        decisions = DECISIONS.get(workload.op, ())
-        return agreement(found, expected(), workload.tolerance, decisions)
-
+    check = gate.of_op(workload.op, arguments)
     return Case("ops", str(workload), workload.flop, cores(), {**ours, **calls}, check)
 
 
@@ -332,5 +342,6 @@ SUITES: dict[str, Callable[[bool], Iterator[Case]]] = {
     "f": inference,
     "g": curves,
     "h": mnist,
+    "i": fit,
     "ops": ops,
 }

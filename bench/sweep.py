@@ -13,7 +13,9 @@ from collections.abc import Callable
 import numpy as np
 
 from softstep import kernels
+from softstep.bench import peak
 from softstep.bench.workloads import BATCH_SIZE, SEED_SIZE, Size, pixels, seed_workload
+from softstep.kernels.threads import available_cores
 
 RATES = np.geomspace(1e-3, 1, 20)
 LOSSES = ("mse", "cross_entropy")
@@ -149,6 +151,17 @@ def measure(size: Size, rounds: int) -> dict[str, list[float]]:
     return times
 
 
+def seconds_of_one_head(size: Size, rounds: int) -> float:
+    """The median for a single head, averaged over the two losses."""
+    X, y, order, rates, losses = arguments(size)
+    times = []
+    for k in [0, len(RATES)] * rounds:
+        start = time.perf_counter()
+        bank(X, y, order, rates[k : k + 1], losses[k : k + 1])
+        times.append(time.perf_counter() - start)
+    return (statistics.median(times[::2]) + statistics.median(times[1::2])) / 2
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m softstep.bench.sweep", description=__doc__)
     parser.add_argument("--rows", type=int, default=SEED_SIZE.n)
@@ -156,15 +169,26 @@ def main() -> None:
     options = parser.parse_args()
     size = Size(options.rows, SEED_SIZE.d, SEED_SIZE.c)
     times = measure(size, options.rounds)
+    one = seconds_of_one_head(size, options.rounds)
+    cores = available_cores()
+    limit = peak.measure({cores}).gflop_per_s[cores]
     ours = times["softstep, one bank"]
     print(
         f"{len(RATES) * len(LOSSES)} heads, one epoch of {size.n} rows, "
-        f"{flop(size) / 1e9:.1f} GFLOP"
+        f"{flop(size) / 1e9:.1f} GFLOP; {cores} cores, {limit:.0f} GFLOP/s at most"
     )
     for name, seconds in times.items():
         ratio = statistics.median(s / o for s, o in zip(seconds, ours, strict=True))
         median = statistics.median(seconds)
-        print(f"{name:24} {median:8.3f} s  {flop(size) / median / 1e9:7.1f} GFLOP/s  {ratio:6.2f}x")
+        rate = flop(size) / median / 1e9
+        print(
+            f"{name:24} {median:8.3f} s  {rate:7.1f} GFLOP/s  {rate / limit:4.0%} of the peak  "
+            f"{ratio:6.2f}x"
+        )
+    print(
+        f"one head alone takes {one:.4f} s: the bank takes {statistics.median(ours) / one:.1f} "
+        f"times as long for {len(RATES) * len(LOSSES)}"
+    )
 
 
 if __name__ == "__main__":

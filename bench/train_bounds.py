@@ -1,4 +1,4 @@
-"""How far `train` and `evaluate` may be from the exact result: running error analysis.
+"""How far the ops that fuse the loss may be from the exact result: running error analysis.
 
 Each quantity goes with a bound of its error, and each step adds what it may round (Higham, Accuracy
 and Stability of Numerical Algorithms, 2nd ed., section 3.3). What rounding does to a step's weights
@@ -115,6 +115,34 @@ def evaluate(
             bounds.append(np.array(sums) / w.sum())
     losses, accuracies = np.array(bounds).T
     return losses, accuracies
+
+
+def surface_forward(
+    a: Arithmetic,
+    V0: Array,
+    V1: Array,
+    V2: Array,
+    y: Array,
+    x_offsets: Array,
+    y_offsets: Array,
+    *,
+    loss: str,
+    sample_weight: Any = None,
+) -> Bounds:
+    # V0, V1, V2 (n, c) -> bounds of Σ w L (ny, nx) and Σ w [right] (ny, nx)
+    w = np.ones(len(V0)) if sample_weight is None else np.asarray(sample_weight)
+    Y = one_hot(y, V0.shape[1])
+    losses, right = np.empty((2, len(y_offsets), len(x_offsets)))
+    for i, t in enumerate(y_offsets):
+        for j, x in enumerate(x_offsets):
+            # offsets, products and sums are rounded, and differences to the label's logit before
+            size = (np.abs(V0) + np.abs(x * V1) + np.abs(t * V2)).max(axis=1, keepdims=True)
+            V = Approximate(a, V0 + x * V1 + t * V2, a.gamma(8) * size * np.ones_like(V0))
+            L = losses_of_rows(V, Y, loss)
+            doubtful = w * ambiguous_rows(V.value, V.error)
+            losses[i, j] = (w * (L.error + a.gamma(8) * np.abs(L.value))).sum()
+            right[i, j] = doubtful.sum() + a.gamma(8) * w.sum()
+    return losses, right
 
 
 def train(

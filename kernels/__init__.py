@@ -16,6 +16,7 @@ from softstep.kernels.ops import (
     softmax_backward,
     softmax_forward,
     softmax_mse_backward,
+    surface_forward,
     train,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
+    "surface_forward",
     "train",
     "use_backend",
 ]

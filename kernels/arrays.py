@@ -63,6 +63,8 @@ def contiguous(array: Any) -> np.ndarray[Any, Any]:
     if not isinstance(array, np.ndarray):
         on_gpu: np.ndarray[Any, Any] = _device().asarray(array)  # as far as its methods go
         return on_gpu
+    if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
+        return array
     native = array.dtype.newbyteorder("=")
     return np.require(array, dtype=native, requirements=["C", "A"])
 

@@ -246,6 +246,20 @@ def row_order(value: Any, n: int) -> Array:
     return indices("order", order, n)
 
 
+def offsets(name: str, value: Any) -> Array:
+    """Places along a direction: (k,) finite numbers, as float64."""
+    array = on_host(value, name)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold numbers, not {array.dtype}")
+    _ndim(name, array, 1, "(k,)")
+    array = np.ascontiguousarray(array, dtype=np.float64)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        i = int(bad.argmax())
+        raise ValueError(f"{name}[{i}] = {array[i]} is not finite")
+    return array
+
+
 def positive_integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")

@@ -296,6 +296,60 @@ def evaluate(
     return give_back(mean_loss, X), give_back(accuracy, X)
 
 
+def surface_forward(
+    V0: Any,
+    V1: Any,
+    V2: Any,
+    y: Any,
+    x_offsets: Any,
+    y_offsets: Any,
+    *,
+    loss: str,
+    sample_weight: Any = None,
+    backend: str | None = None,
+    n_threads: int | None = None,
+) -> tuple[Any, Any]:
+    """Sums of loss and hits over the rows at every point of a grid: V = V0 + x V1 + y V2.
+
+    The logits are affine in the weights, so those at W + x D1 + y D2 are V0 + x X D1 + y X D2, with
+    V0 those at W. Never holds (n, ny, nx) of anything. Sums over blocks of rows add up to those of
+    all rows. A row with a NaN or an infinity in V0, V1 or V2 makes every loss NaN and is no hit.
+
+    Args:
+        V0, V1, V2: logits at the middle, and what a step of 1 in each direction adds: (n, c),
+            float32 or float64.
+        y: integer labels, (n,).
+        x_offsets, y_offsets: (nx,) and (ny,) finite numbers; rounded to the dtype of V0.
+        loss: "mse" or "cross_entropy".
+        sample_weight: weights of the rows, (n,).
+
+    Returns:
+        Σ_r w_r L_r and Σ_r w_r [the largest logit of row r is at its label], both (ny, nx) float64.
+    """
+    ops = load(backend, n_threads, V0=V0, V1=V1, V2=V2, y=y, sample_weight=sample_weight)
+    v0 = checks.rows_by_classes("V0", V0)
+    others = [checks.rows_by_classes(name, V) for name, V in (("V1", V1), ("V2", V2))]
+    for name, v in zip(("V1", "V2"), others, strict=True):
+        checks.same_shape_and_dtype(name, v, "V0", v0)
+    labels = checks.targets("y", y, *v0.shape)
+    if labels.ndim != 1:
+        raise ValueError(f"y must be labels of shape (n,), but its shape is {labels.shape}")
+    (name,) = checks.loss_names(loss, 1)
+    weights = checks.row_weights(sample_weight, len(v0), v0.dtype)
+    if weights is not None and len(weights) > 1:
+        raise ValueError(f"sample_weight has shape {weights.shape}: one weight set only")
+    losses, hits = ops.surface_forward(
+        v0,
+        *others,
+        labels,
+        checks.offsets("x_offsets", x_offsets),
+        checks.offsets("y_offsets", y_offsets),
+        loss=name,
+        sample_weight=None if weights is None else weights[0],
+    )
+    return give_back(losses, V0), give_back(hits, V0)
+
+
 def train(
     X: Any,
     y: Any,

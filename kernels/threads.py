@@ -11,7 +11,7 @@ from softstep.kernels.checks import positive_integer
 _asked: ContextVar[int | None] = ContextVar("softstep_n_threads", default=None)
 
 VARIABLE = "SOFTSTEP_NUM_THREADS"
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 # Below so many floating-point operations for each thread, waiting for it costs more than it does.
 FLOP_BETWEEN_BARRIERS = 500_000
@@ -30,12 +30,16 @@ def thread_count() -> int:
     Raises:
         ValueError: SOFTSTEP_NUM_THREADS is not a whole number of at least 1.
     """
+    return _number_asked_for() or available_cores()
+
+
+def _number_asked_for() -> int | None:
     asked = _asked.get()
     if asked is not None:
         return asked
     value = os.environ.get(VARIABLE)
     if not value:
-        return available_cores()
+        return None
     if not value.strip().isdecimal() or int(value) < 1:
         raise ValueError(f"{VARIABLE} must be a whole number of at least 1, not {value!r}")
     return int(value)
@@ -43,15 +47,19 @@ def thread_count() -> int:
 
 def threads_for(flop: float, flop_between_barriers: float = math.inf) -> int:
     """How many of the threads pay for a call of so many operations."""
-    pay = min(flop / FLOP_OF_A_CALL, flop_between_barriers / FLOP_BETWEEN_BARRIERS)
-    return max(1, min(thread_count(), int(pay), MOST_FOR_A_CORE * available_cores()))
+    pay = int(min(flop / FLOP_OF_A_CALL, flop_between_barriers / FLOP_BETWEEN_BARRIERS))
+    asked = _number_asked_for()
+    if pay < 2:  # small work is not to wait for the cores to be counted
+        return 1
+    cores = available_cores()
+    return min(asked or cores, pay, MOST_FOR_A_CORE * cores)
 
 
 def available_cores() -> int:
     """Cores this process may use at once: its affinity, and the quota of its cgroup."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, cgroup_quota(CGROUPS, Path("/proc/self/cgroup")))))
+    return max(1, math.ceil(min(cores, cgroup_quota(CGROUPS, MEMBERSHIP))))
 
 
 @functools.cache

@@ -4,7 +4,8 @@ if __name__ != "softstep.model":
     raise ImportError("this folder is the package softstep.model: import softstep.model")
 
 from softstep.model.checkpoint import CheckpointError
+from softstep.model.path import WeightPath
 from softstep.model.regression import NotFittedError, SoftmaxRegression
 from softstep.model.sweep import SoftmaxSweep
 
-__all__ = ["CheckpointError", "NotFittedError", "SoftmaxRegression", "SoftmaxSweep"]
+__all__ = ["CheckpointError", "NotFittedError", "SoftmaxRegression", "SoftmaxSweep", "WeightPath"]

@@ -21,7 +21,7 @@ def target(path):
     return resolved
 
 
-def save(path, arrays, settings):
+def save(path, arrays, settings, kind=FORMAT):
     """Write `arrays` and `settings` (anything JSON holds) to `path`, whole or not at all."""
     path = target(path)
     for name, array in arrays.items():
@@ -30,14 +30,14 @@ def save(path, arrays, settings):
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # two may save at once
     try:
         with partial.open("wb") as file:
-            np.savez(file, softstep=np.array(json.dumps({"format": FORMAT, **settings})), **arrays)
+            np.savez(file, softstep=np.array(json.dumps({"format": kind, **settings})), **arrays)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def load(path):
-    """The arrays and the settings that `save` wrote.
+def load(path, kind=FORMAT):
+    """The arrays and the settings that `save` wrote as this kind.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -47,8 +47,8 @@ def load(path):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         settings = json.loads(str(arrays.pop("softstep")))
-        if settings.pop("format") != FORMAT:
-            raise CheckpointError(f"{path} was written in another format than {FORMAT!r}")
+        if settings.pop("format") != kind:
+            raise CheckpointError(f"{path} was written in another format than {kind!r}")
         return arrays, settings
     except FileNotFoundError:
         raise

@@ -207,27 +207,62 @@ class Training:
 
     def _evaluate(self, number: int) -> None:
         """The figures of the heads that are alive on the rows held out for them."""
-        plan, packed, bank = self.plan, self.packed, self.packed_bank
+        plan, packed = self.plan, self.packed
         judged = packed.split != ALL_ROWS if plan.by_split else np.ones(len(self.alive), bool)
         if not judged.any():
             return
-        W, b = (bank.W, bank.b) if judged.all() else (bank.W[judged], bank.b[judged])
-        data = replace(
-            plan.held_out,
-            y_index=packed.label_set[judged],
-            weight_index=packed.split[judged] if plan.by_split else None,
-        )
-        evaluate = trainer.evaluate
-        if plan.layout is not None:
-            evaluate = partial(blocks.evaluate, layout=plan.layout)
-        descent = replace(plan.descent, loss=tuple(packed.loss[judged]))
-        loss, accuracy = evaluate(data, W, b, descent)
+        evaluate = self._evaluate_splits if self._splits_can_be_cut() else self._evaluate_bank
+        loss, accuracy = np.empty((2, len(self.alive)))
+        evaluate(plan.held_out, np.flatnonzero(judged), loss, accuracy)
+        loss, accuracy = loss[judged], accuracy[judged]
         if not self._held_out_is_finite and not np.isfinite(loss).all():
-            self._refuse_non_finite(data, "X" if plan.by_split else "X_val")
+            self._refuse_non_finite(plan.held_out, "X" if plan.by_split else "X_val")
             self._held_out_is_finite = True
         heads = self.alive[judged]
         self.curves.val_loss[number, heads] = self.head_loss[heads] = loss
         self.curves.val_accuracy[number, heads] = self.head_accuracy[heads] = accuracy
+
+    def _splits_can_be_cut(self) -> bool:
+        """Whether a split's rows can be taken out of X, so that its heads are evaluated on few."""
+        X = self.plan.held_out.X
+        return self.plan.by_split and self.plan.layout is None and isinstance(X, np.ndarray)
+
+    def _evaluate_splits(
+        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+    ) -> None:
+        """The heads of each split on its rows."""
+        judges = data.sample_weight
+        assert judges is not None
+        for split in np.unique(self.packed.split[heads]):
+            rows = np.flatnonzero(judges[split])
+            mine = heads[self.packed.split[heads] == split]
+            self._evaluate_heads(data.only(rows), mine, None, loss, accuracy)
+
+    def _evaluate_bank(
+        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+    ) -> None:
+        """The heads at once on all held-out rows, by weight those of their split."""
+        index = self.packed.split[heads] if self.plan.by_split else None
+        self._evaluate_heads(data, heads, index, loss, accuracy)
+
+    def _evaluate_heads(
+        self,
+        data: trainer.Data,
+        heads: np.ndarray,
+        weight_index: np.ndarray | None,
+        loss: np.ndarray,
+        accuracy: np.ndarray,
+    ) -> None:
+        """Figures of these of the packed heads, into loss and accuracy."""
+        bank, packed = self.packed_bank, self.packed
+        whole = len(heads) == len(bank.W)
+        W, b = (bank.W, bank.b) if whole else (bank.W[heads], bank.b[heads])
+        data = replace(data, y_index=packed.label_set[heads], weight_index=weight_index)
+        descent = replace(self.plan.descent, loss=tuple(packed.loss[heads]))
+        evaluate = trainer.evaluate
+        if self.plan.layout is not None:
+            evaluate = partial(blocks.evaluate, layout=self.plan.layout)
+        loss[heads], accuracy[heads] = evaluate(data, W, b, descent)
 
     def _have_stopped(self, patience: int) -> np.ndarray:
         """Which of the heads alive have not got better for too long; keeps the best weights.

@@ -95,8 +95,12 @@ def encode(y, classes, name="y"):
     """
     if (y.dtype.kind == "U") != (classes.dtype.kind == "U"):
         raise ValueError(f"{name} holds {y.dtype} labels, but the classes are {classes.dtype}")
-    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-    bad = np.flatnonzero(classes[codes] != y)
+    if y.dtype.kind == classes.dtype.kind == "i" and classes[0] == 0 and classes[-1] < len(classes):
+        codes, is_bad = y, (y < 0) | (y >= len(classes))  # the classes are 0, 1, 2 …
+    else:
+        codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        is_bad = classes[codes] != y
+    bad = np.flatnonzero(is_bad)
     if bad.size:
         raise ValueError(f"{name}[{bad[0]}] = {y[bad[0]]!s} is not one of the classes")
     return codes.astype(np.int64)

@@ -16,6 +16,7 @@ from softstep.kernels.backend import place
 from softstep.kernels.checks import LOSSES, Array, compute_dtype
 from softstep.model import checkpoint, inputs, trainer
 from softstep.model.params import Params
+from softstep.model.path import WeightPath
 from softstep.model.schedules import SCHEDULES
 
 PIXEL_SCALE = 1 / 255  # bytes as numbers in [0, 1], as torchvision's ToTensor reads them
@@ -121,6 +122,7 @@ class SoftmaxRegression(Params):
         X_val: Any = None,
         y_val: Any = None,
         callback: Callable[[trainer.Epoch], bool | None] | None = None,
+        path: WeightPath | None = None,
     ) -> Self:
         """Train from scratch.
 
@@ -130,6 +132,7 @@ class SoftmaxRegression(Params):
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1.
             X_val, y_val: held-out rows.
             callback: called with a `trainer.Epoch` after each epoch; True stops the training.
+            path: a WeightPath, which keeps the weights on their way.
 
         Returns:
             self.
@@ -140,7 +143,7 @@ class SoftmaxRegression(Params):
             BackendError: a backend asked for by name cannot run.
         """
         with self._unchanged_on_error():
-            self._fit(X, y, sample_weight, X_val, y_val, callback)
+            self._fit(X, y, sample_weight, X_val, y_val, callback, path)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -266,9 +269,11 @@ class SoftmaxRegression(Params):
         self._publish()
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any, path: Any
     ) -> None:
         descent = self._descent()
+        if not isinstance(path, WeightPath | None):
+            raise TypeError(f"path must be a WeightPath, not {path!r}")
         X = inputs.features(X)
         y, classes = self._targets(X, y)
         self._start(X, classes)
@@ -291,6 +296,7 @@ class SoftmaxRegression(Params):
             max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
             held_out=held_out,
             eval_every=eval_every,
+            path=path,
         ):
             self._record(epoch, X)
             if held_out is not None and not _is_finite(epoch.val_loss):

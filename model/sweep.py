@@ -203,12 +203,15 @@ class SoftmaxSweep(Params):
         self._require_fit()
         return pd.DataFrame(self.results_)
 
-    def plot(self) -> Any:
-        """A matplotlib figure: accuracy against learning rate, and the loss curves."""
-        from softstep.model.sweep_plots import overview
+    def plot(self, *, theme: str = "light") -> Any:
+        """A matplotlib figure: accuracy and loss against learning rate, and the loss curves.
+
+        Raises NotFittedError before `fit`, MissingExtraError without matplotlib.
+        """
+        from softstep.model.plots.sweep import sweep
 
         self._require_fit()
-        return overview(self)
+        return sweep(self.results_, self.loss_curves_, theme=theme)
 
     def _require_fit(self) -> None:
         if not hasattr(self, "results_"):

@@ -13,6 +13,7 @@ import numpy as np
 from softstep import kernels
 from softstep.kernels.arrays import to_host
 from softstep.model import schedules
+from softstep.model.path import WeightPath
 
 
 @dataclass
@@ -58,6 +59,12 @@ class Data:
             "y_index": self.y_index,
             "weight_index": self.weight_index,
         }
+
+    def only(self, rows: np.ndarray) -> "Data":
+        """These rows, copied, without their weights."""
+        is_soft = self.y.dtype.kind == "f"
+        y = self.y[rows] if is_soft else self.y[..., rows]
+        return replace(self, X=self.X[rows], y=y, sample_weight=None, weight_index=None)
 
     def counted(self, order: np.ndarray) -> Any:
         """How many rows of `order` have a weight, for each head; one number without weights."""
@@ -178,13 +185,27 @@ class EpochSums:
 
 
 def run_epoch(
-    data: Data, bank: Bank, descent: Descent, number: int, *, seed: int, done: int, total: int
+    data: Data,
+    bank: Bank,
+    descent: Descent,
+    number: int,
+    *,
+    seed: int,
+    done: int,
+    total: int,
+    path: WeightPath | None = None,
 ) -> Epoch:
     """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
     order = row_order(seed, number, len(data.X))[: (total - done) * descent.batch_size]
     sums = EpochSums(descent.batch_size)
-    figures = run_steps(data, bank, descent, order, done=done, total=total)
-    sums.add(*figures, len(order), data.counted(order))
+    while len(order):
+        rows = len(order) if path is None else (path.due - done) * descent.batch_size
+        part, order = order[:rows], order[rows:]
+        figures = run_steps(data, bank, descent, part, done=done, total=total)
+        sums.add(*figures, len(part), data.counted(part))
+        done += len(figures[0])
+        if path is not None and done in (path.due, total):
+            path.add(done, bank.W[0], bank.b[0])
     return sums.means(number)
 
 
@@ -205,16 +226,23 @@ def epochs(
     first: int = 0,
     held_out: Data | None = None,
     eval_every: int | None = None,
+    path: WeightPath | None = None,
 ) -> Iterator[Epoch]:
     """Train for `count` epochs, or `max_steps` steps if that is less, and yield each one's figures.
 
     Epochs are numbered from `first`, which is also what their row order is drawn from. Held-out
     rows are evaluated every `eval_every` epochs and after the last; None: only after the last.
+    `path` keeps the weights of the first head.
     """
     n = len(data.X)
     total, done = planned_steps(n, descent.batch_size, count, max_steps), 0
+    if path is not None:
+        path.begin()
+        path.add(0, bank.W[0], bank.b[0])
     for number in range(first, first + count):
-        result = run_epoch(data, bank, descent, number, seed=seed, done=done, total=total)
+        result = run_epoch(
+            data, bank, descent, number, seed=seed, done=done, total=total, path=path
+        )
         done += result.steps
         is_last = done == total
         due = eval_every is not None and (number - first + 1) % eval_every == 0

@@ -73,6 +73,16 @@ def test_targets_of_every_size(op, dtype, targets, assert_parity, fused):
         assert_parity(op, ((values, y), options), fused)
 
 
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_surfaces_of_every_size(dtype, loss, assert_parity):
+    for size in SIZES:
+        positional, _ = arguments_of("surface_forward", size, dtype)
+        weights = np.random.default_rng(2).random(size.n).astype(dtype)
+        for options in ({}, {"sample_weight": weights}):
+            assert_parity("surface_forward", (positional, {"loss": loss, **options}), "numba")
+
+
 @pytest.mark.parametrize("op", ["evaluate", "train"])
 def test_banks_of_every_size(op, assert_parity, fused):
     for i, size in enumerate(sizes_for(fused)):
@@ -257,6 +267,7 @@ def test_no_rows_give_empty_results_and_change_nothing(op, dtype, backend):
         "cross_entropy_forward": (np.zeros(0, weight),),
         "predict": (np.zeros((2, 0), np.int64),),
         "evaluate": (np.full(2, np.nan), np.full(2, np.nan)),
+        "surface_forward": (np.zeros(workloads.SURFACE), np.zeros(workloads.SURFACE)),
         "train": (np.zeros((0, 2)), np.zeros((0, 2), np.int64), *positional[-2:]),
     }.get(op, (np.zeros((0, 3), weight),))
     for f, e in zip(found, expected, strict=True):

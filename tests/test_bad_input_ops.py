@@ -28,6 +28,15 @@ def arguments(op):
         "cross_entropy_forward": {"V": V, "y": Y},
         "cross_entropy_backward": {"V": V, "y": Y},
         "softmax_mse_backward": {"V": V, "y": Y},
+        "surface_forward": {
+            "V0": V,
+            "V1": V,
+            "V2": V,
+            "y": Y,
+            "x_offsets": [0, 1],
+            "y_offsets": [0.5],
+            "loss": "mse",
+        },
         "predict": {"X": X, "W": W, "b": B},
         "evaluate": {"X": X, "y": Y, **bank},
         "train": {"X": X, "y": Y, "order": ORDER, "batch_size": 2, "learning_rate": 0.1, **bank},
@@ -106,7 +115,53 @@ def train_refusals(name, table):
 
 
 BY_LOSS = ("cross_entropy_forward", "cross_entropy_backward", "evaluate", "train")
+OFFSET_REFUSALS = [
+    ([0, np.inf, np.nan], ValueError, "[1] = inf is not finite"),
+    ([[0, 1]], ValueError, " must have the form (k,), but its shape is (1, 2)"),
+    (1.0, ValueError, " must have the form (k,), but its shape is ()"),
+    (["left"], TypeError, " must hold numbers, not <U4"),
+    ([1j], TypeError, " must hold numbers, not complex128"),
+]
+SURFACE_REFUSALS = [
+    *refusals("surface_forward", "V0", [(v, e, m.replace("V ", "V0 ")) for v, e, m in V_REFUSALS]),
+    *refusals(
+        "surface_forward",
+        "V2",
+        [
+            (V[:3], ValueError, "V2 has shape (3, 2), but V0 has shape (4, 2)"),
+            (V.astype("f8"), TypeError, "V2 is float64, but V0 is float32"),
+        ],
+    ),
+    *(
+        (op, change, error, f"{name}{message}")
+        for name in ("x_offsets", "y_offsets")
+        for op, change, error, message in refusals("surface_forward", name, OFFSET_REFUSALS)
+    ),
+    *refusals(
+        "surface_forward",
+        "y",
+        [(SOFT, ValueError, "y must be labels of shape (n,), but its shape is (4, 2)")],
+    ),
+    *refusals(
+        "surface_forward",
+        "loss",
+        [
+            (
+                "hinge",
+                ValueError,
+                "unknown loss 'hinge': choose one of mse, cross_entropy",
+            ),
+            (("mse", "mse"), ValueError, "loss names 2 heads, but W has 1"),
+        ],
+    ),
+    *refusals(
+        "surface_forward",
+        "sample_weight",
+        [(np.ones((2, 4)), ValueError, "sample_weight has shape (2, 4): one weight set only")],
+    ),
+]
 REFUSALS = [
+    *SURFACE_REFUSALS,
     *(r for op in OPS if "X" in arguments(op) for r in refusals(op, "X", X_REFUSALS)),
     *(r for op in OPS if "V" in arguments(op) for r in refusals(op, "V", V_REFUSALS)),
     *(r for op in OPS if "y" in arguments(op) for r in refusals(op, "y", LABEL_REFUSALS)),
@@ -400,15 +455,16 @@ def test_a_refused_call_changes_nothing(backend):
 @pytest.mark.parametrize("op", [op for op in OPS if op != "train"])
 def test_non_finite_values_pass_and_stay_in_their_row(op, bad, backend):
     good = arguments(op)
-    name = next(name for name in ("dP", "P", "V", "X") if name in good)
+    name = next(name for name in ("dP", "P", "V", "V0", "X") if name in good)
     values = good[name].copy()
     values[1, 0] = bad
     found, usual = call(op, backend, **{name: values}), call(op, backend)
     if op == "linear_backward":
         assert not np.isfinite(found[0][0]).any()  # the feature's weights
         np.testing.assert_array_equal(found[0][1:], usual[0][1:])
-    elif op == "evaluate":
+    elif op in ("evaluate", "surface_forward"):
         assert np.isnan(found[0]).all()
+        assert np.isfinite(found[1]).all()
     else:
         rows = [0, 2, 3]
         np.testing.assert_array_equal(found[rows], usual[rows])

@@ -3,9 +3,13 @@
 Nothing here holds a time: the figures only have to be there.
 """
 
+import dataclasses
 import json
 import math
+import os
+import re
 import subprocess
+import sys
 import types
 
 import numba
@@ -14,8 +18,11 @@ import pytest
 
 from softstep import cli, kernels
 from softstep.bench import (
+    budgets,
     busy,
     chart,
+    evaluate_memory,
+    gate,
     goals,
     measure,
     peak,
@@ -27,10 +34,12 @@ from softstep.bench import (
     workloads,
 )
 from softstep.bench import machine as about
+from softstep.bench.child import InChild
 from softstep.bench.measure import OURS, Case, Pace, Row
 from softstep.bench.peers import Peer
 from softstep.bench.workloads import Size
 from softstep.kernels import _numba, threads
+from softstep.model import datasets
 
 TINY = Size(n=230, d=7, c=3, h=2)  # three batches, the last one short
 TINY_WORKLOADS = [
@@ -72,7 +81,7 @@ def test_every_usable_backend_is_timed_on_every_op(workload):
     assert [row.competitor for row in rows] == [OURS, *others]
     for row in rows:
         assert row.agrees
-        assert row.error <= workload.tolerance
+        assert row.error < 1e-4
         for figure in (row.median, row.ratio, row.gflop_per_s, row.share, row.first_call):
             assert 0 < figure < math.inf
     assert rows[0].ratio == 1
@@ -84,13 +93,15 @@ def test_the_seed_workload_counts_1_9_gflop():
         assert workload.flop == pytest.approx(1.90e9, rel=1e-3)
 
 
-# ---- parity
+# ---- the gate
 
 
 @pytest.mark.parametrize("workload", TINY_WORKLOADS, ids=str)
-def test_parity_refuses_zeros_nans_and_other_forms(workload):
-    right = workload.run(workload.arguments(0), run.ORACLE)
-    assert run.parity(workload, right, right) == (0, True)
+def test_the_gate_refuses_zeros_nans_and_other_forms(workload):
+    arguments = workload.arguments(0)
+    right = workload.run(arguments, run.ORACLE)
+    check = gate.of_op(workload.op, arguments)
+    assert check(right)[1]
     for i, result in enumerate(right):
         for bad in (
             np.zeros_like(result),
@@ -98,16 +109,42 @@ def test_parity_refuses_zeros_nans_and_other_forms(workload):
             result[:-1],
             result.astype(np.float16),
         ):
-            found = (*right[:i], bad, *right[i + 1 :])
-            assert not run.parity(workload, found, right)[1]
+            assert not check((*right[:i], bad, *right[i + 1 :]))[1]
 
 
-def test_parity_refuses_one_wrong_entry_of_a_gradient():
+def test_the_gate_refuses_one_wrong_entry_of_a_gradient():
     workload = workloads.op_workload("linear_backward", workloads.QUICK[0])
-    dW, db = workload.run(workload.arguments(0), run.ORACLE)
+    arguments = workload.arguments(0)
+    dW, db = workload.run(arguments, run.ORACLE)
+    check = gate.of_op("linear_backward", arguments)
+    assert check((dW, db))[1]
     wrong = dW.copy()
     wrong[748:] = 0  # the sum over features that stops too soon
-    assert not run.parity(workload, (wrong, db), (dW, db))[1]
+    assert not check((wrong, db))[1]
+
+
+@pytest.mark.parametrize("problem", ["mse", "cross_entropy"])
+def test_an_epoch_that_skips_a_batch_or_repeats_one_is_refused(problem):
+    e = epoch(problem, 1 if problem == "mse" else 3)
+    check = gate.of_op("train", e.arguments)
+    order = e.order
+    assert check(suites.train(e, run.ORACLE))[1]
+    for changed in (order[:-100], np.append(order[:-100], order[:100]), order[::-1].copy()):
+        assert not check(suites.train(dataclasses.replace(e, order=changed), run.ORACLE))[1]
+
+
+def test_the_loss_after_the_epoch_is_compared_with_the_oracles():
+    e = epoch("cross_entropy", 3)
+    W, b = suites.train(e, run.ORACLE)
+    *_, loss, weight_bound, loss_bound, _ = gate.after_an_epoch(e.arguments)
+    assert (np.abs(gate.loss_of(e.arguments, W, b) - loss) <= loss_bound).all()
+    assert (loss_bound < 1e-4 * loss).all()
+    other = gate.loss_of(e.arguments, W * np.float32(1.01), b)
+    assert (np.abs(other - loss) > loss_bound).all()
+    shift = np.float32(2 * weight_bound.max())  # of every bias: the same losses, other weights
+    error, right = gate.of_op("train", e.arguments)((W, b + shift))
+    assert error < 1e-6
+    assert not right
 
 
 @pytest.fixture
@@ -144,11 +181,7 @@ def epoch(loss, h, dtype="float32"):
     return problems.bank(Size(300, 20, 4, h), 100)
 
 
-TRAINERS = (
-    *peers.EPOCH,
-    peers.TORCH_DATALOADER,
-    peers.TORCH_HEADS,
-)
+TRAINERS = (*peers.RECIPE, peers.TORCH_HEADS)
 
 
 def prepared(peer, problem):
@@ -168,7 +201,7 @@ def prepared(peer, problem):
     ids=["mse float32", "mse uint8", "cross-entropy", "3 heads"],
 )
 def test_a_peer_ends_the_epoch_with_the_oracles_weights(peer, problem):
-    check = suites._against("train", problem.size, lambda: suites.train(problem, run.ORACLE))
+    check = gate.of_op("train", problem.arguments)
     W, b = prepared(peer, problem)()
     assert check((W, b))[1]
     assert not check((np.zeros_like(W), b))[1]
@@ -178,32 +211,27 @@ def test_a_peer_ends_the_epoch_with_the_oracles_weights(peer, problem):
 
 SIZE = Size(64, 30, 5)
 OPS = [
-    *(
-        (p, "linear_forward", lambda m: suites._product("linear_forward", m, "numpy"))
-        for p in peers.FORWARD
-    ),
-    *(
-        (p, "linear_backward", lambda m: suites._product("linear_backward", m, "numpy"))
-        for p in peers.BACKWARD
-    ),
-    *((p, "predict", lambda m: suites._predict(m, "numpy")) for p in peers.PREDICT),
-    *((p, "evaluate", lambda m: suites._evaluate(m, "numpy")) for p in peers.EVALUATE),
-    *((p, "softmax_forward", lambda V: suites._softmax(V, "numpy")) for p in peers.SOFTMAX),
+    *((p, "linear_forward") for p in peers.FORWARD),
+    *((p, "linear_backward") for p in peers.BACKWARD),
+    *((p, "predict") for p in peers.PREDICT),
+    *((p, "evaluate") for p in peers.EVALUATE),
+    *((p, "softmax_forward") for p in peers.SOFTMAX),
 ]
 
 
-@pytest.mark.parametrize(("peer", "op", "oracle"), OPS, ids=lambda v: getattr(v, "name", None))
-def test_a_peer_computes_what_the_op_does(peer, op, oracle):
-    make = {"predict": problems.model, "evaluate": problems.model}.get(op, problems.layer)
-    problem = make(SIZE) if op != "softmax_forward" else problems.layer(SIZE).dV
-    check = suites._against(op, SIZE, lambda: oracle(problem), suites.DECISIONS.get(op, ()))
-    found = prepared(peer, problem)()
+@pytest.mark.parametrize(("peer", "op"), OPS, ids=lambda v: getattr(v, "name", None))
+def test_a_peer_computes_what_the_op_does(peer, op):
+    make = problems.model if op in ("predict", "evaluate") else problems.layer
+    problem = make(SIZE)
+    arguments = ((problem.dV,), {}) if op == "softmax_forward" else problem.arguments(op)
+    check = gate.of_op(op, arguments)
+    found = prepared(peer, arguments[0][0] if op == "softmax_forward" else problem)()
     assert check(found)[1]
     assert not check(tuple(np.zeros_like(f) for f in found))[1]
 
 
 def test_every_function_of_the_peers_is_named_in_a_suite():
-    for peer in (*TRAINERS, *peers.FIT, peers.TORCH_COMPILED, *(p for p, *_ in OPS)):
+    for peer in (*TRAINERS, *peers.FIT, peers.TORCH_COMPILED, *(p for p, _ in OPS)):
         if peers.installed(peer.library):
             module = pytest.importorskip(f"softstep.bench.peers.{peer.library}_")
             assert callable(getattr(module, peer.function))
@@ -225,7 +253,7 @@ def tiny_case(**more):
         "wrong": lambda: (one * np.float32(1.1),),
         "broken": broken,
     }
-    check = lambda found: measure.agreement(found, (one,), 1e-6)  # noqa: E731
+    check = lambda found: gate.agreement(found, (one,), (1e-6 * one,))  # noqa: E731
     return Case("d", "forward 1x1->3", 6, 1, calls, check, {"absent": "absent is missing"}, **more)
 
 
@@ -246,11 +274,48 @@ def test_an_error_of_softstep_itself_is_not_swallowed():
         measure.measure(case, ONE_ROUND)
 
 
-def test_a_library_that_is_not_installed_and_threads_of_jax_are_reasons_not_to_run():
+def test_a_library_that_is_not_installed_and_a_system_without_affinity_are_reasons_not_to_run(
+    monkeypatch,
+):
     assert "not installed" in Peer("x", "no_such_library", "f").why_not(2, 2)
-    if peers.installed("jax"):
-        assert peers.JAX_SCAN.why_not(2, 2) is None
-        assert "XLA" in peers.JAX_SCAN.why_not(1, 2)
+    monkeypatch.setattr(peers, "installed", lambda module: True)
+    assert peers.JAX_SCAN.why_not(1, 2) is None
+    monkeypatch.delattr(os, "sched_setaffinity")
+    assert peers.JAX_SCAN.why_not(2, 2) is None
+    assert "Linux" in peers.JAX_SCAN.why_not(1, 2)
+
+
+# ---- a peer in a process of its own
+
+
+@pytest.fixture
+def child(monkeypatch):
+    """NumPy as if its threads could not be told, on one core."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("needs Linux")
+    monkeypatch.setattr(peers, "ALL_CORES", ("numpy",))
+    call = peers.NUMPY_EPOCH.prepare(epoch("cross_entropy", 3), 1)
+    yield call
+    call.close()
+
+
+def test_a_child_has_one_core_and_gives_the_same_results_and_its_own_times(child):
+    e = epoch("cross_entropy", 3)
+    assert gate.of_op("train", e.arguments)(child())[1]
+    assert os.sched_getaffinity(child._child.pid) == {min(os.sched_getaffinity(0))}
+    assert 0 < child.seconds(3) < 10
+
+
+def test_a_child_is_gone_after_its_case_and_what_it_raises_is_the_reason(child):
+    case = tiny_case()
+    case.calls["same"] = child  # other forms than the case's: wrong
+    bad = InChild(peers.NUMPY_EPOCH, "no problem at all", 1)
+    case.calls["broken"] = bad
+    rows = {row.competitor: row for row in measure.measure(case, ONE_ROUND)}
+    assert not rows["same"].agrees
+    assert "AttributeError: 'str'" in rows["broken"].not_run
+    assert child._child is None
+    assert bad._child is None
 
 
 def test_the_number_of_threads_holds_within_the_case_only(monkeypatch):
@@ -332,7 +397,8 @@ def test_a_goal_that_is_missed_says_so():
 
 
 def test_every_goal_names_a_suite_and_a_competitor_of_it():
-    names = {peer.name for peer in (*TRAINERS, *peers.FIT, *(p for p, *_ in OPS))} | {OURS}
+    names = {peer.name for peer in (*TRAINERS, *peers.FIT, *(p for p, _ in OPS))}
+    names |= {OURS, suites.EPOCHS_ALONE}
     for goal in goals.GOALS:
         assert goal.suite in suites.SUITES
         assert goal.competitor in names
@@ -359,9 +425,10 @@ def test_the_header_warns_of_a_forced_blas_kernel(monkeypatch):
     assert "Haswell" in about.machine()["WARNING"]
 
 
-def test_the_chart_is_a_png(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"curve": ("rows", 10)}, {"calls": {}}])
+def test_the_chart_is_a_png(more, tmp_path):
     pytest.importorskip("matplotlib")
-    rows = measure.measure(tiny_case(curve=("rows", 10)), ONE_ROUND)
+    rows = measure.measure(dataclasses.replace(tiny_case(), **more), ONE_ROUND)
     with (tmp_path / "chart.png").open("wb") as file:
         chart.draw(rows, file)
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
@@ -375,6 +442,45 @@ def test_every_quick_suite_has_cases_with_softstep_first(suite):
         assert next(iter(case.calls)) == OURS
         assert case.suite == suite
         assert case.flop > 0
+
+
+def test_fit_is_timed_beside_the_same_epochs():
+    for case in suites.fit(True):
+        W, b = case.calls[OURS]()
+        for found, expected in zip((W, b), case.calls[suites.EPOCHS_ALONE](), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert case.check((W, b))[1]
+        assert not case.check((W * np.float32(0.999), b))[1]
+
+
+def test_every_rate_and_seed_of_the_budgets_is_a_descent_of_its_own(monkeypatch):
+    monkeypatch.setattr(budgets, "EPOCHS", 2)
+    monkeypatch.setattr(budgets, "EVERY", 5)
+    monkeypatch.setattr(budgets, "PIXEL_SCALE", 1 / 16)
+    data = datasets.load_digits()
+    X = np.ascontiguousarray(data.X_train[:1000])
+    data = dataclasses.replace(data, X_train=X, y_train=data.y_train[:1000])
+    curve = list(budgets.accuracies(data, 0.5, seed=0))
+    assert len(curve) == 4
+    assert curve[0] < curve[-1] <= 1
+    assert curve != list(budgets.accuracies(data, 0.5, seed=1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_evaluating_1000_classes_takes_far_less_memory_than_the_logits(capsys):
+    command = [sys.executable, "-m", "softstep.bench.evaluate_memory", "--rows", "60000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    above = [float(mb) for mb in re.findall(r"([\d.]+) MB above X", done.stdout)]
+    assert "all logits: 240 MB" in done.stdout
+    assert len(above) == 2
+    assert max(above) < 100
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_above_the_limit_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(evaluate_memory, "MOST", -1e9)
+    monkeypatch.setattr(evaluate_memory, "FEW", 10)
+    assert evaluate_memory.main(["--rows", "20", "--backend", "numpy"]) == 1
 
 
 # ---- beside a busy process

@@ -44,7 +44,10 @@ def test_progress_the_ten_best_and_the_times_are_printed(capsys):
     assert ranks[0] == 1
     assert re.match(r"64 heads in \d+\.\d\d s; one head alone takes about \d", lines[table + 10])
     assert float(re.search(r"^test accuracy of the best (.*)$", out, re.M)[1]) > 0.9
-    assert lines[-1] == "results.csv, best.npz and report.html saved to runs/digits-sweep"
+    assert lines[-1] == (
+        "results.csv, loss_curves.csv, best.npz, run.json and report.html saved to "
+        "runs/digits-sweep"
+    )
 
 
 def test_what_is_saved_is_what_the_sweep_found(capsys, tmp_path):

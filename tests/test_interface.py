@@ -25,6 +25,7 @@ DESIGNED = {
     "cross_entropy_forward",
     "cross_entropy_backward",
     "softmax_mse_backward",
+    "surface_forward",
     "predict",
     "evaluate",
     "train",

@@ -1,7 +1,6 @@
 """Promise: the CPU kernels keep the contract where rows, threads and buffers meet."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from softstep import kernels
 from softstep.bench import workloads
 from softstep.kernels import threads
+from softstep.kernels._numba import helpers
 
 
 @pytest.fixture
@@ -76,26 +76,29 @@ def test_the_label_of_a_soft_target_is_its_first_nan_as_in_the_oracle():
     np.testing.assert_array_equal(found, expected)
 
 
-def test_an_interrupt_while_threads_start_leaves_none_behind(eager, monkeypatch):
+def test_an_interrupt_while_threads_start_leaves_none_at_work(eager, monkeypatch):
     X = workloads.features(64, 8, np.float32, 0)
     W, b = (a[0] for a in workloads.weights(1, 8, 4, np.float32, 0))
     expected = kernels.linear_forward(X, W, b, backend="numba", n_threads=3)
-    before, start, calls = threading.active_count(), threading.Thread.start, []
+    begun, ended, ask = threading.Event(), threading.Event(), helpers.ask
 
-    def interrupted(self):
-        calls.append(self)
-        if len(calls) > 1:
+    def watched(function, *arguments):
+        begun.set()
+        function(*arguments)
+        ended.set()
+
+    def interrupted(function, arguments):
+        if begun.is_set():
             raise KeyboardInterrupt
-        start(self)
+        work = ask(watched, (function, *arguments))
+        begun.wait(10)
+        return work
 
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        kernels.linear_forward(X, W, b, backend="numba", n_threads=3)
-    monkeypatch.setattr(threading.Thread, "start", start)
-    end = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(helpers, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kernels.linear_forward(X, W, b, backend="numba", n_threads=3)
+    assert ended.wait(10)
     np.testing.assert_array_equal(
         kernels.linear_forward(X, W, b, backend="numba", n_threads=3), expected
     )

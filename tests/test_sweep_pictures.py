@@ -14,7 +14,7 @@ DIGITS = load_digits()
 
 @pytest.fixture(scope="module")
 def fitted():
-    rates = {"learning_rate": [0.1, 1.0, 1e30], "loss": ["mse", "cross_entropy"]}
+    rates = {"learning_rate": [0.1, 1.0, 1e39], "loss": ["mse", "cross_entropy"]}
     rows = DIGITS.X_train[:300], DIGITS.y_train[:300]
     return SoftmaxSweep(rates, epochs=3, random_state=0, cv=2).fit(*shuffled(*rows))
 
@@ -27,13 +27,22 @@ def shuffled(X, y):
 def test_the_figure_shows_every_setting(fitted):
     pytest.importorskip("matplotlib")
     figure = fitted.plot()
-    left, right = figure.axes
-    shown = np.concatenate([line.get_ydata() for line in left.lines])
-    expected = fitted.results_["mean_val_accuracy"]
-    np.testing.assert_array_equal(np.sort(shown), np.sort(expected))
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["cross_entropy", "mse"]
-    curves = np.array([line.get_ydata() for line in right.lines])
-    np.testing.assert_array_equal(np.sort(curves, axis=0), np.sort(fitted.loss_curves_.T, axis=0))
+    accuracy, curves, loss = figure.axes
+    for axes, name in ((accuracy, "accuracy"), (loss, "loss")):
+        shown = np.concatenate([line.get_ydata() for line in axes.lines])
+        np.testing.assert_array_equal(np.sort(shown), np.sort(fitted.results_[f"mean_val_{name}"]))
+        assert axes.get_ylabel() == f"held-out {name}"
+        assert axes.get_xscale() == "log"
+    assert loss.get_title(loc="left") == "2 diverged, not shown"
+    best = np.nanargmax(fitted.results_["mean_val_accuracy"])
+    name = {"mse": "MSE", "cross_entropy": "cross-entropy"}[fitted.results_["param_loss"][best]]
+    rate = fitted.results_["param_learning_rate"][best]
+    highest = fitted.results_["mean_val_accuracy"][best]
+    assert accuracy.get_title(loc="left") == f"best {highest:.4f}: {name}, rate {rate:g}"
+    names = [text.get_text() for text in curves.get_legend().get_texts()]
+    assert names == ["cross-entropy", "MSE"]
+    found = np.array([line.get_ydata() for line in curves.lines])
+    np.testing.assert_array_equal(np.sort(found, axis=0), np.sort(fitted.loss_curves_.T, axis=0))
     image = io.BytesIO()
     figure.savefig(image, format="png")
     assert image.getvalue().startswith(b"\x89PNG")

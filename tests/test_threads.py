@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from softstep import SoftmaxRegression, kernels
 from softstep.bench import workloads
 from softstep.kernels import threads
-from softstep.kernels._numba import team
+from softstep.kernels._numba import helpers, team
 
 N, D, C, BATCH = 2000, 300, 10, 250
 
@@ -157,8 +158,44 @@ def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
+    monkeypatch.setattr(helpers, "_idle", [])
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert_same(trained(2), expected)
+
+
+def test_threads_wait_for_the_next_call_and_no_more_are_started():
+    for _ in range(3):
+        trained(2)
+    alive = threading.active_count()
+    for _ in range(20):
+        trained(2)
+        end = time.monotonic() + 10
+        while not helpers._idle and time.monotonic() < end:
+            time.sleep(0.001)
+    assert threading.active_count() == alive
+
+
+def test_work_that_has_not_begun_is_cancelled():
+    begun = threading.Event()
+    release = threading.Event()
+    done = []
+
+    def busy():
+        begun.set()
+        release.wait(10)
+
+    helper = helpers.Helper()
+    helper.queue.put([busy, ()])
+    begun.wait(10)
+    late = [done.append, (1,)]
+    helper.queue.put(late)
+    late.clear()
+    helper.queue.put([done.append, (2,)])
+    release.set()
+    end = time.monotonic() + 10
+    while not done and time.monotonic() < end:
+        time.sleep(0.001)
+    assert done == [2]
 
 
 def test_the_estimator_hands_the_number_on(monkeypatch):

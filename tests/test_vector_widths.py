@@ -20,7 +20,8 @@ from softstep.bench import parity, workloads
 from softstep.bench.workloads import Size
 from softstep.kernels._numba import vector
 print("bytes", vector.BYTES, "half", vector.HAS_HALF)
-cases = [("softmax_forward", "float32"), ("linear_forward", "float16"), ("train", "uint8")]
+cases = [("softmax_forward", "float32"), ("surface_forward", "float32"),
+         ("linear_forward", "float16"), ("train", "uint8")]
 for op, dtype in cases:
     for size in (Size(37, 17, 3, h=3), Size(33, 41, 10, h=4)):  # few columns and many
         arguments = workloads.OPS[op].arguments(size, dtype, 0)
@@ -50,5 +51,5 @@ def test_parity_with_the_vectors_of(processor):
     assert done.returncode == 0, done.stderr
     first, *lines = done.stdout.splitlines()
     assert first == expected
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert all(float(line.split()[1]) <= 1 for line in lines)

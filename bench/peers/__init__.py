@@ -8,9 +8,12 @@ losses and the counts that `train` reports beside.
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from softstep.bench.child import InChild
 
 Call = Callable[[], tuple[Any, ...]]
 
@@ -29,17 +32,23 @@ class Peer:
             return f"{self.library} is not installed"
         if threads == cores:
             return None
-        if self.library == "jax":
-            return "XLA's threads cannot be limited within a process"
+        if self.library in ALL_CORES:
+            has_affinity = hasattr(os, "sched_setaffinity")
+            return None if has_affinity else "its threads can be limited on Linux only"
         if not installed("threadpoolctl"):
             return "threadpoolctl, which limits the threads of BLAS, is not installed"
         return None
 
-    def prepare(self, problem: Any) -> Call:
-        """The call that is timed."""
+    def prepare(self, problem: Any, threads: int | None = None) -> Call:
+        """The call that is timed; one of ALL_CORES on fewer `threads` runs in a child process."""
+        if threads is not None and self.library in ALL_CORES:
+            return InChild(self, problem, threads)
         module = importlib.import_module(f"softstep.bench.peers.{self.library}_")
         call: Call = getattr(module, self.function)(problem)
         return call
+
+
+ALL_CORES = ("jax", "tensorflow")  # libraries that take all cores that they find when loaded
 
 
 def installed(module: str) -> bool:
@@ -57,14 +66,17 @@ NUMPY_EPOCH = Peer("NumPy", "numpy", "epoch")
 TORCH_AUTOGRAD = Peer("torch autograd", "torch", "autograd")
 TORCH_BY_HAND = Peer("torch by hand", "torch", "by_hand")
 TORCH_COMPILED = Peer("torch compiled", "torch", "compiled")
-TORCH_DATALOADER = Peer("torch DataLoader", "torch", "dataloader")
+TORCH_DATALOADER = Peer("DataLoader by rows", "torch", "dataloader")
+TORCH_DATALOADER_BATCHES = Peer("DataLoader by batches", "torch", "dataloader_batches")
 TORCH_HEADS = Peer("torch head by head", "torch", "head_by_head")
 JAX_SCAN = Peer("JAX scan", "jax", "scan")
+TENSORFLOW = Peer("TensorFlow function", "tensorflow", "epoch")
 
 EPOCH = (NUMPY_EPOCH, TORCH_AUTOGRAD, TORCH_BY_HAND, JAX_SCAN)
+RECIPE = (*EPOCH, TORCH_DATALOADER, TORCH_DATALOADER_BATCHES, TENSORFLOW)
 FORWARD = _all("forward", "numpy", "torch")
 BACKWARD = _all("backward", "numpy", "torch")
-SOFTMAX = _all("softmax", "scipy", "jax", "torch")
-PREDICT = _all("predict", "numpy", "torch", "sklearn")
-EVALUATE = _all("evaluate", "numpy", "torch")
+SOFTMAX = _all("softmax", "numpy", "scipy", "jax", "torch")
+PREDICT = _all("predict", "numpy", "torch", "jax", "sklearn")
+EVALUATE = _all("evaluate", "numpy", "torch", "jax")
 FIT = (Peer("LogisticRegression", "sklearn", "fit"),)

@@ -7,16 +7,18 @@ from jax import lax
 
 
 def scan(e):
-    # the heads side by side: W (d, h·c), b (h, c)
+    # the heads side by side: W (h·c, d), b (h, c), as XLA likes them best
     d, c, h = e.X.shape[1], e.c, len(e.rates)
     rates = jnp.asarray(e.rates)
     X, y = jnp.asarray(e.X), jnp.asarray(e.y)
+    if e.loss == "mse":
+        y = jax.nn.one_hot(y, c)  # made beforehand
     batches = jnp.asarray(e.order.reshape(-1, e.batch_size))
 
     def loss(weights, x, y):
-        V = (x @ weights[0]).reshape(-1, h, c) + weights[1]
+        V = (x @ weights[0].T).reshape(-1, h, c) + weights[1]
         if e.loss == "mse":
-            return jnp.sum((jax.nn.softmax(V) - jax.nn.one_hot(y, c)[:, None]) ** 2) / (len(x) * c)
+            return jnp.sum((jax.nn.softmax(V) - y[:, None]) ** 2) / (len(x) * c)
         log_p = jnp.take_along_axis(jax.nn.log_softmax(V), y[:, None, None], 2)
         return -jnp.sum(log_p) / len(x)
 
@@ -28,13 +30,13 @@ def scan(e):
             if x.dtype != W.dtype:
                 x = x.astype(W.dtype) * e.feature_scale
             dW, db = jax.grad(loss)(weights, x, y[rows])
-            return (W - jnp.repeat(rates, c) * dW, b - rates[:, None] * db), None
+            return (W - jnp.repeat(rates, c)[:, None] * dW, b - rates[:, None] * db), None
 
         return lax.scan(step, (W, b), batches)[0]
 
     def call():
-        W, b = epoch(X, y, batches, jnp.zeros((d, h * c)), jnp.zeros((h, c)))
-        return np.asarray(W).reshape(d, h, c).transpose(1, 0, 2), np.asarray(b)
+        W, b = epoch(X, y, batches, jnp.zeros((h * c, d)), jnp.zeros((h, c)))
+        return np.asarray(W).reshape(h, c, d).transpose(0, 2, 1), np.asarray(b)
 
     return call
 
@@ -42,3 +44,21 @@ def scan(e):
 def softmax(V):
     V, compiled = jnp.asarray(V), jax.jit(jax.nn.softmax)
     return lambda: (np.asarray(compiled(V)),)
+
+
+def predict(model):
+    X, W, b = map(jnp.asarray, (model.X, model.W, model.b))
+    labels = jax.jit(lambda X: jnp.argmax(X @ W + b, axis=1))
+    return lambda: (np.asarray(labels(X)),)
+
+
+def evaluate(model):
+    X, y, W, b = map(jnp.asarray, (model.X, model.y, model.W, model.b))
+
+    @jax.jit
+    def loss_and_accuracy(X, y):
+        V = X @ W + b
+        log_p = jnp.take_along_axis(jax.nn.log_softmax(V), y[:, None], 1)
+        return -jnp.mean(log_p), jnp.mean(jnp.argmax(V, axis=1) == y)
+
+    return lambda: tuple(np.array([figure], float) for figure in loss_and_accuracy(X, y))

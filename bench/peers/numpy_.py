@@ -4,31 +4,34 @@ import numpy as np
 
 
 def epoch(e):
-    # X (n, d), y (n,) -> W (h, d, c), b (h, c); the heads side by side, W (d, h·c)
+    # X (n, d), y (n,) -> W (h, d, c), b (h, c); the heads side by side, W (h·c, d)
     d, c, h = e.X.shape[1], e.c, len(e.rates)
-    eye = np.eye(c, dtype=np.float32)
+    Y = np.eye(c, dtype=np.float32)[e.y][:, None]
     rates = np.repeat(e.rates, c)
 
     def call():
-        W, b = np.zeros((d, h * c), np.float32), np.zeros(h * c, np.float32)
+        W, b = np.zeros((h * c, d), np.float32), np.zeros(h * c, np.float32)
         for start in range(0, len(e.order), e.batch_size):
             rows = e.order[start : start + e.batch_size]
-            x = e.X[rows]
+            x = e.X.take(rows, axis=0)
             if x.dtype != W.dtype:
                 x = x * np.float32(e.feature_scale)
-            V = (x @ W + b).reshape(len(rows) * h, c)
-            P = np.exp(V - V.max(axis=1, keepdims=True))
-            P /= P.sum(axis=1, keepdims=True)
-            dP = P - np.repeat(eye[e.y[rows]], h, axis=0)
+            P = x @ W.T
+            P += b
+            P = P.reshape(len(rows), h, c)
+            P -= P.max(axis=2, keepdims=True)
+            np.exp(P, out=P)
+            P /= P.sum(axis=2, keepdims=True)
+            dV = P - Y[rows]
             if e.loss == "mse":
-                dP *= 2 / c
-                dV = P * (dP - (dP * P).sum(axis=1, keepdims=True))
-            else:
-                dV = dP
-            dV = dV.reshape(len(rows), h * c) * (rates / np.float32(len(rows)))
-            W -= x.T @ dV
+                dV *= 2 / c
+                dV -= (dV * P).sum(axis=2, keepdims=True)
+                dV *= P
+            dV = dV.reshape(len(rows), h * c)
+            dV *= rates / np.float32(len(rows))
+            W -= dV.T @ x
             b -= dV.sum(axis=0)
-        return W.reshape(d, h, c).transpose(1, 0, 2), b.reshape(h, c)
+        return W.reshape(h, c, d).transpose(0, 2, 1), b.reshape(h, c)
 
     return call
 
@@ -39,6 +42,16 @@ def forward(layer):
 
 def backward(layer):
     return lambda: (layer.X.T @ layer.dV, layer.dV.sum(axis=0))
+
+
+def softmax(V):
+    def call():
+        P = V - V.max(axis=1, keepdims=True)
+        np.exp(P, out=P)
+        P /= P.sum(axis=1, keepdims=True)
+        return (P,)
+
+    return call
 
 
 def predict(model):
@@ -53,6 +66,6 @@ def evaluate(model):
         correct = V.argmax(axis=1) == model.y
         V -= V.max(axis=1, keepdims=True)
         losses = np.log(np.exp(V).sum(axis=1)) - V[rows, model.y]
-        return np.float64(losses.mean()), np.float64(correct.mean())
+        return np.array([losses.mean()], float), np.array([correct.mean()])
 
     return call

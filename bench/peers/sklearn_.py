@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-# The fewest iterations, in tens, after which it labels 92% of MNIST's test rows right.
-ITERATIONS = 30
+# The fewest iterations after which 92% of MNIST's test rows are right: softstep.bench.budgets.
+ITERATIONS = 27
 
 
 def predict(model):
@@ -17,11 +17,11 @@ def predict(model):
     return lambda: (regression.predict(model.X),)
 
 
-def fit(data):
+def fit(data, iterations=ITERATIONS):
     """Fit the pixels in [0, 1]; the accuracy on the test rows is part of no time."""
 
     def call():
-        regression = LogisticRegression(max_iter=ITERATIONS)
+        regression = LogisticRegression(max_iter=iterations)
         X = data.X_train * np.float32(1 / 255)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # it is stopped early on purpose

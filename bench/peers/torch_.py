@@ -1,4 +1,4 @@
-"""PyTorch: autograd, the gradients by hand, torch.compile, DataLoader."""
+"""PyTorch: autograd, the gradient by hand, the whole step compiled, DataLoader."""
 
 import numpy as np
 import torch
@@ -6,69 +6,110 @@ from torch.nn import functional
 
 
 class _Data:
-    """An epoch's data as tensors; the heads side by side, W (d, h·c)."""
+    """An epoch's data as tensors. The heads side by side, W (h·c, d), b (h·c,), as in nn.Linear."""
 
     def __init__(self, e):
         self.e, self.c, self.h, self.d = e, e.c, len(e.rates), e.X.shape[1]
         self.X, self.y = torch.from_numpy(e.X), torch.from_numpy(e.y)
         self.order = torch.from_numpy(e.order)
-        self.Y = functional.one_hot(self.y, e.c).float()
+        self.Y = functional.one_hot(self.y, e.c).float().unsqueeze(1)  # (n, 1, c)
         self.rates = torch.from_numpy(e.rates).repeat_interleave(e.c)
+        self.targets = self.Y if e.loss == "mse" else self.y  # of the loss
 
-    def weights(self, requires_grad):
-        columns = self.h * self.c
+    def weights(self, requires_grad=False):
+        rows = self.h * self.c
         return (
-            torch.zeros(self.d, columns, requires_grad=requires_grad),
-            torch.zeros(columns, requires_grad=requires_grad),
+            torch.zeros(rows, self.d, requires_grad=requires_grad),
+            torch.zeros(rows, requires_grad=requires_grad),
         )
 
     def features(self, x):
-        return x if x.is_floating_point() else x.float() * self.e.feature_scale
+        return x if x.is_floating_point() else x.float().mul_(self.e.feature_scale)
 
-    def batches(self):
+    def logits(self, x, W, b):
+        return functional.linear(x, W, b).view(len(x), self.h, self.c)
+
+    def batches(self, targets):
         for rows in self.order.split(self.e.batch_size):
-            yield self.features(self.X.index_select(0, rows)), self.y[rows]
+            yield self.X.index_select(0, rows), targets.index_select(0, rows)
 
     def loss(self, x, y, W, b):
         """Summed over the heads, the mean over the rows."""
-        V = torch.addmm(b, x, W).view(-1, self.c)
-        y = y.repeat_interleave(self.h) if self.h > 1 else y
-        if self.e.loss == "cross_entropy":
-            return functional.cross_entropy(V, y, reduction="sum") / len(x)
-        Y = functional.one_hot(y, self.c)
-        return ((torch.softmax(V, 1) - Y) ** 2).sum() / (len(x) * self.c)
+        x = self.features(x)
+        V = self.logits(x, W, b)
+        if self.e.loss == "mse":
+            return ((torch.softmax(V, 2) - y) ** 2).sum() / (len(x) * self.c)
+        V, y = V.view(-1, self.c), y.repeat_interleave(self.h) if self.h > 1 else y
+        return functional.cross_entropy(V, y, reduction="sum") / len(x)
 
-    def descend(self, batches, loss):
+    def descend(self, batches):
+        """The epoch by autograd."""
         W, b = self.weights(requires_grad=True)
         for x, y in batches:
-            loss(x, y, W, b).backward()
+            self.loss(x, y, W, b).backward()
             with torch.no_grad():
-                W -= self.rates * W.grad
+                W -= self.rates[:, None] * W.grad
                 b -= self.rates * b.grad
                 W.grad = b.grad = None
         return self.results(W.detach(), b.detach())
 
+    def step(self, x, Y, W, b):
+        """A step with the gradient written out; W and b change in place."""
+        x = self.features(x)
+        P = torch.softmax(self.logits(x, W, b), 2)
+        dV = P - Y
+        if self.e.loss == "mse":
+            dV *= 2 / self.c
+            dV = P * (dV - (dV * P).sum(2, keepdim=True))
+        dV = dV.view(len(x), self.h * self.c) * (self.rates / len(x))
+        W.addmm_(dV.T, x, alpha=-1)
+        b.sub_(dV.sum(0))
+
+    def walk(self, step):
+        """The epoch by such steps."""
+        W, b = self.weights()
+        with torch.inference_mode():
+            for x, Y in self.batches(self.Y):
+                step(x, Y, W, b)
+        return self.results(W, b)
+
     def results(self, W, b):
-        W = W.view(self.d, self.h, self.c).permute(1, 0, 2)
+        W = W.view(self.h, self.c, self.d).permute(0, 2, 1)
         return W.numpy(), b.view(self.h, self.c).numpy()
 
 
 def autograd(e):
     data = _Data(e)
-    return lambda: data.descend(data.batches(), data.loss)
+    return lambda: data.descend(data.batches(data.targets))
+
+
+def by_hand(e):
+    data = _Data(e)
+    return lambda: data.walk(data.step)
 
 
 def compiled(e):
+    """The whole step as one compiled function; the rows are gathered before it, which is faster."""
     data = _Data(e)
-    loss = torch.compile(data.loss)
-    return lambda: data.descend(data.batches(), loss)
+    step = torch.compile(data.step)
+    return lambda: data.walk(step)
 
 
 def dataloader(e):
+    """DataLoader(TensorDataset(...), batch_size): the rows are fetched one by one and stacked."""
     data = _Data(e)
-    rows = torch.utils.data.TensorDataset(data.X, data.y)
+    rows = torch.utils.data.TensorDataset(data.X, data.targets)
     loader = torch.utils.data.DataLoader(rows, e.batch_size, sampler=e.order.tolist())
-    return lambda: data.descend(((data.features(x), y) for x, y in loader), data.loss)
+    return lambda: data.descend(loader)
+
+
+def dataloader_batches(e):
+    """A BatchSampler in place of the sampler: a batch is fetched by one list of indices."""
+    data = _Data(e)
+    rows = torch.utils.data.TensorDataset(data.X, data.targets)
+    batches = torch.utils.data.BatchSampler(e.order.tolist(), e.batch_size, drop_last=False)
+    loader = torch.utils.data.DataLoader(rows, batch_size=None, sampler=batches)
+    return lambda: data.descend(loader)
 
 
 def head_by_head(e):
@@ -84,27 +125,6 @@ def head_by_head(e):
 
 def _with_rate(e, rate):
     return type(e)(**{**vars(e), "rates": np.full(1, rate, np.float32)})
-
-
-def by_hand(e):
-    data = _Data(e)
-    h, c = data.h, data.c
-
-    def call():
-        W, b = data.weights(requires_grad=False)
-        for rows in data.order.split(e.batch_size):
-            x = data.features(data.X.index_select(0, rows))
-            P = torch.softmax(torch.addmm(b, x, W).view(len(rows), h, c), 2)
-            dV = P - data.Y[rows].unsqueeze(1)
-            if e.loss == "mse":
-                dV.mul_(2 / c)
-                dV = P * (dV - (dV * P).sum(2, keepdim=True))
-            dV = dV.view(len(rows), h * c).mul_(data.rates / len(rows))
-            W.addmm_(x.T, dV, alpha=-1)
-            b -= dV.sum(0)
-        return data.results(W, b)
-
-    return call
 
 
 def forward(layer):
@@ -133,6 +153,7 @@ def evaluate(model):
     def call():
         V = torch.addmm(b, X, W)
         loss = functional.cross_entropy(V, y)
-        return np.float64(loss.item()), np.float64((V.argmax(1) == y).double().mean().item())
+        accuracy = (V.argmax(1) == y).double().mean()
+        return np.array([loss.item()]), np.array([accuracy.item()])
 
     return call

@@ -6,6 +6,7 @@ from softstep.kernels._cupy.evaluate import evaluate, predict
 from softstep.kernels._cupy.linear import linear_backward, linear_forward
 from softstep.kernels._cupy.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._cupy.softmax import softmax_backward, softmax_forward
+from softstep.kernels._cupy.surface import surface_forward
 from softstep.kernels._cupy.train import train
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
+    "surface_forward",
     "train",
 ]
 

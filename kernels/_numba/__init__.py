@@ -7,6 +7,7 @@ from softstep.kernels._numba.evaluate import evaluate, predict
 from softstep.kernels._numba.linear import linear_backward, linear_forward
 from softstep.kernels._numba.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._numba.softmax import softmax_backward, softmax_forward
+from softstep.kernels._numba.surface import surface_forward
 from softstep.kernels._numba.train import train
 from softstep.kernels.arrays import contiguous as place
 
@@ -24,6 +25,7 @@ __all__ = [
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
+    "surface_forward",
     "train",
 ]
 

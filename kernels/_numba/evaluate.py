@@ -7,8 +7,8 @@ import numpy as np
 from softstep.kernels._numba import team
 from softstep.kernels._numba.cross_entropy import first_largest, row_loss
 from softstep.kernels._numba.jit import INLINE, STRICT, jit
-from softstep.kernels._numba.layout import pack_many, spread, zeros
-from softstep.kernels._numba.linear import BLOCK_ROWS, row_blocks, stored
+from softstep.kernels._numba.layout import lanes, pack_many, padded, spread, stored, zeros
+from softstep.kernels._numba.linear_many import in_place, row_blocks
 from softstep.kernels._numba.products import gather_rows, logits_tiles, rows_to_lanes
 from softstep.kernels._numba.rows import (
     fill_targets,
@@ -18,15 +18,16 @@ from softstep.kernels._numba.rows import (
 )
 from softstep.kernels._numba.softmax import exponentials, sum_without
 from softstep.kernels._numba.targets import label_of, split_sets, target
-from softstep.kernels._numba.team import borrowed, claim, close_phase, join, open_phase, stop
+from softstep.kernels._numba.team import borrowed, claim, enter, leave
 from softstep.kernels._numba.vector import lanes_of
 from softstep.kernels.threads import threads_for
 
+BLOCK_ROWS = 112  # whole vectors of rows, and with 32 registers whole tiles
 MOST_SUMS = 256  # partial sums of each head: they are added in the order of the rows
 
-Predict = namedtuple("Predict", "X order W b scale c found")
+Predict = namedtuple("Predict", "X order W b scale c in_place found")
 Evaluate = namedtuple(
-    "Evaluate", "X order W b scale c labels soft weights y_index w_index is_mse sums"
+    "Evaluate", "X order W b scale c in_place labels soft weights y_index w_index is_mse sums"
 )
 # Of each member: logits T (columns, lanes), targets Y (classes, lanes), label, weight, loss, right
 # (lanes,).
@@ -41,22 +42,29 @@ def _lane_buffers(size, packed, c):
 
 
 @jit(STRICT)
+def _block_logits(job, start, rows, blocks, member):
+    # rows start … start + rows of X -> blocks.V[member] (vectors, rows, lanes)
+    V, tile = blocks.V[member], blocks.tile[member]
+    if job.in_place:
+        X = blocks.X[0][start : start + rows]
+    else:
+        X = blocks.X[member][:rows]
+        gather_rows(job.X, job.order, start, rows, X, 0)
+    logits_tiles(X, job.W, job.b, job.scale, 0, len(V), 0, rows, V, tile)
+
+
+@jit(STRICT)
 def _predict(team, size, member, job, blocks, buffers):
     # blocks of rows are the items
     job, blocks, buffers = borrowed(job), borrowed(blocks), borrowed(buffers)
-    if member == 0:
-        open_phase(team, size, 0, 0, -(-len(job.X) // BLOCK_ROWS))
-    elif not join(team, member):
+    if not enter(team, size, member, -(-len(job.X) // BLOCK_ROWS)):
         return
     V, T, best, n = blocks.V[member], buffers.T[member], buffers.label[member], lanes_of(job.W)
     item = claim(team, size, member)
     while item >= 0:
         start = item * BLOCK_ROWS
         rows = min(BLOCK_ROWS, len(job.X) - start)
-        gather_rows(job.X, job.order, start, rows, blocks.X[member], 0)
-        logits_tiles(
-            blocks.X[member], job.W, job.b, job.scale, 0, len(V), 0, rows, V, blocks.tile[member]
-        )
+        _block_logits(job, start, rows, blocks, member)
         for r0 in range(0, rows, n):
             rows_to_lanes(V, r0, T)
             for k in range(len(job.found)):
@@ -64,9 +72,7 @@ def _predict(team, size, member, job, blocks, buffers):
                 for i in range(min(n, rows - r0)):
                     job.found[k, start + r0 + i] = np.int64(best[i])
         item = claim(team, size, member)
-    close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+    leave(team, size, member)
 
 
 def predict(X, W, b, *, feature_scale=1.0):
@@ -76,10 +82,12 @@ def predict(X, W, b, *, feature_scale=1.0):
     if n:
         packed = pack_many(W)
         size = threads_for(2 * n * d * h * c)
-        job = Predict(
-            stored(X), np.arange(n), packed, spread(b, c, packed), feature_scale, c, found
+        X = stored(X)
+        bias, direct = spread(b, c, packed), in_place(X, W.dtype)
+        job = Predict(X, np.arange(n), packed, bias, feature_scale, c, direct, found)
+        blocks = row_blocks(
+            size, min(BLOCK_ROWS, n), padded(h * c, lanes(W.dtype)), size, X, W.dtype
         )
-        blocks = row_blocks(size, min(BLOCK_ROWS, n), packed, size)
         team.run(_predict, size, job, blocks, _lane_buffers(size, packed, 1))
     return found
 
@@ -88,9 +96,7 @@ def predict(X, W, b, *, feature_scale=1.0):
 def _evaluate(team, size, member, job, blocks, buffers, blocks_per_item):
     # items of so many blocks of rows -> sums (items, h, 3): Σ w L, Σ w [right], Σ w
     job, blocks, buffers = borrowed(job), borrowed(blocks), borrowed(buffers)
-    if member == 0:
-        open_phase(team, size, 0, 0, len(job.sums))
-    elif not join(team, member):
+    if not enter(team, size, member, len(job.sums)):
         return
     V, n = blocks.V[member], lanes_of(job.W)
     item = claim(team, size, member)
@@ -98,25 +104,11 @@ def _evaluate(team, size, member, job, blocks, buffers, blocks_per_item):
         for block in range(item * blocks_per_item, (item + 1) * blocks_per_item):
             start = block * BLOCK_ROWS
             rows = max(min(BLOCK_ROWS, len(job.X) - start), 0)
-            gather_rows(job.X, job.order, start, rows, blocks.X[member], 0)
-            logits_tiles(
-                blocks.X[member],
-                job.W,
-                job.b,
-                job.scale,
-                0,
-                len(V),
-                0,
-                rows,
-                V,
-                blocks.tile[member],
-            )
+            _block_logits(job, start, rows, blocks, member)
             for r0 in range(0, rows, n):
                 _add_rows(job, V, start, r0, min(n, rows - r0), buffers, member, job.sums[item])
         item = claim(team, size, member)
-    close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+    leave(team, size, member)
 
 
 @jit(INLINE)
@@ -201,13 +193,15 @@ def evaluate(
     if n:
         packed = pack_many(W)
         size = threads_for(2 * n * d * h * c)
+        X = stored(X)
         job = Evaluate(
-            stored(X),
+            X,
             np.arange(n),
             packed,
             spread(b, c, packed),
             feature_scale,
             c,
+            in_place(X, W.dtype),
             *split_sets(y),
             np.empty((0, 0), W.dtype) if sample_weight is None else sample_weight,
             y_index,
@@ -215,7 +209,9 @@ def evaluate(
             np.array(loss) == "mse",
             sums,
         )
-        blocks = row_blocks(size, min(BLOCK_ROWS, n), packed, size)
+        blocks = row_blocks(
+            size, min(BLOCK_ROWS, n), padded(h * c, lanes(W.dtype)), size, X, W.dtype
+        )
         buffers = _lane_buffers(size, packed, c)
         team.run(_evaluate, size, job, blocks, buffers, blocks_per_item)
     total = sums.sum(axis=0)

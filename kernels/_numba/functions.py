@@ -23,7 +23,9 @@ LOG2_E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # for float64
 LN2_HIGH_32, LN2_LOW_32 = 0.693145751953125, 1.42860682030941723e-6  # for float32
 LOWEST, LOWEST_32 = -708.0, -87.0  # below, e^x counts as 0: no subnormal results
-ROUNDER = 1.5 * 2.0**52  # x + ROUNDER - ROUNDER is the nearest whole number
+VANISHES = -104.0  # e^x is below half of float32's smallest subnormal number
+SCALED = 64  # the power of two that keeps e^VANISHES, and its last bits, normal
+ROUNDER_32 = 1.5 * 2.0**23 + SCALED  # x + ROUNDER_32 - ROUNDER_32 is the nearest whole number
 SQRT_2 = np.float64(1.4142135623730951)
 
 
@@ -58,18 +60,32 @@ def exp(x):
 
 
 @jit(STRICT)
-def exp_for_single(x):
-    """e^x in float64 to 2·10⁻¹⁰: what float32 results need. 0 below LOWEST, NaN stays NaN."""
-    shifted = fma(x, LOG2_E, ROUNDER)  # n stands in the lowest bits
-    n = shifted - ROUNDER
-    r = fma(n, -0.6931471805599453, x)
-    q = fma(r, 0.000198909908246736538, 0.00139336499963092504)
-    q = fma(q, r, 0.00833331092548090083)
-    q = fma(q, r, 0.0416664649252859054)
-    q = fma(q, r, 0.166666666816232314)
-    q = fma(q, r, 0.50000000134658092)
-    e = fma(q * r, r, r) + 1.0
-    return select(x < LOWEST, 0.0, e * power_of_rounded(shifted))
+def exp_in_two(v, m):
+    """2^SCALED e^{v - m} for v <= m in float32 as a rounded part and the rest; NaN stays NaN.
+
+    Every rounding that counts is made up for: of v - m (TwoSum), of r, of the sum with 1. The two
+    together are off by 0.5 u. So scaled neither is subnormal; where v - m < VANISHES both are 0.
+    """
+    d = v - m
+    part = d - v
+    rest = (v - (d - part)) - (m + part)
+    vanishes = d < VANISHES
+    bounded = select(vanishes, VANISHES, d)
+    shifted = fma(bounded, LOG2_E, ROUNDER_32)  # n stands in the lowest bits
+    n = shifted - ROUNDER_32
+    high = fma(n, -LN2_HIGH_32, bounded)
+    r = fma(n, -LN2_LOW_32, high)
+    rest = rest + fma(n, -LN2_LOW_32, high - r)
+    q = fma(r, 0.000198910306543703277, 0.00139336858626171736)
+    q = fma(q, r, 0.00833331088958207719)
+    q = fma(q, r, 0.0416664646020265416)
+    q = fma(q, r, 0.166666666816591791)
+    q = fma(q, r, 0.500000001349817786)
+    t = fma(q * r, r, r)
+    e = t + 1.0
+    rest = fma(rest, e, t - (e - 1.0))
+    scale = power_of_rounded(shifted)
+    return select(vanishes, 0.0, e * scale), select(vanishes, 0.0, rest * scale)
 
 
 @jit(STRICT)

@@ -19,6 +19,11 @@ def lanes(dtype):
     return BYTES // np.dtype(dtype).itemsize
 
 
+def stored(X):
+    """The features as the kernels read them: float16, which Numba lacks, as its bits."""
+    return X.view(np.uint16) if X.dtype == np.float16 else X
+
+
 def zeros(shape, dtype):
     """Zeros that begin with a cache line, so that vectors do not straddle two."""
     return _aligned(np.zeros, shape, dtype)

@@ -1,6 +1,6 @@
 """The softmax: p_i = e^{v_i} / Σ_j e^{v_j}, and the product with its whole Jacobian.
 
-The inside is float64 for float32 logits too: that is what keeps them within 1 ULP.
+float32 results are within 1 ULP: what rounding takes away is carried along.
 """
 
 import math
@@ -9,10 +9,10 @@ from collections import namedtuple
 import numpy as np
 
 from softstep.kernels._numba import team
-from softstep.kernels._numba.functions import exp_for_single
+from softstep.kernels._numba.functions import exp_in_two
 from softstep.kernels._numba.jit import STRICT, jit
-from softstep.kernels._numba.layout import lanes, padded, zeros
-from softstep.kernels._numba.team import borrowed, claim, close_phase, join, open_phase, stop
+from softstep.kernels._numba.layout import empty, lanes, padded
+from softstep.kernels._numba.team import borrowed, claim, enter, leave
 from softstep.kernels._numba.vector import (
     filled,
     first_lanes,
@@ -21,12 +21,15 @@ from softstep.kernels._numba.vector import (
     lane_sum,
     lanes_of,
     load,
-    load_doubles,
+    load_first,
+    maximum,
+    narrowed,
     select,
     square,
     store,
-    store_doubles,
+    store_first,
     transpose,
+    widened,
 )
 from softstep.kernels.threads import threads_for
 
@@ -84,15 +87,17 @@ def sum_in_two(e, k):
     return new, rounding_error(total, error, new)
 
 
-# float32 rows: float64 vectors, whose plain sums are exact enough. Few classes: a row in each lane.
+# float32 rows: vectors, each exponential in two parts, so that results are rounded once. Few
+# classes: a row in each lane.
 
-FEW_CLASSES = 32
+FEW_CLASSES = 48
 ITEM_VALUES = 1 << 13
+# Results are computed as 2^88 p, then scaled down: subnormal ones are rounded once too.
+UP, DOWN = 2.0**88, 2.0**-88
 
 Rows = namedtuple("Rows", "dP V out")  # dP is empty in the forward pass
-Buffers = namedtuple(
-    "Buffers", "T e"
-)  # of each member: (classes padded, lanes) and (classes padded,)
+# Of each member: few classes, T and rest (classes padded, lanes); else rest (1, classes padded).
+Buffers = namedtuple("Buffers", "T rest")
 
 
 @jit(STRICT)
@@ -100,111 +105,130 @@ def _softmax_rows(team, size, member, job, buffers, backward):
     # V (n, c) -> out (n, c): the softmax of V, or the product of its Jacobian with dP if V is P
     job, buffers = borrowed(job), borrowed(buffers)
     n, c = job.V.shape
-    lanes = lanes_of(buffers.e)
+    lanes = lanes_of(job.V)
     rows = max(ITEM_VALUES // c // lanes, 1) * lanes
-    if member == 0:
-        open_phase(team, size, 0, 0, -(-n // rows))
-    elif not join(team, member):
+    if not enter(team, size, member, -(-n // rows)):
         return
-    T, e = buffers.T[member], buffers.e[member]
+    T, rest = buffers.T[member], buffers.rest[member]
     item = claim(team, size, member)
     while item >= 0:
         r0, r1 = item * rows, min((item + 1) * rows, n)
         if backward:
             for r in range(r0, r1):
-                _jacobian_of_row(job.dP, job.V, r, e, job.out)
+                _jacobian_of_row(job.dP, job.V, r, job.out)
         elif c < FEW_CLASSES:
             for r in range(r0, r1, lanes):
-                _softmax_of_lanes(job.V, r, min(lanes, r1 - r), T, job.out)
+                _softmax_of_lanes(job.V, r, min(lanes, r1 - r), T, rest, job.out)
         else:
             for r in range(r0, r1):
-                _softmax_of_row(job.V, r, e, job.out)
+                _softmax_of_row(job.V, r, rest[0], job.out)
         item = claim(team, size, member)
-    close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+    leave(team, size, member)
 
 
 @jit(STRICT)
-def _softmax_of_lanes(V, r0, count, T, out):
+def _softmax_of_lanes(V, r0, count, T, rest, out):
     # rows r0 … r0 + count of V (n, c) -> out (n, c), one in each lane of T (classes padded, lanes)
     c, lanes = V.shape[1], lanes_of(T)
     block = square(T)
     for first in range(0, c, lanes):
         few = min(lanes, c - first)
         for i in range(lanes):
-            block[i, 0] = load_doubles(V, (r0 + min(i, count - 1), first), few)
+            block[i, 0] = load_first(V, (r0 + min(i, count - 1), first), few)
         transpose(block)
         for i in range(lanes):
             store(T, (first + i, 0), block[i, 0])
     m = load(T, (0, 0))
     for j in range(1, c):
-        v = load(T, (j, 0))
-        m = select(v > m, v, m)
-    total = filled(T, 0.0)
+        m = maximum(load(T, (j, 0)), m)
+    rests = filled(T, 0.0)
+    total = widened(rests)
     for j in range(c):
-        e = exp_for_single(load(T, (j, 0)) - m)
-        total = total + e
+        e, left = exp_in_two(load(T, (j, 0)), m)
         store(T, (j, 0), e)
-    inverse = 1.0 / total
+        store(rest, (j, 0), left)
+        total, rests = total + widened(e), rests + left
+    inverse = UP / (total + widened(rests))
+    high = narrowed(inverse)
+    low = narrowed(inverse - widened(high))
     for first in range(0, c, lanes):
         few = min(lanes, c - first)
         for i in range(lanes):
-            block[i, 0] = load(T, (first + i, 0)) * inverse
+            e, left = load(T, (first + i, 0)), load(rest, (first + i, 0))
+            block[i, 0] = fma(e, high, fma(e, low, left * high)) * DOWN
         transpose(block)
         for i in range(count):
-            store_doubles(out, (r0 + i, first), block[i, 0], few)
+            store_first(out, (r0 + i, first), block[i, 0], few)
 
 
 @jit(STRICT)
-def _softmax_of_row(V, r, e, out):
-    # row r of V (n, c) -> out (n, c); e (c padded,) is a buffer
-    c, lanes = V.shape[1], lanes_of(e)
-    m = load_doubles(V, (r, 0), lanes)
-    for j in range(lanes, c, lanes):
-        v = load_doubles(V, (r, j), c - j)
-        larger = v > m
-        if c - j < lanes:
-            larger = larger & first_lanes(v, c - j)
-        m = select(larger, v, m)
-    largest = filled(e, lane_max(m))
-    total = filled(e, 0.0)
-    for j in range(0, c, lanes):
-        term = exp_for_single(load_doubles(V, (r, j), c - j) - largest)
-        if c - j < lanes:
-            term = select(first_lanes(term, c - j), term, 0.0)
-        total = total + term
-        store(e, j, term)
-    inverse = 1.0 / lane_sum(total)
-    for j in range(0, c, lanes):
-        store_doubles(out, (r, j), load(e, j) * inverse, c - j)
+def _softmax_of_row(V, r, rest, out):
+    # row r of V (n, c) -> out (n, c); rest (c padded,) is a buffer
+    c, lanes = V.shape[1], lanes_of(V)
+    last = c % lanes
+    whole = c - last
+    m = load(V, (r, 0))
+    for j in range(lanes, whole, lanes):
+        m = maximum(load(V, (r, j)), m)
+    if last:
+        v = load_first(V, (r, whole), last)
+        m = select(first_lanes(v, last), maximum(v, m), m)
+    m = filled(V, lane_max(m))
+    rests = filled(V, 0.0)
+    total = widened(rests)
+    for j in range(0, whole, lanes):
+        e, left = exp_in_two(load(V, (r, j)), m)
+        store(out, (r, j), e)
+        store(rest, j, left)
+        total, rests = total + widened(e), rests + left
+    if last:
+        e, left = exp_in_two(load_first(V, (r, whole), last), m)
+        e, left = select(first_lanes(e, last), e, 0.0), select(first_lanes(e, last), left, 0.0)
+        store_first(out, (r, whole), e, last)
+        store(rest, whole, left)
+        total, rests = total + widened(e), rests + left
+    inverse = UP / (lane_sum(total) + lane_sum(widened(rests)))
+    high = filled(V, inverse)
+    low = filled(V, inverse - np.float64(np.float32(inverse)))
+    for j in range(0, whole, lanes):
+        e = load(out, (r, j))
+        store(out, (r, j), fma(e, high, fma(e, low, load(rest, j) * high)) * DOWN)
+    if last:
+        e = load_first(out, (r, whole), last)
+        p = fma(e, high, fma(e, low, load(rest, whole) * high)) * DOWN
+        store_first(out, (r, whole), p, last)
 
 
 @jit(STRICT)
-def _jacobian_of_row(dP, P, r, e, out):
-    # row r of dP and P (n, c) -> out (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j)
-    c, lanes = P.shape[1], lanes_of(e)
-    total = filled(e, 0.0)
-    for j in range(0, c, lanes):
-        total = fma(load_doubles(dP, (r, j), c - j), load_doubles(P, (r, j), c - j), total)
+def _jacobian_of_row(dP, P, r, out):
+    # row r of dP and P (n, c) -> out (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j), in float64
+    c, lanes = P.shape[1], lanes_of(P)
+    last = c % lanes
+    whole = c - last
+    total = widened(filled(P, 0.0))
+    for j in range(0, whole, lanes):
+        total = fma(widened(load(dP, (r, j))), widened(load(P, (r, j))), total)
+    if last:
+        dp, p = load_first(dP, (r, whole), last), load_first(P, (r, whole), last)
+        total = fma(widened(dp), widened(p), total)
     mean = lane_sum(total)
-    for j in range(0, c, lanes):
-        p = load_doubles(P, (r, j), c - j)
-        store_doubles(out, (r, j), p * (load_doubles(dP, (r, j), c - j) - mean), c - j)
+    for j in range(0, whole, lanes):
+        p = widened(load(P, (r, j)))
+        store(out, (r, j), narrowed(p * (widened(load(dP, (r, j))) - mean)))
+    if last:
+        dp, p = load_first(dP, (r, whole), last), load_first(P, (r, whole), last)
+        store_first(out, (r, whole), narrowed(widened(p) * (widened(dp) - mean)), last)
 
 
 def _by_vectors(dP, V, out, backward):
     n, c = V.shape
-    width = lanes(np.float64)
+    few = c < FEW_CLASSES and not backward
     size = threads_for(FLOP_PER_VALUE * n * c)
-    buffers = Buffers(
-        zeros((size, padded(c, width), width), np.float64)
-        if c < FEW_CLASSES
-        else zeros((size, 0, width), np.float64),
-        zeros((size, padded(c, width)), np.float64),
-    )
+    width = lanes(np.float32)
+    T = empty((size, padded(c, width) if few else 0, width), np.float32)
+    rest = np.empty_like(T) if few else empty((size, 1, padded(c, width)), np.float32)
     if n:
-        team.run(_softmax_rows, size, Rows(dP, V, out), buffers, backward)
+        team.run(_softmax_rows, size, Rows(dP, V, out), Buffers(T, rest), backward)
 
 
 # float64 rows: every difference and sum with its rounding error.

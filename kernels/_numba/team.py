@@ -11,13 +11,13 @@ What an item computes does not depend on who computes it: results have the same 
 
 import contextlib
 import sys
-import threading
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from softstep.kernels._numba import helpers
 from softstep.kernels._numba.jit import STRICT, jit
 
 # A team is an int64 array. The words stand in groups a cache line apart.
@@ -52,19 +52,16 @@ def run(kernel, size, *arguments):
     )
     team = new(size)
     team[PAUSE:SHARES] = _pause
-    helpers = []
+    asked = []
     try:
         with contextlib.suppress(RuntimeError):  # no more threads to be had: those there are do
             for member in range(1, size):
-                work = (team, size, member, *arguments)
-                helper = threading.Thread(target=kernel, args=work, daemon=True)
-                helper.start()
-                helpers.append(helper)
+                asked.append(helpers.ask(kernel, (team, size, member, *arguments)))
         kernel(team, size, 0, *arguments)
     finally:
         team[STATE] |= STOP
-        for helper in helpers:
-            helper.join()
+        for work in asked:
+            work.clear()
         _pause = team[PAUSE:SHARES].copy()
 
 
@@ -99,6 +96,26 @@ def open_phase(team, size, phase, step, items):
     if size > 1 and team[SOLO_UNTIL] == 0:
         team[OPENED], team[CLAIMED] = now(), 0
         put(team, STATE, team[GENERATION] | OPEN)
+
+
+@jit(STRICT)
+def enter(team, size, member, items):
+    """Work of one phase: the leader opens it, a helper joins; False when there is none left.
+
+    Then the items are claimed, and `leave` ends it.
+    """
+    if member > 0:
+        return join(team, member)
+    open_phase(team, size, 0, 0, items)
+    return True
+
+
+@jit(STRICT)
+def leave(team, size, member):
+    """No item of the one phase is left."""
+    close_phase(team, size, member)
+    if member == 0:
+        stop(team)
 
 
 @jit(STRICT)

@@ -95,13 +95,18 @@ def make_outer(N, whole):
     """The tile of DOT_COLUMNS × N vectors of features; not `whole`: the last features only."""
 
     @jit(STRICT)
-    def outer(X, rows, i0, count, dV, c0, j0, ahead, line, out):
+    def outer(X, rows, i0, count, dV, c0, j0, ahead, line, add, out):
         # X (n, d), rows (r,), dV (count, columns) -> out[c0 : c0 + DOT_COLUMNS, j0 : j0 + N·lanes]
-        # = Σ_i dV[i, c0 + c] X[rows[i0 + i], j0 : j0 + N·lanes], in the order of the rows.
-        # Of the rows needed next, from `ahead` on, feature `line` is asked for if there is one.
+        # = Σ_i dV[i, c0 + c] X[rows[i0 + i], j0 : j0 + N·lanes], in the order of the rows; `add`:
+        # after what is in out. Of the rows needed next, from `ahead` on, feature `line` is asked
+        # for if there is one.
         lanes = lanes_of(dV)
         rest = X.shape[1] - j0
         sums = registers(dV, DOT_COLUMNS, N)
+        if add:
+            for c in range(DOT_COLUMNS):
+                for v in range(N):
+                    sums[c, v] = load(out, (c0 + c, j0 + v * lanes))
         x = registers(dV, 1, N)
         for i in range(count):
             if line < X.shape[1]:

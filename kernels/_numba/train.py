@@ -8,7 +8,6 @@ from collections import namedtuple
 import numpy as np
 
 from softstep.kernels._numba import layout, team
-from softstep.kernels._numba.linear import stored
 from softstep.kernels._numba.targets import split_sets
 from softstep.kernels._numba.train_few import scratch_few, train_few
 from softstep.kernels._numba.train_many import scratch_many, train_many
@@ -65,7 +64,7 @@ def train(
     bias, bias_momenta = per_column(b), per_column(Mb)
     labels, soft = split_sets(y)
     job = Job(
-        stored(X),
+        layout.stored(X),
         feature_scale,
         labels,
         soft,

@@ -8,6 +8,13 @@ where they are stored; while a part is worked on, the rows of the next one are f
 
 from collections import namedtuple
 
+from softstep.kernels._numba.dots import (
+    halfway,
+    logits_of_rows,
+    outer_products,
+    rows_in_lanes,
+    sums_of_columns,
+)
 from softstep.kernels._numba.jit import INLINE, STRICT, jit
 from softstep.kernels._numba.layout import lanes, padded, zeros
 from softstep.kernels._numba.rows import fill_targets, fill_weights, head_of_rows
@@ -21,17 +28,7 @@ from softstep.kernels._numba.team import (
     open_phase,
     stop,
 )
-from softstep.kernels._numba.tiles import (
-    DOT_COLUMNS,
-    DOT_ROWS,
-    LINE_BYTES,
-    OUTER_VECTORS,
-    dots_full,
-    dots_row,
-    outer_full,
-    outer_rest,
-    outer_vector,
-)
+from softstep.kernels._numba.tiles import DOT_COLUMNS, DOT_ROWS, OUTER_VECTORS
 from softstep.kernels._numba.vector import fma, lanes_of, load, store
 
 PARTS, WEIGHTS = 0, 1  # the phases
@@ -117,7 +114,11 @@ def _work(team, size, member, job, scratch):
                 ahead = start + rows + member * parts // size * part
             ahead = min(ahead, len(job.order) - part)
             _rows(job, start, at, count, rows, ahead, scratch, member)
-            _outer(job, at, count, ahead, scratch.dV[member], scratch.G[item], scratch.Gb[item])
+            dV, cut = scratch.dV[member], halfway(job.X.shape[1], job.X.itemsize)
+            if ahead < 0:
+                cut = job.X.shape[1]
+            outer_products(job.X, job.order, at, count, ahead, cut, dV, False, scratch.G[item])
+            sums_of_columns(dV, count, False, scratch.Gb[item])
         elif item < heads:
             _finish(job, step, rows, parts, item, scratch)
         else:
@@ -126,21 +127,17 @@ def _work(team, size, member, job, scratch):
 
 
 @jit(INLINE)
-def _cut(d, itemsize):
-    """The feature up to which the next rows are fetched while going forward, from there on back."""
-    line = LINE_BYTES // itemsize
-    return (d + line - 1) // line // 2 * line
-
-
-@jit(INLINE)
 def _rows(job, start, at, count, rows, ahead, scratch, member):
     """Forward to the losses and to the gradient of the logits, for order[at : at + count]."""
     T, Y, dV = scratch.T[member], scratch.Y[member], scratch.dV[member]
     label, weight, sums = scratch.label[member], scratch.weight[member], scratch.sums[member]
-    block = lanes_of(T) // DOT_ROWS * DOT_ROWS or lanes_of(T)
+    cut = halfway(job.X.shape[1], job.X.itemsize) if ahead >= 0 else 0
+    block, b = rows_in_lanes(T), job.b.ravel()
     for r0 in range(0, count, block):
         few = min(block, count - r0)
-        _logits(job, at + r0, few, ahead + r0, T, sums)
+        logits_of_rows(
+            job.X, job.order, at + r0, few, ahead + r0, cut, job.W, b, job.scale, T, sums
+        )
         mine = job.order[at + r0 : at + r0 + few]
         label_set = weight_set = -1
         for k in range(len(job.active)):
@@ -170,56 +167,6 @@ def _rows(job, start, at, count, rows, ahead, scratch, member):
         for i in range(few):
             for j in range(len(T)):
                 dV[r0 + i, j] = T[j, i]
-
-
-@jit(INLINE)
-def _logits(job, at, count, ahead, T, sums):
-    """T (columns, lanes) = logits of the rows order[at : at + count], one in each lane."""
-    X, W, columns = job.X, job.W, len(job.W)
-    b, scale = job.b.ravel(), job.W.dtype.type(job.scale)
-    line = LINE_BYTES // X.itemsize
-    cut = _cut(X.shape[1], X.itemsize) if ahead >= 0 else 0
-    for c0 in range(0, columns, DOT_COLUMNS):
-        # each group of columns fetches its share of the rows ahead
-        begin = c0 * cut // columns // line * line
-        end = (c0 + DOT_COLUMNS) * cut // columns // line * line
-        i = 0
-        while i < count:
-            tile = DOT_ROWS if i + DOT_ROWS <= count else 1
-            if tile == DOT_ROWS:
-                dots_full(X, job.order, at + i, W, c0, ahead + i, begin, end, sums)
-            else:
-                dots_row(X, job.order, at + i, W, c0, 0, 0, 0, sums)
-            for c in range(min(DOT_COLUMNS, len(b) - c0)):
-                for r in range(tile):
-                    T[c0 + c, i + r] = sums[r * DOT_COLUMNS + c] * scale + b[c0 + c]
-            i += tile
-
-
-@jit(INLINE)
-def _outer(job, at, count, ahead, dV, G, Gb):
-    """G (columns, d padded) = Σ x ⊗ dv over the rows order[at : at + count], Gb = Σ dv."""
-    X, order, n = job.X, job.order, lanes_of(dV)
-    d = X.shape[1]
-    line = LINE_BYTES // X.itemsize
-    fetch = _cut(d, X.itemsize) if ahead >= 0 else d
-    j = 0
-    while j < d:
-        vectors = OUTER_VECTORS if j + OUTER_VECTORS * n <= d else 1
-        for c0 in range(0, len(G), DOT_COLUMNS):
-            if vectors == OUTER_VECTORS:
-                outer_full(X, order, at, count, dV, c0, j, ahead, fetch, G)
-            elif j + n <= d:
-                outer_vector(X, order, at, count, dV, c0, j, ahead, fetch, G)
-            else:
-                outer_rest(X, order, at, count, dV, c0, j, ahead, fetch, G)
-            fetch += line
-        j += vectors * n
-    for c in range(len(Gb)):
-        Gb[c] = dV[0, c]
-    for i in range(1, count):
-        for c in range(len(Gb)):
-            Gb[c] += dV[i, c]
 
 
 @jit(INLINE)

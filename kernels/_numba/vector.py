@@ -268,15 +268,36 @@ def power_of_two(typingctx, n):
 
 @intrinsic
 def power_of_rounded(typingctx, shifted):
-    """2^n for shifted = n + 1.5·2^52 in float64: n from the lowest bits, without a conversion."""
+    """2^n for shifted = n + 1.5·2^52, in float32 n + 1.5·2^23: from the bits, not by conversion."""
 
     def emit(context, builder, sig, args):
-        integers = ir.VectorType(ir.IntType(64), shifted.lanes)
-        bits = builder.bitcast(args[0], integers)
-        bias, mantissa = (ir.Constant(integers, [k] * shifted.lanes) for k in (1023, 52))
-        return builder.bitcast(builder.shl(builder.add(bits, bias), mantissa), args[0].type)
+        bits, mantissa, bias = (64, 52, 1023) if shifted.dtype == types.float64 else (32, 23, 127)
+        integers = ir.VectorType(ir.IntType(bits), shifted.lanes)
+        bias, mantissa = (ir.Constant(integers, [k] * shifted.lanes) for k in (bias, mantissa))
+        exponent = builder.add(builder.bitcast(args[0], integers), bias)
+        return builder.bitcast(builder.shl(exponent, mantissa), args[0].type)
 
     return shifted(shifted), emit
+
+
+@intrinsic
+def widened(typingctx, x):
+    """A vector of float32 as one of float64, of as many lanes."""
+
+    def emit(context, builder, sig, args):
+        return builder.fpext(args[0], _type_of(sig.return_type))
+
+    return Vector(types.float64, x.lanes)(x), emit
+
+
+@intrinsic
+def narrowed(typingctx, x):
+    """A vector of float64 rounded to one of float32, of as many lanes."""
+
+    def emit(context, builder, sig, args):
+        return builder.fptrunc(args[0], _type_of(sig.return_type))
+
+    return Vector(types.float32, x.lanes)(x), emit
 
 
 @intrinsic
@@ -451,33 +472,18 @@ def _count_mask(builder, count, lanes):
 
 
 @intrinsic
-def load_doubles(typingctx, array, index, count):
-    """Numbers of float32 or float64, widened to float64: the first `count`, the others are 0."""
+def load_doubles(typingctx, array, index):
+    """A vector of float64 from float32 or float64 numbers."""
     vector = _vector_of(types.float64)
 
     def emit(context, builder, sig, args):
-        kind, lanes = sig.args[0], vector.lanes
-        raw = _raw(kind.dtype, lanes)
+        kind = sig.args[0]
+        raw = _raw(kind.dtype, vector.lanes)
         at = _pointer(context, builder, kind, args[0], _indices(builder, sig.args[1], args[1]))
-        got = _masked_load(builder, at, raw, args[2])
+        got = builder.load(builder.bitcast(at, raw.as_pointer()), align=1)
         return got if raw.element == ir.DoubleType() else builder.fpext(got, _type_of(vector))
 
-    return vector(array, _index_types(index), types.int64), emit
-
-
-@intrinsic
-def store_doubles(typingctx, array, index, vector, count):
-    """Write the first `count` lanes of float64 numbers, rounded to the array's dtype."""
-
-    def emit(context, builder, sig, args):
-        kind, value = sig.args[0], args[2]
-        if kind.dtype == types.float32:
-            value = builder.fptrunc(value, _raw(kind.dtype, vector.lanes))
-        at = _pointer(context, builder, kind, args[0], _indices(builder, sig.args[1], args[1]))
-        _masked_store(builder, at, value, args[3])
-        return context.get_dummy_value()
-
-    return types.void(array, _index_types(index), vector, types.int64), emit
+    return vector(array, _index_types(index)), emit
 
 
 @intrinsic

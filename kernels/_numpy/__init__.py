@@ -7,6 +7,7 @@ from softstep.kernels._numpy.evaluate import evaluate, predict
 from softstep.kernels._numpy.linear import linear_backward, linear_forward
 from softstep.kernels._numpy.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._numpy.softmax import softmax_backward, softmax_forward
+from softstep.kernels._numpy.surface import surface_forward
 from softstep.kernels._numpy.train import train
 from softstep.kernels.arrays import contiguous as place
 
@@ -24,6 +25,7 @@ __all__ = [
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
+    "surface_forward",
     "train",
 ]
 

@@ -1,12 +1,18 @@
-"""The `softstep` command: train, sweep, predict, backends, check, bench."""
+"""The `softstep` command; the commands with more to them have a cli_*.py of their own."""
 
 import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
 
-from softstep import SoftmaxRegression, __version__, cli_sweep
+from softstep import (
+    SoftmaxRegression,
+    __version__,
+    cli_explain,
+    cli_landscape,
+    cli_report,
+    cli_sweep,
+)
 from softstep.kernels.backend import (
     BACKENDS,
     CHOICES,
@@ -19,10 +25,8 @@ from softstep.kernels.backend import (
 from softstep.kernels.checks import LOSSES
 from softstep.model import checkpoint, datasets
 from softstep.model.download import DatasetError
-
-# (learning rate, epochs): the digits are fewer and coarser than MNIST, so they take a larger rate.
-DEFAULTS = {"mse": (0.2, 20), "cross_entropy": (0.5, 20)}
-DIGITS_DEFAULTS = {"mse": (2.0, 300), "cross_entropy": (0.5, 300)}
+from softstep.model.extras import MissingExtraError
+from softstep.recipe import Progress, load_rows, recipe
 
 USER_ERRORS = (
     ValueError,
@@ -32,6 +36,7 @@ USER_ERRORS = (
     BackendError,
     DatasetError,
     FloatingPointError,
+    MissingExtraError,
 )
 
 
@@ -83,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     cli_sweep.add_parser(commands)
+    cli_landscape.add_parser(commands)
+    cli_explain.add_parser(commands)
+    cli_report.add_parser(commands)
 
     predict = commands.add_parser("predict", help="print the label of each row of a file")
     predict.add_argument("model", metavar="MODEL", help="a file written by softstep train")
@@ -121,13 +129,10 @@ def _parser() -> argparse.ArgumentParser:
 def _train(arguments: argparse.Namespace) -> int:
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
-    data = datasets.load(arguments.data, arguments.labels)
-    if data.X_test is None:
-        data = datasets.hold_out(data, fraction=0.2, seed=arguments.seed)
-        print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
+    data = load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}.npz"
     checkpoint.target(out).parent.mkdir(parents=True, exist_ok=True)
-    rate, epochs = (DIGITS_DEFAULTS if data.name == "digits" else DEFAULTS)[arguments.loss]
+    rate, epochs = recipe(data.name, arguments.loss)
     model = SoftmaxRegression(
         loss=arguments.loss,
         learning_rate=rate if arguments.lr is None else arguments.lr,
@@ -143,34 +148,6 @@ def _train(arguments: argparse.Namespace) -> int:
     model.save(out)
     print(f"model saved to {out}")
     return 0
-
-
-class Progress:
-    """One line per epoch's figures: rewritten in place on a terminal, some of them elsewhere."""
-
-    LINES = 10
-
-    def __init__(self, epochs: int):
-        self.epochs = epochs
-        self.every = max(1, epochs // self.LINES)
-        self.on_terminal = sys.stderr.isatty()
-
-    def __call__(self, epoch: Any) -> None:
-        done = epoch.number + 1
-        text = (
-            f"epoch {done:>{len(str(self.epochs))}}/{self.epochs}  "
-            f"loss {epoch.loss:.6f}  training accuracy {epoch.accuracy:.4f}"
-        )
-        if self.on_terminal:
-            filled = 20 * done // self.epochs
-            bar = "#" * filled + "." * (20 - filled)
-            print(f"\r[{bar}] {text}", end="", file=sys.stderr, flush=True)
-        elif done % self.every == 0 or done == self.epochs:
-            print(text, flush=True)
-
-    def close(self) -> None:
-        if self.on_terminal:
-            print(file=sys.stderr)
 
 
 def _predict(arguments: argparse.Namespace) -> int:

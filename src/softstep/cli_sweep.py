@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from softstep import SoftmaxRegression, SoftmaxSweep, sweep_report
+from softstep import SoftmaxRegression, SoftmaxSweep, run_record, sweep_report
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
 from softstep.model import datasets
 from softstep.model.heads import SweepEpoch
 from softstep.model.schedules import SCHEDULES
+from softstep.recipe import load_rows
 
 EVALUATIONS = 10  # of the held-out rows, so that there is a best so far
 SHOWN = 10
@@ -82,10 +83,7 @@ def _losses(text: str) -> list[str]:
 def run(arguments: argparse.Namespace) -> int:
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
-    data = datasets.load(arguments.data, arguments.labels)
-    if data.X_test is None:
-        data = datasets.hold_out(data, fraction=0.2, seed=arguments.seed)
-        print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
+    data = load_rows(arguments.data, arguments.labels, arguments.seed)
     rows, held_out = data, {}
     if arguments.cv is None:
         train = datasets.Dataset(data.name, data.X_train, data.y_train, None, None)
@@ -115,10 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"test accuracy of the best {accuracy:.4f}")
 
     write_csv(out / "results.csv", sweep.results_)
+    np.savetxt(out / "loss_curves.csv", sweep.loss_curves_, delimiter=",")
     sweep.best_estimator_.save(out / "best.npz")
     report = sweep_report.page(data.name, sweep, times, data.y_test, predicted)
     (out / "report.html").write_text(report, encoding="utf-8")
-    print(f"results.csv, best.npz and report.html saved to {out}")
+    record = run_record.record("sweep", arguments, data.name, backend.name)
+    run_record.write(out, record | _found(arguments, sweep, accuracy))
+    print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
     return 0
 
 
@@ -140,6 +141,18 @@ def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
         random_state=arguments.seed,
         eval_every=max(1, arguments.epochs // EVALUATIONS),
     )
+
+
+def _found(arguments: argparse.Namespace, sweep: SoftmaxSweep, accuracy: float) -> dict[str, Any]:
+    """What run.json holds beside the command's record."""
+    names = "learning_rate", "l2", "momentum", "loss"
+    settings = {name: getattr(arguments, "lr" if name == names[0] else name) for name in names}
+    shared = {name: value for name, value in sweep.get_params().items() if name != "param_grid"}
+    return {
+        "settings": settings | shared,
+        "results": {"best": sweep.best_params_, "test_accuracy": accuracy},
+        "model": "best.npz",
+    }
 
 
 def _seconds_alone(model: SoftmaxRegression, X: Any, y: Any) -> float:

@@ -6,19 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from softstep.model.sweep_plots import by_loss, column
+from softstep import html_page
+from softstep.model.plots.confusion import SHOWN, most_mistaken
+from softstep.model.plots.confusion import counts as matrix
+from softstep.model.plots.sweep import by_loss, column
 
-COLOURS = {"cross_entropy": "#c2410c", "mse": "#1d4ed8"}
+KINDS = {"cross_entropy": "below", "mse": "above"}  # of `html_page.STYLE`
 WIDTH, HEIGHT, MARGIN = 620, 340, 56
-MOST_CLASSES = 40  # of a confusion matrix that can be read
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1c1917; background: #fff }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #e7e5e4 }
-svg { max-width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: #57534e }
-"""
 
 
 def page(name: str, sweep: Any, times: str, y_true: Any, y_predicted: Any) -> str:
@@ -28,20 +22,17 @@ def page(name: str, sweep: Any, times: str, y_true: Any, y_predicted: Any) -> st
     """
     right = float(np.mean(y_true == y_predicted))
     parts = [
-        f"<h1>Sweep of {escape(name)}</h1><p>{escape(times)}.</p>",
+        f"<p>{escape(times)}.</p>",
         f"<p>Best: {_settings(sweep.best_params_)}; test accuracy {right:.4f}.</p>",
-        "<h2>Held-out accuracy against learning rate</h2>",
-        _accuracy_chart(sweep),
-        "<h2>Training loss of every setting</h2>",
-        _loss_chart(sweep),
-        "<h2>Confusion matrix of the best, on the test rows</h2>",
-        _confusion(sweep.classes_, y_true, y_predicted),
-        "<h2>All settings</h2>",
-        _results(sweep.results_),
+        html_page.section("Held-out accuracy against learning rate", _accuracy_chart(sweep)),
+        html_page.section("Training loss of every setting", _loss_chart(sweep)),
+        html_page.section(
+            "Confusion matrix of the best, on the test rows",
+            _confusion(sweep.classes_, y_true, y_predicted),
+        ),
+        html_page.section("All settings", settings(sweep.results_)),
     ]
-    head = f'<meta charset="utf-8"><title>Sweep of {escape(name)}</title><style>{STYLE}</style>'
-    body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
+    return html_page.page(f"Sweep of {name}", parts)
 
 
 def _settings(params: dict[str, Any]) -> str:
@@ -49,22 +40,22 @@ def _settings(params: dict[str, Any]) -> str:
 
 
 def _accuracy_chart(sweep: Any) -> str:
-    rates = np.log10(column(sweep, "learning_rate").astype(float))
+    rates = np.log10(column(sweep.results_, "learning_rate").astype(float))
     accuracy = sweep.results_["mean_val_accuracy"]
     shown = np.isfinite(accuracy)
     axes = Axes(rates[shown], accuracy[shown])
     marks = []
-    for loss, chosen in by_loss(sweep).items():
+    for loss, chosen in by_loss(sweep.results_).items():
         for i in chosen[shown[chosen]]:
             x, y = axes.at(rates[i], accuracy[i])
             title = f"{_settings(sweep.results_['params'][i])}: {accuracy[i]:.4f}"
             marks.append(
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{COLOURS[loss]}" fill-opacity=".7">'
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="{KINDS[loss]}" fill-opacity=".7">'
                 f"<title>{title}</title></circle>"
             )
     note = f"<p>{(~shown).sum()} diverged and are not shown.</p>" if not shown.all() else ""
     frame = axes.frame("learning rate", "accuracy", lambda v: f"{10**v:.2g}", lambda v: f"{v:.3f}")
-    return _svg([*frame, *marks, *_legend(by_loss(sweep))]) + note
+    return _svg([*frame, *marks, *_legend(by_loss(sweep.results_))]) + note
 
 
 def _loss_chart(sweep: Any) -> str:
@@ -74,7 +65,7 @@ def _loss_chart(sweep: Any) -> str:
     epochs = np.arange(1, len(curves) + 1)
     axes = Axes(epochs, curves[np.isfinite(curves)])
     lines = []
-    for loss, chosen in by_loss(sweep).items():
+    for loss, chosen in by_loss(sweep.results_).items():
         for i in chosen:
             seen = np.isfinite(curves[:, i])
             points = [axes.at(*p) for p in zip(epochs[seen], curves[seen, i], strict=True)]
@@ -84,14 +75,14 @@ def _loss_chart(sweep: Any) -> str:
             # a single point is a line of no length, which a round cap makes a dot
             path = path if len(points) > 1 else f"{path} {path}"
             lines.append(
-                f'<polyline points="{path}" fill="none" stroke="{COLOURS[loss]}" stroke-width="2" '
+                f'<polyline points="{path}" class="{KINDS[loss]}" stroke-width="2" '
                 f'stroke-opacity=".45" stroke-linecap="round">'
                 f"<title>{_settings(sweep.results_['params'][i])}</title></polyline>"
             )
     frame = axes.frame(
         "epoch", "loss", lambda v: f"{v:.0f}" if v % 1 == 0 else "", lambda v: f"{10**v:.2g}"
     )
-    return _svg([*frame, *lines, *_legend(by_loss(sweep))])
+    return _svg([*frame, *lines, *_legend(by_loss(sweep.results_))])
 
 
 class Axes:
@@ -114,7 +105,7 @@ class Axes:
             px, py = self.at(x, y)
             parts += [
                 f'<path d="M{px:.1f} {MARGIN}V{HEIGHT - MARGIN}M{MARGIN} {py:.1f}'
-                f'H{WIDTH - MARGIN}" stroke="#e7e5e4"/>',
+                f'H{WIDTH - MARGIN}" class="grid"/>',
                 f'<text x="{px:.1f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">'
                 f"{x_text(x)}</text>",
                 f'<text x="{MARGIN - 6}" y="{py + 4:.1f}" text-anchor="end">{y_text(y)}</text>',
@@ -128,7 +119,7 @@ class Axes:
 
 def _legend(losses: Iterable[str]) -> list[str]:
     return [
-        f'<circle cx="{WIDTH - 170 + 70 * k}" cy="18" r="4" fill="{COLOURS[loss]}"/>'
+        f'<circle cx="{WIDTH - 170 + 70 * k}" cy="18" r="4" class="{KINDS[loss]}"/>'
         f'<text x="{WIDTH - 160 + 70 * k}" y="22">{loss}</text>'
         for k, loss in enumerate(sorted(losses, reverse=True))
     ]
@@ -136,43 +127,42 @@ def _legend(losses: Iterable[str]) -> list[str]:
 
 def _svg(parts: list[str]) -> str:
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">\n{body}\n</svg>'
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}"'
+    return f'<svg class="chart" {size} role="img">\n{body}\n</svg>'
 
 
 def _confusion(classes: Any, y_true: Any, y_predicted: Any) -> str:
     """Rows are the true class, columns the answer; of many classes only those most mistaken."""
-    c = len(classes)
-    known = np.isin(y_true, classes)
-    true, answer = (np.searchsorted(classes, y[known]) for y in (y_true, y_predicted))
-    counts = np.bincount(true * c + answer, minlength=c * c).reshape(c, c)
-    note, shown = "", np.arange(c)
-    if c > MOST_CLASSES:
-        wrong = counts.sum(axis=1) - counts.diagonal()
-        shown = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
-        note = f"<p>The {MOST_CLASSES} classes of {c} with the most mistakes.</p>"
-    if not known.all():
-        note += f"<p>{(~known).sum()} test rows have a class that no training row has.</p>"
+    counts, shown = matrix(y_true, y_predicted, classes), np.arange(len(classes))
+    note = ""
+    if len(classes) > SHOWN:
+        shown = most_mistaken(counts)
+        note = f"<p>The {len(shown)} classes of {len(classes)} with the most mistakes.</p>"
+    lost = len(y_true) - counts.sum()
+    if lost:
+        note += f"<p>{lost} test rows have a class that no training row has.</p>"
     names = [escape(str(classes[i])) for i in shown]
     largest = counts.sum(axis=1).max()
     rows = ["<tr><th></th>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
     for name, i in zip(names, shown, strict=True):
         cells = []
         for j in shown:
-            colour = "29, 78, 216" if i == j else "194, 65, 12"
+            colour = "good" if i == j else "bad"
             shade = 0.5 * (counts[i, j] / largest) ** 0.5
-            style = f"background: rgba({colour}, {shade:.2f})"
+            style = f"background: rgba(var(--{colour}), {shade:.2f})"
             cells.append(f'<td style="{style}">{counts[i, j]}</td>')
         rows.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
     return f"<table>{''.join(rows)}</table><p>Rows: the true class; columns: the answer.</p>{note}"
 
 
-def _results(results: dict[str, Any]) -> str:
+def settings(results: dict[str, Any]) -> str:
+    """A table of all settings, the best first; `results` as `SoftmaxSweep.results_`."""
     names = [name for name in results if name != "params"]
-    rows = ["<tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"]
-    for i in np.argsort(results["rank"], kind="stable"):
-        cells = "".join(f"<td>{escape(_cell(results[name][i]))}</td>" for name in names)
-        rows.append(f"<tr>{cells}</tr>")
-    return f"<table>{''.join(rows)}</table>"
+    order = np.argsort(results["rank"], kind="stable")
+    return html_page.table(
+        [escape(name) for name in names],
+        ([_cell(results[name][i]) for name in names] for i in order),
+    )
 
 
 def _cell(value: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 import standin
 
 from softstep import cli
-from softstep.bench import gpu, run, workloads
+from softstep.bench import gate, gpu, run, workloads
 from softstep.bench.workloads import Size
 from softstep.kernels import _cupy
 from softstep.kernels._cupy.device import device
@@ -170,7 +170,7 @@ def agrees(workload, peer, library, convert):
     positional, options = workload.arguments(0)
     arrays = [convert(a) if isinstance(a, np.ndarray) else a for a in positional]
     found = tuple(np.asarray(a) for a in peer.call(library, *arrays, **options))
-    return run.parity(workload, found, workload.run((positional, options), run.ORACLE))[1]
+    return gate.of_op(workload.op, (positional, options))(found)[1]
 
 
 ALL_PEERS = gpu.PEERS

@@ -226,6 +226,30 @@ FAULTS = {
         "evaluate", Size(300, 3, 3, 2), "weights[weight_index[head] * n", "weights[0 * n",
         (WRONG,), with_sets,
     ),
+    # ---- the surface
+    "a chunk of the surface left out": Fault(
+        "surface_forward", Size(600, 1, 3), "long long chunk = 0; chunk < chunks; ++chunk) {",
+        "long long chunk = 1; chunk < chunks; ++chunk) {", (WRONG,),
+    ),
+    "rows past the end of a chunk of the surface": Fault(
+        "surface_forward", Size(300, 1, 3), "first + ROWS < n ? first + ROWS : n", "first + ROWS",
+        (*OUTSIDE, WRONG),
+    ),
+    "points past the last": Fault(
+        "surface_forward", Size(30, 1, 3),
+        "if (point >= points) return;\n  const", "const", (*OUTSIDE, "race", WRONG),
+    ),
+    "the grid on its side": Fault(
+        "surface_forward", Size(30, 1, 3), "x_offsets[point % nx], y = y_offsets[point / nx]",
+        "x_offsets[point / 3], y = y_offsets[point % 3]", (WRONG,),
+    ),
+    "the label's own exponential among the others": Fault(
+        "surface_forward", Size(30, 1, 3), "if (j == label) continue;", "", (WRONG,),
+    ),
+    "sums of the neighbour's chunk": Fault(
+        "surface_forward", Size(300, 1, 3), "2 * (blockIdx.y * points + point)",
+        "2 * (blockIdx.y + point)", ("race between blocks", "uninitialised", "race", WRONG),
+    ),
     "heads packed in the wrong order": Fault(
         "predict", Size(30, 5, 3, 2), "head = i / c % h", "head = h - 1 - i / c % h", (WRONG,),
     ),

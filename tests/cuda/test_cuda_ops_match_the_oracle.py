@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from softstep.bench import workloads
+from softstep.bench import parity, workloads
 from softstep.bench.workloads import Size
+from softstep.kernels._cupy import surface
 
 FEATURES = ("float32", "float64", "float16", "uint8")
 ROWS = (
@@ -86,6 +87,32 @@ def test_each_head_has_its_loss_its_labels_and_its_weights(dtype, soft, assert_o
     assert_op_parity("evaluate", ((X, y, W, b), {"loss": losses, **sets}))
 
 
-@pytest.mark.parametrize("op", [*ROWS, "linear_forward", "linear_backward", "predict", "evaluate"])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (600, 10), (17, 33), (3, 1025)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_surfaces(dtype, size, loss, assert_op_parity):
+    n, c = size
+    arguments, _ = workloads.OPS["surface_forward"].arguments(Size(n, 1, c), dtype, 10)
+    weights = np.random.default_rng(11).random(n).astype(dtype)
+    assert_op_parity("surface_forward", (arguments, {"loss": loss}))
+    assert_op_parity("surface_forward", (arguments, {"loss": loss, "sample_weight": weights}))
+
+
+def test_surfaces_have_the_same_bits_however_many_rows_there_is_room_for(machine, monkeypatch):
+    arguments = workloads.OPS["surface_forward"].arguments(Size(700, 1, 3), np.float32, 12)
+    whole = parity.run("surface_forward", arguments, "cupy")
+    monkeypatch.setattr(surface, "MOST_BYTES", 1)
+    machine.log.clear()
+    for found, expected in zip(
+        parity.run("surface_forward", arguments, "cupy"), whole, strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    assert machine.log.count("launch surface_chunks") == 3
+
+
+OTHERS = ("linear_forward", "linear_backward", "predict", "evaluate", "surface_forward")
+
+
+@pytest.mark.parametrize("op", [*ROWS, *OTHERS])
 def test_no_rows_give_the_same_as_the_oracle(op, assert_op_parity):
     assert_op_parity(op, workloads.OPS[op].arguments(Size(0, 3, 4, 2), np.float32, 9))

@@ -34,6 +34,8 @@ BUDGET = {
     "softmax_forward": (128, 256),
     "softmax_mse_backward": (96, 256),
     "sum_chunks": (32, 6144),
+    "surface_add": (48, 0),
+    "surface_chunks": (64, 0),
     "train_forward": (128, 18_944),
     "train_logits": (128, 16_640),
     "train_rows": (128, 0),

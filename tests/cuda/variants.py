@@ -8,7 +8,7 @@ import importlib
 
 import numpy as np
 
-from softstep.kernels._cupy import checks, linear, mse
+from softstep.kernels._cupy import checks, linear, mse, surface
 from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
 
 # Modules: `train` and `evaluate` of the package are the ops.
@@ -20,7 +20,7 @@ KINDS = linear.X_KIND  # how features may be stored
 
 def everything():
     """Triples: the file, the kernel, its definitions."""
-    for part in (_rows, _evaluate, _checks, _linear, _train):
+    for part in (_rows, _evaluate, _checks, _linear, _surface, _train):
         yield from part()
 
 
@@ -73,6 +73,12 @@ def _products(types, rows, columns):
     tile = {"TILE_ROWS": rows, "TILE_COLUMNS": columns, "DEPTH": linear.DEPTH}
     for name in ("linear_forward", "linear_backward"):
         yield "linear.cu", name, {**types, **tile}
+
+
+def _surface():
+    for dtype in C_TYPE:
+        for name in ("surface_chunks", "surface_add"):
+            yield "surface.cu", name, surface.defines(dtype)
 
 
 def _train():

@@ -1,0 +1,34 @@
+"""softstep.model.plots: figures of softmax regressions, by matplotlib (`softstep[plot]`).
+
+One file per figure. A figure function takes `theme="light"` or `"dark"` and returns a matplotlib
+Figure, which nothing else refers to; `style.py` says how all of them look.
+"""
+
+from softstep.model.plots.confusion import confusion, counts
+from softstep.model.plots.forward import forward
+from softstep.model.plots.gradient import angles, arrow_points, gradient
+from softstep.model.plots.learning_rate import learning_rate, three_rates
+from softstep.model.plots.line import line
+from softstep.model.plots.momentum import momentum
+from softstep.model.plots.surface import contours, surface
+from softstep.model.plots.surface_html import surface_html
+from softstep.model.plots.sweep import sweep
+from softstep.model.plots.weights import weights
+
+__all__ = [
+    "angles",
+    "arrow_points",
+    "confusion",
+    "contours",
+    "counts",
+    "forward",
+    "gradient",
+    "learning_rate",
+    "line",
+    "momentum",
+    "surface",
+    "surface_html",
+    "sweep",
+    "three_rates",
+    "weights",
+]

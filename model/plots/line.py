@@ -1,0 +1,47 @@
+"""The loss on a line through a model's weights, with tangents: the slope at a point."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.model.landscape import Line
+from softstep.model.plots import style
+from softstep.model.plots.surface import LABELS
+from softstep.model.plots.sweep import NAMES
+
+AT = (-0.75, -0.4, 0.0)  # where tangents touch, in units of the span
+REACH = 0.2  # of a tangent to each side, in units of the span
+
+
+def line(line: Line, *, name: str = "the direction", theme: str = "light") -> Any:
+    """A figure of the loss along a line, with its tangents at three points.
+
+    Args:
+        line: from `loss_line`; the tangents have its slopes.
+        name: what the line is called at the axis.
+        theme: "light" or "dark".
+    """
+    look = style.theme_named(theme)
+    figure = style.new_figure(look)
+    axes = style.dress(
+        figure.add_subplot(),
+        look,
+        x=f"offset along {name}",
+        y=LABELS[line.loss_name],
+        title=f"{NAMES[line.loss_name]} of {line.rows} rows on a line, and its slope",
+    )
+    axes.plot(line.x, line.loss, color=look.muted, linewidth=2.4, label="loss")
+    for colour, k in zip(look.colours, tangent_points(line), strict=False):
+        x, loss, slope = line.x[k], line.loss[k], line.slope[k]
+        reach = REACH * line.x[-1] * np.array([-1, 1])
+        label = f"slope {slope:+.3g} at {x:.2f}".replace("-", "−")
+        axes.plot(x + reach, loss + slope * reach, color=colour, linewidth=2.4, label=label)
+        axes.plot(x, loss, "o", color=colour, markeredgecolor=look.ink, markersize=9)
+    axes.set_xlim(line.x[0], line.x[-1])
+    style.legend(axes, look)
+    return figure
+
+
+def tangent_points(line: Line) -> list[int]:
+    """Which points of the line get tangents."""
+    return [int(np.abs(line.x - share * line.x[-1]).argmin()) for share in AT]

@@ -1,0 +1,66 @@
+"""Descent with momentum against plain descent, where plain descent stalls."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.model.hollow import FREE_RATE, MOMENTUM, Hollow
+from softstep.model.plots import style
+
+
+def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light") -> Any:
+    """A figure: both walks on the true loss of a line, and the loss by step.
+
+    Args:
+        hollow: what `find_hollow` found.
+        losses_in_all_weights: of a plain descent that may leave the line, (steps + 1,).
+            The walks are drawn a little below and above the curve, to be told apart.
+        theme: "light" or "dark".
+    """
+    look = style.theme_named(theme)
+    blue, orange, green = look.colours[:3]
+    figure = style.new_figure(look, height=6.2)
+    top, bottom = figure.subplots(2, 1, height_ratios=[3, 2])
+    title = f"MSE on a line through random weights (rate {hollow.learning_rate:,g})"
+    style.dress(top, look, x="distance on the line", y="loss", title=title)
+    top.plot(hollow.offsets, hollow.losses, color=look.muted, linewidth=1.5)
+    height = np.ptp(hollow.losses)
+    walks = (
+        (hollow.plain, blue, "o", "plain descent", -0.035),
+        (hollow.with_momentum, orange, "s", f"momentum {MOMENTUM:g}", 0.035),
+    )
+    for at, colour, marker, name, shift in walks:
+        heights = hollow.line.losses(at) + shift * height
+        top.plot(at, heights, marker, color=colour, markersize=5, alpha=0.75, label=name)
+    _name_places(top, look, hollow, 0.09 * height)
+    style.legend(top, look, loc="lower left")
+
+    style.dress(bottom, look, x="step", y="loss")
+    faster = hollow.learning_rate / (1 - MOMENTUM)
+    curves = (
+        (hollow.line.losses(hollow.plain), blue, "-", "plain, on the line"),
+        (hollow.line.losses(hollow.with_momentum), orange, "-", "momentum, on the line"),
+        (hollow.line.losses(hollow.faster), look.muted, ":", f"plain on it, rate {faster:,.0f}"),
+        (losses_in_all_weights, green, "--", f"plain in all weights, rate {FREE_RATE:g}"),
+    )
+    for losses, colour, dash, name in curves:
+        bottom.plot(losses, dash, color=colour, label=name)
+    bottom.set_ylim(bottom=0)
+    style.legend(bottom, look, loc="lower left", ncols=2)
+    return figure
+
+
+def _name_places(axes: Any, look: style.Theme, hollow: Hollow, above: float) -> None:
+    for name in ("start", "hollow", "crest", "valley"):
+        at = getattr(hollow, name)
+        height = hollow.line.losses([at])[0]
+        shift, side = (above, "bottom") if name in ("start", "crest") else (-above, "top")
+        axes.annotate(
+            f"{name}\n{height:.4f}",
+            (at, height + shift),
+            ha="center",
+            va=side,
+            color=look.ink,
+            fontsize=style.SMALL,
+        )
+    axes.margins(y=0.26)

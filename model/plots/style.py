@@ -1,0 +1,140 @@
+"""How all figures look: two themes, colours that colour-blind readers tell apart, one size of text.
+
+A figure of the usual width is 1200 pixels wide; shown at 600, its text is 12 pixels high.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.model import extras
+
+WIDTH, HEIGHT = 7.5, 4.4  # inches
+DPI = 160
+TEXT, SMALL, TITLE = 11, 9.5, 12.5  # points
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours by what they are for."""
+
+    name: str
+    page: str  # the ground
+    ink: str  # text and what matters
+    muted: str  # axes and what is beside the point
+    grid: str
+    colours: tuple[str, ...]  # lines, in this order; Okabe and Ito 2008
+    good: str
+    bad: str
+    stops: tuple[str, ...]  # of values from low to high: from the ground to the strongest
+    signs: tuple[str, str, str]  # negative, zero, positive
+
+
+LIGHT = Theme(
+    name="light",
+    page="#ffffff",
+    ink="#1c1917",
+    muted="#57534e",
+    grid="#e7e5e4",
+    colours=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"),
+    good="#0072b2",
+    bad="#d55e00",
+    stops=("#ffffff", "#9ecbe6", "#0072b2", "#06304d"),
+    signs=("#c04a00", "#ffffff", "#00619a"),
+)
+DARK = Theme(
+    name="dark",
+    page="#141416",
+    ink="#f2f0ee",
+    muted="#b5b0aa",
+    grid="#35353a",
+    colours=("#56b4e9", "#e69f00", "#00c08b", "#e79ac4", "#f0e442", "#f0743e"),
+    good="#56b4e9",
+    bad="#f0743e",
+    stops=("#141416", "#12486e", "#56b4e9", "#e6f5ff"),
+    signs=("#ff9a5c", "#141416", "#6cc4f7"),
+)
+THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
+
+
+def theme_named(name: str) -> Theme:
+    """The theme "light" or "dark"; ValueError for another name."""
+    if name not in THEMES:
+        raise ValueError(f"theme must be one of {', '.join(THEMES)}, not {name!r}")
+    return THEMES[name]
+
+
+def new_figure(theme: Theme, *, width: float = WIDTH, height: float = HEIGHT) -> Any:
+    """An empty figure of that size in inches. MissingExtraError without matplotlib."""
+    figure = extras.load("matplotlib.figure", extra="plot")
+    return figure.Figure(
+        figsize=(width, height), dpi=DPI, layout="constrained", facecolor=theme.page
+    )
+
+
+def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "") -> Any:
+    """Axes (2-D or 3-D) in the theme's colours, with these names; returns them."""
+    axes.set_facecolor(theme.page)
+    axes.set_xlabel(x, color=theme.ink, fontsize=TEXT)
+    axes.set_ylabel(y, color=theme.ink, fontsize=TEXT)
+    axes.set_title(title, color=theme.ink, fontsize=TITLE, loc="left")
+    axes.tick_params(which="both", colors=theme.muted, labelsize=SMALL)
+    axes.grid(True, color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_color(theme.muted)
+        spine.set_visible(side in ("left", "bottom"))
+    return axes
+
+
+def legend(axes: Any, theme: Theme, **keywords: Any) -> Any:
+    """A legend in the theme's colours; `keywords` are matplotlib's."""
+    return axes.legend(
+        labelcolor=theme.ink,
+        fontsize=SMALL,
+        facecolor=theme.page,
+        edgecolor=theme.grid,
+        **keywords,
+    )
+
+
+def value_colours(theme: Theme) -> Any:
+    """A colour map for values that start at 0: the ground is the least."""
+    colors = extras.load("matplotlib.colors", extra="plot")
+    return colors.LinearSegmentedColormap.from_list(f"softstep-{theme.name}", theme.stops)
+
+
+def sign_colours(theme: Theme) -> Any:
+    """A colour map for values of either sign: the ground is 0."""
+    colors = extras.load("matplotlib.colors", extra="plot")
+    return colors.LinearSegmentedColormap.from_list(f"softstep-signs-{theme.name}", theme.signs)
+
+
+def ink_on(theme: Theme, ground: Any) -> str:
+    """The colour of text on a ground, red, green and blue in [0, 1]: the one of more contrast."""
+    return max((theme.ink, theme.page), key=lambda ink: contrast(rgb(ink), ground))
+
+
+def rgb(colour: str) -> Any:
+    """Red, green and blue of "#rrggbb", in [0, 1], (3,)."""
+    return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+
+
+def contrast(a: Any, b: Any) -> float:
+    """WCAG 2: ratio of the relative luminances."""
+    low, high = sorted((_luminance(a), _luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(rgb: Any) -> float:
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def png(figure: Any) -> bytes:
+    """The figure as a PNG file's bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

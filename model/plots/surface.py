@@ -1,0 +1,165 @@
+"""The loss on a plane through a model's weights: in three dimensions, and as contours."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.model import extras
+from softstep.model.landscape import Surface
+from softstep.model.plots import style
+from softstep.model.plots.sweep import NAMES
+
+LABELS = {"mse": "MSE", "cross_entropy": "cross-entropy (nats)"}
+LEVELS = 16
+MESH = 51  # lines of the surface in each direction, at most
+VIEW = (36, -62)  # elevation and azimuth, degrees
+# In units of the range of the loss: how far the floor is below, and the path above the surface.
+FLOOR, LIFT = 0.38, 0.012
+ENDS = {  # of the path
+    0: {"marker": "o", "markersize": 9, "label": "start"},
+    -1: {"marker": "*", "markersize": 16, "label": "end"},
+}
+
+
+def surface(surface: Surface, *, theme: str = "light") -> Any:
+    """A 3-D figure of the loss, its contours on the floor, and the path of descent where it is."""
+    look = style.theme_named(theme)
+    figure = style.new_figure(look, height=5.6)
+    figure.set_layout_engine("none")  # it takes the names of 3-D axes for smaller than they are
+    axes = figure.add_axes((0, 0.03, 0.94, 0.95), projection="3d", computed_zorder=False)
+    x, y, loss = surface.x, surface.y, surface.loss
+    colours = {"norm": heights(surface), "cmap": value_colours(look)}
+    floor = loss.min() - FLOOR * np.ptp(loss)
+    axes.contourf(
+        x, y, loss, levels(surface), zdir="z", offset=floor, alpha=0.75, zorder=0, **colours
+    )
+    axes.plot_surface(
+        x[None],
+        y[:, None],
+        loss,
+        rcount=MESH,
+        ccount=MESH,
+        edgecolor=look.ink,
+        linewidth=0.12,
+        zorder=1,
+        **colours,
+    )
+    if surface.path is not None:
+        _descent_3d(axes, surface, look)
+        style.legend(axes, look, loc="upper right", bbox_to_anchor=(1.0, 0.95))
+    first, second = (name.replace(" (", "\n(") for name in direction_names(surface))
+    style.dress(axes, look, x=first, y=second)
+    figure.suptitle(title(surface), x=0.02, ha="left", color=look.ink, fontsize=style.TITLE)
+    _dress_3d(axes, surface, look, floor)
+    return figure
+
+
+def contours(surface: Surface, *, theme: str = "light") -> Any:
+    """A figure of the loss's contours, closer where it is low, and the path of descent."""
+    look = style.theme_named(theme)
+    figure = style.new_figure(look, height=5.6)
+    first, second = direction_names(surface)
+    axes = style.dress(figure.add_subplot(), look, x=first, y=second, title=title(surface))
+    draw_contours(axes, surface, look)
+    if surface.path is not None:
+        descent(axes, surface, look)
+        style.legend(axes, look, loc="upper right")
+    axes.set_aspect("equal")
+    return figure
+
+
+def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
+    """Filled contours with the loss written on some, and a scale beside them."""
+    given = (surface.x, surface.y, surface.loss, levels(surface))
+    filled = axes.contourf(*given, norm=heights(surface), cmap=value_colours(look))
+    axes.contour(*given, colors=look.page, linewidths=0.6, alpha=0.6)
+    bar = axes.figure.colorbar(filled, ax=axes, ticks=filled.levels[::3], format="%.3g", pad=0.02)
+    bar.set_label(LABELS[surface.loss_name], color=look.ink, fontsize=style.TEXT)
+    bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)
+    bar.outline.set_edgecolor(look.muted)
+
+
+def descent(axes: Any, surface: Surface, look: style.Theme) -> None:
+    """The path on a plane, its start and its end."""
+    x, y = surface.path.T
+    label = descent_name(surface)
+    axes.plot(x, y, color=look.page, linewidth=4.5, solid_capstyle="round")
+    axes.plot(x, y, color=look.bad, linewidth=2.2, marker="o", markersize=3, label=label)
+    for k, marker in ENDS.items():
+        axes.plot(x[[k]], y[[k]], **_end(look), **marker)
+
+
+def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
+    x, y = surface.path.T
+    z = surface.path_loss + LIFT * np.ptp(surface.loss)
+    axes.plot(x, y, z, color=look.page, linewidth=4.5, zorder=4)
+    label = descent_name(surface)
+    axes.plot(x, y, z, color=look.bad, linewidth=2.4, zorder=5, label=label)
+    for k, marker in ENDS.items():
+        axes.plot(x[[k]], y[[k]], z[[k]], zorder=6, **_end(look), **marker)
+
+
+def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
+    """Names, panes and ticks as `style.dress` leaves them in two dimensions."""
+    x, y, loss = surface.x, surface.y, surface.loss
+    axes.set_zlabel(LABELS[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=13)
+    axes.xaxis.labelpad = axes.yaxis.labelpad = 14
+    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), zlim=(floor, loss.max()))
+    inner = slice(1, -1)  # the outermost of both axes would meet in the corner
+    axes.set(xticks=np.linspace(x[0], x[-1], 5)[inner])
+    axes.set(yticks=np.linspace(y[0], y[-1], 5)[inner])
+    ticks = axes.get_zticks()
+    axes.set_zticks(ticks[(ticks >= 0) & (ticks <= loss.max())])
+    axes.tick_params(axis="z", colors=look.muted, labelsize=style.SMALL)
+    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+        axis.set_pane_color(look.page)
+        axis.line.set_color(look.muted)
+        axis._axinfo["grid"].update(color=look.grid, linewidth=0.7)
+    axes.view_init(*VIEW)
+    axes.set_box_aspect((1, 1, 0.66), zoom=0.93)
+
+
+def _end(look: style.Theme) -> dict[str, Any]:
+    return {"color": look.bad, "markeredgecolor": look.ink, "linestyle": "none"}
+
+
+def title(surface: Surface) -> str:
+    middle = "the trained weights" if surface.path is not None else "the weights"
+    return f"{NAMES[surface.loss_name]} of {surface.rows} rows around {middle}"
+
+
+def descent_name(surface: Surface) -> str:
+    """What the path on the plane is: of random directions hardly more than a shadow of it."""
+    kind = "descent" if surface.directions == "pca" else "shadow of the descent"
+    return f"{kind}, {surface.path_steps[-1]} steps"
+
+
+def direction_names(surface: Surface) -> tuple[str, str]:
+    """What to write at the two axes; of principal components their shares of the variance."""
+    if surface.explained_variance is not None:
+        first, second = surface.explained_variance
+        return (
+            f"PC 1 of the path ({first:.1%} of its variance)",
+            f"PC 2 of the path ({second:.1%} of its variance)",
+        )
+    what = {"random": "random direction", "given": "direction"}[surface.directions]
+    return f"{what} 1 (offset)", f"{what} 2 (offset)"
+
+
+def levels(surface: Surface) -> np.ndarray:
+    """Heights of contours: evenly spaced rings for a bowl that grows as the square."""
+    low, high = surface.loss.min(), surface.loss.max()
+    return low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
+
+
+def heights(surface: Surface) -> Any:
+    """From losses to colours: by the root, as the rings are spaced."""
+    colors = extras.load("matplotlib.colors", extra="plot")
+    return colors.PowerNorm(0.5, surface.loss.min(), surface.loss.max())
+
+
+def value_colours(look: style.Theme) -> Any:
+    """The theme's colours for values, without the ground itself."""
+    colors = extras.load("matplotlib.colors", extra="plot")
+    whole = style.value_colours(look)
+    return colors.LinearSegmentedColormap.from_list("heights", whole(np.linspace(0.12, 0.97, 64)))

@@ -1,0 +1,109 @@
+"""The loss surface to be turned in a browser: HTML with plotly's own code in it, no network."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.model import extras
+from softstep.model.landscape import Surface
+from softstep.model.plots import style
+from softstep.model.plots.surface import LABELS, LIFT, descent_name, direction_names, title
+from softstep.model.plots.sweep import NAMES
+
+HEIGHT = 640  # pixels
+HINT = "drag to turn it, scroll to come closer"
+
+
+def surface_html(surface: Surface, *, theme: str = "light") -> str:
+    """A part of an HTML page, 5 MB with plotly inside: the surface of `plots.surface`, turnable.
+
+    Raises:
+        MissingExtraError: plotly is not there (`softstep[report]`).
+    """
+    io = extras.load("plotly.io", extra="report")
+    html: str = io.to_html(
+        interactive(surface, theme=theme),
+        full_html=False,
+        include_plotlyjs=True,
+        include_mathjax=False,
+        config={"displaylogo": False, "responsive": True},
+        div_id="loss-surface",
+    )
+    return html
+
+
+def interactive(surface: Surface, *, theme: str = "light") -> Any:
+    """The same as a plotly figure."""
+    look = style.theme_named(theme)
+    go = extras.load("plotly.graph_objects", extra="report")
+    name = NAMES[surface.loss_name]
+    figure = go.Figure(
+        go.Surface(
+            x=surface.x,
+            y=surface.y,
+            z=surface.loss,
+            customdata=surface.accuracy,
+            surfacecolor=np.sqrt(surface.loss - surface.loss.min()),
+            colorscale=[[k / 2, stop] for k, stop in enumerate(look.stops[1:])],
+            showscale=False,
+            name="loss",
+            hovertemplate=f"{name} %{{z:.4g}}<br>accuracy %{{customdata:.2%}}"
+            "<br>offsets %{x:.2f}, %{y:.2f}<extra></extra>",
+            contours={"z": {"show": True, "color": look.page, "width": 1}},
+        )
+    )
+    if surface.path is not None:
+        _add_descent(figure, go, surface, look)
+    first, second = (name.replace(" (", "<br>(") for name in direction_names(surface))
+    axis = {"color": look.ink, "backgroundcolor": look.page}
+    axis |= {"gridcolor": look.grid, "zerolinecolor": look.grid}
+    figure.update_layout(
+        title={
+            "text": f"{title(surface)}<br><sub>{HINT}</sub>",
+            "font": {"color": look.ink, "size": 17},
+        },
+        paper_bgcolor=look.page,
+        font={"color": look.ink, "family": "system-ui, sans-serif"},
+        height=HEIGHT,
+        margin={"l": 0, "r": 0, "t": 48, "b": 0},
+        legend={"x": 0.01, "y": 0.98},
+        scene={
+            "xaxis": {"title": {"text": first}, **axis},
+            "yaxis": {"title": {"text": second}, **axis},
+            "zaxis": {"title": {"text": LABELS[surface.loss_name]}, **axis},
+            "aspectratio": {"x": 1, "y": 1, "z": 0.6},
+            "camera": {
+                "eye": {"x": 0.9, "y": -1.5, "z": 0.9},
+                "center": {"x": 0, "y": 0, "z": -0.12},
+            },
+        },
+    )
+    return figure
+
+
+def _add_descent(figure: Any, go: Any, surface: Surface, look: style.Theme) -> None:
+    x, y = surface.path.T
+    z = surface.path_loss + LIFT * np.ptp(surface.loss)
+    out = 2 * LIFT * np.ptp(surface.loss)  # balls, half of which would be in the surface
+    figure.add_trace(
+        go.Scatter3d(
+            x=x,
+            y=y,
+            z=z,
+            customdata=np.stack([surface.path_steps, surface.path_loss], axis=1),
+            mode="lines+markers",
+            line={"color": look.bad, "width": 7},
+            marker={"color": look.bad, "size": 3},
+            name=descent_name(surface),
+            hovertemplate=f"step %{{customdata[0]}}<br>{NAMES[surface.loss_name]} "
+            "%{customdata[1]:.4g}<extra></extra>",
+        )
+    )
+    for k, symbol, label in ((0, "circle", "start"), (-1, "diamond", "end")):
+        marker = {"color": look.bad, "size": 8, "symbol": symbol}
+        marker["line"] = {"color": look.ink, "width": 2}
+        figure.add_trace(
+            go.Scatter3d(
+                x=[x[k]], y=[y[k]], z=[z[k] + out], mode="markers", marker=marker, name=label
+            )
+        )

@@ -1,0 +1,72 @@
+"""A sweep: accuracy and loss against the learning rate, and how the training losses fell."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.model.plots import style
+from softstep.model.regression import SoftmaxRegression
+
+NAMES = {"mse": "MSE", "cross_entropy": "cross-entropy"}
+
+
+def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") -> Any:
+    """A figure of many trained heads, a point or a line for each, a colour for each loss.
+
+    Args:
+        results: `SoftmaxSweep.results_`, or columns like it: mean_val_accuracy, mean_val_loss and,
+            where it is not SoftmaxRegression's default, param_learning_rate and param_loss, (m,).
+        loss_curves: mean training loss of each epoch, (epochs, m); NaN where there is none.
+        theme: "light" or "dark".
+    """
+    look = style.theme_named(theme)
+    figure = style.new_figure(look, height=5.2)
+    axes = figure.subplot_mosaic([["accuracy", "curves"], ["loss", "curves"]])
+    rates, epochs = column(results, "learning_rate"), np.arange(1, len(loss_curves) + 1)
+    for colour, (loss, chosen) in zip(look.colours, by_loss(results).items(), strict=False):
+        x, shown = rates[chosen], {"color": colour, "label": NAMES[loss]}
+        for name in ("accuracy", "loss"):
+            y = results[f"mean_val_{name}"][chosen]
+            axes[name].plot(x, y, "o", markersize=5, alpha=0.8, **shown)
+        lines = axes["curves"].plot(epochs, loss_curves[:, chosen], color=colour, alpha=0.55)
+        lines[0].set_label(NAMES[loss])
+    _dress(axes, look, results)
+    if np.nanmax(loss_curves) > 0:
+        axes["curves"].set_yscale("log")
+    return figure
+
+
+def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> None:
+    lost = int(np.count_nonzero(~np.isfinite(results["mean_val_accuracy"])))
+    note = f"{lost} diverged, not shown" if lost else ""
+    style.dress(axes["accuracy"], look, y="held-out accuracy", title=_best(results))
+    style.dress(axes["loss"], look, x="learning rate", y="held-out loss", title=note)
+    style.dress(axes["curves"], look, x="epoch", y="training loss")
+    for name in ("accuracy", "loss"):
+        axes[name].set_xscale("log")
+    axes["loss"].sharex(axes["accuracy"])
+    axes["loss"].set_yscale("log")
+    axes["accuracy"].tick_params(labelbottom=False)
+    style.legend(axes["curves"], look)
+
+
+def _best(results: dict[str, Any]) -> str:
+    accuracy = results["mean_val_accuracy"]
+    if np.isnan(accuracy).all():
+        return ""
+    best = int(np.nanargmax(accuracy))
+    loss, rate = NAMES[column(results, "loss")[best]], column(results, "learning_rate")[best]
+    return f"best {accuracy[best]:.4f}: {loss}, rate {rate:.3g}"
+
+
+def column(results: dict[str, Any], name: str) -> Any:
+    """That setting of each entry of `results`."""
+    default = SoftmaxRegression().get_params()[name]
+    rows = len(results["mean_val_accuracy"])
+    return results.get(f"param_{name}", np.full(rows, default))
+
+
+def by_loss(results: dict[str, Any]) -> dict[str, Any]:
+    """Which entries of `results` have each loss."""
+    losses = column(results, "loss")
+    return {str(loss): np.flatnonzero(losses == loss) for loss in np.unique(losses)}

@@ -1,0 +1,63 @@
+"""`softstep explain`: a row's forward and backward pass, number by number, beside the formulas."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from softstep import SoftmaxRegression, explain_html, explain_text
+from softstep.kernels.backend import CHOICES, choose
+from softstep.kernels.checks import LOSSES
+from softstep.model.explain import explain
+from softstep.model.inputs import integer
+from softstep.recipe import load_rows, recipe
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "explain", help="one test row's forward and backward pass, number by number"
+    )
+    parser.add_argument("data", nargs="?", default="digits", help="as for train")
+    parser.add_argument("--labels", help="the labels' file, for .npy and IDX features")
+    parser.add_argument("--index", type=int, default=0, help="which test row (default 0)")
+    parser.add_argument(
+        "--model", help="a file written by softstep train (default: train the recipe)"
+    )
+    parser.add_argument("--loss", choices=LOSSES, help="of the recipe (default mse)")
+    parser.add_argument("--seed", type=int, default=0, help="of the recipe, and of rows held out")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write it as a page too")
+    parser.add_argument("--backend", choices=CHOICES, help="default: SOFTSTEP_BACKEND, or auto")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.model is not None and arguments.loss is not None:
+        raise ValueError("--loss is of the recipe: a model has its own")
+    backend, why = choose()
+    print(f"backend {backend.name} ({why})", flush=True)
+    data = load_rows(arguments.data, arguments.labels, arguments.seed)
+    index = integer("--index", arguments.index, least=0)
+    X: Any = data.X_test  # load_rows sees to it that there are some
+    y: Any = data.y_test
+    if index >= len(X):
+        raise ValueError(f"there is no test row {index}: there are {len(X)}")
+    if arguments.model is None:
+        model = _trained(data, arguments.loss or "mse", arguments.seed)
+    else:
+        model = SoftmaxRegression.load(arguments.model)
+    found = explain(model, X[index], y[index])
+    title = f"Row {index} of {data.name}, a {y[index]}"
+    print(explain_text.text(title, found, model.classes_))
+    if arguments.html is not None:
+        page = explain_html.page(title, found, model.classes_)
+        arguments.html.write_text(page, encoding="utf-8")
+        print(f"\nsaved to {arguments.html}")
+    return 0
+
+
+def _trained(data: Any, loss: str, seed: int) -> SoftmaxRegression:
+    rate, epochs = recipe(data.name, loss)
+    model = SoftmaxRegression(loss=loss, learning_rate=rate, epochs=epochs, random_state=seed)
+    model.fit(data.X_train, data.y_train)
+    accuracy = model.score(data.X_test, data.y_test)
+    print(f"trained {epochs} epochs of {loss}; test accuracy {accuracy:.4f}", flush=True)
+    return model

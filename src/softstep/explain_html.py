@@ -1,0 +1,79 @@
+"""`softstep explain` as a page."""
+
+import re
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from softstep import html_page
+from softstep.explain_steps import Step, image_shape, steps
+from softstep.model.explain import Explanation
+
+CELL = 14  # pixels on the page for one of the image, at most
+SMALL = 110  # the side of a small picture
+
+
+def page(title: str, e: Explanation, classes: Any) -> str:
+    """All steps, with the row and its weight gradient as pictures if it is an image."""
+    told = steps(e, classes)
+    shape = image_shape(len(e.x))
+    parts = []
+    if shape is not None:
+        parts.append(_picture(e.x.reshape(shape), CELL * shape[1], "the pixels x"))
+    for step in told:
+        parts.append(_section(step, _gradients(e, classes, shape) if _is_of_w(step) else ""))
+    return html_page.page(title, parts)
+
+
+def _is_of_w(step: Step) -> bool:
+    return step.op == "linear_backward"
+
+
+def _section(step: Step, more: str) -> str:
+    op = f' <span class="note">softstep.kernels.{step.op}</span>' if step.op else ""
+    classes = ["right" if k == step.marked else "" for k in range(len(step.rows))]
+    minus = [tuple(cell.replace("-", "−") for cell in row) for row in step.rows]
+    return html_page.section(
+        step.title,
+        f'<p class="formula">{_formula(step.formula)}{op}</p>',
+        html_page.table([_formula(cell) for cell in step.head], minus, classes),
+        f"<p>{_formula(step.remark)}</p>" if step.remark else "",
+        more,
+    )
+
+
+def _formula(text: str) -> str:
+    """Indices and exponents set as such: v_i, e^(v_i)."""
+    html = re.sub(r"_([a-z0-9]+)", r"<sub>\1</sub>", escape(text))
+    return re.sub(r"\^\(([^)]*)\)", r"<sup>\1</sup>", html).replace("-", "−")
+
+
+def _gradients(e: Explanation, classes: Any, shape: tuple[int, int] | None) -> str:
+    """The part of each class in dW, as a picture."""
+    if shape is None:
+        return ""
+    most = float(np.abs(e.dW).max()) or 1.0
+    pictures = [
+        _picture(column.reshape(shape) / most, SMALL, f"class {name}")
+        for column, name in zip(e.dW.T, classes, strict=True)
+    ]
+    note = "dW of each class: blue above 0, orange below. A step takes it away from the weights."
+    return f'<div class="pictures">{"".join(pictures)}</div><p class="note">{note}</p>'
+
+
+def _picture(pixels: Any, width: int, name: str) -> str:
+    """An SVG with a square for each pixel that is not 0: blue above 0, orange below."""
+    rows, columns = pixels.shape
+    top = float(np.abs(pixels).max()) if pixels.max() > 1 else 1.0
+    squares = "".join(
+        f'<rect class="{"above" if value > 0 else "below"}" x="{j}" y="{i}" width="1.02" '
+        f'height="1.02" fill-opacity="{abs(value) / top:.3f}"/>'
+        for (i, j), value in np.ndenumerate(pixels)
+        if value
+    )
+    return (
+        f'<figure class="picture"><svg viewBox="0 0 {columns} {rows}" width="{width}" role="img" '
+        f'aria-label="{escape(name)}">{squares}</svg>'
+        f"<figcaption>{escape(name)}</figcaption></figure>"
+    )

@@ -1,0 +1,184 @@
+"""What `softstep explain` tells, step by step: the formula, the numbers, a remark.
+
+Terminal and page show the same steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.model.explain import Explanation
+
+SHOWN = 6  # pixels whose part in the gradient is written out
+
+
+@dataclass(frozen=True)
+class Step:
+    """A formula and a table of its numbers: a head, rows of text, and which row is the label's."""
+
+    title: str
+    formula: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    remark: str = ""
+    marked: int | None = None
+    op: str = ""
+
+
+def image_shape(d: int) -> tuple[int, int] | None:
+    """Rows and columns of a square image of d pixels; None if d is no square."""
+    side = round(d**0.5)
+    return (side, side) if side * side == d else None
+
+
+def steps(e: Explanation, classes: Any) -> list[Step]:
+    """From logits to the step of descent."""
+    names = [str(name) for name in classes]
+    first = [_logits(e, names), _softmax(e, names), _loss(e, names)]
+    slopes = [_slope_in_v(e, names)]
+    if e.dp is not None:
+        slopes = [_slope_in_p(e, names), _jacobian(e, names), *slopes]
+    return [*first, *slopes, _slope_in_w(e, names), _update(e)]
+
+
+def _logits(e: Explanation, names: list[str]) -> Step:
+    sums = e.v - e.b
+    rows = _columns(names, "{:+.6f}", sums, e.b, e.v)
+    return Step(
+        "1. Logits: a weighted sum of the pixels for each class",
+        "v_i = Σ_k x_k W_ki + b_i",
+        ("class", "Σ_k x_k W_ki", "b_i", "v_i"),
+        rows,
+        marked=e.label,
+        op="linear_forward",
+    )
+
+
+def _softmax(e: Explanation, names: list[str]) -> Step:
+    powers = np.exp(e.v)
+    rows: list[tuple[str, ...]] = [
+        (name, f"{v:+.6f}", f"{power:.6g}", f"{p:.6f}")
+        for name, v, power, p in zip(names, e.v, powers, e.p, strict=True)
+    ]
+    return Step(
+        "2. Softmax: positive, and 1 in all",
+        "p_i = e^(v_i) / Σ_j e^(v_j)",
+        ("class", "v_i", "e^(v_i)", "p_i"),
+        rows,
+        f"Σ_j e^(v_j) = {powers.sum():.6g}. The most probable class is {names[e.p.argmax()]}.",
+        e.label,
+        "softmax_forward",
+    )
+
+
+def _loss(e: Explanation, names: list[str]) -> Step:
+    if e.loss_name == "mse":
+        rows = _columns(names, "{:.6f}", e.y, e.p, (e.y - e.p) ** 2)
+        return Step(
+            "3. Loss: how far the probabilities are from the target",
+            "L = (1/c) Σ_i (y_i − p_i)²",
+            ("class", "y_i", "p_i", "(y_i − p_i)²"),
+            rows,
+            f"L = {e.loss:.9f}, the mean of the last column.",
+            e.label,
+            "mse_forward",
+        )
+    return Step(
+        "3. Loss: how surprising the right class is",
+        "L = −log p_y = log Σ_j e^(v_j) − v_y",
+        ("class", "y_i", "p_i"),
+        _columns(names, "{:.6f}", e.y, e.p),
+        f"L = {e.loss:.9f}.",
+        e.label,
+        "cross_entropy_forward",
+    )
+
+
+def _slope_in_p(e: Explanation, names: list[str]) -> Step:
+    return Step(
+        "4. Back: the slope of the loss in the probabilities",
+        "dp_i = ∂L/∂p_i = (2/c) (p_i − y_i)",
+        ("class", "p_i − y_i", "dp_i"),
+        _columns(names, "{:+.6f}", e.p - e.y, e.dp),
+        f"2/c is {2 / len(e.p):g}. Minus at the right class: more of it lowers the loss.",
+        e.label,
+        "mse_backward",
+    )
+
+
+def _jacobian(e: Explanation, names: list[str]) -> Step:
+    rows = [
+        (name, *(f"{value:+.4f}" for value in row))
+        for name, row in zip(names, e.jacobian(), strict=True)
+    ]
+    return Step(
+        "5. The Jacobian of the softmax: every probability depends on every logit",
+        "∂p_j/∂v_i = p_j (δ_ij − p_i)",
+        ("i, j", *names),
+        rows,
+        "Each row sums to 0: what one class gains the others lose.",
+        e.label,
+    )
+
+
+def _slope_in_v(e: Explanation, names: list[str]) -> Step:
+    if e.dp is None:
+        return Step(
+            "4. Back: the slope of the loss in the logits",
+            "dv_i = ∂L/∂v_i = p_i − y_i",
+            ("class", "p_i", "y_i", "dv_i"),
+            _columns(names, "{:+.6f}", e.p, e.y, e.dv),
+            "They sum to 0: adding one number to all logits changes nothing.",
+            e.label,
+            "cross_entropy_backward",
+        )
+    inner = float(e.dp @ e.p)
+    return Step(
+        "6. The slope of the loss in the logits: Jacobian times dp",
+        "dv_i = Σ_j dp_j ∂p_j/∂v_i = p_i (dp_i − Σ_j dp_j p_j)",
+        ("class", "p_i", "dp_i − Σ_j dp_j p_j", "dv_i"),
+        _columns(names, "{:+.6f}", e.p, e.dp - inner, e.dv),
+        f"Σ_j dp_j p_j = {inner:+.6f}. The dv_i sum to 0.",
+        e.label,
+        "softmax_backward",
+    )
+
+
+def _slope_in_w(e: Explanation, names: list[str]) -> Step:
+    number = 5 if e.dp is None else 7
+    shown = np.sort(np.argsort(-np.abs(e.x), kind="stable")[:SHOWN])
+    rows = [
+        (f"x_{k} = {e.x[k]:.4f}", *(f"{value:+.4f}" for value in e.dW[k])) for k in shown.tolist()
+    ]
+    rows.append(("db", *(f"{value:+.4f}" for value in e.db)))
+    dark = int((e.x == 0).sum())
+    return Step(
+        f"{number}. The slope of the loss in the weights: an outer product",
+        "dW_ki = x_k dv_i,  dW = x ⊗ dv,  db = dv",
+        ("k", *names),
+        rows,
+        f"Rows of the {len(shown)} strongest of {len(e.x)} pixels. All {e.dW.size} numbers were "
+        f"compared with the products x_k dv_i: they are the same. {dark} pixels are 0, and leave "
+        "their weights alone.",
+        op="linear_backward",
+    )
+
+
+def _update(e: Explanation) -> Step:
+    number = 6 if e.dp is None else 8
+    return Step(
+        f"{number}. The step",
+        "W ← W − α dW,  b ← b − α db",
+        ("", "L of this row"),
+        [("before", f"{e.loss:.9f}"), ("after", f"{e.loss_after:.9f}")],
+        f"α = {e.learning_rate:g}, on this row alone; in training dW is the mean over a batch.",
+    )
+
+
+def _columns(names: Sequence[str], form: str, *columns: Any) -> list[tuple[str, ...]]:
+    return [
+        (name, *(form.format(value) for value in values))
+        for name, *values in zip(names, *columns, strict=True)
+    ]

@@ -1,0 +1,40 @@
+"""`softstep explain` in the terminal."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.explain_steps import Step, image_shape, steps
+from softstep.model.explain import Explanation
+
+SHADES = " ░▒▓█"
+
+
+def text(title: str, e: Explanation, classes: Any) -> str:
+    """All steps as lines of text."""
+    parts = [title]
+    shape = image_shape(len(e.x))
+    if shape is not None:
+        parts.append(_image(e.x.reshape(shape)))
+    return "\n\n".join([*parts, *map(_step, steps(e, classes))]).replace("-", "−")
+
+
+def _image(pixels: Any) -> str:
+    top = max(float(pixels.max()), 1e-300)
+    levels = np.rint(np.clip(pixels / top, 0, 1) * (len(SHADES) - 1)).astype(int)
+    edge = "─" * (2 * pixels.shape[1])
+    lines = ["│" + "".join(2 * SHADES[level] for level in row) + "│" for row in levels]
+    return "\n".join([f"┌{edge}┐", *lines, f"└{edge}┘"])
+
+
+def _step(step: Step) -> str:
+    op = f"    [{step.op}]" if step.op else ""
+    widths = [max(len(row[k]) for row in (step.head, *step.rows)) for k in range(len(step.head))]
+    lines = [step.title, f"    {step.formula}{op}", _line(step.head, widths)]
+    for k, row in enumerate(step.rows):
+        lines.append(_line(row, widths) + ("  ◂" if k == step.marked else ""))
+    return "\n".join([*lines, *([step.remark] if step.remark else [])])
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))

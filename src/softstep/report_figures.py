@@ -1,0 +1,201 @@
+"""The figures of a report: what each is called, what to see in it, how it is drawn."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep import SoftmaxRegression
+from softstep.explain_steps import image_shape
+from softstep.model import datasets, plots
+from softstep.model.hollow import FREE_RATE, LINES, find_hollow, losses_in_all_weights
+from softstep.model.inputs import encode
+from softstep.model.landscape import Surface, loss_line, loss_surface
+from softstep.model.line_descent import LineDescent
+from softstep.model.plots.confusion import SHOWN, most_mistaken
+from softstep.report_subject import Subject
+
+FEW = 20  # classes that have room in the pictures of a row and of the weights
+SURE = 0.9
+TELLING_ROWS = 1000  # are looked through for the row of the forward pass
+POINTS = 241  # at which the learning-rate figure's curve is drawn
+SPAN, START = 2.0, -0.7  # of that line, in norms of the weights; where its descents begin, in spans
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`draw` makes the figure in a theme; without it, `caption` says why there is none."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[str], Any] | None = None
+
+
+def plane(subject: Subject) -> Surface:
+    """The loss around the model: the folder's, or on a plane of two random directions."""
+    if subject.surface is not None:
+        return subject.surface
+    data = subject.data
+    return loss_surface(subject.model, data.X_train, data.y_train)
+
+
+def pictures(subject: Subject, surface: Surface) -> Iterator[Picture]:
+    """In the order of a report; each is computed when it is asked for."""
+    if subject.results is not None:
+        yield _sweep(subject.results, subject.loss_curves)
+    shape = image_shape(subject.model.n_features_in_)
+    if shape is not None and len(subject.model.classes_) <= FEW:
+        yield _forward(subject, shape)
+        yield _weights(subject, shape)
+    yield _confusion(subject)
+    if subject.surface is None:
+        yield from _landscape(subject, surface)
+    yield _learning_rate(subject)
+    yield _momentum()
+
+
+def _sweep(results: dict[str, Any], loss_curves: Any) -> Picture:
+    return Picture(
+        "sweep",
+        "Accuracy and loss against the learning rate",
+        "Each point is a setting, judged on rows it did not learn from; each line is how the "
+        "training loss of one fell. Losses of different kinds do not compare.",
+        lambda theme: plots.sweep(results, loss_curves, theme=theme),
+    )
+
+
+def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
+    model = subject.model
+    X, labels = subject.test_rows
+    row = _telling_row(model, X, labels)
+    x, y = X[row], encode(labels[row : row + 1], model.classes_)[0]
+    W = np.ascontiguousarray(model.coef_.T)
+    return Picture(
+        "forward",
+        "The forward pass of one test row",
+        f"Test row {row}: a weighted sum of its pixels for each class, made positive and 1 in "
+        "all by the softmax, compared with the right class by the loss.",
+        lambda theme: plots.forward(
+            x,
+            int(y),
+            W,
+            model.intercept_,
+            shape,
+            loss=model.loss,
+            names=model.classes_,
+            feature_scale=model.feature_scale_,
+            theme=theme,
+        ),
+    )
+
+
+def _telling_row(model: SoftmaxRegression, X: Any, labels: Any) -> int:
+    """The first row that is answered right, but with a probability under SURE; 0 if none is."""
+    first = slice(TELLING_ROWS)
+    right = model.predict(X[first]) == labels[first]
+    return int(np.argmax(right & (model.predict_proba(X[first]).max(axis=1) < SURE)))
+
+
+def _weights(subject: Subject, shape: tuple[int, int]) -> Picture:
+    model = subject.model
+    return Picture(
+        "weights",
+        "The weights of each class",
+        "Ink on blue speaks for the class, ink on orange against it.",
+        lambda theme: plots.weights(model.coef_, model.classes_, shape, theme=theme),
+    )
+
+
+def _confusion(subject: Subject) -> Picture:
+    model = subject.model
+    X, labels = subject.test_rows
+    matrix = plots.counts(labels, model.predict(X), model.classes_)
+    classes, note = model.classes_, ""
+    if len(classes) > SHOWN:
+        shown = most_mistaken(matrix)
+        note = f" Of {len(classes)} classes the {len(shown)} with the most mistakes."
+        matrix, classes = matrix[np.ix_(shown, shown)], classes[shown]
+    return Picture(
+        "confusion",
+        "What is taken for what",
+        "Test rows: right answers on the diagonal, each mistake beside it, drawn four times as "
+        f"strong as its share.{note}",
+        lambda theme: plots.confusion(matrix, classes, theme=theme),
+    )
+
+
+def _landscape(subject: Subject, surface: Surface) -> Iterator[Picture]:
+    yield Picture(
+        "surface",
+        "The loss around the model",
+        "The weights in the middle, moved along two random directions.",
+        lambda theme: plots.surface(surface, theme=theme),
+    )
+    yield Picture(
+        "contours",
+        "The same from above",
+        "On each line the loss is the same.",
+        lambda theme: plots.contours(surface, theme=theme),
+    )
+    data = subject.data
+    line = loss_line(subject.model, data.X_train, data.y_train, surface.D1)
+    name = "the first random direction"
+    yield Picture(
+        "line",
+        "The slope",
+        "The loss along the first direction, and tangents to it: their slope is the derivative.",
+        lambda theme: plots.line(line, name=name, theme=theme),
+    )
+
+
+def _learning_rate(subject: Subject) -> Picture:
+    title = "One start, three learning rates"
+    line, start, offsets = _line(subject)
+    try:
+        rates = plots.three_rates(line, start, offsets)
+    except ValueError as error:
+        return Picture("learning-rate", title, f"Not drawn: {error}.")
+    return Picture(
+        "learning-rate",
+        title,
+        "Descent on the training loss along a random line through the weights: the offset from "
+        "them is all there is to learn. Too small creeps, good arrives, too large is thrown from "
+        "side to side. The rates are found by search: good is the smallest that arrives.",
+        lambda theme: plots.learning_rate(line, start, rates, offsets, theme=theme),
+    )
+
+
+def _line(subject: Subject) -> tuple[LineDescent, float, Any]:
+    """A random line through the weights, where to begin on it, and where to draw it."""
+    model, data = subject.model, subject.data
+    W, b = np.ascontiguousarray(model.coef_.T), model.intercept_
+    rng = np.random.default_rng(0)
+    dW, db = (rng.standard_normal(part.shape).astype(part.dtype) for part in (W, b))
+    line = LineDescent.through(
+        data.X_train,
+        encode(data.y_train, model.classes_),
+        (W, b),
+        (dW, db),
+        loss=model.loss,
+        feature_scale=model.feature_scale_,
+    )
+    span = SPAN * float(np.linalg.norm(W))
+    return line, START * span, np.linspace(-span, span, POINTS)
+
+
+def _momentum() -> Picture:
+    data = datasets.load_digits()
+    hollow = find_hollow(data.X_train, data.y_train)
+    free = losses_in_all_weights(hollow, data.X_train, data.y_train)
+    return Picture(
+        "momentum",
+        "Where plain descent stalls",
+        f"The MSE of the digits on a line through random weights, one of {LINES} that were "
+        "searched for a second minimum. Plain descent ends in the higher one, the hollow; with "
+        "momentum it rolls over the crest. Ten times the rate without momentum does not end in the "
+        "valley. Off the line the hollow is none: plain descent in all weights (rate "
+        f"{FREE_RATE:g}) goes on.",
+        lambda theme: plots.momentum(hollow, free, theme=theme),
+    )

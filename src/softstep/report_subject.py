@@ -1,0 +1,121 @@
+"""What a report is about: a model, the rows it was trained on, and what its folder holds."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softstep import SoftmaxRegression, run_record
+from softstep.model.datasets import Dataset
+from softstep.model.landscape import Surface
+from softstep.recipe import load_rows
+
+NUMBERS = ("epochs", "rank")  # columns of results.csv; the others are floats but these, and
+TEXTS = ("param_loss",)  # these, and
+FLAGS = ("diverged",)  # these
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Of a sweep, `results` and `loss_curves` are as `SoftmaxSweep` has them; of a landscape,
+    `surface` is its plane and `pictures` are (light, dark, caption) of its PNG files."""
+
+    title: str
+    model: SoftmaxRegression
+    data: Dataset
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    results: dict[str, Any] | None = None
+    loss_curves: Any = None
+    surface: Surface | None = None
+    pictures: tuple[tuple[str, bytes, bytes, str], ...] = ()
+
+    @property
+    def test_rows(self) -> tuple[Any, Any]:
+        """Features and labels; `read` sees to it that there are some."""
+        return self.data.X_test, self.data.y_test
+
+
+def read(path: Path, data: str | None, labels: str | None, seed: int) -> Subject:
+    """The subject at `path`: a folder with a run.json, or a model, with its data set's name.
+
+    Raises:
+        FileNotFoundError, CheckpointError, DatasetError; ValueError: the folder has no run.json, or
+        the data do not go with the model.
+    """
+    if path.is_dir():
+        if data is not None or labels is not None:
+            raise ValueError(f"{path} says itself what its data are: give none")
+        return _run(path)
+    model = SoftmaxRegression.load(path)
+    rows = _rows(model, data or "digits", labels, seed)
+    return Subject(
+        f"{path.name}, trained on {rows.name}",
+        model,
+        rows,
+        model.get_params(),
+        run_record.versions(),
+    )
+
+
+def _run(folder: Path) -> Subject:
+    record = run_record.read(folder)
+    model = SoftmaxRegression.load(folder / record["model"])
+    found: dict[str, Any] = {}
+    if record["command"] == "sweep":
+        found = {
+            "results": _results(folder / "results.csv"),
+            "loss_curves": np.loadtxt(folder / "loss_curves.csv", delimiter=",", ndmin=2),
+        }
+    elif record["command"] == "landscape":
+        found = {
+            "surface": Surface.load(folder / record["surface"]),
+            "pictures": tuple(
+                (
+                    Path(picture["file"]).stem,
+                    (folder / picture["file"]).read_bytes(),
+                    (folder / picture["dark"]).read_bytes(),
+                    picture["caption"],
+                )
+                for picture in record["figures"]
+            ),
+        }
+    return Subject(
+        f"{record['command'].capitalize()} of {record['data']}",
+        model,
+        _rows(model, record["source"], record["labels"], record["seed"]),
+        record["settings"],
+        record["versions"],
+        **found,
+    )
+
+
+def _rows(model: SoftmaxRegression, data: str, labels: str | None, seed: int) -> Dataset:
+    rows = load_rows(data, labels, seed)
+    d = rows.X_train.shape[1]
+    if d != model.n_features_in_:
+        raise ValueError(
+            f"the model takes {model.n_features_in_} features, but {rows.name} has {d}: "
+            "name its data set with --data"
+        )
+    return rows
+
+
+def _results(path: Path) -> dict[str, Any]:
+    """The columns of a results.csv; an empty cell is NaN."""
+    with path.open(newline="", encoding="utf-8") as file:
+        names, *rows = csv.reader(file)
+    columns = zip(*rows, strict=True)
+    return {name: _column(name, cells) for name, cells in zip(names, columns, strict=True)}
+
+
+def _column(name: str, cells: tuple[str, ...]) -> Any:
+    if name in TEXTS:
+        return np.array(cells)
+    if name in FLAGS:
+        return np.array([cell == "True" for cell in cells])
+    if name in NUMBERS:
+        return np.array(cells, dtype=np.int64)
+    return np.array([float(cell) if cell else np.nan for cell in cells])

@@ -1,0 +1,69 @@
+"""run.json: what a command that fills a folder was asked, on what, with which versions.
+
+`softstep report` reads it. All have "format", "command", "data" (its name), "source" (what was
+given for it), "labels", "seed", "backend", "settings", "versions", "results" and "model"; the names
+of files are relative to the folder.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from softstep import __version__
+from softstep.model import datasets
+
+NAME = "run.json"
+FORMAT = "softstep run 1"
+LIBRARIES = ("numpy", "numba", "matplotlib", "plotly")
+
+
+def record(command: str, arguments: argparse.Namespace, data: str, backend: str) -> dict[str, Any]:
+    """What is the same for every command; `arguments` has data, labels and seed."""
+    return {
+        "format": FORMAT,
+        "command": command,
+        "data": data,
+        "source": _source(arguments.data),
+        "labels": None if arguments.labels is None else _source(arguments.labels),
+        "seed": arguments.seed,
+        "backend": backend,
+        "versions": versions(),
+    }
+
+
+def _source(given: str) -> str:
+    """A file by its whole path, so that the folder can be read from anywhere."""
+    return given if given in datasets.NAMED else str(Path(given).resolve())
+
+
+def versions() -> dict[str, str]:
+    """Of softstep, Python and the libraries that are here."""
+    found = {"softstep": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write(folder: Path, content: dict[str, Any]) -> None:
+    (folder / NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What `write` wrote.
+
+    Raises:
+        ValueError: there is no such file, or it is of another format.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise ValueError(f"{folder} has no {NAME}: softstep sweep and softstep landscape write one")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path} was written in another format than {FORMAT!r}")
+    return content

@@ -1,0 +1,172 @@
+"""Promise: `softstep explain` tells a row's passes, all numbers right, in text and as a page."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxRegression, cli
+from softstep.explain_steps import image_shape
+from softstep.model import explain as explanation
+from softstep.model.datasets import load_digits
+
+DIGITS = load_digits()
+INDEX = 7
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOFTSTEP_BACKEND", raising=False)
+
+
+def softstep(capsys, *arguments):
+    """Exit code, standard output, standard error."""
+    code = cli.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def a_model(loss="mse"):
+    model = SoftmaxRegression(loss=loss, learning_rate=0.5, epochs=5, random_state=0)
+    return model.fit(DIGITS.X_train, DIGITS.y_train)
+
+
+def passes(model, x, label):
+    """v, p, loss, dv, dW by formulas of this test, in float64."""
+    W, b = model.coef_.T.astype(float), model.intercept_.astype(float)
+    v = x.astype(float) @ W + b
+    p = np.exp(v) / np.exp(v).sum()
+    y = np.eye(len(b))[label]
+    if model.loss == "mse":
+        dv = (np.diag(p) - np.outer(p, p)) @ (2 / len(p) * (p - y))
+        return v, p, np.mean((y - p) ** 2), dv, np.outer(x, dv)
+    return v, p, -np.log(p[label]), p - y, np.outer(x, p - y)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_the_numbers_are_those_of_the_formulas(loss):
+    model, x, label = a_model(loss), DIGITS.X_test[INDEX], DIGITS.y_test[INDEX]
+    e = explanation.explain(model, x, label)
+    v, p, value, dv, dW = passes(model, x, label)
+    for found, expected in ((e.v, v), (e.p, p), (e.loss, value), (e.dv, dv), (e.dW, dW)):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-15)
+        assert np.any(expected)
+    np.testing.assert_array_equal(e.db, e.dv)
+    assert (e.dp is None) == (loss == "cross_entropy")
+    moved = model.coef_.T - 0.5 * e.dW, model.intercept_ - 0.5 * e.db
+    model.coef_, model.intercept_ = moved[0].T, moved[1]
+    assert e.loss_after == pytest.approx(passes(model, x, label)[2], rel=1e-9)
+    assert e.loss_after < e.loss
+
+
+def test_a_gradient_that_is_no_outer_product_is_refused(monkeypatch):
+    right = explanation.kernels.linear_backward
+
+    def wrong(dV, X):
+        dW, db = right(dV, X)
+        dW[20, 3] *= 1 + 1e-9
+        return dW, db
+
+    model = a_model()
+    assert DIGITS.X_test[INDEX][20] != 0
+    monkeypatch.setattr(explanation.kernels, "linear_backward", wrong)
+    with pytest.raises(ArithmeticError, match="not the outer product"):
+        explanation.explain(model, DIGITS.X_test[INDEX], DIGITS.y_test[INDEX])
+
+
+def test_bytes_are_read_as_the_model_reads_them():
+    X = (DIGITS.X_train * 255).astype(np.uint8)
+    model = SoftmaxRegression(epochs=2, random_state=0).fit(X, DIGITS.y_train)
+    e = explanation.explain(model, X[0], DIGITS.y_train[0])
+    np.testing.assert_allclose(e.x, X[0] / 255, rtol=1e-15)
+    np.testing.assert_allclose(e.p, model.predict_proba(X[:1])[0], rtol=1e-5)
+
+
+def test_a_label_the_model_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="11 is not one of the model's classes"):
+        explanation.explain(a_model(), DIGITS.X_test[0], 11)
+
+
+@pytest.mark.parametrize(("loss", "last"), [("mse", 8), ("cross_entropy", 6)])
+def test_the_terminal_shows_formulas_and_numbers(capsys, tmp_path, loss, last):
+    model = a_model(loss)
+    model.save(tmp_path / "model.npz")
+    code, out, err = softstep(capsys, "explain", "--index", INDEX, "--model", "model.npz")
+    assert (code, err) == (0, "")
+    assert f"Row {INDEX} of digits, a {DIGITS.y_test[INDEX]}" in out
+    assert re.findall(r"^(\d)\. ", out, re.M) == [str(k + 1) for k in range(last)]
+    for op in ("linear_forward", "softmax_forward", f"{loss}_forward", "linear_backward"):
+        assert f"[{op}]" in out
+    e = explanation.explain(model, DIGITS.X_test[INDEX], DIGITS.y_test[INDEX])
+    for values, form in ((e.v, "{:+.6f}"), (e.p, "{:.6f}"), (e.dv, "{:+.6f}")):
+        for value in values:
+            assert form.format(value).replace("-", "−") in out
+    assert f"L = {e.loss:.9f}" in out
+    assert out.count("◂") >= 4
+    image = [line for line in out.splitlines() if line.startswith("│")]
+    assert len(image) == 8
+    assert {len(line) for line in image} == {18}
+    dark = np.array([[pair != "  " for pair in re.findall("..", row[1:-1])] for row in image])
+    ink = DIGITS.X_test[INDEX].reshape(8, 8)
+    assert dark[ink > 0.2].all()
+    assert not dark[ink == 0].any()
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loads, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.loads += [value for name, value in attrs if name in ("src", "href", "srcset")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_whole_and_needs_nothing_else(capsys, tmp_path):
+    code, out, _ = softstep(capsys, "explain", "digits", "--index", INDEX, "--html", "row.html")
+    assert code == 0
+    assert "trained 300 epochs of mse; test accuracy 0.9" in out
+    assert out.endswith("saved to row.html\n")
+    text = (tmp_path / "row.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.loads == []
+    assert "url(" not in text
+    assert "prefers-color-scheme: dark" in text
+    pictures = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert [p["aria-label"] for p in pictures] == [
+        "the pixels x",
+        *(f"class {k}" for k in range(10)),
+    ]
+    told = "".join(page.text)
+    for number in re.findall(r"[+−]\d\.\d{6}", out):
+        assert number in told
+    assert "v<sub>i</sub> = Σ<sub>k</sub> x<sub>k</sub> W<sub>ki</sub> + b<sub>i</sub>" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--index", "360"], "there is no test row 360: there are 360"),
+        (["--index", "-1"], "--index must be at least 0"),
+        (["--model", "none.npz"], "none.npz"),
+        (["--model", "none.npz", "--loss", "mse"], "a model has its own"),
+        (["nothing"], "neither a data set"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(options, message, capsys):
+    code, _, err = softstep(capsys, "explain", *options)
+    assert code == 2
+    assert err.startswith("softstep: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_features_that_are_no_image_are_told_without_one():
+    assert image_shape(784) == (28, 28)
+    assert image_shape(10) is None

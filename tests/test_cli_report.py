@@ -1,0 +1,181 @@
+"""Promise: `softstep report` makes one page of a model, a sweep or a landscape."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from softstep import (
+    SoftmaxRegression,
+    __version__,
+    cli,
+    report,
+    report_figures,
+    report_subject,
+    run_record,
+)
+from softstep.model.datasets import load_digits
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("plotly")
+DIGITS = load_digits()
+OF_A_MODEL = ["forward", "weights", "confusion", "surface", "contours", "line"]
+ALWAYS = ["learning-rate", "momentum"]
+SWEEP = ["sweep", "digits", "--lr", "0.1,1,1e39", "--epochs", "3", "--seed", "4"]
+
+
+@pytest.fixture(scope="module")
+def momentum():
+    """The figure is the same in every report: it is looked for once."""
+    return report_figures._momentum()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch, momentum):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report_figures, "_momentum", lambda: momentum)
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.titles, self.images, self.loads, self.in_title = [], [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.in_title = tag in ("h1", "h2")
+        for name, value in attrs:
+            if tag in ("img", "source") and name in ("src", "srcset"):
+                self.images.append(value)
+            elif name in ("src", "href", "srcset"):
+                self.loads.append(value)
+
+    def handle_data(self, data):
+        if self.in_title:
+            self.titles.append(data)
+        self.in_title = False
+
+
+def report_of(capsys, *arguments):
+    """The page that was made, and its text."""
+    assert cli.main(["report", *map(str, arguments)]) == 0
+    path = capsys.readouterr().out.strip().rpartition("saved to ")[2]
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        text = file.read()
+    page = Page(text)
+    assert page.loads == []
+    assert all(image.startswith("data:image/png;base64,") for image in page.images)
+    return path, page, text
+
+
+def test_a_model_shows_all_figures_settings_and_versions(capsys, tmp_path):
+    model = SoftmaxRegression(loss="cross_entropy", learning_rate=0.25, epochs=20, random_state=0)
+    model.fit(DIGITS.X_train, DIGITS.y_train).save("kept.npz")
+    path, page, text = report_of(capsys, "kept.npz", "--figures", "png")
+    assert path == "kept-report.html"
+    assert page.titles[0] == "kept.npz, trained on digits"
+    assert page.titles[-3:] == ["The loss, to be turned", "Settings", "Versions"]
+    files = {file.name: file.read_bytes() for file in (tmp_path / "png").iterdir()}
+    names = [*OF_A_MODEL, *ALWAYS]
+    assert set(files) == {f"{name}{dark}.png" for name in names for dark in ("", "-dark")}
+    shown = [base64.b64decode(image.partition(",")[2]) for image in page.images]
+    assert shown == [files[f"{name}{dark}.png"] for name in names for dark in ("-dark", "")]
+    assert "0.25" in text
+    assert f"<th>softstep</th><td>{__version__}</td>" in text
+    assert f"accuracy is {model.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
+    assert text.count("Plotly.react") >= 1
+
+
+def test_a_sweep_shows_its_settings_and_its_best_model(capsys, tmp_path):
+    assert cli.main([*SWEEP, "--out", "found"]) == 0
+    record = run_record.read(tmp_path / "found")
+    assert (record["command"], record["data"], record["source"], record["seed"]) == (
+        "sweep",
+        "digits",
+        "digits",
+        4,
+    )
+    best = SoftmaxRegression.load("found/best.npz")
+    path, page, text = report_of(capsys, "found")
+    assert path == "found/report.html"
+    assert page.titles[0] == "Sweep of digits"
+    assert "Accuracy and loss against the learning rate" in page.titles
+    assert "All settings" in page.titles
+    assert f"accuracy is {best.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
+    assert text.count("<td>cross_entropy</td>") == 3
+    assert len(page.images) == 2 * (1 + len(OF_A_MODEL) + len(ALWAYS))
+
+
+def test_a_landscape_keeps_its_figures_and_its_plane(capsys, tmp_path):
+    command = ["landscape", "digits", "--epochs", "3", "--steps", "7", "--out", "land"]
+    assert cli.main(command) == 0
+    _, page, _ = report_of(capsys, "land", "--out", "page.html")
+    assert page.titles[0] == "Landscape of digits"
+    kept = ["Surface", "Contours", "Gradient", "Line"]
+    assert [title for title in page.titles if title in kept] == kept
+    shown = [base64.b64decode(image.partition(",")[2]) for image in page.images]
+    assert shown[0] == (tmp_path / "land" / "surface-dark.png").read_bytes()
+    assert shown[1] == (tmp_path / "land" / "surface.png").read_bytes()
+    assert len(shown) == 2 * (len(kept) + 3 + len(ALWAYS))  # forward, weights, confusion
+
+
+def test_features_that_are_no_image_and_words_as_labels(capsys, tmp_path):
+    X, y = DIGITS.X_train[:, :30], np.array(["even", "odd"])[DIGITS.y_train % 2]
+    np.savez("rows.npz", X=X, y=y)
+    assert cli.main(["train", "rows.npz", "--epochs", "5", "--out", "words.npz"]) == 0
+    _, page, _ = report_of(capsys, "words.npz", "--data", "rows.npz")
+    assert page.titles[0] == "words.npz, trained on rows.npz"
+    assert len(page.images) == 2 * (len(OF_A_MODEL) - 2 + len(ALWAYS))
+
+
+def test_a_file_of_rows_is_found_again_from_anywhere(tmp_path, monkeypatch):
+    np.savez("rows.npz", X=DIGITS.X_train, y=DIGITS.y_train)
+    command = ["sweep", "rows.npz", "--lr", "1", "--loss", "mse", "--epochs", "2"]
+    assert cli.main([*command, "--out", "found"]) == 0
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    subject = report_subject.read(tmp_path / "found", None, None, 0)
+    assert subject.title == "Sweep of rows.npz"
+    assert len(subject.data.X_train) + len(subject.data.X_test) == len(DIGITS.X_train)
+
+
+def test_where_no_rates_are_found_the_page_says_so(monkeypatch):
+    model = SoftmaxRegression(epochs=1, max_steps=1, random_state=0)
+    model.fit(DIGITS.X_train, DIGITS.y_train)
+    refuse = "no good and too large rates from offset -3"
+
+    def none(*_):
+        raise ValueError(refuse)
+
+    monkeypatch.setattr(report_figures.plots, "three_rates", none)
+    subject = report_subject.Subject("a model", model, DIGITS, {}, {})
+    part = report._drawn(report_figures._learning_rate(subject), None)
+    assert f"Not drawn: {refuse}." in part
+    assert "<img" not in part
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.npz"], "nothing.npz"),
+        (["."], "has no run.json"),
+        ([".", "--data", "digits"], "says itself what its data are"),
+        (["thin.npz"], "the model takes 10 features, but digits has 64: name its data set"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(arguments, message, capsys):
+    thin = SoftmaxRegression(epochs=1, random_state=0)
+    thin.fit(DIGITS.X_train[:, 20:30], DIGITS.y_train).save("thin.npz")
+    assert cli.main(["report", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("softstep: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_record_of_another_format_is_refused(tmp_path):
+    (tmp_path / "run.json").write_text('{"format": "softstep run 9"}')
+    with pytest.raises(ValueError, match=re.escape("another format than 'softstep run 1'")):
+        run_record.read(tmp_path)

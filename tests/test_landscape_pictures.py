@@ -1,0 +1,349 @@
+"""Promise: the pictures of loss surfaces show their numbers: axes, names, lines, ranges."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxRegression, cli
+from softstep.model import WeightPath
+from softstep.model.datasets import load_digits
+from softstep.model.landscape import Line, Surface, loss_line, loss_surface, plane_slopes
+
+DIGITS = load_digits()
+X, Y = DIGITS.X_train[:300], DIGITS.y_train[:300]
+THEMES = ("light", "dark")
+STEPS = 15
+
+
+@pytest.fixture(autouse=True)
+def _libraries():
+    pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def trained():
+    path = WeightPath()
+    model = SoftmaxRegression(learning_rate=2, epochs=20, random_state=0).fit(X, Y, path=path)
+    return model, path
+
+
+@pytest.fixture(scope="module")
+def plane(trained):
+    model, path = trained
+    return loss_surface(model, X, Y, "pca", steps=STEPS, path=path)
+
+
+@pytest.fixture(scope="module")
+def bare(trained):
+    """A plane of random directions, without a path."""
+    return loss_surface(trained[0], X, Y, steps=STEPS)
+
+
+def rendered(figure):
+    """The picture's pixels, (height, width, 4)."""
+    import matplotlib.image
+
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    data.seek(0)
+    return matplotlib.image.imread(data)
+
+
+def texts(figure):
+    import matplotlib.text
+
+    return "\n".join(t.get_text() for t in figure.findobj(matplotlib.text.Text))
+
+
+def ground(figure):
+    """The colour of the picture's corner."""
+    return tuple(rendered(figure)[-1, 0, :3].round(2))
+
+
+def shares(surface):
+    return [f"{share:.1%}" for share in surface.explained_variance]
+
+
+# ---- three dimensions
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_3d_figure_shows_every_value_and_the_path(plane, theme, monkeypatch):
+    from mpl_toolkits.mplot3d import Axes3D
+
+    from softstep.model import plots
+
+    drawn = []
+    draw = Axes3D.plot_surface
+
+    def spy(axes, *values, **settings):
+        drawn.append((values, settings))
+        return draw(axes, *values, **settings)
+
+    monkeypatch.setattr(Axes3D, "plot_surface", spy)
+    figure = plots.surface(plane, theme=theme)
+    (axes,) = figure.axes
+    assert axes.name == "3d"
+    (((x, y, z), settings),) = drawn
+    for shown, expected in ((x, plane.x[None]), (y, plane.y[:, None]), (z, plane.loss)):
+        np.testing.assert_array_equal(shown, expected)
+    assert min(settings["rcount"], settings["ccount"]) >= STEPS  # none left out
+    halo, way, start, end = axes.lines
+    for line in (halo, way):
+        x, y, z = line.get_data_3d()
+        np.testing.assert_array_equal([x, y], plane.path.T)
+        above = z - plane.path_loss
+        np.testing.assert_allclose(above, above[0])
+        assert 0 < above[0] < 0.02 * np.ptp(plane.loss)
+    for marker, k in ((start, 0), (end, -1)):
+        assert [c[0] for c in marker.get_data_3d()[:2]] == plane.path[k].tolist()
+    assert axes.get_zlabel() == "MSE"
+    for label, share in zip((axes.get_xlabel(), axes.get_ylabel()), shares(plane), strict=True):
+        assert share in label
+    assert axes.get_zlim()[1] == pytest.approx(plane.loss.max())
+    said = texts(figure)
+    assert "MSE of 300 rows around the trained weights" in said
+    assert f"descent, {plane.path_steps[-1]} steps" in said
+    assert rendered(figure).shape == (896, 1200, 4)
+
+
+def test_without_a_path_nothing_pretends_to_be_one(bare):
+    from softstep.model import plots
+
+    for figure in (plots.surface(bare), plots.contours(bare)):
+        assert not figure.axes[0].lines
+        assert "descent" not in texts(figure)
+        assert figure.axes[0].get_legend() is None
+        assert "random direction 1" in figure.axes[0].get_xlabel().replace("\n", " ")
+
+
+# ---- contours
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_contours_span_the_loss_and_the_path_lies_on_them(plane, theme):
+    from softstep.model import plots
+
+    figure = plots.contours(plane, theme=theme)
+    axes, scale = figure.axes
+    filled = axes.collections[0]
+    assert filled.levels[0] == pytest.approx(plane.loss.min())
+    assert filled.levels[-1] == pytest.approx(plane.loss.max())
+    assert len(filled.levels) == 17
+    assert (np.diff(filled.levels) > 0).all()
+    for line in axes.lines[:2]:
+        np.testing.assert_array_equal(line.get_xydata(), plane.path)
+    assert axes.get_xlim() == axes.get_ylim() == (-1, 1)
+    assert axes.get_aspect() == 1
+    assert scale.get_ylabel() == "MSE"
+    for label, share in zip((axes.get_xlabel(), axes.get_ylabel()), shares(plane), strict=True):
+        assert share in label
+    names = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert names == [f"descent, {plane.path_steps[-1]} steps", "start", "end"]
+    assert rendered(figure).shape == (896, 1200, 4)
+
+
+def test_light_and_dark_have_their_grounds(plane):
+    from softstep.model import plots
+
+    assert min(ground(plots.contours(plane))) == 1
+    assert max(ground(plots.contours(plane, theme="dark"))) < 0.15
+    with pytest.raises(ValueError, match="theme must be one of light, dark, not 'blue'"):
+        plots.contours(plane, theme="blue")
+
+
+def test_a_path_on_random_directions_is_called_a_shadow(trained):
+    from softstep.model import plots
+
+    model, path = trained
+    surface = loss_surface(model, X, Y, steps=5, path=path)
+    assert "shadow of the descent" in texts(plots.contours(surface))
+
+
+def test_cross_entropy_has_its_unit():
+    from softstep.model import plots
+
+    model = SoftmaxRegression(loss="cross_entropy", epochs=2, random_state=0).fit(X, Y)
+    surface = loss_surface(model, X, Y, steps=5)
+    assert plots.contours(surface).axes[1].get_ylabel() == "cross-entropy (nats)"
+
+
+# ---- gradient
+
+
+@pytest.fixture(scope="module")
+def arrows(trained, plane):
+    from softstep.model import plots
+
+    model, _ = trained
+    at = plots.arrow_points(plane)
+    return at, plane_slopes(model, X, Y, plane, plane.path[at])
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_arrows_point_up_the_slope_and_along_the_way(plane, arrows, theme):
+    from matplotlib.quiver import Quiver
+
+    from softstep.model import plots
+
+    at, slopes = arrows
+    figure = plots.gradient(plane, slopes, theme=theme)
+    (axes,) = figure.axes
+    ascent, onward = (a for a in axes.collections if isinstance(a, Quiver))
+    assert len(at) == 6
+    assert at[0] == 0
+    for quiver in (ascent, onward):
+        np.testing.assert_array_equal(quiver.XY, plane.path[at])
+        assert np.hypot(quiver.U, quiver.V) == pytest.approx(np.hypot(quiver.U[0], quiver.V[0]))
+    up = np.stack([ascent.U, ascent.V], axis=1)
+    on = np.stack([onward.U, onward.V], axis=1)
+    # D1 and D2 are at right angles and of one length: the ascent is along the slopes themselves
+    np.testing.assert_allclose(up[:, 0] * slopes[:, 1], up[:, 1] * slopes[:, 0], rtol=1e-9)
+    assert ((up * slopes).sum(axis=1) > 0).all()
+    way = plane.path[at + 1] - plane.path[at]
+    np.testing.assert_allclose(on[:, 0] * way[:, 1], on[:, 1] * way[:, 0], atol=1e-12)
+    assert ((on * way).sum(axis=1) > 0).all()
+    assert ((on * up).sum(axis=1) < 0).all()  # descent goes down
+    assert axes.get_aspect() == 1
+    off = plots.angles(on, -up)
+    assert f"the steps are {off.min():.0f}° to {off.max():.0f}° off the steepest descent" in texts(
+        figure
+    )
+    names = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert names == ["steepest ascent: the gradient", "the step taken"]
+    (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    x, y = plane.path.T
+    assert low <= x.min() <= x.max() <= high
+    assert bottom <= y.min() <= y.max() <= top
+    rendered(figure)
+
+
+def test_arrows_need_a_path_and_a_slope_for_each(plane, bare, arrows):
+    from softstep.model import plots
+
+    with pytest.raises(ValueError, match="this surface has no path"):
+        plots.gradient(bare, arrows[1])
+    with pytest.raises(ValueError, match=r"slopes must have shape \(6, 2\)"):
+        plots.gradient(plane, arrows[1][:2])
+
+
+# ---- line
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_tangents_touch_the_loss_with_its_slope(trained, plane, theme):
+    from softstep.model import plots
+
+    line = loss_line(trained[0], X, Y, plane.D1)
+    figure = plots.line(line, name="PC 1", theme=theme)
+    (axes,) = figure.axes
+    curve, *rest = axes.lines
+    np.testing.assert_array_equal(curve.get_xydata(), np.stack([line.x, line.loss], axis=1))
+    tangents, dots = rest[::2], rest[1::2]
+    assert len(tangents) == len(dots) == 3
+    for tangent, dot in zip(tangents, dots, strict=True):
+        (x0, x1), (y0, y1) = tangent.get_data()
+        (x,), (y,) = dot.get_data()
+        k = int(np.flatnonzero(line.x == x)[0])
+        assert y == line.loss[k]
+        assert (y1 - y0) / (x1 - x0) == pytest.approx(line.slope[k])
+        assert (y0 + y1) / 2 == pytest.approx(y)
+        assert f"slope {line.slope[k]:+.3g} at {x:.2f}".replace("-", "−") in texts(figure)
+    assert axes.get_xlabel() == "offset along PC 1"
+    assert axes.get_ylabel() == "MSE"
+    rendered(figure)
+
+
+# ---- in a browser
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_turnable_surface_has_the_same_numbers(plane, theme):
+    pytest.importorskip("plotly")
+    from softstep.model.plots.surface_html import interactive
+
+    surface, way, start, end = interactive(plane, theme=theme).data
+    assert surface.type == "surface"
+    np.testing.assert_array_equal(surface.z, plane.loss)
+    np.testing.assert_array_equal(surface.customdata, plane.accuracy)
+    np.testing.assert_array_equal(np.stack([way.x, way.y], axis=1), plane.path)
+    np.testing.assert_array_equal(way.customdata[:, 1], plane.path_loss)
+    assert (start.x[0], end.x[0]) == (plane.path[0, 0], plane.path[-1, 0])
+    scene = interactive(plane, theme=theme).layout.scene
+    for axis, share in zip((scene.xaxis, scene.yaxis), shares(plane), strict=True):
+        assert share in axis.title.text
+
+
+def test_the_page_loads_nothing_from_elsewhere(plane):
+    pytest.importorskip("plotly")
+    from softstep.model import plots
+
+    html = plots.surface_html(plane)
+    assert "Plotly.newPlot" in html
+    assert len(html) > 1e6  # plotly itself is inside
+    for loading in ("<script src", "<link", "<img", "@import", "cdn.plot.ly/plotly"):
+        assert loading not in html
+
+
+# ---- the command
+
+
+def run(capsys, *arguments):
+    code = cli.main([str(a) for a in arguments])
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("directions", ["pca", "random"])
+def test_the_command_writes_a_run_that_can_be_read_again(directions, tmp_path, capsys):
+    out = tmp_path / "run"
+    code, said, _ = run(
+        capsys, "landscape", "digits", "--directions", directions, "--out", out, "--steps", 7,
+        "--epochs", 4, "--rows", "test",
+    )  # fmt: skip
+    assert code == 0
+    record = json.loads((out / "run.json").read_text())
+    assert record["format"] == "softstep run 1"
+    assert record["settings"]["directions"] == directions
+    assert record["settings"]["rows"] == "test"
+    assert record["versions"].keys() >= {"softstep", "python", "numpy", "numba", "matplotlib"}
+    model = SoftmaxRegression.load(out / record["model"])
+    surface, line = Surface.load(out / record["surface"]), Line.load(out / record["line"])
+    assert surface.loss.shape == (7, 7)
+    assert surface.rows == line.rows == 360
+    np.testing.assert_array_equal(surface.loss[3], line.loss)
+    assert surface.accuracy[3, 3] == model.score(DIGITS.X_test, DIGITS.y_test)
+    assert record["results"]["test_accuracy"] == surface.accuracy[3, 3]
+    assert f"test accuracy {surface.accuracy[3, 3]:.4f}" in said
+    images = [f["file"] for f in record["figures"]]
+    is_pca = directions == "pca"
+    assert images == ["surface.png", "contours.png", *["gradient.png"] * is_pca, "line.png"]
+    for figure in record["figures"]:
+        for name in (figure["file"], figure["dark"]):
+            assert (out / name).read_bytes().startswith(b"\x89PNG")
+    assert "surface: 360/360 rows" in said
+    assert ("of the path's variance" in said) == is_pca
+
+
+def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
+    for option, value, message in (
+        ("--steps", 1, "steps must be at least 2"),
+        ("--span", -1, "span must be above 0"),
+    ):
+        code, _, said = run(
+            capsys, "landscape", "digits", option, value, "--epochs", 1, "--out", tmp_path
+        )
+        assert code == 2
+        assert message in said
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_missing_library_is_named_before_the_work(tmp_path, capsys, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, said, error = run(capsys, "landscape", "digits", "--out", tmp_path)
+    assert code == 2
+    assert "pip install 'softstep[plot]'" in error
+    assert "epoch" not in said
