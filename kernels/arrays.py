@@ -1,7 +1,8 @@
 """Arrays on the way in and out: NumPy in host memory, or arrays that stay on the GPU.
 
 NumPy arrays, sequences and whatever has `__array__` come in through `numpy.asarray`, torch, JAX and
-other libraries through DLPack; results go back to the library and the device X came from.
+other libraries through DLPack; results go back to the library and the device X came from. A library
+that has no `from_dlpack` gets NumPy arrays or, on the GPU, CuPy's.
 """
 
 import sys
@@ -16,10 +17,11 @@ def is_on_gpu(value: Any) -> bool:
     """Whether `value` is an array in the memory of an NVIDIA GPU, of CuPy or another library."""
     if isinstance(value, np.ndarray):
         return False
-    if hasattr(value, "__cuda_array_interface__"):
-        return True
+    # Asked first: a torch tensor that requires a gradient raises at the other.
     where = getattr(value, "__dlpack_device__", None)
-    return where is not None and where()[0] in (CUDA, CUDA_MANAGED)
+    if where is not None:
+        return where()[0] in (CUDA, CUDA_MANAGED)
+    return hasattr(value, "__cuda_array_interface__")
 
 
 def asarray(value: Any, name: str) -> Any:
@@ -39,6 +41,11 @@ def asarray(value: Any, name: str) -> Any:
     except (ValueError, TypeError, BufferError, RuntimeError) as error:
         kind = type(value).__name__
         raise TypeError(f"{name} ({kind}) cannot be read as a NumPy array: {error}") from error
+
+
+def memory_on_gpu(value: Any) -> Any:
+    """An array on the GPU as a CuPy array of the same memory."""
+    return _device().view(value)
 
 
 def on_host(value: Any, name: str) -> np.ndarray:
@@ -75,16 +82,30 @@ def beside(array: Any, like: Any) -> Any:
     return _device().asarray(array) if is_on_gpu(like) else to_host(array)
 
 
-def give_back(result: Any, like: Any) -> Any:
-    """`result` in the library and on the device of `like`, where that speaks DLPack; else NumPy."""
-    if is_on_gpu(like):
-        return _device().give_back(result, like)
-    if not hasattr(like, "__dlpack__") or isinstance(like, np.ndarray):
-        return to_host(result)
-    library = sys.modules[type(like).__module__.partition(".")[0]]
-    namespace = getattr(library, "numpy", library) if library.__name__ == "jax" else library
-    result = to_host(result)
-    return namespace.from_dlpack(result) if hasattr(namespace, "from_dlpack") else result
+def give_back(result: Any, like: Any, *written: Any) -> Any:
+    """`result` on the device of `like`, in its library where that has `from_dlpack`.
+
+    Else as a NumPy array or, on the GPU, a CuPy array. What another library than CuPy was given to
+    look at, `like` and the arrays that were `written`, is complete when this returns.
+    """
+    theirs = [array for array in (like, *written) if is_on_gpu(array)]
+    if theirs:
+        _device().complete(theirs)
+    if not is_on_gpu(like):
+        result = to_host(result)
+    elif _device().is_its_own(like):
+        return result
+    from_dlpack = _from_dlpack(like)
+    return result if from_dlpack is None else from_dlpack(result)
+
+
+def _from_dlpack(like: Any) -> Any:
+    """What makes arrays of the library of `like`, which is not NumPy's; None if it has nothing."""
+    if isinstance(like, np.ndarray) or not hasattr(like, "__dlpack__"):
+        return None
+    name = type(like).__module__.partition(".")[0]
+    library = sys.modules.get("jax.numpy" if name in ("jax", "jaxlib") else name)
+    return getattr(library, "from_dlpack", None)
 
 
 def _device() -> Any:

@@ -39,11 +39,12 @@ class Backend:
 
 @dataclass(frozen=True)
 class Status:
-    """What probing a backend found: usable or not, and why in a few words."""
+    """What probing a backend found: usable or not, and why in a few words; is it installed?"""
 
     backend: Backend
     usable: bool
     reason: str
+    installed: bool = True
 
 
 BACKENDS = {
@@ -67,7 +68,7 @@ def probe(name: str) -> Status:
         module = importlib.import_module(backend.package)
         return Status(backend, True, module.probe())
     except ModuleNotFoundError as error:
-        return Status(backend, False, f"{error.name} is not installed")
+        return Status(backend, False, f"{error.name} is not installed", installed=False)
     except Exception as error:
         return Status(backend, False, f"{type(error).__name__}: {error}")
 
@@ -99,14 +100,20 @@ def _asked(argument: str | None) -> tuple[str, str]:
     return "auto", "auto"
 
 
+def asked_for() -> str:
+    """The name asked for by a block or by SOFTSTEP_BACKEND; "auto" where none is."""
+    return _asked(None)[0]
+
+
 def _require(name: str, asked_by: str) -> Backend:
-    """The named backend, or BackendError with what was asked, why not, what is there, the cure."""
+    """The named backend, or BackendError: what was asked, why not, what is there, the cure."""
     status = probe(name)
     if not status.usable:
         usable = ", ".join(n for n in BACKENDS if probe(n).usable)
+        cure = "" if status.installed else f". To install it: {status.backend.install}"
         raise BackendError(
             f"{asked_by} asks for the {name} backend, which cannot run here: {status.reason}. "
-            f"Usable here: {usable}. To install it: {status.backend.install}"
+            f"Usable here: {usable}{cure}"
         )
     return status.backend
 

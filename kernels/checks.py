@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import as_dtype, asarray, contiguous, is_on_gpu, on_host, to_host
+from softstep.kernels.arrays import (
+    as_dtype,
+    asarray,
+    contiguous,
+    is_on_gpu,
+    memory_on_gpu,
+    on_host,
+    to_host,
+)
 
 LOSSES = ("mse", "cross_entropy")
 FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
@@ -65,12 +73,19 @@ def out_array(
         raise ValueError(f"out has shape {array.shape}, but the result has shape {shape}")
     if array.dtype != dtype:
         raise TypeError(f"out is {array.dtype}, but the result is {dtype}")
+    begin, end = _addresses(array)
     for given in inputs:
-        if is_on_gpu(array) or is_on_gpu(given) or array.ctypes.data == given.ctypes.data:
-            continue
-        if np.may_share_memory(array, given):
+        first, last = _addresses(given)
+        is_given = (first, given.shape, given.dtype) == (begin, shape, dtype)
+        if max(first, begin) < min(last, end) and not is_given:
             raise ValueError("out overlaps an input without being it")
     return array
+
+
+def _addresses(array: Any) -> tuple[int, int]:
+    """Where a C-contiguous array begins and ends; CUDA's addresses are none of the host's."""
+    begin = array.data.ptr if is_on_gpu(array) else array.ctypes.data
+    return begin, begin + array.nbytes
 
 
 def in_place(name: str, value: Any) -> Array:
@@ -78,10 +93,12 @@ def in_place(name: str, value: Any) -> Array:
     if not (hasattr(value, "__dlpack__") or is_on_gpu(value)):
         kind = type(value).__name__
         raise TypeError(f"{name} is updated in place, so it must be an array, not {kind}")
-    array: Any = asarray(value, name)
-    if is_on_gpu(array):
-        as_given = array.data.ptr == value.__cuda_array_interface__["data"][0]  # or a copy
+    if is_on_gpu(value):
+        array = memory_on_gpu(value)
+        interface = getattr(value, "__cuda_array_interface__", {"data": (0, False)})
+        as_given = array.flags.c_contiguous and not interface["data"][1]  # which is: read only
     else:
+        array = asarray(value, name)
         as_given = array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
     if not as_given:
         raise ValueError(

@@ -8,11 +8,14 @@ Common to all ops:
     n_threads: at most so many threads of the numba backend; None follows SOFTSTEP_NUM_THREADS, then
         all cores of this process. Results are the same bits for any number. NumPy's products have
         the threads of its BLAS.
-    out: an array of the result's shape and dtype to write to; the op's own input may be given.
+    out: an array of the result's shape and dtype to write to. It may be one of the op's inputs, but
+        not overlap one otherwise: that is a ValueError.
     Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
     float64 for float64 features and float32 for all others.
-    Arrays on an NVIDIA GPU stay there, also to be checked, and results come back in the library,
-    and on the device, X came from; a GPU backend that was asked for takes NumPy arrays too.
+    Arrays on an NVIDIA GPU stay there, also to be checked, and results come back on the device, and
+    in the library, X came from; as CuPy arrays if that library has no `from_dlpack`. JAX makes
+    float32 and int32 of 64-bit results unless `jax_enable_x64` is set. A GPU backend that was asked
+    for takes NumPy arrays too.
     TypeError: wrong dtypes. ValueError: wrong shapes, labels out of range, unknown names.
     BackendError: a backend asked for by name that cannot run.
 Non-finite values are let through. The accuracy each op keeps is in docs/numerics.md, the
@@ -51,10 +54,9 @@ def linear_forward(
     ops = load(backend, n_threads, X=X, W=W, b=b, out=out)
     x = checks.features(X)
     W, b = checks.weights(W, b, x)
-    out = checks.out_array(out, (len(x), len(b)), W.dtype, x)
-    return give_back(
-        ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=out), X
-    )
+    target = checks.out_array(out, (len(x), len(b)), W.dtype, x, W, b)
+    V = ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=target)
+    return give_back(V, X, out)
 
 
 def linear_backward(
@@ -103,7 +105,8 @@ def softmax_forward(
     """
     ops = load(backend, n_threads, V=V, out=out)
     v = checks.rows_by_classes("V", V)
-    return give_back(ops.softmax_forward(v, out=checks.out_array(out, v.shape, v.dtype, v)), V)
+    target = checks.out_array(out, v.shape, v.dtype, v)
+    return give_back(ops.softmax_forward(v, out=target), V, out)
 
 
 def softmax_backward(
@@ -123,9 +126,8 @@ def softmax_backward(
     ops = load(backend, n_threads, dP=dP, P=P, out=out)
     dp, p = checks.rows_by_classes("dP", dP), checks.rows_by_classes("P", P)
     checks.same_shape_and_dtype("dP", dp, "P", p)
-    return give_back(
-        ops.softmax_backward(dp, p, out=checks.out_array(out, p.shape, p.dtype, dp, p)), P
-    )
+    target = checks.out_array(out, p.shape, p.dtype, dp, p)
+    return give_back(ops.softmax_backward(dp, p, out=target), P, out)
 
 
 def mse_forward(P: Any, Y: Any, *, backend: str | None = None, n_threads: int | None = None) -> Any:
@@ -158,8 +160,8 @@ def mse_backward(
     ops = load(backend, n_threads, P=P, Y=Y, out=out)
     p = checks.rows_by_classes("P", P)
     y = checks.targets("Y", Y, *p.shape)
-    out = checks.out_array(out, p.shape, p.dtype, p)
-    return give_back(ops.mse_backward(p, y, out=out), P)
+    target = checks.out_array(out, p.shape, p.dtype, p, y)
+    return give_back(ops.mse_backward(p, y, out=target), P, out)
 
 
 def cross_entropy_forward(
@@ -196,9 +198,8 @@ def cross_entropy_backward(
     ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
-    return give_back(
-        ops.cross_entropy_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v)), V
-    )
+    target = checks.out_array(out, v.shape, v.dtype, v, y)
+    return give_back(ops.cross_entropy_backward(v, y, out=target), V, out)
 
 
 def softmax_mse_backward(
@@ -218,9 +219,8 @@ def softmax_mse_backward(
     ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape)
-    return give_back(
-        ops.softmax_mse_backward(v, y, out=checks.out_array(out, v.shape, v.dtype, v)), V
-    )
+    target = checks.out_array(out, v.shape, v.dtype, v, y)
+    return give_back(ops.softmax_mse_backward(v, y, out=target), V, out)
 
 
 def predict(
@@ -420,6 +420,7 @@ def train(
         sample_weight=sample_weight,
         active=active,
     )
+    given = (W, b, active, *(velocity if isinstance(velocity, tuple | list) else ()))
     x = checks.features(X)
     W, b = checks.bank_in_place(W, b, x)
     h, _, c = W.shape
@@ -447,7 +448,7 @@ def train(
         columns=h * c if columns is None else checks.positive_integer("columns", columns),
         **_sets(x, targets, sample_weight, y_index, weight_index, h),
     )
-    return give_back(data_losses, X), give_back(correct, X)
+    return give_back(data_losses, X, *given), give_back(correct, X)
 
 
 def _sets(

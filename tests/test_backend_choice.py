@@ -26,7 +26,9 @@ def without_numba(monkeypatch):
 
     def probe(name):
         if name == "numba":
-            return backend.Status(backend.BACKENDS["numba"], False, "numba is not installed")
+            return backend.Status(
+                backend.BACKENDS["numba"], False, "numba is not installed", installed=False
+            )
         return real(name)
 
     monkeypatch.setattr(backend, "probe", probe)
@@ -102,6 +104,19 @@ def test_the_error_says_what_was_asked_why_not_what_is_there_and_the_command(
     assert "numba is not installed" in text
     assert "Usable here: numpy" in text
     assert "pip install numba" in text
+
+
+def test_what_is_installed_and_does_not_run_is_not_told_to_be_installed(monkeypatch):
+    def fails():
+        raise OSError("libllvm is broken")
+
+    monkeypatch.setattr("softstep.kernels._numba.probe", fails)
+    backend.probe.cache_clear()
+    with pytest.raises(BackendError) as error:
+        kernels.softmax_forward(np.ones((1, 2)), backend="numba")
+    backend.probe.cache_clear()
+    assert "cannot run here: OSError: libllvm is broken. Usable here: numpy" in str(error.value)
+    assert "install" not in str(error.value)
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are(monkeypatch):

@@ -498,9 +498,51 @@ def test_a_scale_that_float32_does_not_hold_is_infinite_without_a_warning(op, ba
     call(op, backend, feature_scale=1e39)
 
 
-def test_an_out_that_overlaps_an_input_in_part_is_refused(backend):
-    V = np.ones((5, 3))
-    with pytest.raises(ValueError, match="out overlaps an input"):
-        kernels.softmax_forward(V[:4], out=V[1:], backend=backend)
-    kernels.softmax_forward(V, out=V, backend=backend)
-    assert np.allclose(V, 1 / 3, rtol=1e-15)
+# Each op that has `out` and each of its inputs, all of the result's form.
+OUT_INPUTS = [
+    ("linear_forward", "X"), ("linear_forward", "W"), ("softmax_forward", "V"),
+    ("softmax_backward", "dP"), ("softmax_backward", "P"), ("mse_backward", "P"),
+    ("mse_backward", "Y"), ("cross_entropy_backward", "V"), ("cross_entropy_backward", "y"),
+    ("softmax_mse_backward", "V"), ("softmax_mse_backward", "y"),
+]  # fmt: skip
+
+
+def square_arguments(op):
+    """Good ones, each (4, 4) but the bias; the targets are distributions."""
+    rows = np.random.default_rng(5).dirichlet(np.ones(4), (4, 4))
+    names = [name for name in arguments(op) if name != "b"]
+    square = dict(zip(names, rows, strict=False))
+    return {**square, "b": np.ones(4)} if op == "linear_forward" else square
+
+
+@pytest.mark.parametrize(("op", "name"), OUT_INPUTS)
+def test_an_out_that_overlaps_an_input_in_part_is_refused(op, name, backend):
+    given = square_arguments(op)
+    expected = getattr(kernels, op)(**given, backend=backend)
+    room = np.zeros((6, 4))
+    room[1:5] = given[name]
+    given[name] = room[1:5]
+    for out in (room[:4], room[2:]):
+        with pytest.raises(ValueError, match=r"^out overlaps an input without being it$"):
+            getattr(kernels, op)(**given, out=out, backend=backend)
+    assert getattr(kernels, op)(**given, out=room[1:5], backend=backend) is not None
+    assert np.array_equal(room[1:5], expected)
+    assert not room[0].any()
+    assert not room[5].any()
+
+
+def test_an_out_that_begins_as_the_features_and_is_narrower_is_refused(backend):
+    X, W, b = np.ones((4, 3)), np.ones((3, 2)), np.ones(2)
+    out = X.reshape(-1)[:8].reshape(4, 2)
+    with pytest.raises(ValueError, match=r"^out overlaps an input without being it$"):
+        kernels.linear_forward(X, W, b, out=out, backend=backend)
+    b = X.reshape(-1)[:2]
+    with pytest.raises(ValueError, match=r"^out overlaps an input without being it$"):
+        kernels.linear_forward(np.ones((4, 3)), W, b, out=out, backend=backend)
+
+
+def test_an_out_beside_an_input_in_one_memory_is_taken(backend):
+    room = np.zeros((8, 3))
+    kernels.softmax_forward(room[:4], out=room[4:], backend=backend)
+    assert np.allclose(room[4:], 1 / 3, rtol=1e-15)
+    assert not room[:4].any()

@@ -165,6 +165,33 @@ def test_a_wrong_variable_is_exit_code_2(capsys, monkeypatch):
     assert "unknown backend 'gpu'" in err
 
 
+def test_check_follows_the_variable(capsys, monkeypatch):
+    def checked(backends):
+        print(*backends)
+        return 0
+
+    monkeypatch.setattr("softstep.bench.parity.check_command", checked)
+    monkeypatch.setenv("SOFTSTEP_BACKEND", "numpy")
+    assert softstep(capsys, "check") == (0, "numpy\n", "")
+    assert softstep(capsys, "check", "--backend", "numba") == (0, "numba\n", "")
+    monkeypatch.setenv("SOFTSTEP_BACKEND", "")
+    code, out, _ = softstep(capsys, "check")
+    assert code == 0
+    assert out.startswith("numpy numba")
+    monkeypatch.setenv("SOFTSTEP_BACKEND", "nonsense")
+    code, out, err = softstep(capsys, "check")
+    assert (code, out) == (2, "")
+    assert "unknown backend 'nonsense'" in err
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_check_of_a_variable_that_cannot_run_is_exit_code_2(capsys, monkeypatch):
+    monkeypatch.setenv("SOFTSTEP_BACKEND", "cupy")
+    code, out, err = softstep(capsys, "check")
+    assert (code, out) == (2, "")
+    assert "SOFTSTEP_BACKEND=cupy asks for the cupy backend" in err
+
+
 def test_an_interrupt_says_so_and_saves_nothing(capsys, monkeypatch, tmp_path):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

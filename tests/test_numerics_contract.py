@@ -499,3 +499,17 @@ def test_ops_on_probabilities_keep_their_bounds(op, dtype, backend):
             assert worst(abs(exact).astype(float), np.zeros(error.shape), bound) > 1
     print(f"{op}, {backend}, {dtype}: {max(ratios):.2f} of the bound")
     assert max(ratios) <= 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("c", [2, 1100])
+def test_the_largest_float32_gradients_do_not_overflow_in_softmax_backward(c, backend):
+    most = np.finfo("f4").max
+    dP, P = np.zeros((2, c), "f4"), np.zeros((2, c), "f4")
+    dP[:, 0], dP[:, -1] = -most, most
+    P[0, -1] = 1  # dp_0 - Σ dp p is out of range, but p_0 is 0
+    P[1, [0, -1]] = 0.5
+    expected = np.zeros((2, c), "f4")
+    expected[1, [0, -1]] = -most / 2, most / 2
+    found = kernels.softmax_backward(dP, P, backend=backend)
+    assert np.array_equal(found, expected)

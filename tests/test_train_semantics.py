@@ -291,6 +291,18 @@ def test_predict_takes_the_first_of_equals_and_the_first_nan(backend):
         assert kernels.predict(X, W[k], b[k], backend=backend).tolist() == [label, label]
 
 
+def test_the_largest_soft_target_is_found_before_it_is_rounded(backend):
+    X, W = np.zeros((6, 1), "f4"), np.zeros((1, 1, 3), "f4")
+    b = np.array([[0, 2, 1]], "f4")  # the second class is chosen
+    Y = np.tile([1 / 3, 1 / 3 + 1e-12, 1 / 3 - 1e-12], (6, 1))  # and right, but not in float32
+    Y[4:] = Y[4:, [1, 0, 2]]
+    options = {"loss": "mse", "backend": backend}
+    _, accuracy = kernels.evaluate(X, Y, W, b, **options)
+    assert accuracy.tolist() == [4 / 6]
+    _, correct = kernels.train(X, Y, np.arange(6), 3, W, b, learning_rate=0.1, **options)
+    assert correct.tolist() == [[3], [1]]
+
+
 @pytest.mark.parametrize("n", [1, 127, 128, 129, 1023, 1024, 1025, 3000])
 def test_predict_and_evaluate_go_through_all_blocks_of_rows(n, backend):
     X, y = workloads.features(n, D, "float64", 0), workloads.labels(n, C, 0)
@@ -334,6 +346,16 @@ def test_arrays_of_other_libraries_come_in_are_updated_and_go_back(backend):
         assert isinstance(found, Tensor)
         np.testing.assert_array_equal(found.array, e)
     assert isinstance(kernels.predict(tX, tW, tb, backend=backend), Tensor)
+
+
+def test_jax_arrays_come_in_and_go_back(backend):
+    jnp = pytest.importorskip("jax.numpy")
+    X, _, _, W, b = problem("float32", h=2)
+    for op, arguments in (("predict", (X, W, b)), ("softmax_forward", (X,))):
+        found = getattr(kernels, op)(*map(jnp.asarray, arguments), backend=backend)
+        assert isinstance(found, jnp.ndarray)
+        expected = getattr(kernels, op)(*map(np.asarray, arguments), backend=backend)
+        np.testing.assert_array_equal(np.asarray(found), expected)
 
 
 def test_torch_tensors_come_in_are_updated_and_go_back(backend):

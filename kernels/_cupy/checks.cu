@@ -1,10 +1,6 @@
 // Whether the values of an argument that lies on the GPU are good. Each warp writes one byte: 1 if
 // it met a bad value. What is bad, and where, the host then finds and says.
 
-__device__ inline long long thread_number() {
-  return blockIdx.x * (long long)blockDim.x + threadIdx.x;
-}
-
 // All lanes of a warp come here, each with what it met.
 __device__ inline void report(bool met_bad, unsigned char *bad) {
   met_bad = __any_sync(FULL_WARP, met_bad);
@@ -14,7 +10,7 @@ __device__ inline void report(bool met_bad, unsigned char *bad) {
 extern "C" __global__ void outside(const long long *values, unsigned char *bad, long long size,
                                    long long count) {
   // values is (size,), bad is (warps,): is a value not in [0, count)?
-  const long long step = gridDim.x * (long long)blockDim.x;
+  const long long step = thread_count();
   bool met_bad = false;
   for (long long i = thread_number(); i < size; i += step)
     met_bad |= values[i] < 0 || values[i] >= count;
@@ -24,7 +20,7 @@ extern "C" __global__ void outside(const long long *values, unsigned char *bad, 
 extern "C" __global__ void no_distribution(const REAL *Y, unsigned char *bad, long long n,
                                            long long c) {
   // Y is (n, c), bad is (warps,): has a row a negative value, or another sum than 1? A warp to a row.
-  const long long step = gridDim.x * (long long)blockDim.x / 32;
+  const long long step = thread_count() / 32;
   bool met_bad = false;
   for (long long r = thread_number() / 32; r < n; r += step) {
     double sum = 0;
@@ -43,7 +39,7 @@ extern "C" __global__ void no_distribution(const REAL *Y, unsigned char *bad, lo
 
 extern "C" __global__ void not_finite(const Feature *X, unsigned char *bad, long long size) {
   // X is (size,), bad is (warps,): is a value NaN or infinite?
-  const long long step = gridDim.x * (long long)blockDim.x;
+  const long long step = thread_count();
   bool met_bad = false;
   for (long long i = thread_number(); i < size; i += step) met_bad |= !isfinite(load_feature(X, i));
   report(met_bad, bad);

@@ -10,16 +10,6 @@ from softstep.kernels.checks import SUM_TOLERANCE
 THREADS = 128
 
 
-def variants():
-    """Pairs of a kernel's name and its definitions, to see what it costs."""
-    for dtype in C_TYPE:
-        yield "outside", _defines(dtype)
-        yield "no_distribution", _defines(dtype)
-    for kind in (0, 1, 2):  # uint8 is always finite
-        real = np.float64 if kind == 1 else np.float32
-        yield "not_finite", {**_defines(np.dtype(real)), "X_KIND": kind}
-
-
 def in_range(values, count):
     """Whether all of `values`, int64, are in [0, count)."""
     args = np.int64(values.size), np.int64(count)

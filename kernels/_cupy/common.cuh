@@ -10,6 +10,12 @@
 
 #define FULL_WARP 0xffffffffu
 
+__device__ inline long long thread_number() {
+  return blockIdx.x * (long long)blockDim.x + threadIdx.x;
+}
+
+__device__ inline long long thread_count() { return gridDim.x * (long long)blockDim.x; }
+
 // ---- features
 
 #ifdef X_KIND
@@ -219,11 +225,9 @@ __device__ inline Largest larger(Largest a, Largest b) {
 
 __device__ inline int row_thread() { return threadIdx.x % ROW_THREADS; }
 
-__device__ inline long long first_row() {
-  return (blockIdx.x * (long long)blockDim.x + threadIdx.x) / ROW_THREADS;
-}
+__device__ inline long long first_row() { return thread_number() / ROW_THREADS; }
 
-__device__ inline long long row_step() { return gridDim.x * (long long)blockDim.x / ROW_THREADS; }
+__device__ inline long long row_step() { return thread_count() / ROW_THREADS; }
 
 // What the row's threads wrote before, all of them may read behind it.
 __device__ inline void row_barrier() {
@@ -356,4 +360,31 @@ __device__ inline REAL row_total_without(const RowSoftmax &s, long long label, R
   return rounded(total);
 }
 
+#ifdef Y_SOFT
+
+// log Σ_j e^{v_j} - v_y, or the mean of that over soft targets. v holds the last tile's values.
+__device__ inline REAL cross_entropy_of_row(const REAL *row, const RowSoftmax &s, const Target *y,
+                                            long long c, REAL *v) {
+  // y is (c,), or one label
+  // log Σ_j e^{v_j} = v_k + log1p(Σ_{j≠k} e^{v_j - v_k}), v_k the largest: nothing cancels.
+  const REAL largest = s.largest.value, tail = log1p(rounded(s.others));
+#if Y_SOFT
+  Pair sum = {0, 0};
+  const long long last = row_tiles(c) - 1;
+  for (long long tile = last; tile >= 0; --tile) {
+    if (tile < last) load_tile(row, c, tile, v);
+#pragma unroll
+    for (int i = 0; i < ROW_VALUES; ++i) {
+      const REAL y_j = column(tile, i) < c ? y[column(tile, i)] : 0;
+      // A target of 0 counts nothing, whatever its logit.
+      add(sum, y_j == 0 ? 0 * tail : y_j * (tail + (largest - v[i])));
+    }
+  }
+  return rounded(row_sum(sum));
+#else
+  return tail + (largest - row[*y]);
+#endif
+}
+
+#endif  // Y_SOFT
 #endif  // ROW_VALUES

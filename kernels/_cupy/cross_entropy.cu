@@ -7,24 +7,10 @@ extern "C" __global__ void cross_entropy_forward(const REAL *V, const Target *y,
     REAL v[ROW_VALUES], e[ROW_VALUES];
     const REAL *row = V + r * c;
     const RowSoftmax s = row_softmax(row, c, v, e);
-    // log Σ_j e^{v_j} = v_k + log1p(Σ_{j≠k} e^{v_j - v_k}), v_k the largest: nothing cancels.
-    const REAL largest = s.largest.value, tail = log1p(rounded(s.others));
 #if Y_SOFT
-    Pair sum = {0, 0};
-    const long long last = row_tiles(c) - 1;
-    for (long long tile = last; tile >= 0; --tile) {
-      if (tile < last) load_tile(row, c, tile, v);
-#pragma unroll
-      for (int i = 0; i < ROW_VALUES; ++i) {
-        const long long j = column(tile, i);
-        const REAL y_j = j < c ? y[r * c + j] : 0;
-        // A target of 0 counts nothing, whatever its logit.
-        add(sum, y_j == 0 ? 0 * tail : y_j * (tail + (largest - v[i])));
-      }
-    }
-    const REAL row_loss = rounded(row_sum(sum));
+    const REAL row_loss = cross_entropy_of_row(row, s, y + r * c, c, v);
 #else
-    const REAL row_loss = tail + (largest - row[y[r]]);
+    const REAL row_loss = cross_entropy_of_row(row, s, y + r, c, v);
 #endif
     if (row_thread() == 0) loss[r] = row_loss;
   }

@@ -7,15 +7,8 @@ from softstep.kernels._cupy.launch import (
     finish,
     launch_rows,
     result_for,
-    row_variants,
     targets,
 )
-
-
-def variants():
-    """What is compiled: pairs of a kernel's name and its definitions."""
-    names = ("cross_entropy_forward", "cross_entropy_backward")
-    return [v for soft in (0, 1) for name in names for v in row_variants(name, Y_SOFT=soft)]
 
 
 def cross_entropy_forward(V, y):

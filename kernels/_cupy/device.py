@@ -13,16 +13,17 @@ import functools
 import importlib
 import importlib.resources
 import math
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import is_on_gpu
+from softstep.kernels.arrays import contiguous, is_on_gpu
 from softstep.kernels.backend import BackendError
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
+LEAST_CUPY = 14  # 13.3 passes None on as 0xffffffff
+LEAST_CAPABILITY = 75  # the oldest the kernels are compiled for by the tests
 
 PROBE = """
 extern "C" __global__ void probe(int *out) {
@@ -51,14 +52,14 @@ class OutOfDeviceMemory(MemoryError):
 
 
 class DeviceError(BackendError):
-    """CUDA refused a launch, or a kernel failed while it ran."""
+    """CUDA refused something, or a kernel failed while it ran."""
 
 
 @functools.cache
 def source(file: str) -> str:
-    """`common.cuh` and then the package's `file`; an #include would escape CuPy's cache."""
+    """The package's `file` behind what it shares; an #include would escape CuPy's cache."""
     folder = importlib.resources.files(__package__)
-    names = ("common.cuh", file)
+    names = ("common.cuh", *(("train.cuh",) if file.startswith("train_") else ()), file)
     return "".join(
         f'#line 1 "{name}"\n{folder.joinpath(name).read_text("utf-8")}\n' for name in names
     )
@@ -91,16 +92,17 @@ class Kernel:
                 takes. CuPy would cut it to size.
             DeviceError: CUDA refuses the launch.
         """
-        try:
+        what = (
+            f"{self.label} could not be launched with grid {grid}, block {block} and {shared} "
+            "bytes of dynamic shared memory"
+        )
+        with _refused(what):
             self._check_grid(grid, block, shared)
             self.allow_shared(shared)
             with device.clocked(self.label):
-                self.raw(grid, block, args, shared_mem=shared)
-        except _cuda_errors() as error:
-            raise DeviceError(
-                f"{self.label} could not be launched with grid {grid}, block {block} and {shared} "
-                f"bytes of dynamic shared memory: {error}"
-            ) from error
+                self.raw.kernel(
+                    grid, block, args, shared, enable_cooperative_groups=self.cooperative
+                )
         device.last_launch = self.label
 
     def allow_shared(self, shared: int) -> None:
@@ -134,21 +136,31 @@ class Device:
 
         Raises:
             ModuleNotFoundError: CuPy is not installed.
-            RuntimeError: CuPy is not for NVIDIA GPUs, there is no GPU, or a test kernel gave wrong
-                numbers. Whatever else CuPy raises passes through: no driver, no compiler, ...
+            RuntimeError: CuPy is too old or not for NVIDIA GPUs, there is no GPU, it is too old, or
+                a test kernel gave wrong numbers. Whatever else CuPy raises passes through: no
+                driver, ...
         """
         cupy = _cupy()
         if cupy.cuda.runtime.is_hip:
             raise RuntimeError("this CuPy is for AMD GPUs, the kernels are for NVIDIA GPUs")
         if cupy.cuda.runtime.getDeviceCount() == 0:
             raise RuntimeError("there is no NVIDIA GPU, or CUDA_VISIBLE_DEVICES hides it")
-        out = self.zeros((32,), np.int32)
-        self._load(PROBE, "probe", (), "probe", False)((1,), (32,), (out,))
-        if not np.array_equal(self.to_host(out), 3 * np.arange(32) + 1):
-            raise RuntimeError("a test kernel ran on the GPU but gave wrong numbers")
+        if int(cupy.__version__.partition(".")[0]) < LEAST_CUPY:
+            raise RuntimeError(f"CuPy is {cupy.__version__}, but at least {LEAST_CUPY} is needed")
         here = cupy.cuda.Device()
         name = cupy.cuda.runtime.getDeviceProperties(here.id)["name"].decode()
-        return f"CuPy {cupy.__version__} on {name} (sm_{here.compute_capability})"
+        if self.compute_capability() < LEAST_CAPABILITY:
+            raise RuntimeError(
+                f"the compute capability of {name} is {self.compute_capability() / 10}, "
+                f"but at least {LEAST_CAPABILITY / 10} is needed"
+            )
+        out = self.zeros((32,), np.int32)
+        cooperative = self.launches_cooperatively()
+        self._load(PROBE, "probe", (), "probe", cooperative)((1,), (32,), (out,))
+        if not np.array_equal(self.to_host(out), 3 * np.arange(32) + 1):
+            raise RuntimeError("a test kernel ran on the GPU but gave wrong numbers")
+        without = "" if cooperative else ", without cooperative launches: small banks train slower"
+        return f"CuPy {cupy.__version__} on {name} (sm_{here.compute_capability}){without}"
 
     # ---- arrays
 
@@ -165,6 +177,14 @@ class Device:
         """
         if isinstance(value, np.ndarray):
             return self._from_host(value)
+        value = self.view(value)
+        if value.flags.c_contiguous:
+            return value
+        ascontiguousarray = _cupy().ascontiguousarray
+        return self._allocate(lambda: ascontiguousarray(value), value.shape, value.dtype)
+
+    def view(self, value: Any) -> Any:
+        """An array that is on the GPU as a CuPy array of the same memory. Raises as `asarray`."""
         cupy = _cupy()
         if not isinstance(value, cupy.ndarray):
             value = self._from_other_library(value)
@@ -174,9 +194,7 @@ class Device:
                 f"an array is on GPU {value.device.id}, but the current one is GPU {current}: "
                 f"call within `with cupy.cuda.Device({value.device.id})`"
             )
-        if value.flags.c_contiguous:
-            return value
-        return self._allocate(lambda: cupy.ascontiguousarray(value), value.shape, value.dtype)
+        return value
 
     def as_dtype(self, array: Any, dtype: Any) -> Any:
         """A device array, converted on the GPU; itself if it has that dtype already."""
@@ -185,8 +203,10 @@ class Device:
         return self._allocate(lambda: array.astype(dtype), array.shape, dtype)
 
     def _from_host(self, value: np.ndarray) -> Any:
+        value = contiguous(value)  # CuPy has no arrays of the other byte order
         array = self.empty(value.shape, value.dtype)
-        array.set(value)
+        with self._waiting():
+            array.set(value)
         self.synchronise()  # from pinned memory the copy would still read when this returns
         return array
 
@@ -198,7 +218,9 @@ class Device:
         if hasattr(value, "__dlpack_device__"):
             try:  # the current stream then waits for the other library's
                 return cupy.from_dlpack(value)
-            except (BufferError, NotImplementedError) as error:  # such as: it requires a gradient
+            except (BufferError, RuntimeError) as error:  # such as: it requires a gradient
+                if isinstance(error, _cuda_errors()):
+                    raise
                 raise TypeError(f"cannot be read as a CuPy array: {kind}: {error}") from error
         if "stream" not in value.__cuda_array_interface__:
             cupy.cuda.runtime.deviceSynchronize()  # no stream named to wait for: wait for all
@@ -208,16 +230,18 @@ class Device:
         """A NumPy copy of a device array; a NumPy array itself."""
         if isinstance(array, np.ndarray):
             return array
-        values: np.ndarray = self._wait(array.get)
+        with self._waiting():
+            values: np.ndarray = array.get()
         return values
 
-    def give_back(self, result: Any, like: Any) -> Any:
-        """A device array in the library of `like`, which is on the GPU."""
-        cupy = _cupy()
-        if isinstance(like, cupy.ndarray):
-            return result
-        self.synchronise()  # `like`'s library knows nothing of CuPy's stream
-        return sys.modules[type(like).__module__.partition(".")[0]].from_dlpack(result)
+    def is_its_own(self, array: Any) -> bool:
+        """Whether this is a CuPy array."""
+        return isinstance(array, _cupy().ndarray)
+
+    def complete(self, arrays: list[Any]) -> None:
+        """Wait for what CuPy's stream writes, if one of these arrays is another library's."""
+        if not all(map(self.is_its_own, arrays)):
+            self.synchronise()  # that library knows nothing of CuPy's stream
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """A device array, not initialised. OutOfDeviceMemory if there is no room."""
@@ -227,32 +251,37 @@ class Device:
         """A device array of zeros. OutOfDeviceMemory if there is no room."""
         return self._allocate(lambda: _cupy().zeros(shape, dtype), shape, dtype)
 
-    def copy_into(self, target: Any, array: Any) -> None:
-        """Write a device array to `target`, the caller's array on the host or on the GPU.
+    def nans(self, shape: tuple[int, ...]) -> Any:
+        """A device array of float64 that are NaN. OutOfDeviceMemory if there is no room."""
+        array = self.empty(shape, np.float64)
+        with self._waiting():
+            array.data.memset_async(0xFF, array.nbytes)  # a NaN has all bits of its exponent set
+        return array
 
-        Costs nothing where `array` already is the target's memory. Afterwards the caller's library
-        may read the target.
+    def copy_into(self, target: Any, array: Any) -> None:
+        """Write a device array to `target`, a NumPy or CuPy array.
+
+        Costs nothing where `array` already is the target's memory.
         """
         if isinstance(target, np.ndarray):
-            self._wait(lambda: array.get(out=target))
-            return
-        cupy = _cupy()
-        view = target if isinstance(target, cupy.ndarray) else self._from_other_library(target)
-        if view.data.ptr != array.data.ptr:
-            view[...] = array
-        if view is not target:
-            self.synchronise()  # its library knows nothing of CuPy's stream
+            with self._waiting():
+                array.get(out=target)
+        elif target.data.ptr != array.data.ptr:
+            with self._waiting():
+                target[...] = array
 
     def _allocate(self, make: Callable[[], Any], shape: tuple[int, ...], dtype: Any) -> Any:
         try:
-            return make()
+            with self._waiting():
+                return make()
         except _cupy().cuda.memory.OutOfMemoryError as error:
             asked = math.prod(shape) * np.dtype(dtype).itemsize
             total = _cupy().cuda.runtime.memGetInfo()[1]
             raise OutOfDeviceMemory(
                 f"out of GPU memory: {_size(asked)} asked for (shape {tuple(shape)}, "
                 f"{np.dtype(dtype)}), {_size(self.free_memory())} of {_size(total)} free. "
-                "Use fewer rows per batch, or fewer heads per bank."
+                "What takes less: features as uint8 or float16, fewer rows in a call or a batch, "
+                "fewer heads in a bank. A CPU backend needs no GPU memory"
             ) from error
 
     # ---- kernels
@@ -271,9 +300,11 @@ class Device:
         cupy = _cupy()
         key = (label, opts, cooperative, cupy.cuda.runtime.getDevice())
         if key not in self._kernels:
-            # "Cooperative" applies to a whole module, so those kernels have modules of their own.
-            module = cupy.RawModule(code=code, options=opts, enable_cooperative_groups=cooperative)
-            self._kernels[key] = Kernel(module.get_function(name), label, cooperative)
+            # Only the launch is cooperative. A RawModule that is so links libcudadevrt.a, which the
+            # wheels of CUDA 12 have in no place where CuPy looks, and its kernels spill registers.
+            with _refused(f"{label} could not be compiled or loaded"):
+                raw = cupy.RawModule(code=code, options=opts).get_function(name)
+                self._kernels[key] = Kernel(raw, label, cooperative)
         return self._kernels[key]
 
     def capture(self, function: Callable[[], None], count: int) -> None:
@@ -297,7 +328,7 @@ class Device:
             finally:
                 graph, self._clock = stream.end_capture(), clock
         for _ in range(count - 1):
-            with self.clocked("graph"):
+            with self.clocked("graph"), _refused(f"a graph up to {self.last_launch} did not run"):
                 graph.launch()
 
     # ---- time
@@ -324,7 +355,9 @@ class Device:
             return
         cupy = _cupy()
         start, stop, stream = cupy.cuda.Event(), cupy.cuda.Event(), cupy.cuda.get_current_stream()
-        self._load(HOLD, "hold", (), "hold", False).raw((1,), (1,), (np.int64(HOLD_NANOSECONDS),))
+        self._load(HOLD, "hold", (), "hold", False).raw.kernel(
+            (1,), (1,), (np.int64(HOLD_NANOSECONDS),)
+        )
         start.record(stream)
         yield
         stop.record(stream)
@@ -341,9 +374,9 @@ class Device:
             kernel.allow_shared(shared)
         except _cuda_errors():
             return 0
-        per_multiprocessor = _cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-            kernel.raw.kernel.ptr, block_threads, shared
-        )
+        occupancy = _cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+        with _refused(f"the occupancy of {kernel.label} could not be had"):
+            per_multiprocessor = occupancy(kernel.raw.kernel.ptr, block_threads, shared)
         return int(per_multiprocessor) * self.multiprocessors()
 
     def compute_capability(self) -> int:
@@ -352,6 +385,10 @@ class Device:
 
     def multiprocessors(self) -> int:
         return int(_cupy().cuda.Device().attributes["MultiProcessorCount"])
+
+    def launches_cooperatively(self) -> bool:
+        """Whether this GPU can keep all blocks of a launch alive at once."""
+        return bool(_cupy().cuda.Device().attributes["CooperativeLaunch"])
 
     def free_memory(self) -> int:
         """Bytes that can be had: free on the GPU or in CuPy's pool, within the pool's limit."""
@@ -367,13 +404,12 @@ class Device:
         Raises:
             DeviceError: a kernel failed; the last one launched is named.
         """
-        self._wait(_cupy().cuda.get_current_stream().synchronize)
+        with self._waiting():
+            _cupy().cuda.get_current_stream().synchronize()
 
-    def _wait(self, wait: Callable[[], Any]) -> Any:
-        try:
-            return wait()
-        except _cuda_errors() as error:
-            raise DeviceError(f"a kernel failed, {self.last_launch} or before: {error}") from error
+    def _waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Around what reports a kernel that failed before."""
+        return _refused(f"a kernel failed, {self.last_launch} or before")
 
 
 def _cupy() -> Any:
@@ -387,7 +423,20 @@ def _cupy() -> Any:
 
 def _cuda_errors() -> tuple[type[Exception], ...]:
     cuda = _cupy().cuda
-    return cuda.driver.CUDADriverError, cuda.runtime.CUDARuntimeError
+    return (
+        cuda.driver.CUDADriverError,
+        cuda.runtime.CUDARuntimeError,
+        cuda.compiler.CompileException,
+    )
+
+
+@contextlib.contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Turns an error of CUDA within into a DeviceError that says what was refused."""
+    try:
+        yield
+    except _cuda_errors() as error:
+        raise DeviceError(f"{what}: {error}") from error
 
 
 def _size(size: int) -> str:

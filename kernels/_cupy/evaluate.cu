@@ -5,8 +5,8 @@
 extern "C" __global__ void pack_bank(const REAL *W, REAL *packed, long long h, long long d,
                                      long long c) {
   // W is (h, d, c), packed is (d, h, c)
-  const long long step = gridDim.x * (long long)blockDim.x;
-  for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < d * h * c; i += step) {
+  const long long step = thread_count();
+  for (long long i = thread_number(); i < d * h * c; i += step) {
     const long long j = i % c, head = i / c % h, feature = i / c / h;
     packed[i] = W[(head * d + feature) * c + j];
   }
@@ -39,7 +39,7 @@ extern "C" __global__ void predict_rows(const REAL *V, long long *labels, long l
 
 #else
 
-// (1/c) Σ_j (y_j - p_j)² of a row. e holds the last tile's exponentials.
+// (1/c) Σ_j (y_j - p_j)² of a row of logits. e holds the last tile's exponentials.
 __device__ inline REAL mse_loss(const REAL *row, const RowSoftmax &s, const Target *y, long long c,
                                 REAL *v, REAL *e) {
   // y is (c,), or one label
@@ -65,50 +65,28 @@ __device__ inline REAL mse_loss(const REAL *row, const RowSoftmax &s, const Targ
   return rounded(row_sum(sum)) / c;
 }
 
-// log Σ_j e^{v_j} - v_y, or the mean of that over soft targets; see cross_entropy.cu.
-__device__ inline REAL cross_entropy_loss(const REAL *row, const RowSoftmax &s, const Target *y,
-                                          long long c, REAL *v) {
-  // y is (c,), or one label
-  const REAL largest = s.largest.value, tail = log1p(rounded(s.others));
-#if Y_SOFT
-  Pair sum = {0, 0};
-  const long long last = row_tiles(c) - 1;
-  for (long long tile = last; tile >= 0; --tile) {
-    if (tile < last) load_tile(row, c, tile, v);
-#pragma unroll
-    for (int i = 0; i < ROW_VALUES; ++i) {
-      const REAL y_j = column(tile, i) < c ? y[column(tile, i)] : 0;
-      add(sum, y_j == 0 ? 0 * tail : y_j * (tail + (largest - v[i])));
-    }
-  }
-  return rounded(row_sum(sum));
-#else
-  return tail + (largest - row[*y]);
-#endif
-}
-
-extern "C" __global__ void evaluate_rows(const REAL *V, const Target *y, const long long *y_index,
-                                         const unsigned char *is_mse, REAL *losses,
-                                         unsigned char *right, long long first, long long count,
-                                         long long n, long long h, long long c) {
-  // V is (count, h, c), y is (t, n) or (n, c), y_index is (h,), losses and right are (count, h)
+extern "C" __global__ void evaluate_rows(const REAL *V, const long long *labels, const REAL *soft,
+                                         const long long *y_index, const unsigned char *is_mse,
+                                         REAL *losses, unsigned char *right, long long first,
+                                         long long count, long long n, long long h, long long c) {
+  // V is (count, h, c), labels is (t, n), soft is (n, c) or null, y_index is (h,),
+  // losses and right are (count, h)
   for (long long q = first_row(); q < count * h; q += row_step()) {
     REAL v[ROW_VALUES], e[ROW_VALUES];
     const long long head = q % h, r = first + q / h;
     const REAL *row = V + q * c;
+    const long long *label = labels + y_index[head] * n + r;
 #if Y_SOFT
-    const Target *y_r = y + r * c;
-    const long long label = first_largest(y_r, c).at;
+    const Target *y_r = soft + r * c;
 #else
-    const Target *y_r = y + y_index[head] * n + r;
-    const long long label = *y_r;
+    const Target *y_r = label;
 #endif
     const RowSoftmax s = row_softmax(row, c, v, e);
     const REAL loss =
-        is_mse[head] ? mse_loss(row, s, y_r, c, v, e) : cross_entropy_loss(row, s, y_r, c, v);
+        is_mse[head] ? mse_loss(row, s, y_r, c, v, e) : cross_entropy_of_row(row, s, y_r, c, v);
     if (row_thread() == 0) {
       losses[q] = loss;
-      right[q] = s.largest.at == label;
+      right[q] = s.largest.at == *label;
     }
   }
 }
@@ -150,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(CHUNK)
 extern "C" __global__ void add_chunks(const double *partial, double *sums, long long chunks,
                                       long long h) {
   // partial is (chunks, h, 3), sums is (h, 3)
-  const long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  const long long i = thread_number();
   if (i >= 3 * h) return;
   double sum = sums[i];
   for (long long chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * h * 3 + i];
@@ -159,7 +137,7 @@ extern "C" __global__ void add_chunks(const double *partial, double *sums, long 
 
 extern "C" __global__ void means(const double *sums, double *loss, double *accuracy, long long h) {
   // sums is (h, 3), loss and accuracy are (h,)
-  const long long head = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  const long long head = thread_number();
   if (head >= h) return;
   loss[head] = sums[head * 3] / sums[head * 3 + 2];
   accuracy[head] = sums[head * 3 + 1] / sums[head * 3 + 2];

@@ -7,8 +7,8 @@ from softstep.kernels._cupy.launch import (
     C_TYPE,
     blocks_for,
     ceil_div,
+    check_width,
     launch_rows,
-    row_variants,
     targets,
 )
 from softstep.kernels._cupy.linear import Tiling, logits
@@ -19,20 +19,12 @@ THREADS = 128
 MOST_VALUES = 16  # in a thread, next to the code of both losses
 
 
-def variants():
-    """Pairs of a kernel's name and its definitions, to see what it costs."""
-    rows = row_variants("predict_rows", MOST_VALUES)
-    rows += [v for soft in (0, 1) for v in row_variants("evaluate_rows", MOST_VALUES, Y_SOFT=soft)]
-    names = ("pack_bank", "sum_chunks", "add_chunks", "means")
-    return rows + [(name, whole(dtype)) for dtype in C_TYPE for name in names]
-
-
 def whole(dtype):
     """How the kernels that do not work on rows of classes are compiled."""
     return {"REAL": C_TYPE[dtype], "CHUNK": CHUNK}
 
 
-def launch(name, rows, c, args, dtype, **defines):
+def on_rows(name, rows, c, args, dtype, **defines):
     launch_rows("evaluate.cu", name, rows, c, args, dtype=dtype, most=MOST_VALUES, **defines)
 
 
@@ -61,8 +53,9 @@ def blocks_of_logits(X, W, b, feature_scale):
     h, _, c = W.shape
     if n == 0:
         return
-    W, b = packed(W), device.asarray(b)
     tiling = Tiling(n, h * c, d)  # that of all rows, so that the blocks do not change the bits
+    check_width(tiling.tiles[1], h, c)
+    W, b = packed(W), device.asarray(b)
     rows = block_rows(n, (h * c + 2 * h) * W.dtype.itemsize)
     for first in range(0, n, rows):
         count = min(rows, n - first)
@@ -79,7 +72,18 @@ def predict(X, W, b, *, feature_scale=1.0):
     labels = device.empty((h, n), np.int64)
     for first, count, V in blocks_of_logits(X, W, b, feature_scale):
         args = (V, labels, *map(np.int64, (first, count, n, h, c)))
-        launch("predict_rows", count * h, c, args, V.dtype)
+        on_rows("predict_rows", count * h, c, args, V.dtype)
+    return labels
+
+
+def label_sets(y):
+    # y (t, n), or soft targets (n, c) -> (t, n) on the device: (1, n), where the largest target is
+    if y.dtype.kind == "i":
+        return device.asarray(y)
+    n, c = y.shape
+    labels = device.empty((1, n), np.int64)
+    args = (device.asarray(y), labels, *map(np.int64, (0, n, n, 1, c)))
+    on_rows("predict_rows", n, c, args, y.dtype)  # before rounding makes targets equal
     return labels
 
 
@@ -90,7 +94,9 @@ def evaluate(
     n = len(X)
     h, _, c = W.shape
     X = device.asarray(X)
-    y, soft = targets(y, W.dtype)
+    labels = label_sets(y)
+    y, is_soft = targets(y, W.dtype)
+    soft = y if is_soft else None
     y_index = device.asarray(y_index)
     is_mse = device.asarray(np.array([name == "mse" for name in loss], np.uint8))
     weights = None if sample_weight is None else device.asarray(sample_weight)
@@ -100,8 +106,8 @@ def evaluate(
         losses = device.empty((count, h), V.dtype)
         right = device.empty((count, h), np.uint8)
         sizes = tuple(map(np.int64, (first, count, n, h)))
-        args = (V, y, y_index, is_mse, losses, right, *sizes, np.int64(c))
-        launch("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=soft)
+        args = (V, labels, soft, y_index, is_mse, losses, right, *sizes, np.int64(c))
+        on_rows("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=is_soft)
         add_up(losses, right, weights, weight_index, sums, sizes)
     return means(sums, W.dtype)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from softstep.kernels._cupy.device import device
+from softstep.kernels._cupy.device import MAX_GRID, device
 from softstep.kernels.arrays import as_dtype
 
 C_TYPE = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}  # of the arithmetic
@@ -11,7 +11,7 @@ WARP = 32
 WARP_ROW = 1024  # up to so many columns a warp takes a row, above it a block does
 WARP_BLOCK, ROW_BLOCK = 128, 256  # threads of a block: four rows, or one
 VALUES = (1, 4, 16, 32)  # how many of a row's values a thread may hold at a time
-MOST_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # that its registers allow
+REGISTER_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # that its registers allow
 BLOCKS_PER_MULTIPROCESSOR = 32  # a launch over rows; the blocks go on to further rows
 
 
@@ -19,30 +19,28 @@ def ceil_div(a, b):
     return -(-a // b)
 
 
+def check_width(tiles, heads, classes):
+    """Refuse what has more tiles of columns than a grid has along y."""
+    if tiles > MAX_GRID[1]:
+        bank = f"{heads:,} heads of {classes:,} classes" if heads > 1 else f"{classes:,} classes"
+        raise ValueError(f"{bank}: too many columns for one call of the cupy backend")
+
+
 def blocks_for(count, per_block):
     """Blocks for a loop over `count` items in steps of the whole grid."""
     return min(ceil_div(count, per_block), BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors())
 
 
-def row_defines(c, dtype, most=WARP):
-    """How a kernel that works on rows of c columns is compiled; `most` values in a thread."""
+def row_defines(c, dtype, most=VALUES[-1]):
+    """How a kernel on rows of c columns is compiled, at `most` so many values in a thread."""
     threads = WARP if c <= WARP_ROW else ROW_BLOCK
-    most = min(most, MOST_VALUES[dtype])
+    most = min(most, REGISTER_VALUES[dtype])
     enough = (v for v in VALUES if v * threads >= c)
     values = min(next(enough, most), most)  # if not enough, tile by tile
     return {"REAL": C_TYPE[dtype], "ROW_THREADS": threads, "ROW_VALUES": values}
 
 
-def row_variants(name, most=WARP, **defines):
-    """What to compile ahead to see what a kernel costs: its name, definitions; the largest only."""
-    return [
-        (name, {**row_defines(c, dtype, most), **defines})
-        for dtype in C_TYPE
-        for c in (WARP_ROW, 1 << 20)
-    ]
-
-
-def launch_rows(file, name, rows, c, args, *, dtype, most=WARP, **defines):
+def launch_rows(file, name, rows, c, args, *, dtype, most=VALUES[-1], **defines):
     """Run a kernel that works on rows of c columns."""
     if rows == 0:
         return

@@ -11,12 +11,10 @@
 //
 // With TENSOR_CORES (64 x 64 tiles, no float64) the product is the tensor cores', in TF32: float32
 // with 11 bits. float16 and uint8 features fit into that, and the other factor goes in as two such
-// numbers, so that nothing is lost; with float32 features both factors are rounded to it. That was
-// compiled and, but for the one instruction, emulated; it never ran on a GPU.
+// numbers, so that nothing is lost; with float32 features both factors are rounded to it.
 
 #ifdef TILE_ROWS
 
-#define DEPTH 16
 #define THREADS (TILE_ROWS * TILE_COLUMNS / 16)
 #define A_STRIDE (TILE_ROWS + 4)     // spreads the transposing stores over the banks
 #define B_STRIDE (TILE_COLUMNS + 8)  // and the tensor cores' loads
@@ -315,8 +313,8 @@ extern "C" __global__ void add_parts(const REAL *parts, const REAL *b, REAL *res
                                      long long count, long long size, long long c) {
   // parts is (count, size), result is (size,): the sum of the parts in their order, then b (c,) for
   // the columns of an (n, c) result, if it is not null
-  const long long step = gridDim.x * (long long)blockDim.x;
-  for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < size; i += step) {
+  const long long step = thread_count();
+  for (long long i = thread_number(); i < size; i += step) {
     REAL sum = parts[i];
     for (long long k = 1; k < count; ++k) sum += parts[k * size + i];
     result[i] = b ? sum + b[i % c] : sum;

@@ -10,10 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import C_TYPE, blocks_for, ceil_div, finish, scalar
+from softstep.kernels._cupy.launch import (
+    C_TYPE,
+    blocks_for,
+    ceil_div,
+    check_width,
+    finish,
+    scalar,
+)
 from softstep.kernels.backend import BackendError
 
-DEPTH = 16  # the tiles' depth: DEPTH in linear.cu
+DEPTH = 16  # of the slabs a tile goes through
 BLOCKS = 256  # a product in fewer tiles is split along its depth too, into about so many blocks
 LEAST_PART = 128  # of the depth, that is worth a block of its own
 MOST_PARTS = 64
@@ -26,23 +33,6 @@ TF32 = "SOFTSTEP_TF32"  # "1" asks for tensor cores, "0" or nothing for none; re
 LEAST_TF32 = 80  # the compute capability that has them
 
 X_KIND = {np.dtype(t): k for k, t in enumerate((np.float32, np.float64, np.float16, np.uint8))}
-
-
-def variants():
-    """Pairs of a kernel's name and its definitions, to see what it costs."""
-    for dtype, kind in X_KIND.items():
-        real = "double" if dtype == np.float64 else "float"
-        for columns in TILES if kind < 2 else (16,):
-            tile = {"TILE_ROWS": TILES[columns], "TILE_COLUMNS": columns}
-            yield "linear_forward", {"REAL": real, "X_KIND": kind, **tile}
-            yield "linear_backward", {"REAL": real, "X_KIND": kind, **tile}
-    for kind in (0, 2, 3):
-        tile = {"TILE_ROWS": 64, "TILE_COLUMNS": 64, "TENSOR_CORES": 1}
-        yield "linear_forward", {"REAL": "float", "X_KIND": kind, **tile}
-        yield "linear_backward", {"REAL": "float", "X_KIND": kind, **tile}
-    for dtype in C_TYPE:
-        yield "add_parts", adding(dtype)
-        yield "column_sums", adding(dtype)
 
 
 def asks_for_tf32():
@@ -103,7 +93,7 @@ class Tiling:
     def launch(self, name, X, dtype, args, rows=None):
         """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
         tile_rows, tile_columns = self.tile
-        tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns}
+        tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns, "DEPTH": DEPTH}
         if asks_for_tf32() and tile_columns == 64 and X.dtype != np.float64:
             tile["TENSOR_CORES"] = 1
         types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}
@@ -142,6 +132,7 @@ def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> V (n, c)
     n, d = X.shape
     c = W.shape[1]
+    check_width(Tiling(n, c, d).tiles[1], 1, c)
     V = device.empty((n, c), W.dtype)  # `out` may be X, which is read until the end
     if n > 0:
         X, W, b = device.asarray(X), device.asarray(W), device.asarray(b)
@@ -155,8 +146,9 @@ def linear_backward(dV, X, *, feature_scale=1.0):
     c = dV.shape[1]
     if n == 0:
         return device.zeros((d, c), dV.dtype), device.zeros((c,), dV.dtype)
-    dV, X = device.asarray(dV), device.asarray(X)
     tiling = Tiling(d, c, n)
+    check_width(tiling.tiles[1], 1, c)
+    dV, X = device.asarray(dV), device.asarray(X)
     dW = device.empty((d, c), dV.dtype)
     parts = parts_for(dW, tiling.parts)
     args = (dV, X, parts, scalar(feature_scale, dV.dtype), *map(np.int64, (n, d, c, tiling.part)))

@@ -7,19 +7,10 @@ from softstep.kernels._cupy.launch import (
     finish,
     launch_rows,
     result_for,
-    row_variants,
     targets,
 )
 
 MOST_VALUES = 4  # in a thread: softmax_mse_backward holds four arrays of them, the others none
-
-
-def variants():
-    """What is compiled: pairs of a kernel's name and its definitions."""
-    names = ("mse_forward", "mse_backward", "softmax_mse_backward")
-    return [
-        v for soft in (0, 1) for name in names for v in row_variants(name, MOST_VALUES, Y_SOFT=soft)
-    ]
 
 
 def _launch(name, n, c, args, dtype, soft):

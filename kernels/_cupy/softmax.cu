@@ -24,6 +24,7 @@ extern "C" __global__ void softmax_forward(const REAL *V, REAL *P, long long n, 
 extern "C" __global__ void softmax_backward(const REAL *dP, const REAL *P, REAL *dV, long long n,
                                             long long c) {
   // dP is (n, c), P is (n, c), dV is (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j); dV may be dP or P
+  // The difference is taken by halves, since dp_i - Σ_j dp_j p_j may overflow where p_i is small.
   for (long long r = first_row(); r < n; r += row_step()) {
     REAL dp[ROW_VALUES], p[ROW_VALUES];
     const REAL *dp_row = dP + r * c, *p_row = P + r * c;
@@ -36,7 +37,7 @@ extern "C" __global__ void softmax_backward(const REAL *dP, const REAL *P, REAL 
       for (int i = 0; i < ROW_VALUES; ++i)
         if (column(tile, i) < c) add(sum, dp[i] * p[i]);
     }
-    const REAL mean = rounded(row_sum(sum));
+    const REAL half_mean = rounded(row_sum(sum)) / 2;
     // Backwards, because the last tile is in registers already.
     for (long long tile = last; tile >= 0; --tile) {
       if (tile < last) {
@@ -45,7 +46,8 @@ extern "C" __global__ void softmax_backward(const REAL *dP, const REAL *P, REAL 
       }
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i)
-        if (column(tile, i) < c) dV[r * c + column(tile, i)] = p[i] * (dp[i] - mean);
+        if (column(tile, i) < c)
+          dV[r * c + column(tile, i)] = 2 * p[i] * (dp[i] / 2 - half_mean);
     }
   }
 }

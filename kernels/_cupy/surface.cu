@@ -17,7 +17,7 @@ extern "C" __global__ void surface_chunks(const REAL *V0, const REAL *V1, const 
                                           long long c, long long nx, long long points) {
   // V0, V1, V2 are (n, c), labels is (n,), weights is (n,) or null, points is ny·nx,
   // partial is (chunks, points, 2): Σ w L and Σ w [right] of ROWS rows; a row of blocks for each
-  const long long point = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  const long long point = thread_number();
   if (point >= points) return;
   const REAL x = x_offsets[point % nx], y = y_offsets[point / nx];
   const long long first = blockIdx.y * (long long)ROWS;
@@ -57,7 +57,7 @@ extern "C" __global__ void surface_chunks(const REAL *V0, const REAL *V1, const 
 extern "C" __global__ void surface_add(const double *partial, double *loss, double *hits,
                                        long long chunks, long long points) {
   // partial is (chunks, points, 2), loss and hits are (points,); chunks are added in their order
-  const long long point = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+  const long long point = thread_number();
   if (point >= points) return;
   double loss_sum = loss[point], hit_sum = hits[point];
   for (long long chunk = 0; chunk < chunks; ++chunk) {

@@ -10,12 +10,6 @@ ROWS = 256  # that a thread sums; their sums are added in order
 THREADS = 128
 
 
-def variants():
-    """Pairs of a kernel's name and its definitions, to see what it costs."""
-    names = ("surface_chunks", "surface_add")
-    return [(name, defines(dtype)) for dtype in C_TYPE for name in names]
-
-
 def defines(dtype):
     return {"REAL": C_TYPE[dtype], "ROWS": ROWS}
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import C_TYPE, ceil_div, scalar, targets
+from softstep.kernels._cupy.evaluate import label_sets
+from softstep.kernels._cupy.launch import ceil_div, check_width, scalar, targets
 from softstep.kernels._cupy.linear import X_KIND
 
 THREADS = 256  # of every block
@@ -23,40 +24,25 @@ REDUNDANT_BYTES = 128 * 1024  # more partial logits than this are not summed by 
 STEPS_PER_LAUNCH = 2048
 
 # path B
+DEPTH = 16  # of the features, or of the rows, that a tile takes at a time
 TILE_FEATURES = 64  # of the update
 WIDEST_TILE = 128
 STEPS_PER_GRAPH = 50
 ENOUGH_BLOCKS = 128
 
 
-def variants():
-    """What is compiled ahead of use to see what it costs: all kernels, but not all their tiles."""
-    for dtype, kind in X_KIND.items():
-        real = C_TYPE.get(dtype, "float")
-        types = {"REAL": real, "X_KIND": kind, "Y_SOFT": 0, "ROW_LANES": 2, "SLICE_FEATURES": 32}
-        square = _tile(64, True, real)
-        yield "train_forward", {**types, **square}
-        yield "train_logits", {**types, **square}
-        yield "train_rows", {**types, **square}
-        update = {**types, "TILE_FEATURES": TILE_FEATURES}
-        yield "train_update", {**update, "TILE_COLUMNS": 32 if real == "double" else 64}
-        yield "train_steps", types
-        if kind > 1:
-            continue
-        yield "train_forward", {**types, **_tile(128, True, real)}
-        yield "train_forward", {**types, **_tile(16, False, real)}
-        yield "train_update", {**update, "TILE_COLUMNS": 16}
-        rows = {**types, "Y_SOFT": 1, "ROW_LANES": 32}
-        yield "train_rows", {**rows, **square}
-        yield "train_forward", {**rows, **square}
-        yield "train_steps", rows
+def types_of(dtype):
+    """How what reads features of this dtype is compiled."""
+    return {"REAL": "double" if dtype == np.float64 else "float", "X_KIND": X_KIND[np.dtype(dtype)],
+            "THREADS": THREADS}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Call:
     """What the kernels are given, in the groups and the order of their parameters."""
 
-    defines: dict[str, Any]
+    types: dict[str, Any]  # of the arithmetic and of the features
+    of_rows: dict[str, Any]  # how what works on rows is compiled
     shape: tuple[int, int, int, int]  # batch (all rows where they are fewer), d, h, c
     steps: int
     features: tuple[Any, ...]
@@ -93,7 +79,7 @@ def train(
 ):
     # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
     steps, h = learning_rate.shape
-    losses = device.asarray(np.full((steps, h), np.nan))
+    losses = device.nans((steps, h))
     correct = device.zeros((steps, h), np.int64)
     if steps == 0:
         return losses, correct
@@ -101,28 +87,25 @@ def train(
     n, d = X.shape
     c = W.shape[2]
     batch = min(batch_size, len(order))
+    check_width(max(_tile_columns(h, c)[1], ceil_div(h * c, _update_columns(h * c, W.dtype))), h, c)
+    labels = label_sets(y)
     y, is_soft = targets(y, W.dtype)
     weights = (device.asarray(W), device.asarray(b))
     moments = _velocity(velocity, momentum, W, b)
     with np.errstate(over="ignore"):  # what float32 does not hold is infinite
         settings = [device.asarray(values.astype(real)) for values in (learning_rate, l2, momentum)]
-    on_or_off = device.to_host(device.asarray(active))
-    states = device.asarray(np.stack([on_or_off, on_or_off]))  # of this step and of the next
+    states = device.empty((2, h), np.bool_)  # of this step and of the next, which the step writes
+    device.copy_into(states[0], device.asarray(active))
     call = _Call(
-        defines={
-            "REAL": C_TYPE[np.dtype(W.dtype)],
-            "X_KIND": X_KIND[np.dtype(X.dtype)],
-            "Y_SOFT": is_soft,
-            "ROW_LANES": _row_lanes(c),
-            "SLICE_FEATURES": _slices(d)[0],
-        },
+        types=types_of(X.dtype),
+        of_rows={"Y_SOFT": is_soft, "ROW_LANES": _row_lanes(c)},
         shape=(batch, d, h, c),
         steps=steps,
         features=(device.asarray(X), np.int64(d), scalar(feature_scale, W.dtype)),
         rows=(device.asarray(order), np.int64(len(order)), np.int64(batch)),
         targets=(
             np.int64(n),
-            None if is_soft else y,
+            labels,
             y if is_soft else None,
             None if sample_weight is None else device.asarray(sample_weight),
             device.asarray(y_index),
@@ -168,7 +151,7 @@ def _slices(d):
 
     With about √d features a block of path A spends as long on them as on adding up all blocks'.
     """
-    features = 16 * math.ceil(math.sqrt(d) / 16)
+    features = DEPTH * math.ceil(math.sqrt(d) / DEPTH)
     return features, ceil_div(d, features)
 
 
@@ -184,11 +167,15 @@ def _bytes_of_block(shape, item):
 
 
 def _steps_kernel(call):
-    return device.cooperative_kernel("train.cu", "train_steps", **call.defines)
+    slices = {"SLICE_FEATURES": _slices(call.shape[1])[0]}
+    defines = {**call.types, **call.of_rows, **slices}
+    return device.cooperative_kernel("train_steps.cu", "train_steps", **defines)
 
 
 def _is_small(call):
     """Path A: a slice of the bank and of a batch fits into a block, and all blocks onto the GPU."""
+    if not device.launches_cooperatively():
+        return False
     shared = _bytes_of_block(call.shape, call.weights[0].dtype.itemsize)
     if shared > SHARED_BYTES:
         return False
@@ -212,8 +199,8 @@ def _train_in_one_launch(call):
         device.zeros((launches,), np.uint32),
     )
     kernel = _steps_kernel(call)
-    for launch in range(launches):
-        first = launch * STEPS_PER_LAUNCH
+    for number in range(launches):
+        first = number * STEPS_PER_LAUNCH
         end = min(first + STEPS_PER_LAUNCH, call.steps)
         kernel(
             (blocks,),
@@ -221,7 +208,7 @@ def _train_in_one_launch(call):
             (
                 *call.features, *call.rows, *call.targets, *call.sizes, *call.weights,
                 *call.velocity, *call.settings, *call.results,
-                np.int64(first), np.int64(end), np.bool_(by_owner), *scratch, np.int64(launch),
+                np.int64(first), np.int64(end), np.bool_(by_owner), *scratch, np.int64(number),
             ),
             shared=_bytes_of_block(call.shape, dtype.itemsize),
         )  # fmt: skip
@@ -242,8 +229,8 @@ def _train_step_by_step(call):
     update = _update(call, counter, gradient, row_results)
 
     def step():
-        for launch in forward:
-            launch()
+        for run in forward:
+            run()
         update()
 
     def steps():
@@ -258,22 +245,23 @@ def _train_step_by_step(call):
 
 def _forward(call, counter, gradient, row_results):
     """What launches the logits and gradients of a step: one kernel, or two for wide heads."""
-    batch, _, h, c = call.shape
+    batch, d, h, c = call.shape
     columns, column_tiles = _tile_columns(h, c)
     is_high = ceil_div(batch, 64) * column_tiles >= ENOUGH_BLOCKS
-    tile = _tile(columns, is_high, call.defines["REAL"])
-    defines = {**call.defines, **tile}
+    tile = _tile(columns, is_high, call.types["REAL"])
+    defines = {**call.types, **tile, "SLICE_FEATURES": _slices(d)[0], "DEPTH": DEPTH}
     grid = (ceil_div(batch, tile["TILE_ROWS"]), column_tiles)
     if c <= WIDEST_TILE:
-        kernel = device.kernel("train.cu", "train_forward", **defines)
+        kernel = device.kernel("train_forward.cu", "train_forward", **defines, **call.of_rows)
         args = (*call.features, *call.rows, *call.targets, *call.sizes, *call.weights,
                 counter, gradient, *row_results)  # fmt: skip
         return [lambda: kernel(grid, (THREADS,), args)]
-    logits = device.kernel("train.cu", "train_logits", **defines)
+    logits = device.kernel("train_forward.cu", "train_logits", **defines)
     logits_args = (*call.features, *call.rows, *call.sizes, *call.weights, counter, gradient)
-    softmax = device.kernel("train.cu", "train_rows", **defines)
+    of_rows = {"REAL": call.types["REAL"], "THREADS": THREADS, **call.of_rows}
+    softmax = device.kernel("train_rows.cu", "train_rows", **of_rows)
     softmax_args = (*call.rows, *call.targets, *call.sizes, counter, gradient, *row_results)
-    blocks = ceil_div(batch * h * call.defines["ROW_LANES"], THREADS)
+    blocks = ceil_div(batch * h * call.of_rows["ROW_LANES"], THREADS)
     return [
         lambda: logits(grid, (THREADS,), logits_args),
         lambda: softmax((blocks,), (THREADS,), softmax_args),
@@ -283,14 +271,19 @@ def _forward(call, counter, gradient, row_results):
 def _update(call, counter, gradient, row_results):
     """What launches the update of a step."""
     _, d, h, c = call.shape
-    widest = 64 if gradient.dtype.itemsize == 4 else 32  # with more doubles registers spill
-    columns = next((width for width in (16, 32) if h * c <= width), widest)
-    defines = {**call.defines, "TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": columns}
-    kernel = device.kernel("train.cu", "train_update", **defines)
+    columns = _update_columns(h * c, gradient.dtype)
+    tile = {"TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": columns, "DEPTH": DEPTH}
+    kernel = device.kernel("train_update.cu", "train_update", **call.types, **tile)
     grid = (ceil_div(d, TILE_FEATURES), ceil_div(h * c, columns))
     args = (*call.features, *call.rows, *call.sizes, *call.weights, *call.velocity,
             *call.settings, *call.results, counter, gradient, *row_results)  # fmt: skip
     return lambda: kernel(grid, (THREADS,), args)
+
+
+def _update_columns(columns, dtype):
+    """The width of a tile of the update; with more doubles registers spill."""
+    widest = 64 if dtype == np.float32 else 32
+    return next((width for width in (16, 32) if columns <= width), widest)
 
 
 def _tile_columns(h, c):

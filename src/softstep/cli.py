@@ -13,7 +13,15 @@ from softstep import (
     cli_report,
     cli_sweep,
 )
-from softstep.kernels.backend import BACKENDS, CHOICES, BackendError, choose, override, probe
+from softstep.kernels.backend import (
+    BACKENDS,
+    CHOICES,
+    BackendError,
+    asked_for,
+    choose,
+    override,
+    probe,
+)
 from softstep.kernels.checks import LOSSES
 from softstep.model import checkpoint, datasets
 from softstep.model.download import DatasetError
@@ -93,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     backends.set_defaults(run=_backends, backend=None)
 
     check = commands.add_parser(
-        "check", help="compare every usable backend with the oracle in float64"
+        "check",
+        help="compare every usable backend, or the one asked for, with the oracle in float64",
     )
     check.set_defaults(run=_check)
 
@@ -171,7 +180,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from softstep.bench.parity import check_command
     from softstep.bench.run import usable_backends
 
-    return check_command([arguments.backend] if arguments.backend else usable_backends())
+    chosen, _ = choose()  # which refuses what cannot run
+    return check_command(usable_backends() if asked_for() == "auto" else [chosen.name])
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -25,8 +25,8 @@ def run_on(machine):
     """run(path, arguments): all results of `train` (softstep.bench.parity.run) on that path."""
 
     def run(path, arguments):
-        # Without multiprocessors nothing is resident, and every step has launches of its own.
-        machine.multiprocessors = 1000 if path == STEPS else 0
+        machine.multiprocessors = 1000
+        machine.launches_cooperatively = path == STEPS
         machine.log.clear()
         results = parity.run("train", arguments, "cupy")
         launched = {line for line in machine.log if line.startswith("launch ")}

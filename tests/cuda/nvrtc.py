@@ -2,8 +2,8 @@
 
     python nvrtc.py          prints the table that docs/gpu.md keeps
 
-NVRTC comes with the wheel nvidia-cuda-nvrtc (CUDA 13) or nvidia-cuda-nvrtc-cu12. Each launcher
-module says in `variants()` what it compiles: pairs of a kernel's name and its definitions.
+NVRTC comes with the wheel nvidia-cuda-nvrtc (CUDA 13) or nvidia-cuda-nvrtc-cu12. What is compiled
+stands in variants.py.
 """
 
 import collections
@@ -18,11 +18,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import variants
+
 from softstep.kernels._cupy.device import options, source
 
 ARCHITECTURES = (75, 80, 90, 100)
 FULL = 80  # the architecture for which the tests compile every variant
-FLAGS = ("-ftz=true", "--ptxas-options=-v")  # the first is CuPy's, the second logs the costs
+FLAGS = ("-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
 INSTALL = "pip install nvidia-cuda-nvrtc"
 
 
@@ -97,7 +99,8 @@ def _text(program, what):
 def compile_source(text, name, opts, architecture):
     """Source -> its log, with ptxas's account of every kernel, and its PTX. CompileError if wrong.
 
-    CuPy compiles with the same options.
+    CuPy 14 adds the same options (its compiler.py), but for the last, which logs the costs, and
+    --device-c for modules that are declared cooperative, which it links: there are none here.
     """
     opts = (*opts, f"-arch=sm_{architecture}", *FLAGS)
     library, program = _library(), ctypes.c_void_p()
@@ -133,19 +136,17 @@ def costs(log):
 # ---- the kernels of the package
 
 
-def launchers():
-    """The launcher modules that have a .cu file of their name."""
+def files():
+    """The package's files with kernels."""
     folder = Path(importlib.import_module("softstep.kernels._cupy.device").__file__).parent
-    for path in sorted(folder.glob("*.cu")):
-        yield path.name, importlib.import_module(f"softstep.kernels._cupy.{path.stem}")
+    return sorted(path.name for path in folder.glob("*.cu"))
 
 
 def programs():
     """What is compiled: (file, options) -> the names of the kernels that run with these options."""
     found = collections.defaultdict(set)
-    for file, module in launchers():
-        for name, defines in module.variants():
-            found[file, options(defines)].add(name)
+    for file, name, defines in variants.everything():
+        found[file, options(defines)].add(name)
     return dict(found)
 
 
@@ -222,15 +223,15 @@ def table(measured):
     """Markdown: a row for each kernel, the largest numbers of its variants."""
     top = largest(measured)
     archs = sorted({arch for _, arch in top})
-    variants = collections.Counter(name for name, _, arch in measured if arch == archs[0])
+    compiled = collections.Counter(name for name, _, arch in measured if arch == archs[0])
     rows = [
         ["kernel", "variants", *(f"registers sm_{arch}" for arch in archs), "shared, bytes",
          "stack, bytes", "spills, bytes"]
     ]  # fmt: skip
     rows.append(["---", *["--:"] * (len(rows[0]) - 1)])
-    for name in sorted(variants):
+    for name in sorted(compiled):
         of_kernel = [top[name, arch] for arch in archs]
-        rows.append([f"`{name}`", variants[name], *(cost.registers for cost in of_kernel)])
+        rows.append([f"`{name}`", compiled[name], *(cost.registers for cost in of_kernel)])
         for field in ("shared", "stack", "spills"):
             rows[-1].append(max(getattr(cost, field) for cost in of_kernel))
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)

@@ -147,6 +147,20 @@ def test_training_on_the_gpu_reads_back_nothing_of_the_rows(machine, on_gpu, sof
         assert on_host.any()
 
 
+@pytest.mark.parametrize("steps", [2, 200])
+def test_train_moves_its_settings_to_the_gpu_and_nothing_else(machine, on_gpu, steps):
+    W, b = on_gpu(np.zeros((1, D, C), np.float32)), on_gpu(np.zeros((1, C), np.float32))
+    order, active = on_gpu(np.arange(N)[: 5 * steps]), on_gpu(np.ones(1, np.bool_))
+    rows, y = on_gpu(X), on_gpu(LABELS)
+    machine.log.clear()
+    kernels.train(rows, y, order, 5, W, b, loss="mse", learning_rate=0.5, active=active)
+    moved = [int(line.split()[-1]) for line in machine.log if line.startswith("to device")]
+    assert sorted(moved) == sorted([1, 4, 4, 4 * steps, 8, 8])  # loss, l2, momentum, rates, sets
+    launched = machine.log.index("launch train_steps")
+    checked = [line for line in machine.log[:launched] if line.startswith("to host")]
+    assert len(checked) == 2 + 1  # flags of the labels and the order, and the probe's numbers
+
+
 @pytest.mark.parametrize("soft", [False, True])
 def test_the_targets_of_a_fit_move_to_the_gpu_once(machine, soft):
     y = SOFT if soft else LABELS

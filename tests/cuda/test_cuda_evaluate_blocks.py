@@ -43,7 +43,7 @@ def test_no_block_takes_more_than_half_of_the_free_memory(machine):
 def test_a_bank_too_large_for_one_chunk_says_how_much_was_asked(machine):
     (X, W, b), _ = workloads.OPS["predict"].arguments(Size(300, 1, 900, 5), np.float32, 1)
     machine.memory = 1 << 20
-    with pytest.raises(OutOfDeviceMemory, match=r"4\.\d+ MB asked for .*fewer heads per bank"):
+    with pytest.raises(OutOfDeviceMemory, match=r"4\.\d+ MB asked for .*fewer heads in a bank"):
         kernels.predict(X, W, b, backend="cupy")
 
 

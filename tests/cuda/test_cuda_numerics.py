@@ -94,7 +94,7 @@ def long_rows(c, dtype):
 @pytest.mark.parametrize("op", OPS)
 def test_the_contract_holds_over_many_tiles_of_a_row(op, dtype, c, machine, monkeypatch):
     # Tiles of 32 columns for a warp, of 256 for a block.
-    monkeypatch.setattr(launch, "MOST_VALUES", dict.fromkeys(launch.MOST_VALUES, 1))
+    monkeypatch.setattr(launch, "REGISTER_VALUES", dict.fromkeys(launch.REGISTER_VALUES, 1))
     rows = long_rows(c, dtype)
     found = contract.result(op, rows.V, rows.y, dtype, "cupy")
     zeros = np.zeros(found.shape)

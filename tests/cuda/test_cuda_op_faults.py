@@ -108,7 +108,7 @@ FAULTS = {
     ),
     "columns written past the end of the row": Fault(
         "softmax_backward", Size(3, 1, 5),
-        "if (column(tile, i) < c) dV[r * c", "dV[r * c", (*OUTSIDE, "race"),
+        "if (column(tile, i) < c)\n          dV[r * c", "dV[r * c", (*OUTSIDE, "race"),
     ),
     "padding in the sum": Fault(
         "mse_forward", Size(3, 1, 5), "j < c ? target", "j <= c ? target", (*OUTSIDE, WRONG),
@@ -139,7 +139,7 @@ FAULTS = {
     ),
     "the diagonal of the Jacobian alone": Fault(
         "softmax_backward", Size(3, 1, 5),
-        "p[i] * (dp[i] - mean)", "p[i] * (1 - p[i]) * dp[i]", (WRONG,),
+        "2 * p[i] * (dp[i] / 2 - half_mean)", "p[i] * (1 - p[i]) * dp[i]", (WRONG,),
     ),
     "the class beside the label": Fault(
         "cross_entropy_backward", Size(3, 1, 5), "j == label ? -others", "j == label + 1 ? -others",
@@ -219,7 +219,8 @@ FAULTS = {
         "evaluate", Size(600, 3, 3, 2), "chunk < chunks;", "chunk < chunks - 1;", (WRONG,),
     ),
     "the first head's labels for all": Fault(
-        "evaluate", Size(300, 3, 3, 2), "y + y_index[head] * n + r", "y + r", (WRONG,), with_sets,
+        "evaluate", Size(300, 3, 3, 2), "labels + y_index[head] * n + r", "labels + r", (WRONG,),
+        with_sets,
     ),
     "the first head's weights for all": Fault(
         "evaluate", Size(300, 3, 3, 2), "weights[weight_index[head] * n", "weights[0 * n",
@@ -277,7 +278,7 @@ def findings(fault, machine):
 @pytest.fixture
 def checked(machine, monkeypatch):
     """The emulated GPU under the checker, with short tiles: some rows here have more than one."""
-    monkeypatch.setattr(launch, "MOST_VALUES", dict.fromkeys(launch.MOST_VALUES, 4))
+    monkeypatch.setattr(launch, "REGISTER_VALUES", dict.fromkeys(launch.REGISTER_VALUES, 4))
     monkeypatch.setattr(launch, "BLOCKS_PER_MULTIPROCESSOR", 2)
     machine.check = True
     return machine

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from softstep import kernels
 from softstep.bench import workloads
 from softstep.bench.workloads import Size
 from softstep.kernels._cupy import cross_entropy, linear, mse, softmax
@@ -56,6 +57,25 @@ def test_out_may_be_the_soft_targets(op, machine):
         out = device.asarray(Y)
         assert OPS[op](device.asarray(first), out, out=out) is out
         np.testing.assert_array_equal(device.to_host(out), expected)
+
+
+def test_out_on_the_device_that_overlaps_an_input_in_part_is_refused(machine):
+    room = device.asarray(workloads.probabilities(6, 5, np.float32, 1))
+    before = device.to_host(room)
+    P = device.asarray(workloads.probabilities(5, 5, np.float32, 2))
+    W, b = device.asarray(np.ones((5, 5), np.float32)), device.asarray(np.ones(5, np.float32))
+    for op, given in (
+        (kernels.softmax_forward, (room[:5],)),
+        (kernels.softmax_backward, (P, room[:5])),
+        (kernels.mse_backward, (P, room[:5])),
+        (kernels.cross_entropy_backward, (P, room[:5])),
+        (kernels.softmax_mse_backward, (P, room[:5])),
+        (kernels.linear_forward, (P, room[:5], b)),
+        (kernels.linear_forward, (P, W, room[2])),
+    ):
+        with pytest.raises(ValueError, match=r"^out overlaps an input without being it$"):
+            op(*given, out=room[1:])
+    assert np.array_equal(device.to_host(room), before)
 
 
 def test_results_on_the_device_need_no_trip_to_the_host(machine):

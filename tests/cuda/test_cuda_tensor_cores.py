@@ -11,6 +11,7 @@ from softstep.bench import parity, workloads
 from softstep.bench.workloads import Size
 from softstep.kernels._cupy import linear
 from softstep.kernels._cupy.device import options, source
+from softstep.kernels._cupy.linear import DEPTH
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_a_planted_fault_is_found(op, fault, asked_for, monkeypatch):
 @pytest.mark.parametrize("kind", [0, 3])
 def test_the_compiled_code_has_the_instruction_from_sm_80_on(kind):
     defines = {"REAL": "float", "X_KIND": kind, "TILE_ROWS": 64, "TILE_COLUMNS": 64}
-    opts = options({**defines, "TENSOR_CORES": 1})
+    opts = options({**defines, "DEPTH": DEPTH, "TENSOR_CORES": 1})
     for architecture in nvrtc.architectures():
         _, ptx = nvrtc.compile_source(source("linear.cu"), "linear.cu", opts, architecture)
         instruction = "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"

@@ -51,8 +51,23 @@ def ones(n=5):
 
 def test_the_probe_says_what_runs_here(machine):
     machine.name, machine.compute_capability = "NVIDIA A100", "80"
-    assert device.probe() == "CuPy 0 (stand-in) on NVIDIA A100 (sm_80)"
+    assert device.probe() == "CuPy 14.0 (stand-in) on NVIDIA A100 (sm_80)"
     assert "launch probe" in machine.log
+
+
+def test_the_probe_launches_cooperatively_or_says_that_the_gpu_cannot(machine):
+    assert "cooperative" not in device.probe()
+    machine.launches_cooperatively = False
+    assert device.probe().endswith(", without cooperative launches: small banks train slower")
+    assert machine.log.count("launch probe") == 2
+
+
+def test_the_probe_reports_a_cooperative_launch_that_fails(machine, cupy, monkeypatch):
+    cannot = {"CooperativeLaunch": 1, "MultiProcessorCount": 0}  # nothing is resident
+    gpu = SimpleNamespace(id=0, compute_capability="80", attributes=cannot)
+    monkeypatch.setattr(cupy.cuda, "Device", lambda: gpu)
+    with pytest.raises(ValueError, match=r"probe: grid \(1,\), but this GPU keeps only 0"):
+        device.probe()
 
 
 def test_the_probe_says_that_cupy_is_not_installed(monkeypatch):
@@ -93,7 +108,23 @@ def test_the_probe_runs_its_kernel_and_looks_at_the_result(machine, monkeypatch)
 
 def test_the_probe_reports_a_compiler_that_does_not_work(machine, monkeypatch):
     monkeypatch.setattr(device_module, "PROBE", 'extern "C" __global__ void probe(')
-    with pytest.raises(standin.CompileException):
+    with pytest.raises(DeviceError, match="probe could not be compiled or loaded: "):
+        device.probe()
+
+
+@pytest.mark.parametrize(("capability", "words"), [("61", "6.1"), ("70", "7.0")])
+def test_the_probe_refuses_a_gpu_that_the_kernels_are_not_compiled_for(machine, capability, words):
+    machine.name, machine.compute_capability = "Old GPU", capability
+    with pytest.raises(RuntimeError, match=rf"^the compute capability of Old GPU is {words}, but "):
+        device.probe()
+    machine.compute_capability = "75"
+    assert "sm_75" in device.probe()
+
+
+@pytest.mark.parametrize("version", ["13.6.0", "9.0", "13.0.0rc1"])
+def test_the_probe_refuses_a_cupy_that_is_too_old(machine, cupy, monkeypatch, version):
+    monkeypatch.setattr(cupy, "__version__", version)
+    with pytest.raises(RuntimeError, match=rf"^CuPy is {version}, but at least 14 is needed"):
         device.probe()
 
 
@@ -146,6 +177,18 @@ def test_a_numpy_array_that_is_not_contiguous_keeps_its_values(machine):
     assert np.array_equal(device.to_host(array), values)
 
 
+def test_a_numpy_array_of_the_other_byte_order_keeps_its_values(machine):
+    array = device.asarray(np.arange(12.0).reshape(3, 4).astype(">f4"))
+    assert array.dtype == np.float32
+    assert np.array_equal(device.to_host(array), np.arange(12.0).reshape(3, 4))
+
+
+@pytest.mark.parametrize("dtype", [">f4", "O", "U3"])
+def test_a_type_of_numbers_that_cupy_has_not_is_refused(machine, cupy, dtype):
+    with pytest.raises((KeyError, ValueError)):
+        cupy.empty((3,), dtype)
+
+
 def test_a_device_array_stays_where_it_is(machine):
     array = ones()
     machine.log.clear()
@@ -195,9 +238,10 @@ def test_any_other_array_is_a_type_error_that_names_it(machine, value, kind):
         device.asarray(value)
 
 
-def test_an_array_that_its_library_does_not_hand_over_is_a_type_error(machine, monkeypatch):
+@pytest.mark.parametrize("error", [BufferError, RuntimeError])
+def test_an_array_that_its_library_does_not_hand_over_is_a_type_error(error, machine, monkeypatch):
     def refuse(self, **stream):
-        raise BufferError("it requires a gradient")
+        raise error("it requires a gradient")
 
     monkeypatch.setattr(OfAnotherLibrary, "__dlpack__", refuse)
     with pytest.raises(TypeError, match=r"OfAnotherLibrary: it requires a gradient"):
@@ -218,6 +262,13 @@ def test_to_host_leaves_numpy_arrays_alone(machine):
 def test_zeros_are_zeros_and_empty_is_not_initialised(machine):
     assert np.array_equal(device.to_host(device.zeros((2, 3), np.float64)), np.zeros((2, 3)))
     assert np.isnan(device.to_host(device.empty((2, 3), np.float64))).all()
+
+
+def test_nans_are_set_on_the_device(machine):
+    array = device.nans((2, 3))
+    assert machine.log == []
+    assert array.dtype == np.float64
+    assert np.isnan(device.to_host(array)).all()
 
 
 # ---- results that are written in place
@@ -242,12 +293,13 @@ def test_a_result_that_was_computed_in_place_is_not_copied(machine):
     assert machine.log == []
 
 
-def test_another_librarys_array_is_complete_when_the_call_returns(machine):
-    target = OfAnotherLibrary(np.zeros(5, np.float32))
-    add(device.asarray(target), ones())
-    device.copy_into(target, device.asarray(target))
-    assert np.array_equal(target.values, np.ones(5))
-    assert machine.log[-2:] == ["launch add", "synchronize"]
+def test_only_another_librarys_array_is_waited_for(machine):
+    own, other = ones(), OfAnotherLibrary(np.zeros(5, np.float32))
+    machine.log.clear()
+    device.complete([own])
+    assert machine.log == []
+    device.complete([own, other])
+    assert machine.log == ["synchronize"]
 
 
 # ---- memory
@@ -271,7 +323,8 @@ def test_out_of_memory_says_how_much_was_asked_for_and_what_to_change(machine, a
     assert isinstance(raised.value, MemoryError)
     assert str(raised.value) == (
         "out of GPU memory: 8.00 MB asked for (shape (1000, 2000), float32), 5.00 MB of 5.00 MB "
-        "free. Use fewer rows per batch, or fewer heads per bank."
+        "free. What takes less: features as uint8 or float16, fewer rows in a call or a batch, "
+        "fewer heads in a bank. A CPU backend needs no GPU memory"
     )
 
 
@@ -367,12 +420,48 @@ def test_more_shared_memory_than_the_gpu_has_is_refused(machine):
         reverse((1,), (32,), (ones(), np.int64(5)), shared=1 << 20)
 
 
-@pytest.mark.parametrize("wait", [device.synchronise, lambda: device.to_host(ones())])
-def test_a_kernel_that_fails_while_it_runs_is_named_by_the_next_wait(machine, wait):
-    add(ones(), ones())
-    machine.pending_error = standin.CUDARuntimeError("cudaErrorIllegalAddress: ...")
+ILLEGAL = standin.CUDARuntimeError("cudaErrorIllegalAddress: ...")
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: device.synchronise(),
+        lambda x: device.to_host(x),
+        lambda x: device.copy_into(np.zeros(5, np.float32), x),
+        lambda x: device.copy_into(x[::2], x[1::2]),
+        lambda x: device.asarray(np.ones(5)),
+        lambda x: device.zeros((5,), np.int32),
+        lambda x: device.asarray(x[::2]),
+        lambda x: device.as_dtype(x, np.float64),
+    ],
+    ids=["wait", "get", "get into", "copy", "set", "zeros", "contiguous", "convert"],
+)
+def test_a_kernel_that_fails_while_it_runs_is_named_by_what_comes_next(machine, wait):
+    x = device.asarray(np.ones(6, np.float32))
+    add(x, x)
+    machine.pending_error = ILLEGAL
     with pytest.raises(DeviceError, match=r"add.cu: add or before: cudaErrorIllegalAddress"):
-        wait()
+        wait(x)
+
+
+def test_a_graph_that_cuda_refuses_is_a_device_error(machine, monkeypatch):
+    def refuse(self):
+        raise ILLEGAL
+
+    monkeypatch.setattr(standin.raw.Graph, "launch", refuse)
+    x = ones()
+    with pytest.raises(DeviceError, match=r"a graph up to add.cu: add did not run: cudaErrorIll"):
+        device.capture(lambda: add(x, x), 2)
+
+
+def test_a_module_that_cuda_does_not_load_is_a_device_error(machine, monkeypatch):
+    def refuse(self, name):
+        raise standin.CUDADriverError("CUDA_ERROR_NO_BINARY_FOR_GPU: ...")
+
+    monkeypatch.setattr(standin.raw.RawModule, "get_function", refuse)
+    with pytest.raises(DeviceError, match=r"add.cu: add could not be compiled or loaded: CUDA_ERR"):
+        add(ones(), ones())
 
 
 # ---- graphs
@@ -492,22 +581,27 @@ def test_a_grid_or_block_that_cupy_would_change_is_refused(machine, which, size)
     raw = device.kernel("add.cu", "add", REAL="float").raw
     sizes = {"grid": (1,), "block": (32,), which: size}
     with pytest.raises(standin.Misuse):
-        raw(sizes["grid"], sizes["block"], (ones(), ones(), np.int64(5), np.int32(1)))
+        raw.kernel(sizes["grid"], sizes["block"], (ones(), ones(), np.int64(5), np.int32(1)))
 
 
 @pytest.mark.parametrize(("grid", "cooperative"), [((2**31,), False), ((1000,), True)])
 def test_a_grid_that_cupy_would_cut_is_refused(machine, grid, cooperative):
-    load = device.cooperative_kernel if cooperative else device.kernel
-    raw = load("add.cu", "add", REAL="float").raw
+    raw = device.kernel("add.cu", "add", REAL="float").raw
+    args = ones(), ones(), np.int64(5), np.int32(1)
     with pytest.raises(standin.Misuse):
-        raw(grid, (32,), (ones(), ones(), np.int64(5), np.int32(1)))
+        raw.kernel(grid, (32,), args, enable_cooperative_groups=cooperative)
+
+
+def test_a_module_that_cupy_links_is_refused(cupy):
+    with pytest.raises(standin.Misuse, match="libcudadevrt"):
+        cupy.RawModule(code=SOURCE, options=("-DREAL=float",), enable_cooperative_groups=True)
 
 
 @pytest.mark.parametrize("shared_mem", [(48 << 10) + 1])
 def test_more_than_48_kb_of_shared_memory_takes_the_attribute(machine, shared_mem):
     raw = device.kernel("add.cu", "reverse", REAL="float").raw
     with pytest.raises(standin.CUDADriverError):
-        raw((1,), (32,), (ones(), np.int64(5)), shared_mem=shared_mem)
+        raw.kernel((1,), (32,), (ones(), np.int64(5)), shared_mem=shared_mem)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_every_kernel_compiles_for_every_architecture(measured):
     kernels = {name for name, _, _ in measured}
     in_sources = {
         name
-        for file, _ in nvrtc.launchers()
+        for file in nvrtc.files()
         for name in re.findall(r"__global__\s+void\s+(?:__launch_bounds__\(.*?\)\s+)?(\w+)\(",
                                source(file))
     }  # fmt: skip

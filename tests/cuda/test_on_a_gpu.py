@@ -1,4 +1,4 @@
-"""What a person with an NVIDIA GPU runs: `pytest -m gpu`. Never run on hardware so far."""
+"""What a person with an NVIDIA GPU runs: `pytest -m gpu`."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from softstep import SoftmaxRegression, kernels
 from softstep.bench import gpu as gpu_bench
 from softstep.bench import parity, workloads
 from softstep.bench.workloads import Size
+from softstep.kernels._cupy.device import device
 from softstep.kernels.backend import probe
 from softstep.model.datasets import load_digits
 
@@ -90,8 +91,18 @@ def test_what_is_given_on_the_gpu_gives_the_bits_of_what_is_given_on_the_host(gp
         here = [move(a.copy()) for a in (W, b)]
         kernels.train(move(X), move(y), move(order), batch, *here, **options, backend="cupy")
         results.append([gpu.asnumpy(a) for a in here])
-    for host, device in zip(*results, strict=True):
-        assert np.array_equal(host, device)
+    for of_host, of_gpu in zip(*results, strict=True):
+        assert np.array_equal(of_host, of_gpu)
     y[7] = -1
     with pytest.raises(ValueError, match=r"y\[7\] = -1 is not in"):
         kernels.train(gpu.asarray(X), gpu.asarray(y), order, batch, W, b, **options)
+
+
+def test_a_small_bank_trains_in_one_cooperative_launch(gpu):
+    (X, y, order, batch, W, b), options = workloads.OPS["train"].arguments(
+        Size(2_000, 20, 7), np.float32, 0
+    )
+    launched = device.launch_times(
+        lambda: kernels.train(X, y, order, batch, W, b, **options, backend="cupy")
+    )
+    assert [label for label, _ in launched] == ["train_steps.cu: train_steps"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from softstep import SoftmaxSweep
+from softstep import SoftmaxSweep, kernels
 from softstep.kernels._cupy.device import device
 
 N, D, C = 60, 5, 3
@@ -32,3 +32,12 @@ def test_what_is_on_the_gpu_gives_the_same_sweep(machine, y, judge):
     for i in range(4):
         assert np.array_equal(there.estimator(i).coef_, here.estimator(i).coef_)
     assert np.isfinite(here.results_["bound"]).sum() == np.size(here.results_["bound"]) // 2
+
+
+def test_features_of_the_other_byte_order_give_the_same_sweep(machine):
+    def coefficients(X):
+        sweep = SoftmaxSweep({"learning_rate": [0.1, 0.5]}, epochs=2, cv=2, random_state=0)
+        with kernels.use_backend("cupy"):
+            return sweep.fit(X, Y).estimator(1).coef_
+
+    assert np.array_equal(coefficients(X.astype(">f4")), coefficients(X))

@@ -16,7 +16,7 @@ from train_cases import (
     velocity,
 )  # fmt: skip
 
-from softstep.bench import workloads
+from softstep.bench import parity, workloads
 from softstep.bench.workloads import Size
 
 # The module: `train` of the package is the op.
@@ -99,6 +99,15 @@ def test_both_paths_give_the_same_bits(shape, run_on):
     Y = workloads.probabilities(shape[0], shape[2], rest[-1].dtype, seed=9)
     arguments = (X, Y, *rest), {**options, "loss": mixed(h)}
     assert_same_bits(run_on(STEPS, arguments), run_on(LAUNCHES, arguments))
+
+
+def test_a_gpu_that_cannot_keep_all_blocks_alive_launches_every_step(machine, run_on):
+    arguments = bank(Size(17, 300, 2, 3), "float32", loss=mixed(3))  # 10 slices of features
+    expected = run_on(STEPS, arguments)
+    machine.log.clear()
+    machine.multiprocessors = 1  # of 8 blocks
+    assert_same_bits(parity.run("train", arguments, "cupy"), expected)
+    assert "launch train_update" in machine.log
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

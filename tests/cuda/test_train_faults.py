@@ -1,4 +1,4 @@
-"""Faults planted in train.cu: the checker or the error bounds find every one."""
+"""Faults planted in train.cuh and train_*.cu: the checker or the error bounds find every one."""
 
 import importlib
 
@@ -42,7 +42,10 @@ FAULTS = {
         B, "if (r >= tile.rows) continue;", "", {BOUNDS, UNSET, RACE, BLOCKS},
     ),
     "features past the last": (B, "x_k < d && reader.x_row", "reader.x_row", {BOUNDS, WRONG}),
-    "columns past the last": (B, "t % TILE_COLUMNS < tile.columns ? head", "true ? head", {BOUNDS}),
+    "columns past the last": (
+        B, "t % TILE_COLUMNS < tile.columns\n                        ? weight_at",
+        "true ? weight_at", {BOUNDS},
+    ),
     "weights past the last feature": (B, "if (k < d)\n        update", "update", {BOUNDS, BLOCKS}),
     "rows of the tile above": (B, "* V_STRIDE + k * (int)c,", "* V_STRIDE,", {RACE, WRONG, UNSET}),
     "a slice's sum left out": (B, "total[i][j] += sum[i][j]", "total[i][j] = sum[i][j]", {WRONG}),
@@ -122,10 +125,9 @@ def problem(path):
 
 @pytest.fixture
 def finding(machine, run_on, monkeypatch):
-    """finding(path, text, schedule): the kind of error that this source shows, or None."""
+    """finding(path, schedule): the kind of error that the kernels show, or None."""
 
-    def find(path, text, schedule):
-        monkeypatch.setattr(device_module, "source", lambda file: text)
+    def find(path, schedule):
         if path == OWNERS:
             monkeypatch.setattr(launcher, "REDUNDANT_BYTES", 0)
         machine.check, machine.schedule = True, schedule
@@ -140,16 +142,21 @@ def finding(machine, run_on, monkeypatch):
     return find
 
 
+FILES = ("train_forward.cu", "train_rows.cu", "train_update.cu", "train_steps.cu")
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_found(fault, finding):
+def test_a_planted_fault_is_found(fault, finding, monkeypatch):
     path, old, new, kinds = FAULTS[fault]
-    text = device_module.source("train.cu")
-    assert text.count(old) == 1
-    text = text.replace(old, new)
-    assert {finding(path, text, schedule) for schedule in ("in_order", "random")} <= kinds
+    source = device_module.source
+    # What is shared stands before each of the files.
+    assert all(source(file).count(old) <= 1 for file in FILES)
+    assert any(old in source(file) for file in FILES)
+    monkeypatch.setattr(device_module, "source", lambda file: source(file).replace(old, new))
+    assert {finding(path, schedule) for schedule in ("in_order", "random")} <= kinds
 
 
 @pytest.mark.parametrize("schedule", emulator.SCHEDULES)
 @pytest.mark.parametrize("path", [A, B, WIDE, OWNERS])
 def test_the_kernels_as_they_are_show_none(path, schedule, finding):
-    assert finding(path, device_module.source("train.cu"), schedule) is None
+    assert finding(path, schedule) is None

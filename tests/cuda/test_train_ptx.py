@@ -8,6 +8,7 @@ import re
 
 import nvrtc
 import pytest
+import variants
 
 from softstep.kernels._cupy.device import options, source
 
@@ -17,15 +18,16 @@ RELEASE = "red.release.gpu.global.add.u32"
 ACQUIRE = "ld.acquire.gpu.global.u32"
 
 
-def defines(real, **tile):
+def defines(real):
     kind = 1 if real == "double" else 0
-    return {"REAL": real, "X_KIND": kind, "Y_SOFT": 0, "ROW_LANES": 2, "SLICE_FEATURES": 32, **tile}
+    return {"REAL": real, "X_KIND": kind, "Y_SOFT": 0, "ROW_LANES": 2, "SLICE_FEATURES": 32,
+            "THREADS": 256}  # fmt: skip
 
 
 def ptx_of(architecture, real, text=None):
     opts = options(defines(real))
-    text = source("train.cu") if text is None else text
-    _, ptx = nvrtc.compile_source(text, "train.cu", opts, architecture)
+    text = source("train_steps.cu") if text is None else text
+    _, ptx = nvrtc.compile_source(text, "train_steps.cu", opts, architecture)
     return ptx[ptx.index(".entry train_steps") :]
 
 
@@ -91,7 +93,7 @@ def test_blocks_hand_over_through_l2_by_release_and_acquire(architecture, real, 
     ],
 )
 def test_a_barrier_with_a_part_missing_is_refused(old, new, fault):
-    text = source("train.cu")
+    text = source("train_steps.cu")
     assert text.count(old) == 1
     assert any(
         fault in found for found in faults(ptx_of(80, "float", text.replace(old, new)), "f32")
@@ -99,11 +101,14 @@ def test_a_barrier_with_a_part_missing_is_refused(old, new, fault):
 
 
 def test_no_sum_is_atomic():
-    """No atomic but the arrivals at the barrier, in any kernel."""
-    for tile in ({"TILE_ROWS": 64, "TILE_COLUMNS": 64},
-                 {"TILE_FEATURES": 64, "TILE_COLUMNS": 64}, {}):  # fmt: skip
-        opts = options(defines("float", **tile))
-        _, ptx = nvrtc.compile_source(source("train.cu"), "train.cu", opts, 80)
+    """No atomic but the arrivals at the barrier, in any kernel of `train`."""
+    seen = set()
+    for file, name, kernel_defines in variants.everything():
+        if not name.startswith("train_") or name in seen:
+            continue
+        seen.add(name)
+        _, ptx = nvrtc.compile_source(source(file), file, options(kernel_defines), 80)
         atomics = re.findall(r"\b(?:atom|red)\.\S+", ptx)
         assert set(atomics) <= {RELEASE}
-        assert bool(atomics) == (not tile)
+        assert bool(atomics) == (name == "train_steps")
+    assert len(seen) == 5

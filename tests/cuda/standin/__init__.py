@@ -68,7 +68,10 @@ def _cupy(machine):
         return SimpleNamespace(
             id=machine.device,
             compute_capability=machine.compute_capability,
-            attributes={"MultiProcessorCount": machine.multiprocessors},
+            attributes={
+                "MultiProcessorCount": machine.multiprocessors,
+                "CooperativeLaunch": int(machine.launches_cooperatively),
+            },
         )
 
     def wait_for_all():
@@ -91,6 +94,7 @@ def _cupy(machine):
         Device=device_of,
         Event=type("Event", (raw.Event,), {"machine": machine}),
         Stream=Stream,
+        compiler=SimpleNamespace(CompileException=CompileException),
         driver=SimpleNamespace(
             CUDADriverError=CUDADriverError,
             occupancyMaxActiveBlocksPerMultiprocessor=occupancy,
@@ -108,7 +112,7 @@ def _cupy(machine):
     module = ModuleType("cupy")
     vars(module).update(
         array.functions(machine),
-        __version__="0 (stand-in)",
+        __version__="14.0 (stand-in)",
         ndarray=array.ndarray,
         RawModule=type("RawModule", (raw.RawModule,), {"machine": machine}),
         cuda=cuda,

@@ -7,6 +7,7 @@ import numpy as np
 from standin.machine import Misuse
 
 ALIGNMENT = 512  # bytes, that of CuPy's memory pool
+DTYPES = "?bhilqBHILQefdFD"  # CuPy's, by their characters
 
 
 class Memory:
@@ -35,8 +36,13 @@ class ndarray:
     size = property(lambda self: self._values.size)
     nbytes = property(lambda self: self._values.nbytes)
     flags = property(lambda self: SimpleNamespace(c_contiguous=self._values.flags.c_contiguous))
-    data = property(lambda self: SimpleNamespace(ptr=self._values.ctypes.data))
+    data = property(
+        lambda self: SimpleNamespace(ptr=self._values.ctypes.data, memset_async=self._memset)
+    )
     device = property(lambda self: SimpleNamespace(id=self._device))
+
+    def _memset(self, value, size):
+        self._values.reshape(-1).view(np.uint8)[:size] = value
 
     @property
     def __cuda_array_interface__(self):
@@ -76,6 +82,7 @@ class ndarray:
             raise Misuse("only `array[...] = array of the device` is offered")
         if (self.shape, self.dtype) != (value.shape, value.dtype):
             raise Misuse(f"{value.dtype}{value.shape} copied into {self.dtype}{self.shape}")
+        self._machine.report_error()
         self._machine.log.append(f"on device {self.nbytes}")
         self._values[...] = value._values
 
@@ -113,6 +120,7 @@ class ndarray:
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if value.dtype != self.dtype or value.shape != self.shape:
             raise ValueError(f"{value.dtype}{value.shape} set to {self.dtype}{self.shape}")
+        self._machine.report_error()
         self._machine.log.append(f"to device {self.nbytes}")
         self._values[...] = value
 
@@ -129,6 +137,10 @@ def functions(machine):
 
     def empty(shape, dtype):
         dtype = np.dtype(dtype)
+        if dtype.char not in DTYPES:
+            raise ValueError(f"Unsupported dtype {dtype}")
+        if not dtype.isnative:
+            raise KeyError(dtype)
         memory = Memory(machine, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
         return ndarray(machine, memory.bytes.view(dtype).reshape(shape), memory)
 

@@ -32,13 +32,14 @@ class Machine:
         self.device_count = 1
         self.device = 0  # the current one
         self.multiprocessors = 4
+        self.launches_cooperatively = True
         self.threads_per_multiprocessor = 2048
         self.shared_per_multiprocessor = 164 << 10
         self.shared_opt_in = 163 << 10  # the most a block can ask for
         self.memory = 1 << 30
         self.pool_limit = 0
         self.pool_free = 0  # freed by the program, kept by CuPy's pool
-        self.pending_error = None  # what the next wait raises
+        self.pending_error = None  # what the next wait, copy or allocation raises
         self.schedule, self.seed, self.check = "in_order", 0, False  # the emulator's
         self.used = 0
         self.log = []
@@ -49,6 +50,7 @@ class Machine:
     def allocate(self, owner, size):
         """Account for `size` bytes for as long as `owner` lives."""
         self.forbid_in_capture("allocates memory")
+        self.report_error()
         room = min(self.pool_limit or self.memory, self.memory)
         if self.used + size > room:
             raise OutOfMemoryError(
@@ -62,10 +64,14 @@ class Machine:
 
     def wait(self):
         self.forbid_in_capture("waits")
+        self.report_error()
+        self.unfinished.clear()
+
+    def report_error(self):
+        """CUDA reports a kernel that failed at whatever comes next."""
         if self.pending_error is not None:
             error, self.pending_error = self.pending_error, None
             raise error
-        self.unfinished.clear()
 
     def forbid_in_capture(self, what):
         if self.streams[-1].recorded is not None:

@@ -32,29 +32,35 @@ class RawModule:
     def __init__(self, *, code, options=(), enable_cooperative_groups=False):
         if not isinstance(options, tuple) or not all(isinstance(o, str) for o in options):
             raise TypeError("options must be a tuple of strings")
-        self.code, self.options, self.cooperative = code, options, enable_cooperative_groups
+        if enable_cooperative_groups:
+            raise Misuse("CuPy links such a module with libcudadevrt.a, which CUDA 12 wheels lack")
+        self.code, self.options = code, options
 
     def get_function(self, name):
         self.machine.forbid_in_capture("loads a module")
         module = compiled(self.code, self.options, self.machine.check)
         if name not in module.kernels:
             raise CUDADriverError("CUDA_ERROR_NOT_FOUND: named symbol not found")
-        return RawKernel(self.machine, module[name], self.cooperative)
+        return RawKernel(self.machine, module[name])
 
 
 class Function:
-    """What RawKernel.kernel is: a handle."""
+    """What RawKernel.kernel is: a handle, and a launch that may be cooperative."""
 
     handles = itertools.count(0x1000, 0x100)
 
-    def __init__(self):
+    def __init__(self, raw):
         self.ptr = next(self.handles)
+        self._raw = weakref.proxy(raw)
+
+    def __call__(self, grid, block, args, shared_mem=0, *, enable_cooperative_groups=False):
+        self._raw.launch(grid, block, args, shared_mem, enable_cooperative_groups)
 
 
 class RawKernel:
-    def __init__(self, machine, kernel, cooperative):
-        self.machine, self._kernel, self.cooperative = machine, kernel, cooperative
-        self.kernel = Function()
+    def __init__(self, machine, kernel):
+        self.machine, self._kernel = machine, kernel
+        self.kernel = Function(self)
         self._max_dynamic_shared = DEFAULT_SHARED
         machine.kernels[self.kernel.ptr] = self
 
@@ -77,16 +83,16 @@ class RawKernel:
         by_shared = self.machine.shared_per_multiprocessor // (shared + 1024)
         return min(32, by_threads, by_shared)
 
-    def __call__(self, grid, block, args, *, shared_mem=0):
-        self._check_size(grid, block, shared_mem)
-        launch = Launch(self, grid, block, args, shared_mem)
+    def launch(self, grid, block, args, shared, cooperative):
+        self._check_size(grid, block, shared, cooperative)
+        launch = Launch(self, grid, block, args, shared, cooperative)
         stream = self.machine.streams[-1]
         if stream.recorded is None:
             launch.run()
         else:
             stream.recorded.append(launch)
 
-    def _check_size(self, grid, block, shared):
+    def _check_size(self, grid, block, shared, cooperative):
         for size in (grid, block):
             if not isinstance(size, tuple) or not all(type(s) is int for s in size):
                 raise Misuse(f"{self._kernel.name}: {size} is not a tuple of ints")
@@ -97,16 +103,19 @@ class RawKernel:
         too_long = any(size > limit for size, limit in zip(block, MAX_BLOCK, strict=False))
         if too_long or math.prod(block) > 1024 or shared > self._max_dynamic_shared:
             raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+        if cooperative and not self.machine.launches_cooperatively:
+            raise CUDADriverError("CUDA_ERROR_NOT_SUPPORTED: operation not supported")
         resident = self.occupancy(math.prod(block), shared) * self.machine.multiprocessors
-        if self.cooperative and math.prod(grid) > resident:
+        if cooperative and math.prod(grid) > resident:
             raise Misuse(f"{self._kernel.name}: grid {grid}; CuPy would cut it to what is resident")
 
 
 class Launch:
     """A launch, now or (from a graph) later. Like CUDA's it does not keep its arrays alive."""
 
-    def __init__(self, raw, grid, block, args, shared):
+    def __init__(self, raw, grid, block, args, shared, cooperative):
         self.raw, self.grid, self.block, self.shared = raw, grid, block, shared
+        self.cooperative = cooperative
         self.args = [self._argument(i, value) for i, value in enumerate(args)]
         self.owners = [weakref.ref(a._owner) for a in args if isinstance(a, ndarray)]
 
@@ -140,7 +149,7 @@ class Launch:
                 shared_bytes=self.shared,
                 schedule=machine.schedule,
                 seed=machine.seed,
-                cooperative=self.raw.cooperative,
+                cooperative=self.cooperative,
             )
         except (TypeError, ValueError) as error:  # number and types of the arguments, contiguity
             raise Misuse(str(error)) from error

@@ -1,0 +1,204 @@
+// Path B, forward: the logits of a step on tiles of rows × columns and, with ROW_LANES, where whole
+// heads fit a tile, the rows' losses and gradients too.
+//
+// -D TILE_ROWS, TILE_COLUMNS, SLICE_FEATURES, DEPTH (of the features: what a tile takes at a time)
+
+constexpr int SIDE = 16;  // SIDE × SIDE threads have a part of the tile each
+static_assert(SIDE * SIDE == THREADS);
+constexpr int THREAD_ROWS = TILE_ROWS / SIDE, THREAD_COLUMNS = TILE_COLUMNS / SIDE;
+constexpr int X_STRIDE = DEPTH + 4;         // rows of the tile of X start in different banks
+constexpr int V_STRIDE = TILE_COLUMNS + 1;  // and so do those of the tile of V
+constexpr int TILES = TILE_ROWS * X_STRIDE + DEPTH * TILE_COLUMNS;
+
+struct Tile {  // rows × columns of the logits
+  long long first_row, first_column;
+  int rows, columns;
+};
+
+// Whole heads, as many as fit; part of a head where none does.
+__device__ __forceinline__ Tile this_tile(long long rows, long long h, long long c) {
+  const long long width = c <= TILE_COLUMNS ? TILE_COLUMNS / c * c : TILE_COLUMNS;
+  const long long row = (long long)blockIdx.x * TILE_ROWS, column = blockIdx.y * width;
+  return {row, column, (int)min(rows - row, (long long)TILE_ROWS), (int)min(h * c - column, width)};
+}
+
+// Where this thread's part of the next tiles of X and W comes from, and what it read there.
+struct Reader {
+  long long x_row[THREAD_ROWS];  // the row's first element in X, -1 past the last row
+  long long w_column;            // the column's first element in W, -1 past the last column
+  REAL x[THREAD_ROWS], w[THREAD_COLUMNS];
+};
+
+__device__ __forceinline__ void start(Reader &reader, const Tile &tile, Rows rows, long long d,
+                                      long long c) {
+  const int t = threadIdx.x;
+#pragma unroll
+  for (int i = 0; i < THREAD_ROWS; ++i) {
+    const int r = t / DEPTH + THREADS / DEPTH * i;
+    reader.x_row[i] = r < tile.rows ? rows.index[tile.first_row + r] * d : -1;
+  }
+  reader.w_column = t % TILE_COLUMNS < tile.columns
+                        ? weight_at(0, tile.first_column + t % TILE_COLUMNS, d, c)
+                        : -1;
+}
+
+__device__ __forceinline__ void read(Reader &reader, const Feature *X, const REAL *W, long long k0,
+                                     long long d, long long c, REAL feature_scale) {
+  const int t = threadIdx.x;
+  const long long x_k = k0 + t % DEPTH;
+#pragma unroll
+  for (int i = 0; i < THREAD_ROWS; ++i)
+    reader.x[i] = x_k < d && reader.x_row[i] >= 0
+                      ? load_feature(X, reader.x_row[i] + x_k) * feature_scale
+                      : (REAL)0;
+#pragma unroll
+  for (int i = 0; i < THREAD_COLUMNS; ++i) {
+    const long long k = k0 + t / TILE_COLUMNS + THREADS / TILE_COLUMNS * i;
+    reader.w[i] = k < d && reader.w_column >= 0 ? W[reader.w_column + k * c] : (REAL)0;
+  }
+}
+
+__device__ __forceinline__ void store(const Reader &reader, REAL *x_tile, REAL *w_tile) {
+  const int t = threadIdx.x;
+#pragma unroll
+  for (int i = 0; i < THREAD_ROWS; ++i)
+    x_tile[(t / DEPTH + THREADS / DEPTH * i) * X_STRIDE + t % DEPTH] = reader.x[i];
+#pragma unroll
+  for (int i = 0; i < THREAD_COLUMNS; ++i) w_tile[t + THREADS * i] = reader.w[i];
+}
+
+// A thread has THREAD_ROWS × THREAD_COLUMNS sums: four features at a time, so that a row's come
+// with one load.
+__device__ __forceinline__ void multiply(const REAL *x_tile, const REAL *w_tile,
+                                         REAL (&sum)[THREAD_ROWS][THREAD_COLUMNS]) {
+  const REAL *x_rows = x_tile + threadIdx.x / SIDE * THREAD_ROWS * X_STRIDE;
+  const REAL *w_columns = w_tile + threadIdx.x % SIDE * THREAD_COLUMNS;
+#pragma unroll
+  for (int k = 0; k < DEPTH; k += 4) {
+    REAL x[THREAD_ROWS][4];
+#pragma unroll
+    for (int i = 0; i < THREAD_ROWS; ++i)
+#pragma unroll
+      for (int q = 0; q < 4; ++q) x[i][q] = x_rows[i * X_STRIDE + k + q];
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      REAL w[THREAD_COLUMNS];
+#pragma unroll
+      for (int j = 0; j < THREAD_COLUMNS; ++j) w[j] = w_columns[(k + q) * TILE_COLUMNS + j];
+#pragma unroll
+      for (int i = 0; i < THREAD_ROWS; ++i)
+#pragma unroll
+        for (int j = 0; j < THREAD_COLUMNS; ++j) sum[i][j] = fma(x[i][q], w[j], sum[i][j]);
+    }
+  }
+}
+
+__device__ __forceinline__ void logits_tile(const Tile &tile, const Feature *X, Rows rows,
+                                            const REAL *W, const REAL *b, long long d, long long c,
+                                            REAL feature_scale, REAL *shared) {
+  // -> shared (tile.rows, V_STRIDE) = s X W + b; shared holds the tiles of X and W on the way
+  REAL *x_tile = shared, *w_tile = shared + TILE_ROWS * X_STRIDE;
+  REAL total[THREAD_ROWS][THREAD_COLUMNS] = {}, sum[THREAD_ROWS][THREAD_COLUMNS];
+#pragma unroll
+  for (int j = 0; j < THREAD_COLUMNS; ++j) {
+    const int column = threadIdx.x % SIDE * THREAD_COLUMNS + j;
+    const REAL bias = column < tile.columns ? b[tile.first_column + column] : (REAL)0;
+#pragma unroll
+    for (int i = 0; i < THREAD_ROWS; ++i) sum[i][j] = bias;
+  }
+  Reader reader;
+  start(reader, tile, rows, d, c);
+  read(reader, X, W, 0, d, c, feature_scale);
+  int left = SLICE_FEATURES;  // of the slice
+  for (long long k = 0; k < d; k += DEPTH) {
+    store(reader, x_tile, w_tile);
+    __syncthreads();  // the tiles are complete
+    if (k + DEPTH < d) read(reader, X, W, k + DEPTH, d, c, feature_scale);
+    multiply(x_tile, w_tile, sum);
+    __syncthreads();  // nobody reads them any more
+    left -= DEPTH;
+    if (left > 0 && k + DEPTH < d) continue;
+    left = SLICE_FEATURES;
+#pragma unroll
+    for (int i = 0; i < THREAD_ROWS; ++i)
+#pragma unroll
+      for (int j = 0; j < THREAD_COLUMNS; ++j) {
+        total[i][j] += sum[i][j];
+        sum[i][j] = 0;
+      }
+  }
+#pragma unroll
+  for (int i = 0; i < THREAD_ROWS; ++i)
+#pragma unroll
+    for (int j = 0; j < THREAD_COLUMNS; ++j) {
+      const int r = threadIdx.x / SIDE * THREAD_ROWS + i;
+      const int column = threadIdx.x % SIDE * THREAD_COLUMNS + j;
+      if (column < tile.columns) shared[r * V_STRIDE + column] = total[i][j];
+    }
+  __syncthreads();  // the logits are complete
+}
+
+__device__ __forceinline__ void copy_tile(const Tile &tile, const REAL *shared, REAL *V,
+                                          long long columns) {
+  // shared (tile.rows, V_STRIDE) -> its place in V (rows, N)
+  const int column = threadIdx.x % TILE_COLUMNS;
+  if (column >= tile.columns) return;
+  for (int r = threadIdx.x / TILE_COLUMNS; r < tile.rows; r += THREADS / TILE_COLUMNS)
+    V[(tile.first_row + r) * columns + tile.first_column + column] = shared[r * V_STRIDE + column];
+}
+
+#ifndef ROW_LANES
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2) train_logits(
+    const Feature *X, long long d, REAL feature_scale, const long long *order, long long m,
+    long long batch, long long h, long long c, const REAL *W, const REAL *b, long long *counter,
+    REAL *V) {
+  // X (n, d), W (h, d, c), b (h, c) -> V (batch, N)
+  __shared__ __align__(16) REAL
+      shared[TILES > TILE_ROWS * V_STRIDE ? TILES : TILE_ROWS * V_STRIDE];
+  const long long step = counter[0];
+  if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) counter[1] = step + 1;
+  const Rows rows = rows_of_step(order, m, batch, step);
+  const Tile tile = this_tile(rows.count, h, c);
+  if (tile.rows <= 0) return;  // a short batch
+  logits_tile(tile, X, rows, W, b, d, c, feature_scale, shared);
+  copy_tile(tile, shared, V, h * c);
+}
+
+#else  // ROW_LANES
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2) train_forward(
+    const Feature *X, long long d, REAL feature_scale, const long long *order, long long m,
+    long long batch, long long n, const long long *labels, const REAL *soft, const REAL *weights,
+    const long long *y_index, const long long *weight_index, const bool *is_mse, long long h,
+    long long c, const REAL *W, const REAL *b, long long *counter, REAL *dV, REAL *loss,
+    int *flags) {
+  // X (n, d), W (h, d, c), b (h, c) -> dV (batch, N), loss and flags (h, batch); c <= TILE_COLUMNS
+  __shared__ __align__(16) REAL
+      shared[TILES > TILE_ROWS * V_STRIDE ? TILES : TILE_ROWS * V_STRIDE];
+  const long long step = counter[0];
+  if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) counter[1] = step + 1;
+  const Rows rows = rows_of_step(order, m, batch, step);
+  const Tile tile = this_tile(rows.count, h, c);
+  if (tile.rows <= 0) return;  // a short batch
+  logits_tile(tile, X, rows, W, b, d, c, feature_scale, shared);
+
+  const Targets targets = {labels, soft, weights, y_index, weight_index, is_mse, n, c};
+  const int pairs = (int)(tile.columns / c) * TILE_ROWS;
+  for (int pair = threadIdx.x / ROW_LANES; pair < pairs; pair += THREADS / ROW_LANES) {
+    const int r = pair % TILE_ROWS, k = pair / TILE_ROWS;
+    if (r >= tile.rows) continue;
+    const long long i = tile.first_row + r, head = tile.first_column / c + k;
+    REAL row_loss;
+    const int row_flags = train_row(shared + r * V_STRIDE + k * (int)c, targets, head,
+                                    rows.index[i], rows.count, &row_loss);
+    if (threadIdx.x % ROW_LANES == 0) {
+      loss[head * batch + i] = row_loss;
+      flags[head * batch + i] = row_flags;
+    }
+  }
+  __syncthreads();  // the gradients are complete
+  copy_tile(tile, shared, dV, h * c);
+}
+
+#endif  // ROW_LANES
