@@ -15,11 +15,18 @@ def cross_validation(cv, y, groups, codes, seed):
     not sorted), and dealt to the folds in turn.
 
     Raises:
-        TypeError: cv is neither. ValueError: too few rows, or a fold without rows.
+        TypeError: cv is neither, or yields what is neither row numbers nor a mask.
+        ValueError: too few rows, a fold without rows, or a row that is not there.
     """
     n = len(y)
     if hasattr(cv, "split") and not isinstance(cv, str):
-        splits = list(cv.split(np.zeros(n), y, groups))
+        splits = [
+            (
+                _row_numbers(train, n, f"fold {i} learns from"),
+                _row_numbers(test, n, f"fold {i} is judged on"),
+            )
+            for i, (train, test) in enumerate(cv.split(np.zeros(n), y, groups))
+        ]
     else:
         k = inputs.integer("cv", cv, least=2)
         if k > n:
@@ -31,6 +38,25 @@ def cross_validation(cv, y, groups, codes, seed):
     learn = np.stack([_counts(train, n) for train, _ in splits])
     judge = np.stack([np.bincount(test, minlength=n) > 0 for _, test in splits])
     return learn, _not_empty(judge)
+
+
+def _row_numbers(rows, n, does):
+    """What a splitter yields, row numbers or a mask of all rows, as checked row numbers."""
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iub"):
+        raise TypeError(
+            f"{does} {rows.dtype} of shape {rows.shape}: cv.split must yield row numbers or masks"
+        )
+    if rows.dtype.kind == "b":
+        if len(rows) != n:
+            raise ValueError(f"{does} a mask of {len(rows)} rows, but there are {n}")
+        rows = np.flatnonzero(rows)
+    if not rows.size:
+        raise ValueError(f"{does} no rows")
+    outside = np.flatnonzero((rows < 0) | (rows >= n))
+    if outside.size:
+        raise ValueError(f"{does} row {rows[outside[0]]}, but the rows are 0 to {n - 1}")
+    return rows
 
 
 def _counts(rows, n):

@@ -179,6 +179,45 @@ def test_splits_by_groups_and_incomplete_splits_are_taken_as_they_are():
     assert model.history_[-1].val_accuracy == pytest.approx(alone.score(X[test], Y[test]))
 
 
+class Splitter:
+    """Yields what it is given."""
+
+    def __init__(self, *splits):
+        self.splits = splits
+
+    def split(self, X, y=None, groups=None):
+        return iter(self.splits)
+
+
+def test_a_splitter_may_yield_masks_as_well_as_row_numbers():
+    masks = [np.arange(N) % 3 == k for k in range(3)]
+    numbers = Splitter(*((np.flatnonzero(~m), np.flatnonzero(m)) for m in masks))
+    by_mask = sweep(cv=Splitter(*((~m, m) for m in masks))).fit(X, Y)
+    by_number = sweep(cv=numbers).fit(X, Y)
+    for name in ("mean_val_accuracy", "mean_val_loss", "std_val_loss"):
+        assert np.array_equal(by_mask.results_[name], by_number.results_[name])
+    assert by_mask.results_["mean_val_accuracy"].max() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "error", "message"),
+    [
+        ([0, N], [1], ValueError, f"fold 1 learns from row {N}, but the rows are 0 to {N - 1}"),
+        ([0, -1], [1], ValueError, "fold 1 learns from row -1"),
+        ([0], [N], ValueError, f"fold 1 is judged on row {N}"),
+        ([], [1], ValueError, "fold 1 learns from no rows"),
+        ([1], [], ValueError, "fold 1 is judged on no rows"),
+        ([0.5, 1], [1], TypeError, "fold 1 learns from float64 of shape"),
+        ([[0], [1]], [1], TypeError, r"int64 of shape \(2, 1\)"),
+        (np.ones(5, bool), [1], ValueError, f"a mask of 5 rows, but there are {N}"),
+        (np.zeros(N, bool), [1], ValueError, "fold 1 learns from no rows"),
+    ],
+)
+def test_a_splitter_that_yields_no_rows_of_these_is_refused(train, test, error, message):
+    with pytest.raises(error, match=message):
+        sweep(cv=Splitter(([0, 1], [2]), (train, test))).fit(X, Y)
+
+
 def test_a_number_of_folds_is_stratified_shuffled_and_from_the_seed():
     learn, judge = folds.cross_validation(4, Y, None, Y, seed=3)
     assert np.array_equal(learn, ~judge)
