@@ -140,10 +140,14 @@ class Training:
         """These groups from the best to the worst, and their ranks in that order, from 1.
 
         The diverged last, before them those halving dropped, the later the better; then by the
-        figure of `refit`, where that is equal by the other one. Equal groups have equal ranks.
+        figure of `refit`, where that is equal by the other one. Losses of different kinds do not
+        compare: with both, accuracy alone decides. Equal groups have equal ranks.
         """
         loss, accuracy = self.judged(self.head_loss), -self.judged(self.head_accuracy)
+        figures: tuple[np.ndarray, ...]
         figures = (accuracy, loss) if self.plan.refit == "accuracy" else (loss, accuracy)
+        if len(set(self.heads.loss)) > 1:
+            figures = (accuracy,)
         keys = np.stack([f[groups] for f in (self.diverged, -self.dropped, *figures)]).astype(float)
         keys = np.where(np.isnan(keys), np.inf, keys)
         keys[2:, keys[0] == 1] = 0

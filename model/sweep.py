@@ -41,8 +41,10 @@ class SoftmaxSweep(Params):
             They are judged on X_val, or without it each on the rows it left out.
         bootstrap: "poisson" (each row counts Poisson(1) times) or "multinomial" (n rows drawn with
             replacement).
-        refit: "accuracy" or "loss": what the best setting is best in, on held-out rows. Equal
-            settings are told apart by the other one. Losses of different kinds do not compare.
+        refit: "accuracy" or "loss": what the best setting is best in, on held-out rows, and what
+            halving goes by. Equal settings are told apart by the other one. Losses of different
+            kinds do not compare: in a grid with both, "loss" is an error, and of settings of equal
+            accuracy the first is the best.
         halving: drop the worse half of the settings again and again, at even distances, until one
             is left when the last epochs run; the bank is packed anew, so that time follows.
         eval_every: evaluate held-out rows every so many epochs; None: after the last, at each
@@ -144,7 +146,7 @@ class SoftmaxSweep(Params):
 
         Raises:
             TypeError, ValueError: X, y, the weights or a setting are not as described; nothing to
-                judge the settings by.
+                judge the settings by; refit="loss" with both losses in the grid.
             FloatingPointError: every setting diverged.
             BackendError: a backend asked for by name cannot run.
         """
@@ -152,6 +154,7 @@ class SoftmaxSweep(Params):
         seed = inputs.seed("random_state", self.random_state)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
         descents = [model._descent() for model in models]  # which checks the settings
+        refit = self._refit(models)
         in_blocks = self.memory is not None
         X = blocks.features(X) if in_blocks else place(inputs.features(X), self.backend)
         data = sweep_data.labels(y, len(X))
@@ -176,7 +179,7 @@ class SoftmaxSweep(Params):
             eval_every=inputs.integer("eval_every", self.eval_every, least=1, optional=True),
             patience=inputs.integer("patience", self.patience, least=1, optional=True),
             halving=inputs.flag("halving", self.halving),
-            refit=inputs.choice("refit", self.refit, ("accuracy", "loss")),
+            refit=refit,
             layout=self._layout(rows, held_out, bank),
         )
         training = Training(heads, bank, plan)
@@ -226,6 +229,16 @@ class SoftmaxSweep(Params):
             model.set_params(patience=None, eval_every=None)
         model.seed_ = seed
         return model
+
+    def _refit(self, models: list[SoftmaxRegression]) -> str:
+        """What the settings are judged by, checked."""
+        refit = inputs.choice("refit", self.refit, ("accuracy", "loss"))
+        if refit == "loss" and len({model.loss for model in models}) > 1:
+            raise ValueError(
+                "refit='loss' needs one loss in the grid: mse and cross_entropy do not compare; "
+                "sweep each by itself, or judge by accuracy"
+            )
+        return str(refit)
 
     def _held_out(
         self,

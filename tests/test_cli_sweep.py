@@ -173,6 +173,7 @@ def test_options_that_make_no_sense_are_refused(option, capsys):
         (["--lr=-1"], "learning_rate must be above 0"),
         (["--epochs=0"], "epochs must be at least 1"),
         (["--lr=1e39"], "every setting diverged"),
+        (["--refit=loss"], "needs one loss in the grid"),
         (["--labels=none"], "give no labels file"),
     ],
 )

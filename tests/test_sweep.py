@@ -89,7 +89,8 @@ def test_the_results_are_those_of_the_models(backend):
 
 @pytest.mark.parametrize("refit", ["accuracy", "loss"])
 def test_the_best_is_what_refit_says(refit):
-    fitted = sweep(refit=refit).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
+    rates = {"learning_rate": np.geomspace(1e-3, 1, 6).tolist()}
+    fitted = sweep(rates, refit=refit).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
     results = fitted.results_
     figures = results["mean_val_accuracy"], -results["mean_val_loss"]
     first, second = figures if refit == "accuracy" else figures[::-1]
@@ -102,6 +103,21 @@ def test_the_best_is_what_refit_says(refit):
     assert (np.diff(first[order]) <= 0).all()
     assert type(fitted.best_estimator_) is SoftmaxRegression
     assert np.array_equal(fitted.best_estimator_.coef_, fitted.estimator(best).coef_)
+
+
+def test_losses_of_two_kinds_are_never_compared():
+    with pytest.raises(ValueError, match="mse and cross_entropy do not compare"):
+        sweep(refit="loss", cv=2).fit(X, Y)
+    # So small a rate changes no answer: equal accuracy, and that the loss of MSE is less is no reason
+    grids = [
+        {"loss": "cross_entropy", "learning_rate": 1e-9},
+        {"loss": "mse", "learning_rate": 1e-9},
+    ]
+    fitted = sweep(grids, halving=True).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
+    assert fitted.results_["mean_val_loss"][1] < fitted.results_["mean_val_loss"][0]
+    assert fitted.best_params_["loss"] == "cross_entropy"
+    fitted = sweep(grids).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
+    assert fitted.results_["rank"].tolist() == [1, 1]
 
 
 def test_equal_settings_have_equal_ranks():

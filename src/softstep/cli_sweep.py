@@ -39,7 +39,12 @@ def add_parser(commands: Any) -> None:
     sweep.add_argument(
         "--cv", type=int, help="judge by so many folds (default: by a fifth of the training rows)"
     )
-    sweep.add_argument("--refit", choices=("accuracy", "loss"), default="accuracy")
+    sweep.add_argument(
+        "--refit",
+        choices=("accuracy", "loss"),
+        default="accuracy",
+        help="what the best is best in (default %(default)s); loss needs one --loss",
+    )
     sweep.add_argument(
         "--halving", action="store_true", help="drop the worse half, again and again"
     )
