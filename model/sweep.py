@@ -8,7 +8,7 @@ import numpy as np
 from softstep.kernels.arrays import to_host
 from softstep.kernels.backend import place
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.model import blocks, grid, inputs, sweep_data, sweep_results, trainer
+from softstep.model import blocks, certificate, grid, inputs, sweep_data, sweep_results, trainer
 from softstep.model.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
 from softstep.model.params import Params
 from softstep.model.regression import NotFittedError, SoftmaxRegression
@@ -180,7 +180,7 @@ class SoftmaxSweep(Params):
             patience=inputs.integer("patience", self.patience, least=1, optional=True),
             halving=inputs.flag("halving", self.halving),
             refit=refit,
-            layout=self._layout(rows, held_out, bank),
+            layout=self._layout(rows, held_out, bank, len(sweep_results.certified(heads, descents[0]))),
         )
         training = Training(heads, bank, plan)
         training.run(callback)
@@ -265,7 +265,7 @@ class SoftmaxSweep(Params):
         return trainer.Data(X_val, data.encode(y_val, len(X_val), "y_val"), None, scale)
 
     def _layout(
-        self, rows: trainer.Data, held_out: trainer.Data, bank: trainer.Bank
+        self, rows: trainer.Data, held_out: trainer.Data, bank: trainer.Bank, certified: int
     ) -> blocks.Layout | None:
         """The blocks that X is read in; None where it is used as it is."""
         if self.memory is None:
@@ -280,7 +280,8 @@ class SoftmaxSweep(Params):
             + SETUP * len(rows.X)
             + BANKS * h * (d + 1) * c * bank.W.itemsize
             + sum(a.nbytes for a in sets)
-            + batch * (d + h * c) * bank.W.itemsize,
+            + batch * (d + h * c) * bank.W.itemsize
+            + (certificate.bytes_needed(len(rows.X), certified, d, c) if certified else 0),
             per_row=2 * per_set_row + ORDERS * 8,
             batch_size=batch,
         )

@@ -108,7 +108,7 @@ def test_the_best_is_what_refit_says(refit):
 def test_losses_of_two_kinds_are_never_compared():
     with pytest.raises(ValueError, match="mse and cross_entropy do not compare"):
         sweep(refit="loss", cv=2).fit(X, Y)
-    # So small a rate changes no answer: equal accuracy, and that the loss of MSE is less is no reason
+    # So small a rate changes no answer: equal accuracy, and a smaller loss is no reason.
     grids = [
         {"loss": "cross_entropy", "learning_rate": 1e-9},
         {"loss": "mse", "learning_rate": 1e-9},
