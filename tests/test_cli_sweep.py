@@ -1,13 +1,15 @@
 """Promise: `softstep sweep` shows how it goes, and leaves a table, the best model and a report."""
 
+import contextlib
 import csv
 import re
+import time
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from softstep import SoftmaxRegression, SoftmaxSweep, cli, cli_sweep
+from softstep import SoftmaxRegression, SoftmaxSweep, cli, cli_sweep, run_folder
 from softstep.model.datasets import load_digits
 from softstep.model.heads import SweepEpoch
 
@@ -42,7 +44,8 @@ def test_progress_the_ten_best_and_the_times_are_printed(capsys):
     ranks = [int(line.split()[0]) for line in lines[table : table + 10]]
     assert ranks == sorted(ranks)
     assert ranks[0] == 1
-    assert re.match(r"64 heads in \d+\.\d\d s; one head alone takes about \d", lines[table + 10])
+    said = r"64 heads in \d+\.\d\d s; one head alone takes about \d\.\d+ s an epoch, and the 256 epochs"
+    assert re.match(said, lines[table + 10])
     assert float(re.search(r"^test accuracy of the best (.*)$", out, re.M)[1]) > 0.9
     assert lines[-1] == (
         "results.csv, loss_curves.csv, best.npz, run.json and report.html saved to "
@@ -73,9 +76,106 @@ def test_what_is_saved_is_what_the_sweep_found(capsys, tmp_path):
     assert f"test accuracy of the best {accuracy:.4f}" in out
 
 
+def test_what_cannot_be_written_is_known_before_the_training(capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+
+    def never(*arguments, **keywords):
+        raise AssertionError("trained in vain")
+
+    monkeypatch.setattr(SoftmaxSweep, "fit", never)
+    code, _, err = softstep(capsys, *SWEEP, "--out", tmp_path / "file" / "found")
+    assert code == 2
+    assert err.startswith("softstep: ")
+
+    def refuse(*arguments, **keywords):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    code, _, err = softstep(capsys, *SWEEP, "--out", tmp_path / "deep" / "found")
+    assert (code, err) == (2, "softstep: read-only\n")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_sweep_that_is_interrupted_leaves_no_folder(tmp_path, monkeypatch):
+    def interrupt(*arguments, **keywords):
+        assert (tmp_path / "new" / "found").is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SoftmaxSweep, "fit", interrupt)
+    with contextlib.suppress(KeyboardInterrupt):
+        cli.main([*SWEEP, "--out", str(tmp_path / "new" / "found")])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_report_that_fails_does_not_take_the_model_with_it(capsys, tmp_path, monkeypatch):
+    written = run_folder.write
+
+    def disk_full(path, text):
+        if path.name == "report.html":
+            raise OSError("the disk is full")
+        written(path, text)
+
+    monkeypatch.setattr(run_folder, "write", disk_full)
+    code, _, err = softstep(capsys, *SWEEP, "--epochs", 1, "--out", tmp_path / "found")
+    assert (code, err) == (2, "softstep: the disk is full\n")
+    found = sorted(path.name for path in (tmp_path / "found").iterdir())
+    assert found == ["best.npz", "loss_curves.csv", "results.csv", "run.json"]
+
+
+def test_the_time_is_that_of_the_training_alone(capsys, monkeypatch):
+    """Compiling and certificates are not in it; heads that halving dropped count their epochs."""
+    fit, calls = SoftmaxSweep.fit, []
+
+    def slow(self, *arguments, callback=None, **keywords):
+        if callback is None:
+            time.sleep(1.5)  # as compiling does
+        fitted = fit(self, *arguments, callback=callback, **keywords)
+        if callback is not None:
+            time.sleep(1.5)  # as certificates do
+        calls.append(self)
+        return fitted
+
+    monkeypatch.setattr(SoftmaxSweep, "fit", slow)
+    options = ["--loss", "cross_entropy", "--l2", "0.1", "--l2-bias", "--halving", "--cv", "2"]
+    _, out, _ = softstep(capsys, *SWEEP, *options)
+    said = re.search(
+        r"^12 heads in (\S+) s; .* (\d+) epochs they ran one after the other .*; "
+        r"the certificates took (\S+) s more$",
+        out,
+        re.M,
+    )
+    assert len(calls) == 2
+    assert float(said[3]) >= 1.5
+    assert int(said[2]) == 3 * calls[1].results_["epochs"].sum() < 12 * 4
+    progress = [line for line in out.splitlines() if line.startswith("epoch")]
+    assert progress[-1].endswith(" s left, and the certificates")
+    assert not progress[0].endswith("certificates")
+
+
+def test_the_time_left_follows_the_heads_that_are_left(capsys, monkeypatch):
+    clock = iter([0.0, 10.0, 20.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    progress = cli_sweep.Progress(False)
+    progress(SweepEpoch(0, 10, 40, None, None))
+    progress(SweepEpoch(1, 10, 20, None, None))  # half of the heads, half of the time
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].endswith("90 s left")
+    assert out[1].endswith("40 s left")
+
+
+def test_ten_lines_at_most_are_printed(capsys):
+    for epochs in (1, 9, 10, 11, 19, 20, 101):
+        progress = cli_sweep.Progress(False)
+        for number in range(epochs):
+            progress(SweepEpoch(number, epochs, 4, None, None))
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) <= 10
+        assert lines[-1].startswith(f"epoch {epochs}/{epochs} ")
+
+
 def test_on_a_terminal_one_line_is_rewritten(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    progress = cli_sweep.Progress()
+    progress = cli_sweep.Progress(False)
     progress(SweepEpoch(0, 2, 40, None, None))
     progress(SweepEpoch(1, 2, 7, 3, 0.91234))
     progress.close()
