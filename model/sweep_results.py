@@ -1,6 +1,7 @@
 """What a sweep found: the table of results, and each head as a SoftmaxRegression."""
 
 import copy
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ class Trained:
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
         """The head of that entry of the results and that split (None: all rows), alone."""
+        for name, value in (("index", index), ("split", 0 if split is None else split)):
+            if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+                raise TypeError(f"{name} must be a whole number, not {value!r}")
         each = len(self.heads.group) // len(self.diverged)
         if not 0 <= index < len(self.diverged):
             raise IndexError(f"there is no setting {index}: there are {len(self.diverged)}")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -174,6 +175,57 @@ def test_the_memory_that_is_said_to_be_needed_is_enough():
     SoftmaxSweep({}, cv=2, memory=needed, epochs=1).fit(X, Y)
     with pytest.raises(ValueError, match=f"needs {needed}"):
         SoftmaxSweep({}, cv=2, memory=needed - 1).fit(X, Y)
+
+
+def test_too_little_memory_is_refused_before_it_is_used():
+    n = 400_000
+    rows, labels = np.zeros((n, 2), np.float16), np.arange(n, dtype=np.int64) % 2
+    for settings in ({"cv": 20}, {"n_bootstrap": 20}):
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="is too little: this sweep needs"):
+            SoftmaxSweep({}, memory="20MB", **settings).fit(rows, labels)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20_000_000  # the splits alone are 20 × 0.4 MB × 7
+
+
+def test_the_memory_that_is_said_to_be_needed_does_for_the_splits_too():
+    n = 400_000
+    rows, labels = np.zeros((n, 2), np.float16), np.arange(n, dtype=np.int64) % 2
+    rows[:, 0] = labels
+    with pytest.raises(ValueError, match="needs") as refused:
+        SoftmaxSweep({}, cv=20, memory=1).fit(rows, labels)
+    needed = int(str(refused.value).partition("needs ")[2].split()[0])
+    SoftmaxSweep({}, cv=2, memory="50MB", max_steps=1).fit(rows[:5000], labels[:5000])  # compiles
+    tracemalloc.start()
+    SoftmaxSweep({}, cv=20, memory=needed, max_steps=1).fit(rows, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert needed / 4 < peak < needed
+
+
+@pytest.mark.parametrize("mode", ["r+", "c"])
+def test_maps_whose_pages_would_stay_are_refused(file, mode, tmp_path):
+    other = np.load(tmp_path / "X.npy", mmap_mode=mode)
+    with pytest.raises(ValueError, match="open X with mmap_mode='r'"):
+        SoftmaxSweep({}, cv=2, memory="2MB").fit(other, Y)
+    with pytest.raises(ValueError, match="open X_val with mmap_mode='r'"):
+        SoftmaxSweep({}, memory="2MB").fit(file, Y, other, Y)
+
+
+def test_held_out_rows_of_another_type_are_converted_block_by_block():
+    wide = np.tile(X.astype(np.float64), (200, 1))  # 9.6 MB
+    labels = np.tile(Y, 200)
+    settings = {"param_grid": {"learning_rate": [0.1, 1.0]}, "epochs": 1, "random_state": 0}
+    at_once = SoftmaxSweep(**settings, memory="50MB").fit(X, Y, wide.astype(np.float32), labels)
+    tracemalloc.start()
+    in_blocks = SoftmaxSweep(**settings, memory="4MB").fit(X, Y, wide, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4_000_000
+    for name in ("mean_val_loss", "mean_val_accuracy"):
+        found, expected = in_blocks.results_[name], at_once.results_[name]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("text", ["1.5GB", " 1500 MB ", "1500000 kB", 1_500_000_000])

@@ -237,6 +237,7 @@ def test_the_report_needs_nothing_else_and_shows_every_setting(capsys, tmp_path)
         ("1e-2:1:log3", [0.01, 0.1, 1.0]),
         ("0,1:100:log2", [0.0, 1.0, 100.0]),
         ("3:3:log1", [3.0]),
+        ("1,1,1:100:log3", [1.0, 10.0, 100.0]),
     ],
 )
 def test_numbers_are_read(text, expected):
@@ -264,6 +265,36 @@ def test_options_that_make_no_sense_are_refused(option, capsys):
         cli.main([*SWEEP, option])
     assert refused.value.code == 2
     assert option.partition("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--lr=1:2", "--l2=0:1:log3", "--lr=,", "--momentum=1:2:3:4"])
+def test_numbers_that_are_none_are_answered_with_the_form_they_have(option, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*SWEEP, option])
+    assert "give numbers, such as 0.1,0.2, or FROM:TO:logN" in capsys.readouterr().err
+
+
+def test_a_loss_named_twice_is_trained_once(capsys):
+    _, out, _ = softstep(capsys, *SWEEP, "--loss", "mse,mse", "--lr", "1,1", "--epochs", 1)
+    assert re.search(r"^1 heads in ", out, re.M)
+
+
+def test_a_class_with_too_few_rows_to_hold_out_is_told_to_use_folds(capsys, tmp_path):
+    y = np.where(np.arange(50) == 0, 7, np.arange(50) % 2)
+    seed = next(s for s in range(50) if 0 in np.random.default_rng((s, 3)).permutation(50)[:10])
+    x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    np.savez(tmp_path / "own.npz", X_train=x, y_train=y, X_test=x, y_test=y)
+    own = ["sweep", tmp_path / "own.npz", "--lr", "0.1", "--epochs", 1, "--seed", seed]
+    code, _, err = softstep(capsys, *own)
+    assert code == 2
+    assert "class 7 are among the fifth held out: judge by folds, --cv N" in err
+    with pytest.warns(UserWarning, match="a class has 1 rows"):
+        assert softstep(capsys, *own, "--cv", 2)[0] == 0
+
+
+def test_it_says_how_many_rows_the_saved_model_learned_from(capsys):
+    _, out, _ = softstep(capsys, *SWEEP, "--lr", "0.1", "--epochs", 1)
+    assert "judged on 287 of the training rows, a fifth; learned from the other 1150" in out
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,18 @@ def add_parser(commands: Any) -> None:
         default="1e-3:10:log20",
         help="learning rates: 0.1,0.2 or FROM:TO:logN (default %(default)s)",
     )
-    sweep.add_argument("--loss", type=_losses, default="mse,cross_entropy")
-    sweep.add_argument("--l2", type=numbers, default="0", help="as for --lr")
+    sweep.add_argument(
+        "--loss",
+        type=_losses,
+        default="mse,cross_entropy",
+        help="one or both of them (default %(default)s)",
+    )
+    sweep.add_argument(
+        "--l2",
+        type=numbers,
+        default="0",
+        help="as for --lr; with --l2-bias, cross_entropy gets a bound on how far it is from its best",
+    )
     sweep.add_argument("--momentum", type=numbers, default="0", help="as for --lr")
     sweep.add_argument(
         "--cv", type=int, help="judge by so many folds (default: by a fifth of the training rows)"
@@ -50,7 +60,12 @@ def add_parser(commands: Any) -> None:
     sweep.add_argument(
         "--halving", action="store_true", help="drop the worse half, again and again"
     )
-    sweep.add_argument("--schedule", choices=SCHEDULES, default="constant")
+    sweep.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="constant",
+        help="how the rate falls over the training (default %(default)s)",
+    )
     sweep.add_argument("--l2-bias", action="store_true", help="l2 on the bias too")
     sweep.add_argument("--batch-size", type=int, default=100)
     sweep.add_argument("--epochs", type=int, default=20)
@@ -63,25 +78,29 @@ def add_parser(commands: Any) -> None:
 
 
 def numbers(text: str) -> list[float]:
-    """Numbers with commas between; FROM:TO:logN stands for N numbers of equal ratio."""
-    found: list[float] = []
-    for part in text.split(","):
-        first, *rest = part.split(":")
-        if not rest:
-            found.append(float(first))
-            continue
-        last, count = rest
-        if not count.startswith("log"):
-            raise ValueError(text)
-        start, stop, n = float(first), float(last), int(count[3:])
-        if not (0 < start < np.inf and 0 < stop < np.inf and n > 0):
-            raise ValueError(text)
-        found.extend(np.geomspace(start, stop, n).tolist())
-    return found
+    """Numbers with commas between, each once; FROM:TO:logN stands for N numbers of equal ratio."""
+    return list(dict.fromkeys(value for part in text.split(",") for value in _span(part)))
+
+
+def _span(part: str) -> list[float]:
+    """One number, or those of FROM:TO:logN."""
+    try:
+        if ":" not in part:
+            return [float(part)]
+        first, last, count = part.split(":")
+        start, stop, n = float(first), float(last), int(count.removeprefix("log"))
+    except ValueError:
+        n, count = 0, ""
+    if not (count.startswith("log") and n > 0 and 0 < start < np.inf and 0 < stop < np.inf):
+        raise argparse.ArgumentTypeError(
+            f"{part!r}: give numbers, such as 0.1,0.2, or FROM:TO:logN, such as 1e-3:10:log20, "
+            "with FROM and TO above 0"
+        )
+    return [float(value) for value in np.geomspace(start, stop, n)]
 
 
 def _losses(text: str) -> list[str]:
-    losses = text.split(",")
+    losses = list(dict.fromkeys(text.split(",")))
     if not set(losses) <= set(LOSSES):
         raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(LOSSES)}")
     return losses
@@ -115,6 +134,11 @@ def _rows(
         return data, {}
     train = datasets.Dataset(data.name, data.X_train, data.y_train, None, None)
     rows = datasets.hold_out(train, fraction=0.2, seed=arguments.seed)
+    lost = np.setdiff1d(rows.y_test, rows.y_train)
+    if lost.size:
+        raise ValueError(
+            f"all rows of class {lost[0]} are among the fifth held out: judge by folds, --cv N"
+        )
     print(
         f"judged on {len(rows.X_test)} of the training rows, a fifth; "
         f"learned from the other {len(rows.X_train)}, the saved model too",
