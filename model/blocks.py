@@ -69,10 +69,10 @@ def features(X: Any, name: str) -> np.ndarray:
         raise ValueError(
             f"memory= reads {name} row by row: it must be C-contiguous, in native byte order"
         )
-    if getattr(X, "_mmap", None) is not None and X.mode != "r":
+    if getattr(X, "_mmap", None) is not None and getattr(X, "mode", None) != "r":
         raise ValueError(
             f"memory= can give back the pages of a file only where it is mapped to be read: open "
-            f"{name} with mmap_mode='r', not {X.mode!r}"
+            f"{name} with mmap_mode='r', not another mode"
         )
     return X
 

@@ -31,9 +31,9 @@ def cross_validation(cv, y, groups, codes, seed):
         ]
     else:
         k = count(cv)
-        _warn_of_rare_classes(k, codes)
         if k > n:
             raise ValueError(f"cv={k} folds need as many rows, but there are {n}")
+        _warn_of_rare_classes(k, codes)
         fold = _dealt(k, n, codes, seed)
         judge = fold == np.arange(k)[:, None]
         return np.subtract(1, judge, dtype=np.uint16), judge
@@ -53,7 +53,9 @@ def count(cv):
     """A number of folds, checked."""
     if isinstance(cv, list | tuple | np.ndarray):
         kind = type(cv).__name__
-        raise TypeError(f"cv must be a number, or an object with scikit-learn's split, not a {kind}")
+        raise TypeError(
+            f"cv must be a number, or an object with scikit-learn's split, not a {kind}"
+        )
     return inputs.integer("cv", cv, least=2)
 
 

@@ -52,8 +52,8 @@ class SoftmaxSweep(Params):
             kinds do not compare: in a grid with both, "loss" is an error, and of settings of equal
             accuracy the first is the best.
         halving: drop the worse half of the settings again and again, at even distances, until one
-            is left when the last epochs run, more than half where the epochs are few (after a single
-            epoch none go); the bank is packed anew, so that time follows.
+            is left when the last epochs run, more than half where the epochs are few (a single one
+            has no halving); the bank is packed anew, so that time follows.
         eval_every: evaluate held-out rows every so many epochs; None: after the last, at each
             halving, and with `patience` after each.
         patience: stop a head when its held-out loss has not got better for so many evaluations, and
@@ -324,7 +324,11 @@ class SoftmaxSweep(Params):
         self._trained = sweep_results.trained(models, data, training)
         self.results_, self.seed_ = results, training.plan.seed
         self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
-        found: list[Any] = [best, [dict(results["params"][i]) for i in best], map(self.estimator, best)]
+        found: list[Any] = [
+            best,
+            [dict(results["params"][i]) for i in best],
+            map(self.estimator, best),
+        ]
         found = [list(values) if data.two_dimensional else next(iter(values)) for values in found]
         self.best_index_, self.best_params_, self.best_estimator_ = found
         self.classes_ = data.classes if data.two_dimensional else data.classes[0]

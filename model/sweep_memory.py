@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.checks import Array, compute_dtype
+from softstep.kernels.checks import compute_dtype
 from softstep.model import blocks, certificate, sweep_results, trainer
 from softstep.model.heads import Heads
 from softstep.model.sweep_data import Labels

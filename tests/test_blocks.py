@@ -251,7 +251,8 @@ def test_what_cannot_be_read_in_blocks_is_refused(rows, error):
 MEASURE = """
 import json, sys, numpy as np
 from softstep import SoftmaxSweep
-path, memory, classes, settings = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
+path, memory, classes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+settings = json.loads(sys.argv[4])
 X = np.load(path, mmap_mode="r")
 y = np.arange(len(X)) % classes
 rates = np.geomspace(1e-3, 0.1, settings.pop("rates")).tolist()

@@ -38,13 +38,15 @@ def test_progress_the_ten_best_and_the_times_are_printed(capsys):
     progress = [line for line in lines if line.startswith("epoch")]
     assert len(progress) == 4
     assert all(
-        re.fullmatch(r"epoch \d/4  64 heads  best 0\.\d{4}  \d+ s left", line) for line in progress
+        re.fullmatch(r"epoch \d/4  64 heads  best accuracy 0\.\d{4}  \d+ s left", line)
+        for line in progress
     )
-    table = lines.index("rank  accuracy      loss  settings") + 1
+    table = next(i for i, line in enumerate(lines) if line.startswith("rank ")) + 1
+    assert re.match(r" +1  0\.\d{4} ±0\.\d+ +0\.\d+ ±\S+  l2 ", lines[table])
     ranks = [int(line.split()[0]) for line in lines[table : table + 10]]
     assert ranks == sorted(ranks)
     assert ranks[0] == 1
-    said = r"64 heads in \d+\.\d\d s; one head alone takes about \d\.\d+ s an epoch, and the 256 epochs"
+    said = r"64 heads in \d+\.\d\d s; one head alone takes about \d\.\d+ s an epoch, and the 256"
     assert re.match(said, lines[table + 10])
     assert float(re.search(r"^test accuracy of the best (.*)$", out, re.M)[1]) > 0.9
     assert lines[-1] == (
@@ -155,7 +157,7 @@ def test_the_time_is_that_of_the_training_alone(capsys, monkeypatch):
 def test_the_time_left_follows_the_heads_that_are_left(capsys, monkeypatch):
     clock = iter([0.0, 10.0, 20.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    progress = cli_sweep.Progress(False)
+    progress = cli_sweep.Progress("accuracy", False)
     progress(SweepEpoch(0, 10, 40, None, None))
     progress(SweepEpoch(1, 10, 20, None, None))  # half of the heads, half of the time
     out = capsys.readouterr().out.splitlines()
@@ -165,7 +167,7 @@ def test_the_time_left_follows_the_heads_that_are_left(capsys, monkeypatch):
 
 def test_ten_lines_at_most_are_printed(capsys):
     for epochs in (1, 9, 10, 11, 19, 20, 101):
-        progress = cli_sweep.Progress(False)
+        progress = cli_sweep.Progress("accuracy", False)
         for number in range(epochs):
             progress(SweepEpoch(number, epochs, 4, None, None))
         lines = capsys.readouterr().out.splitlines()
@@ -175,7 +177,7 @@ def test_ten_lines_at_most_are_printed(capsys):
 
 def test_on_a_terminal_one_line_is_rewritten(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    progress = cli_sweep.Progress(False)
+    progress = cli_sweep.Progress("accuracy", False)
     progress(SweepEpoch(0, 2, 40, None, None))
     progress(SweepEpoch(1, 2, 7, 3, 0.91234))
     progress.close()
@@ -184,7 +186,7 @@ def test_on_a_terminal_one_line_is_rewritten(capsys, monkeypatch):
     assert captured.err.count("\n") == 1
     first, second = captured.err.split("\r")[1:]
     assert first.startswith("epoch 1/2  40 heads  ")
-    assert second == "epoch 2/2  7 heads  best 0.9123  0 s left\x1b[K\n"
+    assert second == "epoch 2/2  7 heads  best accuracy 0.9123  0 s left\x1b[K\n"
 
 
 class Page(HTMLParser):

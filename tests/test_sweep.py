@@ -347,7 +347,8 @@ def test_bootstraps_can_be_judged_on_given_rows():
 
 def test_several_label_sets_have_each_their_best():
     other = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
-    fitted = sweep(cv=3).fit(X, np.stack([Y, other], axis=1))
+    rates = {"learning_rate": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]}
+    fitted = sweep(rates, cv=3).fit(X, np.stack([Y, other], axis=1))
     results = fitted.results_
     assert results["label_set"].tolist() == [0, 1] * 6
     for t in range(2):
@@ -374,7 +375,7 @@ def test_label_sets_need_as_many_classes():
 def test_whole_numbers_beyond_one_are_no_soft_targets():
     both = np.stack([Y, Y[::-1]], axis=1)
     for loss in ("mse", "cross_entropy"):
-        with pytest.raises(ValueError, match="whole numbers up to 2 as float64.*integer dtype"):
+        with pytest.raises(ValueError, match=r"whole numbers up to 2 as float64.*integer dtype"):
             sweep({"loss": loss}, cv=2).fit(X, both.astype(float))
     with pytest.raises(ValueError, match="y_val holds whole numbers"):
         sweep({}).fit(X, np.eye(C)[Y], X, 2 * np.eye(C)[Y])
@@ -571,11 +572,13 @@ def test_held_out_pixels_that_are_not_scaled_are_warned_of():
     sweep({}).fit(pixels, Y, pixels.astype(np.float32) / 255, Y)  # a warning would be an error
 
 
-@pytest.mark.parametrize("settings", [{"cv": "five"}, {"cv": [([0], [1])]}, {"halving": 1}, {"l2_bias": "yes"}])
+@pytest.mark.parametrize(
+    "settings", [{"cv": "five"}, {"cv": [([0], [1])]}, {"halving": 1}, {"l2_bias": "yes"}]
+)
 def test_settings_of_another_type_are_refused(settings):
     with pytest.raises(TypeError, match=next(iter(settings))):
         sweep(**{"cv": 2, **settings}).fit(X, Y)
-    with pytest.raises(TypeError, match="cv must be a number, or an object .*, not a list$"):
+    with pytest.raises(TypeError, match=r"cv must be a number, or an object .*, not a list$"):
         sweep(cv=[(np.arange(5), np.arange(5))]).fit(X, Y)
 
 

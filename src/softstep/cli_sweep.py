@@ -112,15 +112,16 @@ def run(arguments: argparse.Namespace) -> int:
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}-sweep"
     with run_folder.ready(out):
-        rows, held_out = _rows(data, arguments)
+        rows, held_out, judged = _rows(data, arguments)
+        print(judged, flush=True)
         sweep, times = _fit(arguments, rows, held_out)
         predicted = sweep.best_estimator_.predict(data.X_test)
         accuracy = float(np.mean(predicted == data.y_test))
         found = _found(arguments, sweep, accuracy)
         record = run_record.record("sweep", arguments, data.name, backend.name) | found
-        print("\n".join([*_best_lines(sweep), times]))
+        print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), times]))
         print(f"test accuracy of the best {accuracy:.4f}")
-        page = sweep_report.page(data.name, sweep, times, data.y_test, predicted)
+        page = sweep_report.page(data.name, sweep, judged, times, data.y_test, predicted)
         _save(out, sweep, record, page)
     print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
     return 0
@@ -128,23 +129,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _rows(
     data: datasets.Dataset, arguments: argparse.Namespace
-) -> tuple[datasets.Dataset, dict[str, Any]]:
-    """The rows to learn from, and those held out, as `fit` takes them; none with --cv."""
+) -> tuple[datasets.Dataset, dict[str, Any], str]:
+    """The rows to learn from, those held out, as `fit` takes them (none with --cv), and a word."""
     if arguments.cv is not None:
-        return data, {}
+        return data, {}, f"judged by {arguments.cv} folds of {len(data.X_train)} rows"
     train = datasets.Dataset(data.name, data.X_train, data.y_train, None, None)
     rows = datasets.hold_out(train, fraction=0.2, seed=arguments.seed)
+    assert rows.X_test is not None
+    assert rows.y_test is not None
     lost = np.setdiff1d(rows.y_test, rows.y_train)
     if lost.size:
         raise ValueError(
             f"all rows of class {lost[0]} are among the fifth held out: judge by folds, --cv N"
         )
-    print(
+    judged = (
         f"judged on {len(rows.X_test)} of the training rows, a fifth; "
-        f"learned from the other {len(rows.X_train)}, the saved model too",
-        flush=True,
+        f"learned from the other {len(rows.X_train)}, the saved model too"
     )
-    return rows, {"X_val": rows.X_test, "y_val": rows.y_test}
+    return rows, {"X_val": rows.X_test, "y_val": rows.y_test}, judged
 
 
 def _fit(
@@ -155,7 +157,7 @@ def _fit(
     # One step of the same bank compiles what its training needs; it certifies nothing.
     _sweep(arguments).set_params(max_steps=1, l2_bias=False).fit(X, y, **held_out)
     sweep = _sweep(arguments)
-    progress = Progress(certifies(arguments))
+    progress = Progress(sweep.refit, certifies(arguments))
     start = time.perf_counter()
     sweep.fit(X, y, **held_out, callback=progress)
     seconds = time.perf_counter() - start
@@ -231,12 +233,42 @@ def _seconds_an_epoch_alone(model: SoftmaxRegression, X: Any, y: Any) -> float:
 def _best_lines(sweep: SoftmaxSweep) -> list[str]:
     """A table of the best settings."""
     results = sweep.results_
-    rows = [("rank", "accuracy", "loss", "settings")]
+    planned = results["epochs"].max()
+    rows: list[tuple[str, ...]] = [("rank", "accuracy", "loss", "settings")]
     for i in np.argsort(results["rank"], kind="stable")[:SHOWN]:
         settings = "  ".join(f"{name} {_short(v)}" for name, v in results["params"][i].items())
         accuracy, loss = (results[f"mean_val_{name}"][i] for name in ("accuracy", "loss"))
-        rows.append((str(results["rank"][i]), f"{accuracy:.4f}", f"{loss:.5f}", settings))
-    return ["  ".join((a.rjust(4), b.rjust(8), c.rjust(8), d)) for a, b, c, d in rows]
+        if results["diverged"][i]:
+            settings += "  diverged"
+        elif results["epochs"][i] < planned:
+            settings += f"  dropped after {results['epochs'][i]} epochs"
+        if np.isfinite(results["bound"][i]):
+            settings += f"  bound {results['bound'][i]:.2g}"
+        found = [
+            _figure(accuracy, results["std_val_accuracy"][i], ".4f"),
+            _figure(loss, results["std_val_loss"][i], ".4g"),
+        ]
+        rows.append((str(results["rank"][i]), *found, settings))
+    widths = [max(len(row[k]) for row in rows) for k in range(3)]
+    return ["  ".join([*(row[k].rjust(widths[k]) for k in range(3)), row[3]]) for row in rows]
+
+
+def _figure(mean: float, std: float, form: str) -> str:
+    """Mean and, over folds, standard deviation; a dash where there is none."""
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:{form}}" + ("" if np.isnan(std) else f" ±{std:.2g}")
+
+
+def _at_the_end(sweep: SoftmaxSweep) -> list[str]:
+    """A hint where the best rate is the first or last of several tried with its loss."""
+    best = sweep.best_params_
+    same = [p for p in sweep.results_["params"] if p["loss"] == best["loss"]]
+    rates = sorted({p["learning_rate"] for p in same})
+    ends = {rates[0]: "smallest", rates[-1]: "largest"} if len(rates) > 1 else {}
+    if best["learning_rate"] not in ends:
+        return []
+    return [f"the best rate is the {ends[best['learning_rate']]} tried: move the span of --lr"]
 
 
 def _short(value: Any) -> str:
@@ -271,8 +303,8 @@ class Progress:
 
     LINES = 10
 
-    def __init__(self, certifies: bool) -> None:
-        self.certifies = certifies
+    def __init__(self, refit: str, certifies: bool) -> None:
+        self.refit, self.certifies = refit, certifies
         self.start = time.perf_counter()
         self.seconds = 0.0
         self.alive: int | None = None
@@ -286,7 +318,7 @@ class Progress:
         self.head_epochs += epoch.alive if self.alive is None else self.alive
         self.alive = epoch.alive
         left = self.seconds / max(1, self.head_epochs) * epoch.alive * (of - done)
-        best = "" if epoch.score is None else f"  best {epoch.score:.4f}"
+        best = "" if epoch.score is None else f"  best {self.refit} {epoch.score:.4f}"
         text = f"epoch {done:>{len(str(of))}}/{of}  {epoch.alive} heads{best}  {left:.0f} s left"
         if done == of and self.certifies:
             text += ", and the certificates"
