@@ -60,8 +60,8 @@ def features(X: Any, name: str) -> np.ndarray:
     if not isinstance(X, np.ndarray) or X.dtype.name not in FEATURE_DTYPES:
         kind = getattr(X, "dtype", type(X).__name__)
         raise TypeError(
-            f"memory= reads {name} in blocks: it must be a NumPy array, such as a memory-mapped .npy, "
-            f"of {', '.join(FEATURE_DTYPES)}, not {kind}"
+            f"memory= reads {name} in blocks: it must be a NumPy array, such as a memory-mapped "
+            f".npy, of {', '.join(FEATURE_DTYPES)}, not {kind}"
         )
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {X.shape}")

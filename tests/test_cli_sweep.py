@@ -42,7 +42,7 @@ def test_progress_the_ten_best_and_the_times_are_printed(capsys):
         for line in progress
     )
     table = next(i for i, line in enumerate(lines) if line.startswith("rank ")) + 1
-    assert re.match(r" +1  0\.\d{4} ±0\.\d+ +0\.\d+ ±\S+  l2 ", lines[table])
+    assert re.match(r" +1 +0\.\d{4} ±0\.\d+ +0\.\d+ ±\S+ +l2 ", lines[table])
     ranks = [int(line.split()[0]) for line in lines[table : table + 10]]
     assert ranks == sorted(ranks)
     assert ranks[0] == 1

@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
         "--l2",
         type=numbers,
         default="0",
-        help="as for --lr; with --l2-bias, cross_entropy gets a bound on how far it is from its best",
+        help="as for --lr; with --l2-bias, cross_entropy gets a bound on its distance to the best",
     )
     sweep.add_argument("--momentum", type=numbers, default="0", help="as for --lr")
     sweep.add_argument(
@@ -283,7 +283,7 @@ def results_csv(results: dict[str, Any]) -> str:
 
 
 def curves_csv(curves: Any) -> str:
-    """`loss_curves_`, a line for each epoch, a column for each setting as `results_` counts them."""
+    """`loss_curves_`, a line for each epoch, a column for each entry of `results_`."""
     return _csv([f"setting_{i}" for i in range(curves.shape[1])], curves.tolist())
 
 
