@@ -9,7 +9,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from softstep import SoftmaxRegression, SoftmaxSweep, cli, cli_sweep, run_folder
+from softstep import (
+    SoftmaxRegression,
+    SoftmaxSweep,
+    cli,
+    cli_sweep,
+    run_folder,
+    sweep_report,
+)
 from softstep.model.datasets import load_digits
 from softstep.model.heads import SweepEpoch
 
@@ -229,6 +236,42 @@ def test_the_report_needs_nothing_else_and_shows_every_setting(capsys, tmp_path)
             count = ((DIGITS.y_test == i) & (predicted == j)).sum()
             assert f">{count}</td>" in text
     assert "nan" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S).lower()
+
+
+def test_the_charts_tick_plain_numbers():
+    def texts(ticks):
+        return [text for _, text in ticks]
+
+    assert texts(sweep_report.even_ticks(1, 20, least_step=1)) == ["5", "10", "15", "20"]
+    assert texts(sweep_report.even_ticks(0.5, 1.5, least_step=1)) == ["1"]
+    assert texts(sweep_report.decade_ticks(-2, 1)) == ["0.01", "0.1", "1", "10"]
+    assert texts(sweep_report.decade_ticks(-0.5, 0.5)) == ["0.5", "1", "2"]
+    places = [place for place, _ in sweep_report.decade_ticks(-0.5, 0.5)]
+    assert places == pytest.approx(np.log10([0.5, 1, 2]))
+
+
+def test_one_setting_is_in_the_middle_of_its_chart():
+    axes = sweep_report.Axes(np.array([0.0]), np.array([0.95]), least=(1.0, 0.02))
+    middle = sweep_report.WIDTH / 2, sweep_report.HEIGHT / 2
+    assert axes.at(0.0, 0.95) == pytest.approx(middle)
+    assert axes.y_ends == pytest.approx((0.94, 0.96))
+
+
+def test_the_report_says_what_all_settings_share(capsys, tmp_path):
+    options = ["--refit", "loss", "--loss", "mse", "--seed", 3, "--schedule", "cosine"]
+    softstep(capsys, *SWEEP, *options, "--cv", 2, "--halving", "--out", tmp_path / "found")
+    text = (tmp_path / "found" / "report.html").read_text(encoding="utf-8")
+    assert "4 epochs of batches of 100, cosine learning rate, seed 3, best by loss" in text
+    assert "the worse half dropped again and again; judged by 2 folds of 1437 rows." in text
+
+
+def test_what_fell_away_and_an_end_of_the_span_are_said(capsys):
+    _, out, _ = softstep(capsys, *SWEEP, "--loss", "mse", "--lr", "1,10,0.1,1e39", "--halving")
+    assert re.search(r"^ +4 +- +- .*learning_rate 1e\+39 .*  diverged$", out, re.M)
+    assert re.search(r"  dropped after \d epochs$", out, re.M)
+    assert "the largest tried" not in out  # a larger one diverged
+    _, out, _ = softstep(capsys, *SWEEP, "--loss", "mse", "--lr", "0.1,1,10")
+    assert "the best rate is the largest tried: move the span of --lr" in out
 
 
 @pytest.mark.parametrize(
