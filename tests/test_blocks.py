@@ -1,6 +1,5 @@
 """Promise: features larger than memory train in shuffled blocks, within the memory given."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from softstep import SoftmaxSweep
-from softstep.model import blocks, trainer
+from softstep.model import blocks, certificate, sweep_results, trainer
 from softstep.model.blocks import Layout
 
 N, D, C = 1003, 6, 3
@@ -249,52 +248,62 @@ def test_what_cannot_be_read_in_blocks_is_refused(rows, error):
 
 
 MEASURE = """
-import json, sys, numpy as np
+import resource, sys, numpy as np
 from softstep import SoftmaxSweep
-path, memory, classes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-settings = json.loads(sys.argv[4])
-X = np.load(path, mmap_mode="r")
-y = np.arange(len(X)) % classes
-rates = np.geomspace(1e-3, 0.1, settings.pop("rates")).tolist()
-settings["param_grid"] = {"learning_rate": rates, "loss": "cross_entropy"} | settings.pop("grid")
-settings |= dict(epochs=1, random_state=0)
-few = X.shape[1] if classes == 3 else 8
-warm = SoftmaxSweep(**settings, memory="30MB").fit(np.ascontiguousarray(X[:3000, :few]), y[:3000])
+X = np.load(sys.argv[1], mmap_mode="r")
+y = np.arange(len(X)) % 3
+settings = dict(param_grid={"learning_rate": [0.1, 0.2]}, cv=2, epochs=1, random_state=0)
+warm = SoftmaxSweep(**settings, memory="4MB").fit(np.ascontiguousarray(X[:3000]), y[:3000])
 def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 open("/proc/self/clear_refs", "w").write("5")  # the peak anew
 before = peak()
-SoftmaxSweep(**settings, memory=memory).fit(X, y)
+SoftmaxSweep(**settings, memory=int(sys.argv[2])).fit(X, y)
 print(peak() - before)
 """
-PLAIN = {"rates": 2, "grid": {}, "cv": 2}
-CERTIFIED = {"rates": 30, "grid": {"l2": 1e-3}, "cv": 2, "l2_bias": True}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-    ("n", "d", "classes", "settings", "least", "memory"),
-    [
-        (400_000, 128, 3, PLAIN, 10_000_000, 40_000_000),  # a file of 102 MB
-        (8_000, 1024, 20, CERTIFIED, 30_000_000, 100_000_000),  # a bank of 7.4 MB
-    ],
-    ids=["rows", "certificates"],
-)
-def test_the_process_stays_within_the_memory_it_was_given(
-    n, d, classes, settings, least, memory, tmp_path
-):
+def test_the_process_stays_within_the_memory_it_was_given(tmp_path):
+    n, d, memory = 400_000, 128, 40_000_000
     file = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float16, (n, d))
     for start in range(0, n, 50_000):
-        rows = file[start : start + 50_000]
-        rows[:] = RNG.standard_normal(rows.shape)
-    del file, rows
-    arguments = [str(tmp_path / "X.npy"), str(memory), str(classes), json.dumps(settings)]
+        file[start : start + 50_000] = RNG.standard_normal((50_000, d))
+    del file  # 102 MB
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", MEASURE, str(tmp_path / "X.npy"), str(memory)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert least < int(done.stdout) < memory
+    assert 10_000_000 < int(done.stdout) < memory
+
+
+def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
+    d, c, rates = 300, 10, np.geomspace(1e-3, 0.1, 64).tolist()
+    rows = RNG.standard_normal((2000, d)).astype(np.float32)
+    labels = np.arange(2000) % c
+    monkeypatch.setattr(certificate, "GROUP_BYTES", 1_000_000)  # 10 of the 64 heads
+    monkeypatch.setattr(certificate, "BLOCK_VALUES", 1 << 15)
+    peaks, certify = [], sweep_results._certificate
+
+    def measured(training):
+        tracemalloc.start()
+        found = certify(training)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        return found
+
+    monkeypatch.setattr(sweep_results, "_certificate", measured)
+    grid = {"learning_rate": rates, "loss": "cross_entropy", "l2": 0.1}
+    fitted = SoftmaxSweep(grid, l2_bias=True, epochs=1, random_state=0)
+    fitted.fit(rows, labels, rows[:50], labels[:50])
+    assert np.isfinite(fitted.results_["bound"]).all()
+    needed = certificate.bytes_needed(len(rows), 64, d, c)
+    assert needed < 4_000_000  # all heads at once would take 64 × 3010 × 8 × 4 = 6.2 MB
+    assert needed / 4 < peaks[0] < needed
 
 
 def test_what_is_read_ahead_does_not_disturb_what_is_computed_on():
