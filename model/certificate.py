@@ -10,9 +10,9 @@ is λ-strongly convex, so f - f* ≤ ‖∇f‖² / (2λ) at every point.
 import numpy as np
 
 GROUP_BYTES = 1 << 24  # for the weights and gradients of the heads certified together
-BLOCK_VALUES = 1 << 18  # float64 values of a block of rows, or of its logits
+BLOCK_VALUES = 1 << 19  # float64 values of a block: smaller products are slow on a busy machine
 GROUP_ARRAYS = 4  # float64, the size of the group's weights: W, dW, a block's part of it, the cast
-BLOCK_ARRAYS = 8  # float64, of BLOCK_VALUES: rows, logits, targets, weights and what is on the way
+BLOCK_ARRAYS = 6  # float64, of BLOCK_VALUES: rows, logits, targets, weights and what is on the way
 
 
 def applies(loss, l2, l2_bias, fit_bias):
