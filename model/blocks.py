@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.checks import FEATURE_DTYPES
+from softstep.kernels.checks import FEATURE_DTYPES, compute_dtype
 from softstep.model import trainer
 
 CHUNK_BYTES = 1 << 20  # enough for a disk to read fast
@@ -55,19 +55,24 @@ def size_in_bytes(value: Any) -> int:
     return int(value)
 
 
-def features(X: Any) -> np.ndarray:
+def features(X: Any, name: str) -> np.ndarray:
     """X as it can be read block by block; TypeError or ValueError where it cannot."""
     if not isinstance(X, np.ndarray) or X.dtype.name not in FEATURE_DTYPES:
         kind = getattr(X, "dtype", type(X).__name__)
         raise TypeError(
-            f"memory= reads X in blocks: it must be a NumPy array, such as a memory-mapped .npy, "
-            f"of {', '.join(FEATURE_DTYPES)}, not {kind}"
+            f"memory= reads {name} in blocks: it must be a NumPy array, such as a memory-mapped "
+            f".npy, of {', '.join(FEATURE_DTYPES)}, not {kind}"
         )
     if X.ndim != 2 or X.size == 0:
-        raise ValueError(f"X must be 2-D, one row per sample, but its shape is {X.shape}")
+        raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {X.shape}")
     if not X.flags.c_contiguous or not X.dtype.isnative:
         raise ValueError(
-            "memory= reads X row by row: it must be C-contiguous, in native byte order"
+            f"memory= reads {name} row by row: it must be C-contiguous, in native byte order"
+        )
+    if getattr(X, "_mmap", None) is not None and getattr(X, "mode", None) != "r":
+        raise ValueError(
+            f"memory= can give back the pages of a file only where it is mapped to be read: open "
+            f"{name} with mmap_mode='r', not another mode"
         )
     return X
 
@@ -139,9 +144,11 @@ def run_epoch(
 def evaluate(
     data: trainer.Data, W: np.ndarray, b: np.ndarray, descent: trainer.Descent, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss and accuracy of each head, (h,), the rows read in blocks."""
+    """Mean loss and accuracy of each head, (h,), the rows read, and converted, in blocks."""
     totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
     for x, rows in in_order(data.X, layout):
+        if compute_dtype(x) != W.dtype:
+            x = x.astype(W.dtype)
         part = _rows_of(data, x, rows)
         counts = np.full(len(W), float(len(x)))
         if part.sample_weight is not None:

@@ -1,5 +1,7 @@
 """Folds and bootstraps as weights: which rows a head learns from, and which it is judged on."""
 
+import warnings
+
 import numpy as np
 
 from softstep.model import inputs
@@ -15,22 +17,75 @@ def cross_validation(cv, y, groups, codes, seed):
     not sorted), and dealt to the folds in turn.
 
     Raises:
-        TypeError: cv is neither. ValueError: too few rows, or a fold without rows.
+        TypeError: cv is neither, or yields what is neither row numbers nor a mask.
+        ValueError: too few rows, a fold without rows, or a row that is not there.
     """
     n = len(y)
-    if hasattr(cv, "split") and not isinstance(cv, str):
-        splits = list(cv.split(np.zeros(n), y, groups))
+    if is_splitter(cv):
+        splits = [
+            (
+                _row_numbers(train, n, f"fold {i} learns from"),
+                _row_numbers(test, n, f"fold {i} is judged on"),
+            )
+            for i, (train, test) in enumerate(cv.split(np.zeros(n), y, groups))
+        ]
     else:
-        k = inputs.integer("cv", cv, least=2)
+        k = count(cv)
         if k > n:
             raise ValueError(f"cv={k} folds need as many rows, but there are {n}")
+        _warn_of_rare_classes(k, codes)
         fold = _dealt(k, n, codes, seed)
-        splits = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(k)]
+        judge = fold == np.arange(k)[:, None]
+        return np.subtract(1, judge, dtype=np.uint16), judge
     if not splits:
         raise ValueError("cv gives no folds")
     learn = np.stack([_counts(train, n) for train, _ in splits])
     judge = np.stack([np.bincount(test, minlength=n) > 0 for _, test in splits])
-    return learn, _not_empty(judge)
+    return learn, not_empty(judge)
+
+
+def is_splitter(cv):
+    """Whether cv makes its own folds."""
+    return hasattr(cv, "split") and not isinstance(cv, str)
+
+
+def count(cv):
+    """A number of folds, checked."""
+    if isinstance(cv, list | tuple | np.ndarray):
+        kind = type(cv).__name__
+        raise TypeError(
+            f"cv must be a number, or an object with scikit-learn's split, not a {kind}"
+        )
+    return inputs.integer("cv", cv, least=2)
+
+
+def _warn_of_rare_classes(k, codes):
+    """Warn where some folds are judged on no row of a class."""
+    least = None if codes is None else np.bincount(codes).min()
+    if least is not None and least < k:
+        warnings.warn(
+            f"a class has {least} rows, fewer than the {k} folds: some folds have none to judge by",
+            stacklevel=5,
+        )
+
+
+def _row_numbers(rows, n, does):
+    """What a splitter yields, row numbers or a mask of all rows, as checked row numbers."""
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iub"):
+        raise TypeError(
+            f"{does} {rows.dtype} of shape {rows.shape}: cv.split must yield row numbers or masks"
+        )
+    if rows.dtype.kind == "b":
+        if len(rows) != n:
+            raise ValueError(f"{does} a mask of {len(rows)} rows, but there are {n}")
+        rows = np.flatnonzero(rows)
+    if not rows.size:
+        raise ValueError(f"{does} no rows")
+    outside = np.flatnonzero((rows < 0) | (rows >= n))
+    if outside.size:
+        raise ValueError(f"{does} row {rows[outside[0]]}, but the rows are 0 to {n - 1}")
+    return rows
 
 
 def _counts(rows, n):
@@ -49,7 +104,8 @@ def _dealt(k, n, codes, seed):
 
 
 def bootstraps(kind, count, n, seed):
-    """How often each of `count` bootstraps learns from each of n rows, and the rows it leaves out.
+    """How often each of `count` bootstraps learns from each of n rows, and the rows it leaves out
+    (none perhaps: `not_empty` checks that, where they are to judge it).
 
     Bootstrap i draws from `default_rng((seed, 5, i))`: "poisson" a count of mean 1 for each row,
     "multinomial" n rows with replacement.
@@ -61,10 +117,11 @@ def bootstraps(kind, count, n, seed):
             learn[i] = rng.poisson(1.0, n)
         else:
             learn[i] = _counts(rng.integers(n, size=n), n)
-    return learn, _not_empty(learn == 0)
+    return learn, learn == 0
 
 
-def _not_empty(judge):
+def not_empty(judge):
+    """The rows each split is judged on, as they are; ValueError naming one that has none."""
     empty = np.flatnonzero(~judge.any(axis=1))
     if empty.size:
         raise ValueError(f"split {empty[0]} has no rows to be judged on")

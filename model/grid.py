@@ -2,8 +2,6 @@
 
 import itertools
 
-import numpy as np
-
 KEYS = ("learning_rate", "l2", "momentum", "loss", "init", "init_seed")
 
 
@@ -36,17 +34,16 @@ def _product(grid):
 
 
 def _values(name, value):
-    if isinstance(value, np.ndarray) and value.ndim > 1:
-        raise ValueError(f"param_grid[{name!r}] has shape {value.shape}: give a list of values")
-    values = list(value) if _is_list(value) else [value]
+    if getattr(value, "ndim", 0) > 1:
+        shape = tuple(value.shape)
+        raise ValueError(f"param_grid[{name!r}] has shape {shape}: give a list of values")
+    value = _plain(value)
+    values = list(value) if isinstance(value, list | tuple | range) else [value]
     if not values:
         raise ValueError(f"param_grid[{name!r}] is empty")
-    return [
-        v.item() if isinstance(v, np.generic | np.ndarray) and v.ndim == 0 else v for v in values
-    ]
+    return [_plain(v) for v in values]
 
 
-def _is_list(value):
-    return isinstance(value, list | tuple | range) or (
-        isinstance(value, np.ndarray) and value.ndim > 0
-    )
+def _plain(value):
+    """What NumPy, pandas or torch hold, as Python's lists and numbers."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -65,9 +65,12 @@ class Curves:
 
 @dataclass(frozen=True)
 class SweepEpoch:
-    """After an epoch: its number, of how many, the heads still training, the best group so far.
+    """What a callback of `SoftmaxSweep.fit` is given after each epoch.
 
-    `score` is what `refit` names, on the held-out rows; None while nothing was evaluated.
+    number: of the epoch, from 0. epochs: how many are planned.
+    alive: heads that go on, those of folds and bootstraps among them.
+    best: where the best setting so far will be in `results_`; None while nothing was evaluated.
+    score: its held-out figure that `refit` names, at its last evaluation; None likewise.
     """
 
     number: int
@@ -99,7 +102,7 @@ class Training:
         self.epochs = np.zeros(h, np.int64)
         self.diverged = np.zeros(self.groups, bool)
         self.dropped = np.full(self.groups, np.iinfo(np.int64).max)
-        self.halve_after = _halvings(heads, self.planned) if plan.halving else set()
+        self.halvings = _halvings(heads, self.planned) if plan.halving else {}
         self.has_splits = bool((heads.split != ALL_ROWS).any())
         # What a head is judged by now: its last evaluation, with `patience` its best.
         self.head_loss, self.head_accuracy = np.full((2, h), np.nan)
@@ -118,8 +121,9 @@ class Training:
             due = is_last or self._is_due(number)
             if due:
                 self._judge(number)
-            if number + 1 in self.halve_after:
-                self._drop_groups(self._worse_half(), self.dropped, number + 1)
+            if number + 1 in self.halvings:
+                worse = self._worse_half(self.halvings[number + 1])
+                self._drop_groups(worse, self.dropped, number + 1)
             stop = callback is not None and callback(self._state(number))
             if stop and not due:
                 self._judge(number)
@@ -140,10 +144,14 @@ class Training:
         """These groups from the best to the worst, and their ranks in that order, from 1.
 
         The diverged last, before them those halving dropped, the later the better; then by the
-        figure of `refit`, where that is equal by the other one. Equal groups have equal ranks.
+        figure of `refit`, where that is equal by the other one. Losses of different kinds do not
+        compare: with both, accuracy alone decides. Equal groups have equal ranks.
         """
         loss, accuracy = self.judged(self.head_loss), -self.judged(self.head_accuracy)
+        figures: tuple[np.ndarray, ...]
         figures = (accuracy, loss) if self.plan.refit == "accuracy" else (loss, accuracy)
+        if len(set(self.heads.loss)) > 1:
+            figures = (accuracy,)
         keys = np.stack([f[groups] for f in (self.diverged, -self.dropped, *figures)]).astype(float)
         keys = np.where(np.isnan(keys), np.inf, keys)
         keys[2:, keys[0] == 1] = 0
@@ -197,7 +205,7 @@ class Training:
     def _is_due(self, number: int) -> bool:
         plan = self.plan
         every = plan.eval_every or (1 if plan.patience else None)
-        return number + 1 in self.halve_after or (every is not None and (number + 1) % every == 0)
+        return number + 1 in self.halvings or (every is not None and (number + 1) % every == 0)
 
     def _judge(self, number: int) -> None:
         """Evaluate what is alive, and stop what has not got better for too long."""
@@ -291,14 +299,14 @@ class Training:
             stopped |= follows & ~np.isin(packed.group, going_on)
         return stopped
 
-    def _worse_half(self) -> np.ndarray:
-        """The worse half of the groups still in the race, of each label set."""
+    def _worse_half(self, most: int) -> np.ndarray:
+        """The worse half of the groups still in the race, of each label set, or all but `most`."""
         label_set = self.heads.label_set[self.heads.split == ALL_ROWS]
         racing = ~self.diverged & (self.dropped == np.iinfo(np.int64).max)
         worse = [np.empty(0, np.int64)]
         for t in np.unique(label_set):
             order, _ = self.order(np.flatnonzero(racing & (label_set == t)))
-            worse.append(order[-(-len(order) // 2) :])
+            worse.append(order[min(most, -(-len(order) // 2)) :])
         return np.concatenate(worse)
 
     def _drop_groups(self, groups: np.ndarray, record: np.ndarray, value: Any) -> None:
@@ -326,8 +334,15 @@ class Training:
         return SweepEpoch(number, self.planned, len(self.alive), best, score)
 
 
-def _halvings(heads: Heads, epochs: int) -> set[int]:
-    """After how many epochs the worse half goes: as evenly as can be, until one is left."""
+def _halvings(heads: Heads, epochs: int) -> dict[int, int]:
+    """After how many epochs the worse half goes, as evenly as can be, and how many stay at most.
+
+    That is more than half of the settings, unless the epochs are too few for one to be left in the
+    end by halves; then equal shares go.
+    """
     settings = np.bincount(heads.label_set[heads.split == ALL_ROWS]).max()
     count = min(int(np.ceil(np.log2(settings))), epochs - 1)
-    return {round(epochs * (i + 1) / (count + 1)) for i in range(count)}
+    return {
+        round(epochs * i / (count + 1)): int(np.ceil(round(settings ** (1 - i / count), 9)))
+        for i in range(1, count + 1)
+    }

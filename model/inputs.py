@@ -118,7 +118,8 @@ def soft_target_rows(y, n, c=None, name="y"):
     On the GPU they stay there.
 
     Raises:
-        ValueError: another shape, or an entry that is not finite; the first is named.
+        ValueError: another shape; an entry that is not finite, of which the first is named; whole
+            numbers beyond 0 and 1, which must be labels (looked for on the host alone).
     """
     y = asarray(y, name)
     if len(y) != n:
@@ -134,6 +135,11 @@ def soft_target_rows(y, n, c=None, name="y"):
     if len(bad):
         i, j = bad[0]
         raise ValueError(f"{name}[{i}, {j}] is {y[i, j]}: targets must be finite")
+    if (y == np.trunc(y)).all() and ((y < 0) | (y > 1)).any():
+        raise ValueError(
+            f"{name} holds whole numbers up to {y.max():g} as {y.dtype}, which is read as targets "
+            f"(n, c): give labels in an integer dtype"
+        )
     return y
 
 

@@ -383,17 +383,22 @@ class SoftmaxRegression(Params):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
-        X, scale = self._held_out_features(X_val, self.n_features_in_, self._bank.W.dtype)
+        X, scale = self._held_out_features(
+            X_val, self.n_features_in_, self._bank.W.dtype, self.feature_scale_
+        )
         if inputs.soft_targets(y_val):
             y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
         else:
             y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
         return trainer.Data(X, beside(y, X), None, scale)
 
-    def _held_out_features(self, X_val: Any, d: int, dtype: np.dtype[Any]) -> tuple[Array, float]:
+    def _held_out_features(
+        self, X_val: Any, d: int, dtype: np.dtype[Any], fitted_scale: float
+    ) -> tuple[Array, float]:
         """Held-out rows as the ops take them beside weights of `dtype`, and their scale."""
         X = inputs.features(X_val, "X_val", d)
         scale = self._scale(X)
+        warn_of_pixels(X, "X_val", scale, fitted_scale)
         if compute_dtype(X) != dtype:
             X = X.astype(dtype)
         return place(X, self.backend), scale
@@ -448,13 +453,7 @@ class SoftmaxRegression(Params):
         X = inputs.features(X, n_features=self.n_features_in_)
         inputs.refuse_non_finite(X)
         scale = self._scale(X)
-        was_pixels = self.feature_scale_ == PIXEL_SCALE and scale == 1
-        if was_pixels and isinstance(X, np.ndarray) and X.max() > 1:
-            warnings.warn(
-                f"the model was fitted on uint8 pixels, read as [0, 1], but X is {X.dtype} and "
-                f"reaches {X.max():g}: give uint8, or divide by 255",
-                stacklevel=3,
-            )
+        warn_of_pixels(X, "X", scale, self.feature_scale_)
         return X, scale
 
     def _weights(self, X: Array) -> tuple[Array, Array]:
@@ -467,6 +466,17 @@ class SoftmaxRegression(Params):
             inputs.choice("feature_scale", self.feature_scale, ("auto",))
             return PIXEL_SCALE if X.dtype == np.uint8 else 1.0
         return float(inputs.number("feature_scale", self.feature_scale))
+
+
+def warn_of_pixels(X: Array, name: str, scale: float, fitted_scale: float) -> None:
+    """Warn where a model of uint8 pixels, scaled to [0, 1], meets pixels that are not scaled."""
+    was_pixels = fitted_scale == PIXEL_SCALE and scale == 1
+    if was_pixels and isinstance(X, np.ndarray) and X.max() > 1:
+        warnings.warn(
+            f"the model was fitted on uint8 pixels, read as [0, 1], but {name} is {X.dtype} and "
+            f"reaches {X.max():g}: give uint8, or divide by 255",
+            stacklevel=4,
+        )
 
 
 def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:

@@ -1,25 +1,30 @@
 """Many softmax regressions on the same rows, trained together in one pass over them."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
-from softstep.kernels.arrays import to_host
 from softstep.kernels.backend import place
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.model import blocks, grid, inputs, sweep_data, sweep_results, trainer
+from softstep.model import (
+    blocks,
+    extras,
+    grid,
+    inputs,
+    sweep_data,
+    sweep_memory,
+    sweep_results,
+    trainer,
+)
 from softstep.model.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
 from softstep.model.params import Params
-from softstep.model.regression import NotFittedError, SoftmaxRegression
-from softstep.model.sweep_data import Labels, Splits
+from softstep.model.regression import NotFittedError, SoftmaxRegression, warn_of_pixels
+from softstep.model.sweep_data import Labels
 
-# Arrays the size of the bank: weights, velocity, both of the heads that are left, the best weights,
-# and what the fused op packs for itself.
-BANKS = 7
-ORDERS = 8  # arrays of row numbers held of a block
-OTHERS = 1 << 20  # bytes: the reading thread, Python's own objects
-SETUP = 32  # bytes for each row: what turning labels into weight sets may leave behind in the heap
+PIXEL_ROWS = 1000  # of a file of held-out rows, to see whether they are scaled as the others
 
 
 class SoftmaxSweep(Params):
@@ -27,7 +32,8 @@ class SoftmaxSweep(Params):
 
     Every setting of the grid is a head of one bank that the fused op `softstep.kernels.train`
     trains. All heads see the rows in the same order. A head has the weights a `SoftmaxRegression`
-    with its settings and `random_state` ends with.
+    with its settings and `random_state` ends with; in a bank of another kind of kernel to within
+    rounding, which settings that are unstable amplify.
 
     Args:
         param_grid: what is tried, as in scikit-learn's GridSearchCV: a dict of lists (their
@@ -41,17 +47,21 @@ class SoftmaxSweep(Params):
             They are judged on X_val, or without it each on the rows it left out.
         bootstrap: "poisson" (each row counts Poisson(1) times) or "multinomial" (n rows drawn with
             replacement).
-        refit: "accuracy" or "loss": what the best setting is best in, on held-out rows. Equal
-            settings are told apart by the other one. Losses of different kinds do not compare.
+        refit: "accuracy" or "loss": what the best setting is best in, on held-out rows, and what
+            halving goes by. Equal settings are told apart by the other one. Losses of different
+            kinds do not compare: in a grid with both, "loss" is an error, and of settings of equal
+            accuracy the first is the best.
         halving: drop the worse half of the settings again and again, at even distances, until one
-            is left when the last epochs run; the bank is packed anew, so that time follows.
+            is left when the last epochs run, more than half where the epochs are few (a single one
+            has no halving); the bank is packed anew, so that time follows.
         eval_every: evaluate held-out rows every so many epochs; None: after the last, at each
             halving, and with `patience` after each.
         patience: stop a head when its held-out loss has not got better for so many evaluations, and
             keep its best weights. A head on all rows follows the mean loss of its folds.
-        memory: None: X is used where it is. Bytes, or "1.5 GB": X, such as a memory-mapped .npy, is
-            read in shuffled blocks (`softstep.model.blocks` has the order), and this much memory is
-            used at most, beside what the process holds when `fit` starts.
+        memory: None: X is used where it is. Bytes, or "1.5 GB": X, such as a .npy mapped with
+            mmap_mode="r", is read in shuffled blocks (`softstep.model.blocks` has the order), X_val
+            in blocks too, and this much memory is used at most, beside what the process holds when
+            `fit` starts. A splitter makes its folds before that is checked.
         schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept, random_state, class_weight,
             feature_scale, backend, n_threads: as in `SoftmaxRegression`, for all heads.
 
@@ -59,7 +69,8 @@ class SoftmaxSweep(Params):
         results_: a dict of arrays, one entry for each setting (and label set): `params`,
             `param_<name>`, `label_set` (for two-dimensional labels), `rank` (1 is best; the
             diverged last), `mean_val_accuracy`, `std_val_accuracy`, `mean_val_loss`,
-            `std_val_loss` (over folds or bootstraps; std is NaN without), `epochs` run, `diverged`,
+            `std_val_loss` (over folds or bootstraps; std is NaN without), `epochs` run, `diverged`
+            (some head of the setting did: one fold or bootstrap is enough),
             and the certificate of the head on all rows: `objective`, `gradient_norm` and `bound`,
             which `objective` is above its least value by at most (`model/certificate.py`; NaN where
             it does not apply: for MSE, and without l2 on all parameters).
@@ -144,7 +155,7 @@ class SoftmaxSweep(Params):
 
         Raises:
             TypeError, ValueError: X, y, the weights or a setting are not as described; nothing to
-                judge the settings by.
+                judge the settings by; refit="loss" with both losses in the grid.
             FloatingPointError: every setting diverged.
             BackendError: a backend asked for by name cannot run.
         """
@@ -152,23 +163,47 @@ class SoftmaxSweep(Params):
         seed = inputs.seed("random_state", self.random_state)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
         descents = [model._descent() for model in models]  # which checks the settings
+        refit = self._refit(models)
         in_blocks = self.memory is not None
-        X = blocks.features(X) if in_blocks else place(inputs.features(X), self.backend)
+        X = blocks.features(X, "X") if in_blocks else place(inputs.features(X), self.backend)
         data = sweep_data.labels(y, len(X))
-        splits = sweep_data.splits(self, y, groups, data, len(X), seed)
-        heads = sweep_data.heads(models, data.count, splits.count, self.class_weight is not None)
-        dtype = compute_dtype(X)
-        weights = sweep_data.weight_sets(
-            sample_weight, self.class_weight, data, splits.learn, dtype
+        given = self._given_rows(X, data, X_val, y_val, models[0])
+        make_splits = partial(
+            sweep_data.splits, self, y, groups, data, len(X), seed, judges=given is None
         )
-        held_out = self._held_out(X, data, splits, X_val, y_val, models[0])
-        del splits  # whole numbers for every row, no longer needed
-        bank = _first_weights(models, heads, data, X.shape[1], dtype)
+        # A splitter has to be asked; else whether the memory does is known before it is used.
+        count, splits = sweep_data.split_count(self), None
+        if count is None:
+            splits = make_splits()
+            count = splits.count
+        heads = sweep_data.heads(models, data.count, count, self.class_weight is not None)
+        layout = None
+        if in_blocks:
+            layout = sweep_memory.layout(
+                self.memory,
+                X,
+                data,
+                heads,
+                descents[0],
+                weight_sets=self._weight_sets(data, count, sample_weight is not None),
+                given=given,
+            )
+        if splits is None:
+            splits = make_splits()
+        learn, judge, dtype = splits.learn, splits.judge, compute_dtype(X)
+        weights = sweep_data.weight_sets(sample_weight, self.class_weight, data, learn, dtype)
+        del splits, learn  # whole numbers for every row, no longer needed
         rows = trainer.Data(X, data.y, weights, models[0]._scale(X))
+        held_out = given
+        if held_out is None:
+            assert judge is not None
+            held_out = replace(rows, sample_weight=judge.astype(dtype))
+        del judge
+        bank = _first_weights(models, heads, data, X.shape[1], dtype)
         plan = Plan(
             data=rows,
             held_out=held_out,
-            by_split=X_val is None,
+            by_split=given is None,
             descent=descents[0],
             seed=seed,
             epochs=inputs.integer("epochs", self.epochs, least=1),
@@ -176,8 +211,8 @@ class SoftmaxSweep(Params):
             eval_every=inputs.integer("eval_every", self.eval_every, least=1, optional=True),
             patience=inputs.integer("patience", self.patience, least=1, optional=True),
             halving=inputs.flag("halving", self.halving),
-            refit=inputs.choice("refit", self.refit, ("accuracy", "loss")),
-            layout=self._layout(rows, held_out, bank),
+            refit=refit,
+            layout=layout,
         )
         training = Training(heads, bank, plan)
         training.run(callback)
@@ -190,18 +225,21 @@ class SoftmaxSweep(Params):
         split: None is the head on all rows; else the head of that fold or bootstrap.
 
         Raises:
-            NotFittedError: before `fit`. IndexError: no such entry or split.
+            NotFittedError: before `fit`. TypeError: not whole numbers.
+            IndexError: no such entry or split.
             FloatingPointError: the setting diverged.
         """
         self._require_fit()
         return self._trained.estimator(index, split)
 
     def to_pandas(self) -> Any:
-        """`results_` as a pandas DataFrame; needs pandas."""
-        import pandas as pd
+        """`results_` as a pandas DataFrame.
 
+        Raises NotFittedError before `fit`, MissingExtraError without pandas.
+        """
         self._require_fit()
-        return pd.DataFrame(self.results_)
+        pandas = extras.load("pandas", extra="pandas")
+        return pandas.DataFrame(self.results_)
 
     def plot(self, *, theme: str = "light") -> Any:
         """A matplotlib figure: accuracy and loss against learning rate, and the loss curves.
@@ -227,50 +265,43 @@ class SoftmaxSweep(Params):
         model.seed_ = seed
         return model
 
-    def _held_out(
-        self,
-        X: Array,
-        data: Labels,
-        splits: Splits,
-        X_val: Any,
-        y_val: Any,
-        model: SoftmaxRegression,
-    ) -> trainer.Data:
-        """The rows the heads are judged on."""
-        dtype = compute_dtype(X)
+    def _refit(self, models: list[SoftmaxRegression]) -> str:
+        """What the settings are judged by, checked."""
+        refit = inputs.choice("refit", self.refit, ("accuracy", "loss"))
+        if refit == "loss" and len({model.loss for model in models}) > 1:
+            raise ValueError(
+                "refit='loss' needs one loss in the grid: mse and cross_entropy do not compare; "
+                "sweep each by itself, or judge by accuracy"
+            )
+        return str(refit)
+
+    def _weight_sets(self, data: Labels, splits: int, weighted: bool) -> int:
+        """How many sets of row weights the heads will learn by."""
+        if self.class_weight is not None:
+            return data.count * (1 + splits)
+        return 1 + splits if weighted or splits else 0
+
+    def _given_rows(
+        self, X: Array, data: Labels, X_val: Any, y_val: Any, model: SoftmaxRegression
+    ) -> trainer.Data | None:
+        """The held-out rows given to judge by; None where the splits judge."""
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
-            if splits.judge is None:
+            if self.cv is None and self.n_bootstrap is None:
                 raise ValueError("nothing to judge by: give cv, n_bootstrap, or X_val and y_val")
-            return trainer.Data(X, data.y, splits.judge.astype(dtype), model._scale(X))
+            return None
         if self.cv is not None:
             raise ValueError("give cv or X_val, not both")
-        X_val, scale = model._held_out_features(X_val, X.shape[1], dtype)
-        if self.memory is not None:
-            X_val = to_host(X_val)
-        return trainer.Data(X_val, data.encode(y_val, len(X_val), "y_val"), None, scale)
-
-    def _layout(
-        self, rows: trainer.Data, held_out: trainer.Data, bank: trainer.Bank
-    ) -> blocks.Layout | None:
-        """The blocks that X is read in; None where it is used as it is."""
+        d, fitted = X.shape[1], model._scale(X)
         if self.memory is None:
-            return None
-        (h, d, c), batch = bank.W.shape, self.batch_size
-        sets = [a for a in (rows.y, rows.sample_weight, held_out.sample_weight) if a is not None]
-        per_set_row = sum(a.nbytes // len(rows.X) for a in sets)
-        return blocks.layout(
-            rows.X,
-            blocks.size_in_bytes(self.memory),
-            fixed=OTHERS
-            + SETUP * len(rows.X)
-            + BANKS * h * (d + 1) * c * bank.W.itemsize
-            + sum(a.nbytes for a in sets)
-            + batch * (d + h * c) * bank.W.itemsize,
-            per_row=2 * per_set_row + ORDERS * 8,
-            batch_size=batch,
-        )
+            X_val, scale = model._held_out_features(X_val, d, compute_dtype(X), fitted)
+        else:  # left as it is, to be read and converted block by block
+            X_val = blocks.features(X_val, "X_val")
+            inputs.features(X_val, "X_val", d)
+            scale = model._scale(X_val)
+            warn_of_pixels(X_val[:PIXEL_ROWS], "X_val", scale, fitted)
+        return trainer.Data(X_val, data.encode(y_val, len(X_val), "y_val"), None, scale)
 
     def _publish(
         self,
@@ -293,7 +324,11 @@ class SoftmaxSweep(Params):
         self._trained = sweep_results.trained(models, data, training)
         self.results_, self.seed_ = results, training.plan.seed
         self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
-        found: list[Any] = [best, [results["params"][i] for i in best], map(self.estimator, best)]
+        found: list[Any] = [
+            best,
+            [dict(results["params"][i]) for i in best],
+            map(self.estimator, best),
+        ]
         found = [list(values) if data.two_dimensional else next(iter(values)) for values in found]
         self.best_index_, self.best_params_, self.best_estimator_ = found
         self.classes_ = data.classes if data.two_dimensional else data.classes[0]

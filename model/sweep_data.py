@@ -93,14 +93,25 @@ class Splits:
         return len(self.learn)
 
 
-def splits(sweep: Any, y: Any, groups: Any, data: Labels, n: int, seed: int) -> Splits:
-    """The folds or bootstraps of a SoftmaxSweep; none is k = 0."""
-    count = inputs.integer("n_bootstrap", sweep.n_bootstrap, least=2, optional=True)
-    kind = inputs.choice("bootstrap", sweep.bootstrap, folds.BOOTSTRAPS)
-    if sweep.cv is not None and count is not None:
+def split_count(sweep: Any) -> int | None:
+    """How many splits a SoftmaxSweep asks for; None where only its splitter knows."""
+    if sweep.cv is not None and sweep.n_bootstrap is not None:
         raise ValueError("give cv or n_bootstrap, not both")
-    if count is not None:
-        return Splits(*folds.bootstraps(kind, count, n, seed))
+    if sweep.n_bootstrap is not None:
+        return inputs.integer("n_bootstrap", sweep.n_bootstrap, least=2)
+    if sweep.cv is None:
+        return 0
+    return None if folds.is_splitter(sweep.cv) else folds.count(sweep.cv)
+
+
+def splits(
+    sweep: Any, y: Any, groups: Any, data: Labels, n: int, seed: int, *, judges: bool
+) -> Splits:
+    """The folds or bootstraps of a SoftmaxSweep; none is k = 0. `judges`: by the rows left out."""
+    kind = inputs.choice("bootstrap", sweep.bootstrap, folds.BOOTSTRAPS)
+    if sweep.n_bootstrap is not None:
+        learn, left_out = folds.bootstraps(kind, sweep.n_bootstrap, n, seed)
+        return Splits(learn, folds.not_empty(left_out) if judges else None)
     if sweep.cv is None:
         return Splits(np.empty((0, n)), None)
     codes = data.codes(0) if data.count == 1 else None

@@ -1,6 +1,7 @@
 """What a sweep found: the table of results, and each head as a SoftmaxRegression."""
 
 import copy
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ class Trained:
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
         """The head of that entry of the results and that split (None: all rows), alone."""
+        for name, value in (("index", index), ("split", 0 if split is None else split)):
+            if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+                raise TypeError(f"{name} must be a whole number, not {value!r}")
         each = len(self.heads.group) // len(self.diverged)
         if not 0 <= index < len(self.diverged):
             raise IndexError(f"there is no setting {index}: there are {len(self.diverged)}")
@@ -108,33 +112,40 @@ def table(settings: list[dict[str, Any]], data: Labels, training: Training) -> d
 
 def _certificate(training: Training) -> dict[str, Array]:
     """objective, gradient_norm and bound of the heads on all rows; NaN where they do not apply."""
-    heads, plan = training.heads, training.plan
-    descent = plan.descent
+    heads, bank = training.heads, training.bank
     names = "objective", "gradient_norm", "bound"
     found = {name: np.full(training.groups, np.nan) for name in names}
+    chosen = certified(heads, training.plan.descent)
+    chosen = chosen[~training.diverged[heads.group[chosen]]]
+    together = certificate.group_heads(*bank.W.shape[1:])
+    for some in (chosen[i : i + together] for i in range(0, len(chosen), together)):
+        for name, figures in zip(names, _certify(training, some), strict=True):
+            found[name][heads.group[some]] = figures
+    return found
+
+
+def certified(heads: Heads, descent: trainer.Descent) -> Array:
+    """The heads, among those on all rows, that the certificate applies to."""
     apply = [
         certificate.applies(loss, l2, descent.l2_bias, descent.fit_bias)
         for loss, l2 in zip(heads.loss, heads.l2, strict=True)
     ]
-    chosen = np.flatnonzero(
-        np.array(apply) & (heads.split == ALL_ROWS) & ~training.diverged[heads.group]
-    )
-    if not chosen.size:
-        return found
-    l2 = heads.l2[chosen]
+    return np.flatnonzero(np.array(apply) & (heads.split == ALL_ROWS))
+
+
+def _certify(training: Training, some: Array) -> tuple[Array, Array, Array]:
+    """Objective, gradient norm and bound of these heads."""
+    plan, bank, heads = training.plan, training.bank, training.heads.take(some)
     f, dW, db = certificate.objective_and_gradient(
-        _blocks(plan.data, heads.take(chosen), training.bank.W.shape, plan.layout),
+        _blocks(plan.data, heads, bank.W.shape, plan.layout),
         len(plan.data.X),
-        training.bank.W[chosen],
-        training.bank.b[chosen],
-        l2,
+        bank.W[some],
+        bank.b[some],
+        heads.l2,
         feature_scale=plan.data.feature_scale,
-        fit_bias=descent.fit_bias,
+        fit_bias=plan.descent.fit_bias,
     )
-    groups = heads.group[chosen]
-    found["objective"][groups] = f
-    found["gradient_norm"][groups], found["bound"][groups] = certificate.bounds(dW, db, l2)
-    return found
+    return f, *certificate.bounds(dW, db, heads.l2)
 
 
 def _blocks(
@@ -148,8 +159,8 @@ def _blocks(
         for start in range(0, len(X), count):
             part = rows[start : start + count]
             soft = data.y.dtype.kind == "f"
-            weights = np.ones((len(heads.group), len(part)))
+            weights = np.ones((len(part), len(heads.group)))
             if data.sample_weight is not None:
-                weights = data.sample_weight[np.ix_(heads.weight_set, part)].astype(float)
-            y = data.y[part] if soft else data.y[np.ix_(heads.label_set, part)]
+                weights[:] = data.sample_weight[np.ix_(heads.weight_set, part)].T
+            y = data.y[part] if soft else data.y[np.ix_(heads.label_set, part)].T
             yield to_host(X[start : start + count]), y, weights

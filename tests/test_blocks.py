@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from softstep import SoftmaxSweep
-from softstep.model import blocks, trainer
+from softstep.model import blocks, certificate, sweep_results, trainer
 from softstep.model.blocks import Layout
 
 N, D, C = 1003, 6, 3
@@ -175,6 +176,57 @@ def test_the_memory_that_is_said_to_be_needed_is_enough():
         SoftmaxSweep({}, cv=2, memory=needed - 1).fit(X, Y)
 
 
+def test_too_little_memory_is_refused_before_it_is_used():
+    n = 400_000
+    rows, labels = np.zeros((n, 2), np.float16), np.arange(n, dtype=np.int64) % 2
+    for settings in ({"cv": 20}, {"n_bootstrap": 20}):
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="is too little: this sweep needs"):
+            SoftmaxSweep({}, memory="20MB", **settings).fit(rows, labels)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20_000_000  # the splits alone are 20 × 0.4 MB × 7
+
+
+def test_the_memory_that_is_said_to_be_needed_does_for_the_splits_too():
+    n = 400_000
+    rows, labels = np.zeros((n, 2), np.float16), np.arange(n, dtype=np.int64) % 2
+    rows[:, 0] = labels
+    with pytest.raises(ValueError, match="needs") as refused:
+        SoftmaxSweep({}, cv=20, memory=1).fit(rows, labels)
+    needed = int(str(refused.value).partition("needs ")[2].split()[0])
+    SoftmaxSweep({}, cv=2, memory="50MB", max_steps=1).fit(rows[:5000], labels[:5000])  # compiles
+    tracemalloc.start()
+    SoftmaxSweep({}, cv=20, memory=needed, max_steps=1).fit(rows, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert needed / 4 < peak < needed
+
+
+@pytest.mark.parametrize("mode", ["r+", "c"])
+def test_maps_whose_pages_would_stay_are_refused(file, mode, tmp_path):
+    other = np.load(tmp_path / "X.npy", mmap_mode=mode)
+    with pytest.raises(ValueError, match="open X with mmap_mode='r'"):
+        SoftmaxSweep({}, cv=2, memory="2MB").fit(other, Y)
+    with pytest.raises(ValueError, match="open X_val with mmap_mode='r'"):
+        SoftmaxSweep({}, memory="2MB").fit(file, Y, other, Y)
+
+
+def test_held_out_rows_of_another_type_are_converted_block_by_block():
+    wide = np.tile(X.astype(np.float64), (200, 1))  # 9.6 MB
+    labels = np.tile(Y, 200)
+    settings = {"param_grid": {"learning_rate": [0.1, 1.0]}, "epochs": 1, "random_state": 0}
+    at_once = SoftmaxSweep(**settings, memory="50MB").fit(X, Y, wide.astype(np.float32), labels)
+    tracemalloc.start()
+    in_blocks = SoftmaxSweep(**settings, memory="4MB").fit(X, Y, wide, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4_000_000
+    for name in ("mean_val_loss", "mean_val_accuracy"):
+        found, expected = in_blocks.results_[name], at_once.results_[name]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("text", ["1.5GB", " 1500 MB ", "1500000 kB", 1_500_000_000])
 def test_sizes_are_read(text):
     assert blocks.size_in_bytes(text) == 1_500_000_000
@@ -227,6 +279,31 @@ def test_the_process_stays_within_the_memory_it_was_given(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert 10_000_000 < int(done.stdout) < memory
+
+
+def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
+    d, c, rates = 300, 10, np.geomspace(1e-3, 0.1, 64).tolist()
+    rows = RNG.standard_normal((2000, d)).astype(np.float32)
+    labels = np.arange(2000) % c
+    monkeypatch.setattr(certificate, "GROUP_BYTES", 1_000_000)  # 10 of the 64 heads
+    monkeypatch.setattr(certificate, "BLOCK_VALUES", 1 << 15)
+    peaks, certify = [], sweep_results._certificate
+
+    def measured(training):
+        tracemalloc.start()
+        found = certify(training)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        return found
+
+    monkeypatch.setattr(sweep_results, "_certificate", measured)
+    grid = {"learning_rate": rates, "loss": "cross_entropy", "l2": 0.1}
+    fitted = SoftmaxSweep(grid, l2_bias=True, epochs=1, random_state=0)
+    fitted.fit(rows, labels, rows[:50], labels[:50])
+    assert np.isfinite(fitted.results_["bound"]).all()
+    needed = certificate.bytes_needed(len(rows), 64, d, c)
+    assert needed < 4_000_000  # all heads at once would take 64 × 3010 × 8 × 4 = 6.2 MB
+    assert needed / 4 < peaks[0] < needed
 
 
 def test_what_is_read_ahead_does_not_disturb_what_is_computed_on():

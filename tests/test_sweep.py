@@ -1,12 +1,14 @@
 """Promise: a sweep judges its settings as documented, and gives back plain models."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep, kernels
 from softstep.model import NotFittedError, folds, grid, heads
+from softstep.model.extras import MissingExtraError
 
 N, D, C = 240, 6, 3
 RNG = np.random.default_rng(0)
@@ -89,7 +91,8 @@ def test_the_results_are_those_of_the_models(backend):
 
 @pytest.mark.parametrize("refit", ["accuracy", "loss"])
 def test_the_best_is_what_refit_says(refit):
-    fitted = sweep(refit=refit).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
+    rates = {"learning_rate": np.geomspace(1e-3, 1, 6).tolist()}
+    fitted = sweep(rates, refit=refit).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
     results = fitted.results_
     figures = results["mean_val_accuracy"], -results["mean_val_loss"]
     first, second = figures if refit == "accuracy" else figures[::-1]
@@ -102,6 +105,21 @@ def test_the_best_is_what_refit_says(refit):
     assert (np.diff(first[order]) <= 0).all()
     assert type(fitted.best_estimator_) is SoftmaxRegression
     assert np.array_equal(fitted.best_estimator_.coef_, fitted.estimator(best).coef_)
+
+
+def test_losses_of_two_kinds_are_never_compared():
+    with pytest.raises(ValueError, match="mse and cross_entropy do not compare"):
+        sweep(refit="loss", cv=2).fit(X, Y)
+    # So small a rate changes no answer: equal accuracy, and a smaller loss is no reason.
+    grids = [
+        {"loss": "cross_entropy", "learning_rate": 1e-9},
+        {"loss": "mse", "learning_rate": 1e-9},
+    ]
+    fitted = sweep(grids, halving=True).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
+    assert fitted.results_["mean_val_loss"][1] < fitted.results_["mean_val_loss"][0]
+    assert fitted.best_params_["loss"] == "cross_entropy"
+    fitted = sweep(grids).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
+    assert fitted.results_["rank"].tolist() == [1, 1]
 
 
 def test_equal_settings_have_equal_ranks():
@@ -136,6 +154,28 @@ def test_without_a_seed_one_is_drawn_and_kept():
     again = sweep(random_state=drawn.seed_, cv=2).fit(X, Y)
     assert np.array_equal(drawn.best_estimator_.coef_, again.best_estimator_.coef_)
     assert drawn.best_estimator_.random_state == drawn.seed_
+
+
+def test_a_data_frame_is_asked_for_after_fit_and_with_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(NotFittedError):
+        sweep().to_pandas()
+    with pytest.raises(MissingExtraError, match=r"pip install 'softstep\[pandas\]'"):
+        sweep({}, epochs=1).fit(X, Y, X, Y).to_pandas()
+
+
+def test_the_best_settings_are_a_copy():
+    fitted = sweep(epochs=1).fit(X, Y, X, Y)
+    fitted.best_params_["l2"] = 7
+    assert all("l2" not in params for params in fitted.results_["params"])
+
+
+def test_values_may_come_from_pandas_or_torch():
+    for module, make in (("pandas", "Series"), ("torch", "tensor")):
+        values = getattr(pytest.importorskip(module), make)([0.5, 1.0])
+        found = grid.configurations({"learning_rate": values})
+        assert found == [{"learning_rate": 0.5}, {"learning_rate": 1.0}]
+        assert all(type(setting["learning_rate"]) is float for setting in found)
 
 
 def test_it_becomes_a_data_frame():
@@ -179,6 +219,45 @@ def test_splits_by_groups_and_incomplete_splits_are_taken_as_they_are():
     assert model.history_[-1].val_accuracy == pytest.approx(alone.score(X[test], Y[test]))
 
 
+class Splitter:
+    """Yields what it is given."""
+
+    def __init__(self, *splits):
+        self.splits = splits
+
+    def split(self, X, y=None, groups=None):
+        return iter(self.splits)
+
+
+def test_a_splitter_may_yield_masks_as_well_as_row_numbers():
+    masks = [np.arange(N) % 3 == k for k in range(3)]
+    numbers = Splitter(*((np.flatnonzero(~m), np.flatnonzero(m)) for m in masks))
+    by_mask = sweep(cv=Splitter(*((~m, m) for m in masks))).fit(X, Y)
+    by_number = sweep(cv=numbers).fit(X, Y)
+    for name in ("mean_val_accuracy", "mean_val_loss", "std_val_loss"):
+        assert np.array_equal(by_mask.results_[name], by_number.results_[name])
+    assert by_mask.results_["mean_val_accuracy"].max() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "error", "message"),
+    [
+        ([0, N], [1], ValueError, f"fold 1 learns from row {N}, but the rows are 0 to {N - 1}"),
+        ([0, -1], [1], ValueError, "fold 1 learns from row -1"),
+        ([0], [N], ValueError, f"fold 1 is judged on row {N}"),
+        ([], [1], ValueError, "fold 1 learns from no rows"),
+        ([1], [], ValueError, "fold 1 is judged on no rows"),
+        ([0.5, 1], [1], TypeError, "fold 1 learns from float64 of shape"),
+        ([[0], [1]], [1], TypeError, r"int64 of shape \(2, 1\)"),
+        (np.ones(5, bool), [1], ValueError, f"a mask of 5 rows, but there are {N}"),
+        (np.zeros(N, bool), [1], ValueError, "fold 1 learns from no rows"),
+    ],
+)
+def test_a_splitter_that_yields_no_rows_of_these_is_refused(train, test, error, message):
+    with pytest.raises(error, match=message):
+        sweep(cv=Splitter(([0, 1], [2]), (train, test))).fit(X, Y)
+
+
 def test_a_number_of_folds_is_stratified_shuffled_and_from_the_seed():
     learn, judge = folds.cross_validation(4, Y, None, Y, seed=3)
     assert np.array_equal(learn, ~judge)
@@ -190,6 +269,13 @@ def test_a_number_of_folds_is_stratified_shuffled_and_from_the_seed():
     assert not np.array_equal(judge, folds.cross_validation(4, Y, None, Y, seed=4)[1])
     sizes = folds.cross_validation(7, Y, None, None, seed=3)[1].sum(axis=1)
     assert sizes.max() - sizes.min() <= 1
+
+
+def test_a_class_of_fewer_rows_than_folds_is_warned_of():
+    rare = np.where(np.arange(N) < 2, C, Y)
+    with pytest.warns(UserWarning, match="a class has 2 rows, fewer than the 3 folds"):
+        sweep({}, cv=3, epochs=1).fit(X, rare)
+    sweep({}, cv=2, epochs=1).fit(X, rare)  # a warning would be an error
 
 
 def test_fold_heads_share_the_weights_of_their_fold():
@@ -239,6 +325,16 @@ def test_bootstraps_are_judged_on_the_rows_they_left_out(kind):
     assert len({c.tobytes() for c in counts}) == 3
 
 
+def test_bootstraps_that_leave_no_row_out_can_be_judged_on_given_rows(monkeypatch):
+    def all_rows(kind, count, n, seed):
+        return np.ones((count, n), np.uint16), np.zeros((count, n), bool)
+
+    monkeypatch.setattr(folds, "bootstraps", all_rows)
+    sweep({}, n_bootstrap=2).fit(X, Y, X, Y)
+    with pytest.raises(ValueError, match="split 0 has no rows to be judged on"):
+        sweep({}, n_bootstrap=2).fit(X, Y)
+
+
 def test_bootstraps_can_be_judged_on_given_rows():
     fitted = sweep(n_bootstrap=4).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
     scores = [fitted.estimator(1, split=i).score(X[VAL], Y[VAL]) for i in range(4)]
@@ -251,7 +347,8 @@ def test_bootstraps_can_be_judged_on_given_rows():
 
 def test_several_label_sets_have_each_their_best():
     other = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
-    fitted = sweep(cv=3).fit(X, np.stack([Y, other], axis=1))
+    rates = {"learning_rate": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]}
+    fitted = sweep(rates, cv=3).fit(X, np.stack([Y, other], axis=1))
     results = fitted.results_
     assert results["label_set"].tolist() == [0, 1] * 6
     for t in range(2):
@@ -273,6 +370,18 @@ def test_label_sets_need_as_many_classes():
         sweep().fit(X, np.stack([Y, Y], axis=1), X, Y)
     with pytest.raises(ValueError, match="one class only"):
         sweep(cv=2).fit(X, np.zeros(N, int))
+
+
+def test_whole_numbers_beyond_one_are_no_soft_targets():
+    both = np.stack([Y, Y[::-1]], axis=1)
+    for loss in ("mse", "cross_entropy"):
+        with pytest.raises(ValueError, match=r"whole numbers up to 2 as float64.*integer dtype"):
+            sweep({"loss": loss}, cv=2).fit(X, both.astype(float))
+    with pytest.raises(ValueError, match="y_val holds whole numbers"):
+        sweep({}).fit(X, np.eye(C)[Y], X, 2 * np.eye(C)[Y])
+    with pytest.raises(ValueError, match="y holds whole numbers"):
+        SoftmaxRegression().fit(X, both.astype(np.float32))
+    sweep({"loss": "mse"}, cv=2, epochs=1).fit(X, np.eye(C)[Y] * 1.5)  # any other finite targets do
 
 
 def test_soft_targets_can_be_cross_validated():
@@ -353,8 +462,19 @@ def test_halvings_are_spread_over_the_epochs():
 
     assert points(40, 21) == [3, 6, 9, 12, 15, 18]
     assert points(40, 3) == [1, 2]
+    assert points(40, 1) == []
     assert points(2, 2) == [1]
     assert points(1, 5) == points(9, 1) == []
+
+
+@pytest.mark.parametrize(("epochs", "left"), [(2, [1, 1]), (3, [3, 1, 1]), (4, [4, 2, 1, 1])])
+def test_halving_leaves_one_however_few_the_epochs(epochs, left):
+    alive = []
+    rates = np.geomspace(1e-3, 1, 8).tolist()
+    fitted = sweep({"learning_rate": rates}, halving=True, epochs=epochs)
+    fitted.fit(X[TRAIN], Y[TRAIN], **HELD_OUT, callback=lambda e: alive.append(e.alive))
+    assert alive == left
+    assert fitted.results_["epochs"][fitted.best_index_] == epochs
 
 
 def test_patience_keeps_the_best_weights_of_each_head():
@@ -440,10 +560,26 @@ def test_bad_input_is_refused(case):
         sweep(**settings).fit(X, Y, **data)
 
 
-@pytest.mark.parametrize("settings", [{"cv": "five"}, {"halving": 1}, {"l2_bias": "yes"}])
+def test_held_out_pixels_that_are_not_scaled_are_warned_of():
+    pixels = RNG.integers(0, 256, (N, D)).astype(np.uint8)
+    message = "fitted on uint8 pixels.*X_val is float32 and reaches 2"
+    with pytest.warns(UserWarning, match=message):
+        sweep({}).fit(pixels, Y, pixels.astype(np.float32), Y)
+    with pytest.warns(UserWarning, match=message):
+        sweep({}, memory="5MB").fit(pixels, Y, pixels.astype(np.float32), Y)
+    with pytest.warns(UserWarning, match=message):
+        SoftmaxRegression(epochs=1).fit(pixels, Y, X_val=pixels.astype(np.float32), y_val=Y)
+    sweep({}).fit(pixels, Y, pixels.astype(np.float32) / 255, Y)  # a warning would be an error
+
+
+@pytest.mark.parametrize(
+    "settings", [{"cv": "five"}, {"cv": [([0], [1])]}, {"halving": 1}, {"l2_bias": "yes"}]
+)
 def test_settings_of_another_type_are_refused(settings):
     with pytest.raises(TypeError, match=next(iter(settings))):
         sweep(**{"cv": 2, **settings}).fit(X, Y)
+    with pytest.raises(TypeError, match=r"cv must be a number, or an object .*, not a list$"):
+        sweep(cv=[(np.arange(5), np.arange(5))]).fit(X, Y)
 
 
 def test_what_fails_or_is_interrupted_leaves_the_sweep_as_it_was():
@@ -469,6 +605,10 @@ def test_there_is_no_head_of_a_setting_or_split_that_is_not_there():
     for arguments in ((6,), (-1,), (0, 2), (0, -1)):
         with pytest.raises(IndexError):
             fitted.estimator(*arguments)
+    for arguments in ((True,), (1.5,), ("0",), (0, True), (0, 0.0)):
+        with pytest.raises(TypeError, match="must be a whole number"):
+            fitted.estimator(*arguments)
+    assert np.array_equal(fitted.estimator(np.int64(1)).coef_, fitted.estimator(1).coef_)
 
 
 def test_settings_can_be_got_set_and_shown():

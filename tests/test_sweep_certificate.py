@@ -148,7 +148,7 @@ def test_the_gradient_is_that_of_soft_targets_too():
     w = rng.uniform(0, 2, (2, 40))
 
     def value(W, b):
-        blocks = [(x[s], y[s], w[:, s]) for s in (slice(0, 15), slice(15, 40))]
+        blocks = [(x[s], y[s], w[:, s].T) for s in (slice(0, 15), slice(15, 40))]
         return certificate.objective_and_gradient(
             blocks, 40, W, b, l2, feature_scale=0.5, fit_bias=True
         )

@@ -23,7 +23,8 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
     figure = style.new_figure(look, height=5.2)
     axes = figure.subplot_mosaic([["accuracy", "curves"], ["loss", "curves"]])
     rates, epochs = column(results, "learning_rate"), np.arange(1, len(loss_curves) + 1)
-    for colour, (loss, chosen) in zip(look.colours, by_loss(results).items(), strict=False):
+    for loss, chosen in by_loss(results).items():
+        colour = look.colours[sorted(NAMES).index(loss)]
         x, shown = rates[chosen], {"color": colour, "label": NAMES[loss]}
         for name in ("accuracy", "loss"):
             y = results[f"mean_val_{name}"][chosen]

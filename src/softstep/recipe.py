@@ -31,7 +31,7 @@ class Progress:
 
     def __init__(self, epochs: int):
         self.epochs = epochs
-        self.every = max(1, epochs // self.LINES)
+        self.every = -(-epochs // self.LINES)
         self.on_terminal = sys.stderr.isatty()
 
     def __call__(self, epoch: Any) -> None:

@@ -67,7 +67,9 @@ def _run(folder: Path) -> Subject:
     if record["command"] == "sweep":
         found = {
             "results": _results(folder / "results.csv"),
-            "loss_curves": np.loadtxt(folder / "loss_curves.csv", delimiter=",", ndmin=2),
+            "loss_curves": np.loadtxt(
+                folder / "loss_curves.csv", delimiter=",", ndmin=2, skiprows=1
+            ),
         }
     elif record["command"] == "landscape":
         found = {

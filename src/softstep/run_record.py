@@ -12,7 +12,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from softstep import __version__
+from softstep import __version__, run_folder
 from softstep.model import datasets
 
 NAME = "run.json"
@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 
 
 def write(folder: Path, content: dict[str, Any]) -> None:
-    (folder / NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    run_folder.write(folder / NAME, json.dumps(content, indent=2) + "\n")
 
 
 def read(folder: Path) -> dict[str, Any]:

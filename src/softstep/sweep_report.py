@@ -11,17 +11,20 @@ from softstep.model.plots.confusion import SHOWN, most_mistaken
 from softstep.model.plots.confusion import counts as matrix
 from softstep.model.plots.sweep import by_loss, column
 
-KINDS = {"cross_entropy": "below", "mse": "above"}  # of `html_page.STYLE`
+KINDS = {"cross_entropy": "above", "mse": "below"}  # of `html_page.STYLE`
 WIDTH, HEIGHT, MARGIN = 620, 340, 56
+Ticks = list[tuple[float, str]]  # where, in data, and what is written there
 
 
-def page(name: str, sweep: Any, times: str, y_true: Any, y_predicted: Any) -> str:
+def page(name: str, sweep: Any, judged: str, times: str, y_true: Any, y_predicted: Any) -> str:
     """The page of a fitted SoftmaxSweep with one label set.
 
+    judged, times: sentences on the rows that judge, and on the time taken.
     y_true, y_predicted: labels of the test rows and the best model's answers, (n,).
     """
     right = float(np.mean(y_true == y_predicted))
     parts = [
+        f"<p>{escape(_shared(sweep))}; {escape(judged)}.</p>",
         f"<p>{escape(times)}.</p>",
         f"<p>Best: {_settings(sweep.best_params_)}; test accuracy {right:.4f}.</p>",
         html_page.section("Held-out accuracy against learning rate", _accuracy_chart(sweep)),
@@ -35,6 +38,15 @@ def page(name: str, sweep: Any, times: str, y_true: Any, y_predicted: Any) -> st
     return html_page.page(f"Sweep of {name}", parts)
 
 
+def _shared(sweep: Any) -> str:
+    """What all settings have in common."""
+    halving = ", the worse half dropped again and again" if sweep.halving else ""
+    return (
+        f"{sweep.epochs} epochs of batches of {sweep.batch_size}, {sweep.schedule} learning rate, "
+        f"seed {sweep.seed_}, best by {sweep.refit}{halving}"
+    )
+
+
 def _settings(params: dict[str, Any]) -> str:
     return escape(", ".join(f"{name} {_cell(value)}" for name, value in params.items()))
 
@@ -43,7 +55,7 @@ def _accuracy_chart(sweep: Any) -> str:
     rates = np.log10(column(sweep.results_, "learning_rate").astype(float))
     accuracy = sweep.results_["mean_val_accuracy"]
     shown = np.isfinite(accuracy)
-    axes = Axes(rates[shown], accuracy[shown])
+    axes = Axes(rates[shown], accuracy[shown], least=(1.0, 0.02))
     marks = []
     for loss, chosen in by_loss(sweep.results_).items():
         for i in chosen[shown[chosen]]:
@@ -54,7 +66,8 @@ def _accuracy_chart(sweep: Any) -> str:
                 f"<title>{title}</title></circle>"
             )
     note = f"<p>{(~shown).sum()} diverged and are not shown.</p>" if not shown.all() else ""
-    frame = axes.frame("learning rate", "accuracy", lambda v: f"{10**v:.2g}", lambda v: f"{v:.3f}")
+    x_ticks, y_ticks = decade_ticks(*axes.x_ends), even_ticks(*axes.y_ends)
+    frame = axes.frame("learning rate", "accuracy", x_ticks, y_ticks)
     return _svg([*frame, *marks, *_legend(by_loss(sweep.results_))]) + note
 
 
@@ -63,7 +76,8 @@ def _loss_chart(sweep: Any) -> str:
         curves = np.log10(sweep.loss_curves_)
     curves = np.where(np.isfinite(curves), curves, np.nan)
     epochs = np.arange(1, len(curves) + 1)
-    axes = Axes(epochs, curves[np.isfinite(curves)])
+    axes = Axes(epochs, curves[np.isfinite(curves)], least=(1.0, 0.2))
+    width = 2 if len(curves) > 1 else 6  # a single epoch is a dot
     lines = []
     for loss, chosen in by_loss(sweep.results_).items():
         for i in chosen:
@@ -75,40 +89,67 @@ def _loss_chart(sweep: Any) -> str:
             # a single point is a line of no length, which a round cap makes a dot
             path = path if len(points) > 1 else f"{path} {path}"
             lines.append(
-                f'<polyline points="{path}" class="{KINDS[loss]}" stroke-width="2" '
+                f'<polyline points="{path}" class="{KINDS[loss]}" stroke-width="{width}" '
                 f'stroke-opacity=".45" stroke-linecap="round">'
                 f"<title>{_settings(sweep.results_['params'][i])}</title></polyline>"
             )
-    frame = axes.frame(
-        "epoch", "loss", lambda v: f"{v:.0f}" if v % 1 == 0 else "", lambda v: f"{10**v:.2g}"
-    )
+    x_ticks, y_ticks = even_ticks(*axes.x_ends, least_step=1), decade_ticks(*axes.y_ends)
+    frame = axes.frame("epoch", "loss", x_ticks, y_ticks)
     return _svg([*frame, *lines, *_legend(by_loss(sweep.results_))])
 
 
-class Axes:
-    """Places data in a picture."""
+def even_ticks(low: float, high: float, least_step: float = 0.0) -> Ticks:
+    """At most seven multiples of 1, 2 or 5 times a power of ten."""
+    steps = (digit * 10.0**power for power in range(-12, 13) for digit in (1, 2, 5))
+    step = next(s for s in steps if s >= least_step and (high - low) / s <= 6)
+    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+    return [(i * step, f"{i * step:.6g}") for i in np.arange(first, last + 1)]
 
-    def __init__(self, x: Any, y: Any) -> None:
-        self.low = np.array([np.min(x), np.min(y)], dtype=float)
-        span = np.array([np.max(x), np.max(y)]) - self.low
-        self.span = np.where(span > 0, span, 1.0)
+
+def decade_ticks(low: float, high: float) -> Ticks:
+    """Powers of ten, of a narrow span 2 and 5 times them too; low, high and places are log10."""
+    decades = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    digits = (1,) if high - low > 2 else (1, 2, 5)
+    every = max(1, len(decades) // 6)
+    ticks = [(k + np.log10(m), m * 10.0**k) for k in decades[::every] for m in digits]
+    inside = [(at, f"{value:.3g}") for at, value in ticks if low - 1e-9 <= at <= high + 1e-9]
+    return inside or [(at, f"{10**at:.3g}") for at in (low, high)]
+
+
+class Axes:
+    """Places data in a picture that spans at least `least` in x and y, the data in its middle."""
+
+    def __init__(self, x: Any, y: Any, *, least: tuple[float, float]) -> None:
+        low, high = (np.array([f(x), f(y)], dtype=float) for f in (np.min, np.max))
+        self.span = np.maximum(high - low, least)
+        self.low = (low + high - self.span) / 2
+
+    @property
+    def x_ends(self) -> tuple[float, float]:
+        return float(self.low[0]), float(self.low[0] + self.span[0])
+
+    @property
+    def y_ends(self) -> tuple[float, float]:
+        return float(self.low[1]), float(self.low[1] + self.span[1])
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         u, v = (np.array([x, y]) - self.low) / self.span
         return MARGIN + u * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - v * (HEIGHT - 2 * MARGIN)
 
-    def frame(self, x_name: str, y_name: str, x_text: Any, y_text: Any) -> list[str]:
-        """Grid, ticks and names; x_text, y_text write a value at a tick."""
+    def frame(self, x_name: str, y_name: str, x_ticks: Ticks, y_ticks: Ticks) -> list[str]:
+        """Grid, ticks and names."""
         parts = []
-        for f in np.linspace(0, 1, 5):
-            x, y = self.low + f * self.span
-            px, py = self.at(x, y)
+        for x, text in x_ticks:
+            px, _ = self.at(x, self.low[1])
             parts += [
-                f'<path d="M{px:.1f} {MARGIN}V{HEIGHT - MARGIN}M{MARGIN} {py:.1f}'
-                f'H{WIDTH - MARGIN}" class="grid"/>',
-                f'<text x="{px:.1f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">'
-                f"{x_text(x)}</text>",
-                f'<text x="{MARGIN - 6}" y="{py + 4:.1f}" text-anchor="end">{y_text(y)}</text>',
+                f'<path d="M{px:.1f} {MARGIN}V{HEIGHT - MARGIN}" class="grid"/>',
+                f'<text x="{px:.1f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">{text}</text>',
+            ]
+        for y, text in y_ticks:
+            _, py = self.at(self.low[0], y)
+            parts += [
+                f'<path d="M{MARGIN} {py:.1f}H{WIDTH - MARGIN}" class="grid"/>',
+                f'<text x="{MARGIN - 6}" y="{py + 4:.1f}" text-anchor="end">{text}</text>',
             ]
         parts += [
             f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">{x_name}</text>',
