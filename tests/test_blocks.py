@@ -195,7 +195,7 @@ def test_the_memory_that_is_said_to_be_needed_does_for_the_splits_too():
     with pytest.raises(ValueError, match="needs") as refused:
         SoftmaxSweep({}, cv=20, memory=1).fit(rows, labels)
     needed = int(str(refused.value).partition("needs ")[2].split()[0])
-    SoftmaxSweep({}, cv=2, memory="50MB", max_steps=1).fit(rows[:5000], labels[:5000])  # compiles
+    SoftmaxSweep({}, cv=20, memory="90MB", max_steps=1).fit(rows[:5000], labels[:5000])  # compiles
     tracemalloc.start()
     SoftmaxSweep({}, cv=20, memory=needed, max_steps=1).fit(rows, labels)
     _, peak = tracemalloc.get_traced_memory()
