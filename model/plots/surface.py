@@ -147,9 +147,19 @@ def direction_names(surface: Surface) -> tuple[str, str]:
 
 
 def levels(surface: Surface) -> np.ndarray:
-    """Heights of contours: evenly spaced rings for a bowl that grows as the square."""
+    """Heights of contours: evenly spaced rings for a bowl that grows as the square.
+
+    Raises:
+        ValueError: the loss has no two values to draw rings between.
+    """
     low, high = surface.loss.min(), surface.loss.max()
-    return low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
+    rings = low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
+    if not (np.diff(rings) > 0).all():
+        raise ValueError(
+            f"the loss is {low:.6g} everywhere on this plane: there are no contours, take a "
+            "larger span"
+        )
+    return rings
 
 
 def heights(surface: Surface) -> Any:
