@@ -217,11 +217,16 @@ def test_the_arrows_point_up_the_slope_and_along_the_way(plane, arrows, theme):
     assert ((on * up).sum(axis=1) < 0).all()  # descent goes down
     assert axes.get_aspect() == 1
     off = plots.angles(on, -up)
-    assert f"the steps are {off.min():.0f}° to {off.max():.0f}° off the steepest descent" in texts(
+    assert f"the way is {off.min():.0f}° to {off.max():.0f}° off the steepest descent" in texts(
         figure
     )
     names = [t.get_text() for t in axes.get_legend().get_texts()]
-    assert names == ["steepest ascent: the gradient", "the step taken"]
+    assert names == [
+        f"descent, {plane.path_steps[-1]} steps",
+        "end",
+        "steepest ascent: the gradient",
+        "the way the weights went",
+    ]
     (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     x, y = plane.path.T
     assert low <= x.min() <= x.max() <= high
@@ -236,6 +241,36 @@ def test_arrows_need_a_path_and_a_slope_for_each(plane, bare, arrows):
         plots.gradient(bare, arrows[1])
     with pytest.raises(ValueError, match=r"slopes must have shape \(6, 2\)"):
         plots.gradient(plane, arrows[1][:2])
+
+
+def test_a_small_plane_shows_the_part_of_the_path_that_is_on_it(trained):
+    from softstep.model import plots
+
+    model, path = trained
+    surface = loss_surface(model, X, Y, "pca", span=0.3, steps=STEPS, path=path)
+    assert np.abs(surface.path[0]).max() > 0.3
+    contours, space = plots.contours(surface).axes[0], plots.surface(surface).axes[0]
+    assert contours.get_xlim() == contours.get_ylim() == (-0.3, 0.3)
+    for shown in (contours.lines[1].get_xydata().T, space.lines[1].get_data_3d()[:2]):
+        outside = (np.abs(surface.path) > 0.3).any(axis=1)
+        assert np.isnan(shown)[0].tolist() == outside.tolist()
+        np.testing.assert_array_equal(np.array(shown)[:, ~outside], surface.path[~outside].T)
+    assert [t.get_text() for t in contours.get_legend().get_texts()][1:] == ["end"]
+    at = plots.arrow_points(surface)
+    assert len(at) > 1
+    assert (np.abs(surface.path[at]) <= 0.3).all()
+    slopes = plane_slopes(model, X, Y, surface, surface.path[at])
+    rendered(plots.gradient(surface, slopes))
+
+
+def test_a_plane_without_the_path_but_its_end_has_no_arrows(trained):
+    from softstep.model import plots
+
+    model, path = trained
+    surface = loss_surface(model, X, Y, "pca", span=1e-5, steps=5, path=path)
+    assert plots.arrow_points(surface).tolist() == []
+    with pytest.raises(ValueError, match="the path has no part in this plane"):
+        plots.gradient(surface, np.empty((0, 2)))
 
 
 # ---- line

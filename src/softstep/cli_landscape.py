@@ -25,7 +25,8 @@ from softstep.recipe import Progress, known_rows, load_rows, recipe
 CAPTIONS = {
     "surface": "The loss on the plane, in three dimensions; the line is the way of the descent.",
     "contours": "The same from above: on each line the loss is the same.",
-    "gradient": "At some points of the way: where the loss grows fastest, and where the step went.",
+    "gradient": "At some points of the way: where the loss grows fastest, and the way on, to "
+    "the next point kept, some steps later.",
     "line": "The loss along the first direction; the straight lines have its slope.",
 }
 
@@ -165,9 +166,8 @@ def draw(
         "contours": lambda theme: plots.contours(surface, theme=theme),
         "line": lambda theme: plots.line(line, name=name, theme=theme),
     }
-    if is_pca:
-        at = surface.path[plots.arrow_points(surface)]
-        slopes = plane_slopes(model, *rows, surface, at)
+    if is_pca and len(at := plots.arrow_points(surface)):  # a small plane may hold the end alone
+        slopes = plane_slopes(model, *rows, surface, surface.path[at])
         figures["gradient"] = lambda theme: plots.gradient(surface, slopes, theme=theme)
     for figure, make in figures.items():
         for theme, file in zip(("light", "dark"), _files(figure), strict=True):
