@@ -44,7 +44,8 @@ def load(path, kind=FORMAT):
         CheckpointError: the file is no model of softstep, or one of another format.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # NumPy leaves open what it opened itself and finds cut off.
+        with Path(path).open("rb") as source, np.load(source, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         settings = json.loads(str(arrays.pop("softstep")))
         if settings.pop("format") != kind:
@@ -55,4 +56,5 @@ def load(path, kind=FORMAT):
     except CheckpointError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{path} is not a model saved by softstep") from error
+        what = kind.split()[1]
+        raise CheckpointError(f"{path} is not a {what} saved by softstep, or damaged") from error

@@ -195,6 +195,7 @@ def loss_surface(
         for k, (p, q) in enumerate(points):
             on_path[k] += _sums(model, V, codes, [p], [q])[0, 0, 0]
         rows += len(codes)
+    _refuse_overflow(sums[0], offsets)
     surface = Surface(
         x=offsets,
         y=offsets,
@@ -251,6 +252,7 @@ def loss_line(
         sums += _sums(model, [*V, V[1]], codes, offsets, [0.0])
         slopes += _slopes(model, V, codes, offsets[:, None])
         rows += len(codes)
+    _refuse_overflow(sums[0], offsets)
     loss, accuracy = sums[:, 0] / rows
     return Line(offsets, loss, accuracy, slopes[:, 0] / rows, D, model.loss, rows)
 
@@ -291,6 +293,13 @@ def _path_of(path: Any) -> WeightPath | None:
 def _offsets(span: Any, steps: Any) -> Array:
     span = inputs.number("span", span, above=0)
     return np.linspace(-span, span, inputs.integer("steps", steps, least=2))
+
+
+def _refuse_overflow(losses: Array, offsets: Array) -> None:
+    if not np.isfinite(losses).all():
+        raise ValueError(
+            f"the loss overflows at offsets up to {offsets[-1]:g}: give a smaller span"
+        )
 
 
 def _two(directions: Any) -> tuple[Any, Any]:

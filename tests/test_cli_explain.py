@@ -157,6 +157,7 @@ def test_the_page_is_whole_and_needs_nothing_else(capsys, tmp_path):
         (["--model", "none.npz"], "none.npz"),
         (["--model", "none.npz", "--loss", "mse"], "a model has its own"),
         (["nothing"], "neither a data set"),
+        (["--html", "."], "is a folder: name a file in it"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(options, message, capsys):

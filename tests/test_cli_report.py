@@ -1,7 +1,9 @@
 """Promise: `softstep report` makes one page of a model, a sweep or a landscape."""
 
 import base64
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -17,6 +19,8 @@ from softstep import (
     run_record,
 )
 from softstep.model.datasets import load_digits
+from softstep.model.plots import style
+from softstep.recipe import load_rows
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("plotly")
@@ -179,3 +183,99 @@ def test_a_record_of_another_format_is_refused(tmp_path):
     (tmp_path / "run.json").write_text('{"format": "softstep run 9"}')
     with pytest.raises(ValueError, match=re.escape("another format than 'softstep run 1'")):
         run_record.read(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A sweep and a landscape, to be damaged."""
+    folder = tmp_path_factory.mktemp("runs")
+    quick = ["--epochs", "2"]
+    assert cli.main(["sweep", "digits", "--lr", "1,2", *quick, "--out", str(folder / "s")]) == 0
+    land = ["landscape", "digits", "--steps", "5", *quick, "--out", str(folder / "l")]
+    assert cli.main(land) == 0
+    return folder
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def first_line(path):
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+
+
+def without(field):
+    def change(path):
+        record = json.loads(path.read_text())
+        del record[field]
+        path.write_text(json.dumps(record))
+
+    return change
+
+
+def nothing(path):
+    path.write_text("")
+
+
+DAMAGES = [
+    ("s", "run.json", nothing, "is damaged"),
+    ("s", "run.json", lambda path: path.write_text("{"), "is damaged"),
+    ("s", "run.json", without("seed"), "is damaged: its 'seed' is missing"),
+    ("l", "run.json", without("surface"), "is damaged: its 'surface' is missing"),
+    ("s", "results.csv", nothing, "is damaged: there is no setting in it"),
+    ("s", "results.csv", first_line, "is damaged: there is no setting in it"),
+    ("s", "results.csv", lambda path: path.write_text("a,b\n1,2\n"), "it has no column rank"),
+    ("s", "results.csv", cut, "is damaged"),
+    ("s", "loss_curves.csv", nothing, "is damaged: it is no table of 4 columns"),
+    ("s", "loss_curves.csv", lambda path: path.write_text("a,b,c,d\n"), "is damaged"),
+    ("l", "surface.npz", cut, "is not a surface saved by softstep, or damaged"),
+    ("s", "best.npz", cut, "is not a model saved by softstep, or damaged"),
+    ("l", "line.png", lambda path: path.unlink(), "No such file"),
+]
+
+
+@pytest.mark.parametrize(("run", "name", "damage", "message"), DAMAGES)
+def test_a_damaged_run_is_refused_and_the_file_named(
+    runs, run, name, damage, message, tmp_path, capsys
+):
+    shutil.copytree(runs / run, tmp_path / "run")
+    damage(tmp_path / "run" / name)
+    assert cli.main(["report", "run"]) == 2
+    error = capsys.readouterr().err
+    assert name in error
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_path):
+    model = SoftmaxRegression(epochs=1, random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
+    model.save("kept.npz")
+    assert cli.main(["report", "kept.npz", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "is a folder: name a file in it" in said.err
+    assert said.out == ""
+    _, page, _ = report_of(capsys, "kept.npz", "--out", "new/folder/page.html")
+    assert page.images
+
+
+def test_progress_is_told_figure_by_figure(capsys):
+    model = SoftmaxRegression(epochs=1, random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
+    model.save("kept.npz")
+    assert cli.main(["report", "kept.npz"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "The weights of each class" in said
+    assert len(said) == 1 + len(OF_A_MODEL) + len(ALWAYS) + 1
+
+
+def test_a_test_row_of_a_class_without_training_rows_is_not_the_one_shown(monkeypatch):
+    monkeypatch.setattr(report_figures, "SURE", 0)  # no row is worth more than another
+    labels = np.append(DIGITS.y_train[:100], np.arange(10, 25))
+    np.savez("rare.npz", X=DIGITS.X_train[:115], y=labels)
+    assert cli.main(["train", "rare.npz", "--epochs", "1", "--lr", "1e-6", "--out", "m.npz"]) == 0
+    model = SoftmaxRegression.load("m.npz")
+    data = load_rows("rare.npz", None, 0)
+    data.y_test[0] = 99  # a class of its own is the first
+    subject = report_subject.Subject("m", model, data, {}, {})
+    picture = report_figures._forward(subject, (8, 8))
+    assert f"Test row {int(np.isin(data.y_test, model.classes_).argmax())}:" in picture.caption
+    assert style.png(picture.draw("light")).startswith(b"\x89PNG")

@@ -162,6 +162,15 @@ def test_a_path_on_random_directions_is_called_a_shadow(trained):
     assert "shadow of the descent" in texts(plots.contours(surface))
 
 
+def test_a_flat_surface_has_no_contours(trained):
+    from softstep.model import plots
+
+    surface = loss_surface(trained[0], X, Y, span=1e-30, steps=5)
+    for draw in (plots.contours, plots.surface):
+        with pytest.raises(ValueError, match=r"everywhere on this plane: .* take a larger span"):
+            draw(surface)
+
+
 def test_cross_entropy_has_its_unit():
     from softstep.model import plots
 
@@ -208,11 +217,16 @@ def test_the_arrows_point_up_the_slope_and_along_the_way(plane, arrows, theme):
     assert ((on * up).sum(axis=1) < 0).all()  # descent goes down
     assert axes.get_aspect() == 1
     off = plots.angles(on, -up)
-    assert f"the steps are {off.min():.0f}° to {off.max():.0f}° off the steepest descent" in texts(
+    assert f"the way is {off.min():.0f}° to {off.max():.0f}° off the steepest descent" in texts(
         figure
     )
     names = [t.get_text() for t in axes.get_legend().get_texts()]
-    assert names == ["steepest ascent: the gradient", "the step taken"]
+    assert names == [
+        f"descent, {plane.path_steps[-1]} steps",
+        "end",
+        "steepest ascent: the gradient",
+        "the way the weights went",
+    ]
     (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     x, y = plane.path.T
     assert low <= x.min() <= x.max() <= high
@@ -227,6 +241,36 @@ def test_arrows_need_a_path_and_a_slope_for_each(plane, bare, arrows):
         plots.gradient(bare, arrows[1])
     with pytest.raises(ValueError, match=r"slopes must have shape \(6, 2\)"):
         plots.gradient(plane, arrows[1][:2])
+
+
+def test_a_small_plane_shows_the_part_of_the_path_that_is_on_it(trained):
+    from softstep.model import plots
+
+    model, path = trained
+    surface = loss_surface(model, X, Y, "pca", span=0.3, steps=STEPS, path=path)
+    assert np.abs(surface.path[0]).max() > 0.3
+    contours, space = plots.contours(surface).axes[0], plots.surface(surface).axes[0]
+    assert contours.get_xlim() == contours.get_ylim() == (-0.3, 0.3)
+    for shown in (contours.lines[1].get_xydata().T, space.lines[1].get_data_3d()[:2]):
+        outside = (np.abs(surface.path) > 0.3).any(axis=1)
+        assert np.isnan(shown)[0].tolist() == outside.tolist()
+        np.testing.assert_array_equal(np.array(shown)[:, ~outside], surface.path[~outside].T)
+    assert [t.get_text() for t in contours.get_legend().get_texts()][1:] == ["end"]
+    at = plots.arrow_points(surface)
+    assert len(at) > 1
+    assert (np.abs(surface.path[at]) <= 0.3).all()
+    slopes = plane_slopes(model, X, Y, surface, surface.path[at])
+    rendered(plots.gradient(surface, slopes))
+
+
+def test_a_plane_without_the_path_but_its_end_has_no_arrows(trained):
+    from softstep.model import plots
+
+    model, path = trained
+    surface = loss_surface(model, X, Y, "pca", span=1e-5, steps=5, path=path)
+    assert plots.arrow_points(surface).tolist() == []
+    with pytest.raises(ValueError, match="the path has no part in this plane"):
+        plots.gradient(surface, np.empty((0, 2)))
 
 
 # ---- line
@@ -328,14 +372,17 @@ def test_the_command_writes_a_run_that_can_be_read_again(directions, tmp_path, c
 
 def test_the_command_refuses_what_it_cannot_do(tmp_path, capsys):
     for option, value, message in (
-        ("--steps", 1, "steps must be at least 2"),
-        ("--span", -1, "span must be above 0"),
+        ("--steps", 1, "--steps must be at least 2"),
+        ("--span", -1, "--span must be above 0"),
+        ("--span", "nan", "--span must be finite"),
+        ("--batch-size", 9999, "--directions pca needs two steps of training at least"),
     ):
-        code, _, said = run(
+        code, out, said = run(
             capsys, "landscape", "digits", option, value, "--epochs", 1, "--out", tmp_path
         )
         assert code == 2
         assert message in said
+        assert "epoch" not in out  # before the work
     assert not (tmp_path / "run.json").exists()
 
 
@@ -347,3 +394,44 @@ def test_a_missing_library_is_named_before_the_work(tmp_path, capsys, monkeypatc
     assert code == 2
     assert "pip install 'softstep[plot]'" in error
     assert "epoch" not in said
+
+
+QUICK = ("landscape", "digits", "--epochs", 2, "--steps", 5)
+
+
+def test_a_figure_that_fails_does_not_lose_the_training(tmp_path, capsys):
+    code, _, said = run(capsys, *QUICK, "--span", 1e-30, "--out", tmp_path)
+    assert code == 2
+    assert "take a larger span" in said
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["figures"] == []
+    SoftmaxRegression.load(tmp_path / "model.npz")
+    Surface.load(tmp_path / "surface.npz")
+    Line.load(tmp_path / "line.npz")
+
+
+def test_a_span_that_overflows_is_refused_and_the_model_is_kept(tmp_path, capsys):
+    code, _, said = run(capsys, *QUICK, "--span", 1e39, "--out", tmp_path)
+    assert code == 2
+    assert "the loss overflows at offsets up to 1e+39: give a smaller span" in said
+    SoftmaxRegression.load(tmp_path / "model.npz")
+
+
+def test_a_second_run_leaves_nothing_of_the_first(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert run(capsys, *QUICK, "--out", tmp_path)[0] == 0
+    assert (tmp_path / "gradient.png").exists()
+    assert run(capsys, *QUICK, "--directions", "random", "--out", tmp_path)[0] == 0
+    assert not list(tmp_path.glob("gradient*"))
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_test_rows_of_classes_without_training_rows_are_left_out(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = np.append(Y[:100], np.arange(10, 25))  # of fifteen classes one row each
+    np.savez("rare.npz", X=X[:115], y=labels)
+    code, said, _ = run(
+        capsys, "landscape", "rare.npz", "--epochs", 2, "--steps", 5, "--rows", "test"
+    )
+    assert code == 0
+    assert "test rows have a label that no training row has: left out" in said

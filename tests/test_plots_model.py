@@ -108,3 +108,13 @@ def test_pixels_as_bytes_are_scaled_as_the_model_scales_them():
     W, b = np.ones((64, 3), np.float32), np.zeros(3, np.float32)
     figure = forward(x, 1, W, b, (8, 8), loss="mse", feature_scale=1 / 255)
     assert figure.axes[1].patches[0].get_width() == pytest.approx(x.sum() / 255, rel=1e-6)
+
+
+def test_names_with_dollars_are_names_and_no_formulas():
+    classes = np.array(["$x_{$", "a$b", "plain"])
+    one = confusion(np.eye(3, dtype=int), classes)
+    two = weights(np.eye(3, 4), classes, (2, 2))
+    three = forward(np.ones(4), 0, np.eye(4, 3), np.zeros(3), (2, 2), loss="mse", names=classes)
+    for figure in (one, two, three):
+        assert style.png(figure).startswith(b"\x89PNG")
+    assert one.axes[0].get_xticklabels()[0].get_text() == r"\$x_{\$"  # drawn without the \

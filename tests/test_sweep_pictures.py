@@ -51,3 +51,29 @@ def test_the_figure_shows_every_setting(fitted):
 def test_there_is_no_figure_before_fit():
     with pytest.raises(NotFittedError, match="call fit first"):
         SoftmaxSweep({}).plot()
+
+
+def test_the_best_is_the_one_that_is_ranked_first():
+    """With refit="loss" that is not the one of most accuracy."""
+    pytest.importorskip("matplotlib")
+    rates = {"learning_rate": [0.5, 4.0, 8.0], "loss": ["cross_entropy"]}
+    rows = shuffled(DIGITS.X_train[:300], DIGITS.y_train[:300])
+    sweep = SoftmaxSweep(rates, epochs=3, random_state=0, cv=2).fit(*rows)
+    results = dict(sweep.results_)
+    results["rank"] = np.argsort(np.argsort(results["mean_val_accuracy"])) + 1  # the worst first
+    first = int(np.argmin(results["rank"]))
+    from softstep.model import plots
+
+    said = plots.sweep(results, sweep.loss_curves_).axes[0].get_title(loc="left")
+    rate = results["param_learning_rate"][first]
+    assert said.endswith(f"cross-entropy, rate {rate:.3g}")
+    assert said.startswith(f"best {results['mean_val_accuracy'][first]:.4f}:")
+
+
+def test_one_epoch_can_be_seen_and_is_not_cut_into_parts():
+    pytest.importorskip("matplotlib")
+    rows = shuffled(DIGITS.X_train[:300], DIGITS.y_train[:300])
+    sweep = SoftmaxSweep({"learning_rate": [0.1, 1.0]}, epochs=1, random_state=0, cv=2).fit(*rows)
+    _, curves, _ = sweep.plot().axes
+    assert [line.get_marker() for line in curves.lines] == ["o", "o"]
+    assert (np.mod(curves.get_xticks(), 1) == 0).all()

@@ -49,9 +49,9 @@ def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
         if count:
             ink = style.ink_on(look, grounds[i, j])
             axes.text(j, i, f"{count}", ha="center", va="center", color=ink, fontsize=style.TEXT)
-    ticks = np.arange(c)
-    axes.set_xticks(ticks, [str(label) for label in classes])
-    axes.set_yticks(ticks, [str(label) for label in classes])
+    ticks, names = np.arange(c), [style.plain(label) for label in classes]
+    axes.set_xticks(ticks, names)
+    axes.set_yticks(ticks, names)
     axes.set_xticks(ticks[1:] - 0.5, minor=True)
     axes.set_yticks(ticks[1:] - 0.5, minor=True)
     axes.tick_params(which="minor", length=0)

@@ -67,7 +67,7 @@ def forward(
 
 def _image(axes: Any, look: style.Theme, pixels: Any, name: Any) -> None:
     axes.imshow(pixels, cmap=style.value_colours(look))
-    axes.set_title(f"pixels $x$\n(a {name})", color=look.ink, fontsize=style.TEXT)
+    axes.set_title(f"pixels $x$\n(class {style.plain(name)})", color=look.ink, fontsize=style.TEXT)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -81,7 +81,7 @@ def _bars(
     at = np.arange(len(values))
     axes.barh(at, values, color=colours, height=0.62)
     _rows(axes, look, len(values))
-    axes.set_yticks(at, [str(name) for name in names])
+    axes.set_yticks(at, [style.plain(name) for name in names])
     axes.axvline(0, color=look.muted, linewidth=0.8)
     span = np.ptp(np.append(values, 0))
     axes.set_xlim(

@@ -1,4 +1,4 @@
-"""Gradient arrows on the contours: the steepest ascent against the step that descent took."""
+"""Gradient arrows on the contours: the steepest ascent against the way the weights went."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from softstep.model.directions import steepest
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
-from softstep.model.plots.surface import direction_names, levels, title
+from softstep.model.plots.surface import descent_name, direction_names, in_plane, levels, title
 
 COUNT = 6  # arrows of each kind
 LENGTH = 0.115  # of an arrow, in units of the picture's width
@@ -15,17 +15,28 @@ MARGIN = 0.25  # around the path, in units of its width
 
 
 def arrow_points(surface: Surface) -> np.ndarray:
-    """Which points of the path get arrows, (k,): about evenly along its way, the last left out."""
+    """Which points of the path get arrows, (k,): about evenly along its way, the last left out.
+
+    Only the part is counted after which the path does not leave the plane; none where that is the
+    last point alone.
+    """
     _need_path(surface)
-    way = np.linalg.norm(np.diff(surface.path, axis=0), axis=1).cumsum()
+    outside = np.flatnonzero(~in_plane(surface))
+    first = outside[-1] + 1 if len(outside) else 0
+    steps = np.diff(surface.path[first:], axis=0)
+    if not steps.any():
+        return np.empty(0, dtype=np.int64)
+    way = np.linalg.norm(steps, axis=1).cumsum()
     at = np.linspace(0, way[-1], COUNT, endpoint=False)
-    return np.unique(np.searchsorted(way, at, side="right"))
+    return first + np.unique(np.searchsorted(way, at, side="right"))
 
 
 def gradient(surface: Surface, slopes: Any, *, theme: str = "light") -> Any:
     """A figure of the path with two arrows at some of its points: steepest ascent, and the way on.
 
-    Both are in the plane, and of one length: they show directions. Where the contours are drawn
+    The way on is that to the next point that the path holds, many steps later where it is long;
+    a single step goes down the slope of its batch. Both are in the plane, and of one length: they
+    show directions. Where the contours are drawn
     with D1 and D2 upright and equally long, as with "pca", the ascent stands upright on them.
 
     Args:
@@ -35,6 +46,8 @@ def gradient(surface: Surface, slopes: Any, *, theme: str = "light") -> Any:
     """
     look = style.theme_named(theme)
     at = arrow_points(surface)
+    if not len(at):
+        raise ValueError("the path has no part in this plane: give loss_surface a larger span")
     slopes = np.asarray(slopes)
     if slopes.shape != (len(at), 2):
         raise ValueError(f"slopes must have shape {(len(at), 2)}, one row for each arrow point")
@@ -47,12 +60,13 @@ def gradient(surface: Surface, slopes: Any, *, theme: str = "light") -> Any:
     axes.grid(False)
     plane = surface.x, surface.y, surface.loss
     axes.contour(*plane, _dense(surface), colors=look.muted, linewidths=0.8, alpha=0.6)
-    axes.plot(*surface.path.T, color=look.muted, linewidth=1.6, linestyle=(0, (4, 2)))
+    way = {"color": look.muted, "linewidth": 1.6, "linestyle": (0, (4, 2))}
+    axes.plot(*surface.path.T, label=descent_name(surface), **way)
     axes.plot(*surface.path[at].T, "o", color=look.ink, markersize=5, zorder=5)
-    axes.plot(*surface.path[-1], "*", color=look.ink, markersize=14, zorder=5)
+    axes.plot(*surface.path[-1], "*", color=look.ink, markersize=14, zorder=5, label="end")
     for vectors, colour, label in (
         (ascent, look.bad, "steepest ascent: the gradient"),
-        (onward, look.good, "the step taken"),
+        (onward, look.good, "the way the weights went"),
     ):
         unit = LENGTH * width * vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         axes.quiver(
@@ -68,7 +82,7 @@ def gradient(surface: Surface, slopes: Any, *, theme: str = "light") -> Any:
         )
     turned = angles(onward, -ascent)
     axes.set_title(
-        f"{title(surface)}\nthe steps are {turned.min():.0f}° to {turned.max():.0f}° off the "
+        f"{title(surface)}\nthe way is {turned.min():.0f}° to {turned.max():.0f}° off the "
         "steepest descent",
         color=look.ink,
         fontsize=style.TITLE,

@@ -89,6 +89,11 @@ def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "")
     return axes
 
 
+def plain(name: Any) -> str:
+    """A name, such as a label, as matplotlib shows it unchanged: no $ of it begins a formula."""
+    return str(name).replace("$", r"\$")
+
+
 def legend(axes: Any, theme: Theme, **keywords: Any) -> Any:
     """A legend in the theme's colours; `keywords` are matplotlib's."""
     return axes.legend(

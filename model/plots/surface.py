@@ -79,23 +79,28 @@ def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
     bar.outline.set_edgecolor(look.muted)
 
 
+def in_plane(surface: Surface) -> Any:
+    """Which points of the path are on the part of the plane that is seen, (k,)."""
+    return (np.abs(surface.path) <= (surface.x[-1], surface.y[-1])).all(axis=1)
+
+
 def descent(axes: Any, surface: Surface, look: style.Theme) -> None:
-    """The path on a plane, its start and its end."""
-    x, y = surface.path.T
+    """The path on a plane, as far as it is seen, its start and its end."""
+    x, y = np.where(in_plane(surface), surface.path.T, np.nan)
     label = descent_name(surface)
     axes.plot(x, y, color=look.page, linewidth=4.5, solid_capstyle="round")
     axes.plot(x, y, color=look.bad, linewidth=2.2, marker="o", markersize=3, label=label)
-    for k, marker in ENDS.items():
+    for k, marker in _ends(surface):
         axes.plot(x[[k]], y[[k]], **_end(look), **marker)
 
 
 def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
-    x, y = surface.path.T
+    x, y = np.where(in_plane(surface), surface.path.T, np.nan)
     z = surface.path_loss + LIFT * np.ptp(surface.loss)
     axes.plot(x, y, z, color=look.page, linewidth=4.5, zorder=4)
     label = descent_name(surface)
     axes.plot(x, y, z, color=look.bad, linewidth=2.4, zorder=5, label=label)
-    for k, marker in ENDS.items():
+    for k, marker in _ends(surface):
         axes.plot(x[[k]], y[[k]], z[[k]], zorder=6, **_end(look), **marker)
 
 
@@ -117,6 +122,12 @@ def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> N
         axis._axinfo["grid"].update(color=look.grid, linewidth=0.7)
     axes.view_init(*VIEW)
     axes.set_box_aspect((1, 1, 0.66), zoom=0.93)
+
+
+def _ends(surface: Surface) -> list[tuple[int, dict[str, Any]]]:
+    """Those ends of the path that are seen, and their markers."""
+    seen = in_plane(surface)
+    return [(k, marker) for k, marker in ENDS.items() if seen[k]]
 
 
 def _end(look: style.Theme) -> dict[str, Any]:
@@ -147,9 +158,19 @@ def direction_names(surface: Surface) -> tuple[str, str]:
 
 
 def levels(surface: Surface) -> np.ndarray:
-    """Heights of contours: evenly spaced rings for a bowl that grows as the square."""
+    """Heights of contours: evenly spaced rings for a bowl that grows as the square.
+
+    Raises:
+        ValueError: the loss has no two values to draw rings between.
+    """
     low, high = surface.loss.min(), surface.loss.max()
-    return low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
+    rings = low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
+    if not (np.diff(rings) > 0).all():
+        raise ValueError(
+            f"the loss is {low:.6g} everywhere on this plane: there are no contours, take a "
+            "larger span"
+        )
+    return rings
 
 
 def heights(surface: Surface) -> Any:

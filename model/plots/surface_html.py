@@ -7,7 +7,14 @@ import numpy as np
 from softstep.model import extras
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
-from softstep.model.plots.surface import LABELS, LIFT, descent_name, direction_names, title
+from softstep.model.plots.surface import (
+    LABELS,
+    LIFT,
+    descent_name,
+    direction_names,
+    in_plane,
+    title,
+)
 from softstep.model.plots.sweep import NAMES
 
 HEIGHT = 640  # pixels
@@ -82,7 +89,8 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
 
 
 def _add_descent(figure: Any, go: Any, surface: Surface, look: style.Theme) -> None:
-    x, y = surface.path.T
+    seen = in_plane(surface)
+    x, y = np.where(seen, surface.path.T, np.nan)
     z = surface.path_loss + LIFT * np.ptp(surface.loss)
     out = 2 * LIFT * np.ptp(surface.loss)  # balls, half of which would be in the surface
     figure.add_trace(
@@ -100,6 +108,8 @@ def _add_descent(figure: Any, go: Any, surface: Surface, look: style.Theme) -> N
         )
     )
     for k, symbol, label in ((0, "circle", "start"), (-1, "diamond", "end")):
+        if not seen[k]:
+            continue
         marker = {"color": look.bad, "size": 8, "symbol": symbol}
         marker["line"] = {"color": look.ink, "width": 2}
         figure.add_trace(

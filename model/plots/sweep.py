@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.model import extras
 from softstep.model.plots import style
 from softstep.model.regression import SoftmaxRegression
 
@@ -14,8 +15,9 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
     """A figure of many trained heads, a point or a line for each, a colour for each loss.
 
     Args:
-        results: `SoftmaxSweep.results_`, or columns like it: mean_val_accuracy, mean_val_loss and,
-            where it is not SoftmaxRegression's default, param_learning_rate and param_loss, (m,).
+        results: `SoftmaxSweep.results_`, or columns like it: rank, mean_val_accuracy, mean_val_loss
+            and, where it is not SoftmaxRegression's default, param_learning_rate and param_loss,
+            (m,).
         loss_curves: mean training loss of each epoch, (epochs, m); NaN where there is none.
         theme: "light" or "dark".
     """
@@ -23,13 +25,16 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
     figure = style.new_figure(look, height=5.2)
     axes = figure.subplot_mosaic([["accuracy", "curves"], ["loss", "curves"]])
     rates, epochs = column(results, "learning_rate"), np.arange(1, len(loss_curves) + 1)
+    dot = "o" if len(epochs) == 1 else None  # a line through one point is not seen
     for loss, chosen in by_loss(results).items():
         colour = look.colours[sorted(NAMES).index(loss)]
         x, shown = rates[chosen], {"color": colour, "label": NAMES[loss]}
         for name in ("accuracy", "loss"):
             y = results[f"mean_val_{name}"][chosen]
             axes[name].plot(x, y, "o", markersize=5, alpha=0.8, **shown)
-        lines = axes["curves"].plot(epochs, loss_curves[:, chosen], color=colour, alpha=0.55)
+        lines = axes["curves"].plot(
+            epochs, loss_curves[:, chosen], color=colour, alpha=0.55, marker=dot
+        )
         lines[0].set_label(NAMES[loss])
     _dress(axes, look, results)
     if np.nanmax(loss_curves) > 0:
@@ -43,6 +48,8 @@ def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> 
     style.dress(axes["accuracy"], look, y="held-out accuracy", title=_best(results))
     style.dress(axes["loss"], look, x="learning rate", y="held-out loss", title=note)
     style.dress(axes["curves"], look, x="epoch", y="training loss")
+    ticker = extras.load("matplotlib.ticker", extra="plot")
+    axes["curves"].xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
     for name in ("accuracy", "loss"):
         axes[name].set_xscale("log")
     axes["loss"].sharex(axes["accuracy"])
@@ -52,10 +59,11 @@ def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> 
 
 
 def _best(results: dict[str, Any]) -> str:
-    accuracy = results["mean_val_accuracy"]
-    if np.isnan(accuracy).all():
+    """The setting that is ranked first; nothing where none is left, or each label set has one."""
+    accuracy, first = results["mean_val_accuracy"], np.flatnonzero(results["rank"] == 1)
+    if len(first) != 1 or np.isnan(accuracy[first[0]]):
         return ""
-    best = int(np.nanargmax(accuracy))
+    best = first[0]
     loss, rate = NAMES[column(results, "loss")[best]], column(results, "learning_rate")[best]
     return f"best {accuracy[best]:.4f}: {loss}, rate {rate:.3g}"
 

@@ -35,7 +35,7 @@ def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "li
         image = axes.imshow(
             row.reshape(shape), cmap=style.sign_colours(look), vmin=-most, vmax=most
         )
-        axes.set_title(f"{label}", color=look.ink, fontsize=style.TITLE)
+        axes.set_title(style.plain(label), color=look.ink, fontsize=style.TITLE)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_color(look.grid)

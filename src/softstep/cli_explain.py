@@ -9,7 +9,7 @@ from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
 from softstep.model.explain import explain
 from softstep.model.inputs import integer
-from softstep.recipe import load_rows, recipe
+from softstep.recipe import load_rows, ready, recipe
 
 
 def add_parser(commands: Any) -> None:
@@ -32,6 +32,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.loss is not None:
         raise ValueError("--loss is of the recipe: a model has its own")
+    if arguments.html is not None:
+        ready(arguments.html)
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)

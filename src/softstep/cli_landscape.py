@@ -17,15 +17,16 @@ from typing import Any
 from softstep import SoftmaxRegression, run_record
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
-from softstep.model import WeightPath, extras, plots
+from softstep.model import WeightPath, extras, inputs, plots
 from softstep.model.landscape import Line, Surface, loss_line, loss_surface, plane_slopes
 from softstep.model.plots import style
-from softstep.recipe import Progress, load_rows, recipe
+from softstep.recipe import Progress, known_rows, load_rows, recipe
 
 CAPTIONS = {
     "surface": "The loss on the plane, in three dimensions; the line is the way of the descent.",
     "contours": "The same from above: on each line the loss is the same.",
-    "gradient": "At some points of the way: where the loss grows fastest, and where the step went.",
+    "gradient": "At some points of the way: where the loss grows fastest, and the way on, to "
+    "the next point kept, some steps later.",
     "line": "The loss along the first direction; the straight lines have its slope.",
 }
 
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}-landscape"
     out.mkdir(parents=True, exist_ok=True)
+    plane = _plane(arguments)
 
     rate, epochs = recipe(data.name, arguments.loss)
     model = SoftmaxRegression(
@@ -75,15 +77,24 @@ def run(arguments: argparse.Namespace) -> int:
         epochs=epochs if arguments.epochs is None else arguments.epochs,
         random_state=arguments.seed,
     )
+    if arguments.directions == "pca":
+        _refuse_too_few_steps(model, len(data.X_train))
     path, progress = WeightPath(), Progress(model.epochs)
     model.fit(data.X_train, data.y_train, callback=progress, path=path)
     progress.close()
     accuracy = model.score(data.X_test, data.y_test)
     print(f"test accuracy {accuracy:.4f}")
+    _remove_old(out)
+    model.save(out / "model.npz")  # nothing that fails below loses the training
 
     of_train = arguments.rows == "train"
-    rows = (data.X_train, data.y_train) if of_train else (data.X_test, data.y_test)
-    plane = {"span": arguments.span, "steps": arguments.steps}
+    X: Any = data.X_train if of_train else data.X_test
+    y: Any = data.y_train if of_train else data.y_test
+    known = known_rows(model, y)
+    if not known.all():
+        print(f"{(~known).sum()} test rows have a label that no training row has: left out")
+        X, y = X[known], y[known]
+    rows = X, y
     shown = RowsProgress("surface")
     surface = loss_surface(
         model,
@@ -96,15 +107,52 @@ def run(arguments: argparse.Namespace) -> int:
     )
     shown.close()
     line = loss_line(model, *rows, surface.D1, **plane)
-    names = draw(out, model, rows, surface, line)
-    model.save(out / "model.npz")
     surface.save(out / "surface.npz")
     line.save(out / "line.npz")
     record = run_record.record("landscape", arguments, data.name, backend.name)
-    run_record.write(out, record | _found(arguments, model, accuracy, surface, names))
+    record |= _found(arguments, model, accuracy, surface)
+    run_record.write(out, record | {"figures": []})
     print(_summary(surface))
+    names = draw(out, model, rows, surface, line)
+    run_record.write(out, record | {"figures": [_entry(name) for name in names]})
     print(f"run.json, model.npz, surface.npz, line.npz and {2 * len(names)} images saved to {out}")
     return 0
+
+
+def _plane(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The span and the steps, checked before the work."""
+    return {
+        "span": inputs.number("--span", arguments.span, above=0),
+        "steps": inputs.integer("--steps", arguments.steps, least=2),
+    }
+
+
+def _refuse_too_few_steps(model: SoftmaxRegression, rows: int) -> None:
+    """Raise ValueError where the path would have less than the three points of a plane."""
+    batch = inputs.integer("--batch-size", model.batch_size, least=1)
+    if inputs.integer("--epochs", model.epochs, least=1) * -(-rows // batch) < 2:
+        raise ValueError(
+            "--directions pca needs two steps of training at least: give more epochs, smaller "
+            "batches, or --directions random"
+        )
+
+
+def _remove_old(out: Path) -> None:
+    """Remove what an earlier run left: not all of it is written anew, by every run."""
+    images = [file for name in CAPTIONS for file in _files(name)]
+    for file in (run_record.NAME, "surface.npz", "line.npz", *images):
+        (out / file).unlink(missing_ok=True)
+
+
+def _files(figure: str) -> tuple[str, str]:
+    """The names of its files, light and dark."""
+    return f"{figure}.png", f"{figure}-dark.png"
+
+
+def _entry(figure: str) -> dict[str, str]:
+    """Of the figures in run.json."""
+    light, dark = _files(figure)
+    return {"file": light, "dark": dark, "caption": CAPTIONS[figure]}
 
 
 def draw(
@@ -118,14 +166,12 @@ def draw(
         "contours": lambda theme: plots.contours(surface, theme=theme),
         "line": lambda theme: plots.line(line, name=name, theme=theme),
     }
-    if is_pca:
-        at = surface.path[plots.arrow_points(surface)]
-        slopes = plane_slopes(model, *rows, surface, at)
+    if is_pca and len(at := plots.arrow_points(surface)):  # a small plane may hold the end alone
+        slopes = plane_slopes(model, *rows, surface, surface.path[at])
         figures["gradient"] = lambda theme: plots.gradient(surface, slopes, theme=theme)
-    for theme in style.THEMES:
-        ending = "-dark" if theme == "dark" else ""
-        for figure, make in figures.items():
-            (out / f"{figure}{ending}.png").write_bytes(style.png(make(theme)))
+    for figure, make in figures.items():
+        for theme, file in zip(("light", "dark"), _files(figure), strict=True):
+            (out / file).write_bytes(style.png(make(theme)))
     return [figure for figure in CAPTIONS if figure in figures]
 
 
@@ -134,7 +180,6 @@ def _found(
     model: SoftmaxRegression,
     accuracy: float,
     surface: Surface,
-    figures: list[str],
 ) -> dict[str, Any]:
     """What run.json holds beside the command's record: settings, results, files."""
     return {
@@ -150,10 +195,6 @@ def _found(
         "model": "model.npz",
         "surface": "surface.npz",
         "line": "line.npz",
-        "figures": [
-            {"file": f"{name}.png", "dark": f"{name}-dark.png", "caption": CAPTIONS[name]}
-            for name in figures
-        ],
     }
 
 

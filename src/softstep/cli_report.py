@@ -6,6 +6,7 @@ from typing import Any
 
 from softstep import report, report_subject
 from softstep.model import extras
+from softstep.recipe import ready
 
 
 def add_parser(commands: Any) -> None:
@@ -33,10 +34,16 @@ def run(arguments: argparse.Namespace) -> int:
         extras.load(module, extra=extra)  # before the work, not after
     path: Path = arguments.path
     subject = report_subject.read(path, arguments.data, arguments.labels, arguments.seed)
+    out = arguments.out or _beside(path)
+    ready(out)
     if arguments.figures is not None:
         arguments.figures.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.stem}-report.html")
-    out = arguments.out or (path / "report.html" if path.is_dir() else beside)
-    out.write_text(report.page(subject, arguments.figures), encoding="utf-8")
+    page = report.page(subject, arguments.figures, tell=lambda what: print(what, flush=True))
+    out.write_text(page, encoding="utf-8")
     print(f"saved to {out}")
     return 0
+
+
+def _beside(path: Path) -> Path:
+    """Where the page goes if nobody says."""
+    return path / "report.html" if path.is_dir() else path.with_name(f"{path.stem}-report.html")

@@ -1,9 +1,13 @@
 """What the commands that train have in common: the recipe, the rows, the progress shown."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
-from softstep.model import datasets
+import numpy as np
+
+from softstep.model import SoftmaxRegression, datasets
 
 # (learning rate, epochs): the digits are fewer and coarser than MNIST, so they take a larger rate.
 DEFAULTS = {"mse": (0.2, 20), "cross_entropy": (0.5, 20)}
@@ -22,6 +26,24 @@ def load_rows(name: str, labels: str | None, seed: int) -> datasets.Dataset:
         data = datasets.hold_out(data, fraction=0.2, seed=seed)
         print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
     return data
+
+
+def known_rows(model: SoftmaxRegression, y: Any) -> Any:
+    """Which rows have a label that the model knows, (n,): rare ones may be all held out."""
+    return np.isin(y, model.classes_)
+
+
+def ready(page: Path) -> None:
+    """See to it, before the work, that `page` can be written.
+
+    Raises:
+        ValueError: it is a folder, or its folder cannot be written. OSError: or made.
+    """
+    if page.is_dir():
+        raise ValueError(f"{page} is a folder: name a file in it")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(page if page.exists() else page.parent, os.W_OK):
+        raise ValueError(f"{page} cannot be written")
 
 
 class Progress:

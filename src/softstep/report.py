@@ -1,7 +1,7 @@
 """The page of `softstep report`: settings, versions, figures and a surface to turn, in one file."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,20 @@ if (dark.matches) draw();
 </script>"""
 
 
-def page(subject: Subject, folder: Path | None) -> str:
+def page(subject: Subject, folder: Path | None, *, tell: Callable[[str], Any]) -> str:
     """The page; each figure is also written to `folder` as NAME.png and NAME-dark.png, if given.
+
+    tell: called with the title of each figure when it is to be drawn.
 
     Raises:
         MissingExtraError: matplotlib or plotly is not there.
     """
+    tell("The loss around the model")
     surface = plane(subject)
     parts = [_summary(subject), *_kept(subject, folder)]
-    parts += [_drawn(picture, folder) for picture in pictures(subject, surface)]
+    for picture in pictures(subject, surface):
+        tell(picture.title)
+        parts.append(_drawn(picture, folder))
     parts.append(_turnable(surface))
     if subject.results is not None:
         parts.append(html_page.section("All settings", sweep_report.settings(subject.results)))

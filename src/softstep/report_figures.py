@@ -14,6 +14,7 @@ from softstep.model.inputs import encode
 from softstep.model.landscape import Surface, loss_line, loss_surface
 from softstep.model.line_descent import LineDescent
 from softstep.model.plots.confusion import SHOWN, most_mistaken
+from softstep.recipe import known_rows
 from softstep.report_subject import Subject
 
 FEW = 20  # classes that have room in the pictures of a row and of the weights
@@ -69,12 +70,15 @@ def _sweep(results: dict[str, Any], loss_curves: Any) -> Picture:
 def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
     model = subject.model
     X, labels = subject.test_rows
-    row = _telling_row(model, X, labels)
+    title, known = "The forward pass of one test row", known_rows(model, labels)
+    if not known.any():
+        return Picture("forward", title, "Not drawn: no test row has a label the model knows.")
+    row = _telling_row(model, X, labels, int(known.argmax()))
     x, y = X[row], encode(labels[row : row + 1], model.classes_)[0]
     W = np.ascontiguousarray(model.coef_.T)
     return Picture(
         "forward",
-        "The forward pass of one test row",
+        title,
         f"Test row {row}: a weighted sum of its pixels for each class, made positive and 1 in "
         "all by the softmax, compared with the right class by the loss.",
         lambda theme: plots.forward(
@@ -91,11 +95,12 @@ def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
     )
 
 
-def _telling_row(model: SoftmaxRegression, X: Any, labels: Any) -> int:
-    """The first row that is answered right, but with a probability under SURE; 0 if none is."""
+def _telling_row(model: SoftmaxRegression, X: Any, labels: Any, otherwise: int) -> int:
+    """The first row that is answered right, but with a probability under SURE, if there is one."""
     first = slice(TELLING_ROWS)
     right = model.predict(X[first]) == labels[first]
-    return int(np.argmax(right & (model.predict_proba(X[first]).max(axis=1) < SURE)))
+    telling = right & (model.predict_proba(X[first]).max(axis=1) < SURE)
+    return int(telling.argmax()) if telling.any() else otherwise
 
 
 def _weights(subject: Subject, shape: tuple[int, int]) -> Picture:

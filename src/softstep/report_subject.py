@@ -12,9 +12,9 @@ from softstep.model.datasets import Dataset
 from softstep.model.landscape import Surface
 from softstep.recipe import load_rows
 
-NUMBERS = ("epochs", "rank")  # columns of results.csv; the others are floats but these, and
-TEXTS = ("param_loss",)  # these, and
-FLAGS = ("diverged",)  # these
+# The columns of results.csv that a report is lost without, and those that do not hold floats.
+NEEDED = ("rank", "mean_val_accuracy", "mean_val_loss")
+NUMBERS, TEXTS, FLAGS = ("epochs", "rank"), ("param_loss",), ("diverged",)
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,8 @@ def _run(folder: Path) -> Subject:
     found: dict[str, Any] = {}
     if record["command"] == "sweep":
         found = {
-            "results": _results(folder / "results.csv"),
-            "loss_curves": np.loadtxt(
-                folder / "loss_curves.csv", delimiter=",", ndmin=2, skiprows=1
-            ),
+            "results": (results := _results(folder / "results.csv")),
+            "loss_curves": _loss_curves(folder / "loss_curves.csv", len(results["rank"])),
         }
     elif record["command"] == "landscape":
         found = {
@@ -108,9 +106,29 @@ def _rows(model: SoftmaxRegression, data: str, labels: str | None, seed: int) ->
 def _results(path: Path) -> dict[str, Any]:
     """The columns of a results.csv; an empty cell is NaN."""
     with path.open(newline="", encoding="utf-8") as file:
-        names, *rows = csv.reader(file)
-    columns = zip(*rows, strict=True)
-    return {name: _column(name, cells) for name, cells in zip(names, columns, strict=True)}
+        lines = list(csv.reader(file))
+    if len(lines) < 2:
+        raise ValueError(f"{path} is damaged: there is no setting in it")
+    names, *rows = lines
+    if missing := [name for name in NEEDED if name not in names]:
+        raise ValueError(f"{path} is damaged: it has no column {missing[0]}")
+    try:
+        columns = zip(*rows, strict=True)
+        return {name: _column(name, cells) for name, cells in zip(names, columns, strict=True)}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _loss_curves(path: Path, settings: int) -> Any:
+    """The mean training losses of a loss_curves.csv, (epochs, settings)."""
+    _, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    try:
+        curves = np.array([line.split(",") for line in lines], dtype=float)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if curves.ndim != 2 or curves.shape[1] != settings:
+        raise ValueError(f"{path} is damaged: it is no table of {settings} columns")
+    return curves
 
 
 def _column(name: str, cells: tuple[str, ...]) -> Any:

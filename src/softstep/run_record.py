@@ -17,6 +17,18 @@ from softstep.model import datasets
 
 NAME = "run.json"
 FORMAT = "softstep run 1"
+FIELDS: dict[str, Any] = {  # what `read` wants of all, and of some commands; FIGURE of each figure
+    "command": str,
+    "data": str,
+    "source": str,
+    "labels": str | None,
+    "seed": int,
+    "settings": dict,
+    "versions": dict,
+    "model": str,
+}
+OF_COMMANDS: dict[Any, dict[str, Any]] = {"landscape": {"surface": str, "figures": list}}
+FIGURE = {"file", "dark", "caption"}
 LIBRARIES = ("numpy", "numba", "matplotlib", "plotly")
 
 
@@ -58,12 +70,22 @@ def read(folder: Path) -> dict[str, Any]:
     """What `write` wrote.
 
     Raises:
-        ValueError: there is no such file, or it is of another format.
+        ValueError: there is no such file, it is of another format, or something is missing in it.
     """
     path = folder / NAME
     if not path.is_file():
         raise ValueError(f"{folder} has no {NAME}: softstep sweep and softstep landscape write one")
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # neither JSON nor, perhaps, text
+        raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} was written in another format than {FORMAT!r}")
+    fields = FIELDS | OF_COMMANDS.get(content.get("command"), {})
+    for name, kind in fields.items():
+        if not isinstance(content.get(name), kind):
+            raise ValueError(f"{path} is damaged: its {name!r} is missing, or of a wrong kind")
+    for figure in content.get("figures", []):
+        if not (isinstance(figure, dict) and set(figure) >= FIGURE):
+            raise ValueError(f"{path} is damaged: a figure needs {', '.join(sorted(FIGURE))}")
     return content
