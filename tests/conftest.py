@@ -13,8 +13,8 @@ from softstep.bench import parity, workloads
 
 BACKENDS = ("numpy", "numba", "cupy")
 
-# The helpers of tests/cuda (emulator, standin, nvrtc, ...) are modules of that folder.
-sys.path.insert(0, str(Path(__file__).parent / "cuda"))
+# The helpers in these folders (emulator, standin, nvrtc, ...; pages) are modules of their own.
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("cuda", "helpers")]
 
 
 @pytest.fixture

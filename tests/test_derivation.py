@@ -1,13 +1,13 @@
 """docs/derivation.md says what is so: its blocks print what it shows, its links and claims hold."""
 
-import contextlib
 import importlib
-import io
 import re
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
+from pages import blocks
 
 from softstep import kernels
 
@@ -17,21 +17,8 @@ WORKED = TEXT[: TEXT.index("\n## Cross-entropy")]
 U = np.finfo(np.float64).eps / 2
 
 
-def blocks(text):
-    """The Python blocks in order, each with the output shown after it, or "" if none is."""
-    return re.findall(r"^```python\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", text, re.S | re.M)
-
-
 def execute(text):
-    """Runs the blocks as one program: its names at the end, and what each block printed."""
-    names, printed = {}, []
-    with np.printoptions():
-        for code, _ in blocks(text):
-            output = io.StringIO()
-            with contextlib.redirect_stdout(output):
-                exec(compile(code, str(PAGE), "exec"), names)
-            printed.append(output.getvalue())
-    return names, printed
+    return pages.execute(text, PAGE)
 
 
 def complex_step(function, point):
