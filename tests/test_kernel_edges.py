@@ -120,6 +120,7 @@ def train(order, W, b):
 short, long = np.arange(2000), np.tile(np.arange(2000), 10_000)
 train(short, W.copy(), b.copy())
 before = W.copy()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 start = time.perf_counter()
 try:

@@ -166,16 +166,18 @@ def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch):
     assert_same(trained(2), expected)
 
 
-def test_threads_wait_for_the_next_call_and_no_more_are_started():
-    for _ in range(3):
-        trained(2)
-    alive = threading.active_count()
-    for _ in range(20):
-        trained(2)
+def test_a_thread_that_waits_is_taken_and_no_other_started():
+    trained(2)
+    X, order = workloads.features(N, D, np.float32, 0), np.arange(N)
+    y, (W, b) = workloads.labels(N, C, 0), workloads.weights(2, D, C, np.float32, 0)
+    for _ in range(10):
         end = time.monotonic() + 10
         while not helpers._idle and time.monotonic() < end:
             time.sleep(0.001)
-    assert threading.active_count() == alive
+        started = len(helpers._all)
+        kernels.train(X, y, order, N, W, b, loss="mse", learning_rate=0.1, n_threads=2,
+                      backend="numba")  # fmt: skip
+        assert len(helpers._all) == started > 0
 
 
 def test_there_are_no_more_helpers_than_a_few_for_each_core(monkeypatch):
