@@ -8,18 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import softstep
 
 from softstep import SoftmaxRegression, cli
 from softstep.kernels._cupy.device import DeviceError, OutOfDeviceMemory
 from softstep.kernels.backend import BackendError, probe
 from softstep.model.datasets import load_digits
-
-
-def softstep(capsys, *arguments):
-    """Exit code, standard output, standard error."""
-    code = cli.main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.fixture(autouse=True)

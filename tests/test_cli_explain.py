@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from command import softstep
 
-from softstep import SoftmaxRegression, cli
+from softstep import SoftmaxRegression
 from softstep.explain_steps import image_shape
 from softstep.model import explain as explanation
 from softstep.model.datasets import load_digits
@@ -19,13 +20,6 @@ INDEX = 7
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SOFTSTEP_BACKEND", raising=False)
-
-
-def softstep(capsys, *arguments):
-    """Exit code, standard output, standard error."""
-    code = cli.main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def a_model(loss="mse"):
@@ -89,13 +83,30 @@ def test_a_label_the_model_does_not_know_is_refused():
         explanation.explain(a_model(), DIGITS.X_test[0], 11)
 
 
+def test_names_of_classes_stand_as_they_are(capsys, tmp_path):
+    names = np.array(["iris_a-1", "iris_b-2"])[DIGITS.y_train % 2]
+    SoftmaxRegression(epochs=2, random_state=0).fit(DIGITS.X_train, names).save("named.npz")
+    lines = [f"{','.join(map(str, DIGITS.X_train[i]))},{names[i]}" for i in range(4)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    code, out, err = softstep(
+        capsys, "explain", "rows.csv", "--index", 0, "--model", "named.npz", "--html", "e.html"
+    )
+    assert (code, err) == (0, "")
+    for text in (out, (tmp_path / "e.html").read_text(encoding="utf-8")):
+        for name in ("iris_a-1", "iris_b-2"):
+            assert text.count(name) > 5
+            assert name.replace("-", "−") not in text
+            assert "iris<sub>" not in text
+    assert "v<sub>i</sub>" in (tmp_path / "e.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("loss", "last"), [("mse", 8), ("cross_entropy", 6)])
 def test_the_terminal_shows_formulas_and_numbers(capsys, tmp_path, loss, last):
     model = a_model(loss)
     model.save(tmp_path / "model.npz")
     code, out, err = softstep(capsys, "explain", "--index", INDEX, "--model", "model.npz")
     assert (code, err) == (0, "")
-    assert f"Row {INDEX} of digits, a {DIGITS.y_test[INDEX]}" in out
+    assert f"Row {INDEX} of digits, class {DIGITS.y_test[INDEX]}" in out
     assert re.findall(r"^(\d)\. ", out, re.M) == [str(k + 1) for k in range(last)]
     for op in ("linear_forward", "softmax_forward", f"{loss}_forward", "linear_backward"):
         assert f"[{op}]" in out

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from command import softstep
 
 from softstep import (
     SoftmaxRegression,
@@ -28,13 +29,6 @@ SWEEP = ["sweep", "digits", "--lr", "0.01:10:log4", "--epochs", "4"]
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SOFTSTEP_BACKEND", raising=False)
-
-
-def softstep(capsys, *arguments):
-    """Exit code, standard output, standard error."""
-    code = cli.main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_progress_the_ten_best_and_the_times_are_printed(capsys):

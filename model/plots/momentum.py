@@ -14,7 +14,6 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     Args:
         hollow: what `find_hollow` found.
         losses_in_all_weights: of a plain descent that may leave the line, (steps + 1,).
-            The walks are drawn a little below and above the curve, to be told apart.
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
@@ -26,11 +25,11 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     top.plot(hollow.offsets, hollow.losses, color=look.muted, linewidth=1.5)
     height = np.ptp(hollow.losses)
     walks = (
-        (hollow.plain, blue, "o", "plain descent", -0.035),
-        (hollow.with_momentum, orange, "s", f"momentum {MOMENTUM:g}", 0.035),
+        (hollow.with_momentum, orange, "s", f"momentum {MOMENTUM:g}"),
+        (hollow.plain, blue, "o", "plain descent"),
     )
-    for at, colour, marker, name, shift in walks:
-        heights = hollow.line.losses(at) + shift * height
+    for at, colour, marker, name in walks:
+        heights = hollow.line.losses(at)
         top.plot(at, heights, marker, color=colour, markersize=5, alpha=0.75, label=name)
     _name_places(top, look, hollow, 0.09 * height)
     style.legend(top, look, loc="lower left")

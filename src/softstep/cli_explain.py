@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         model = SoftmaxRegression.load(arguments.model)
     found = explain(model, X[index], y[index])
-    title = f"Row {index} of {data.name}, a {y[index]}"
+    title = f"Row {index} of {data.name}, class {y[index]}"
     print(explain_text.text(title, found, model.classes_))
     if arguments.html is not None:
         page = explain_html.page(title, found, model.classes_)

@@ -33,20 +33,19 @@ def _is_of_w(step: Step) -> bool:
 def _section(step: Step, more: str) -> str:
     op = f' <span class="note">softstep.kernels.{step.op}</span>' if step.op else ""
     classes = ["right" if k == step.marked else "" for k in range(len(step.rows))]
-    minus = [tuple(cell.replace("-", "−") for cell in row) for row in step.rows]
     return html_page.section(
         step.title,
         f'<p class="formula">{_formula(step.formula)}{op}</p>',
-        html_page.table([_formula(cell) for cell in step.head], minus, classes),
+        html_page.table([_formula(cell) for cell in step.head], step.rows, classes),
         f"<p>{_formula(step.remark)}</p>" if step.remark else "",
         more,
     )
 
 
 def _formula(text: str) -> str:
-    """Indices and exponents set as such: v_i, e^(v_i)."""
-    html = re.sub(r"_([a-z0-9]+)", r"<sub>\1</sub>", escape(text))
-    return re.sub(r"\^\(([^)]*)\)", r"<sup>\1</sup>", html).replace("-", "−")
+    """Indices and exponents set as such: v_i, e^(v_i), of symbols of a letter or two, not names."""
+    html = re.sub(r"\b(\w{1,2})_([a-z0-9]+)", r"\1<sub>\2</sub>", escape(text))
+    return re.sub(r"\^\(([^)]*)\)", r"<sup>\1</sup>", html)
 
 
 def _gradients(e: Explanation, classes: Any, shape: tuple[int, int] | None) -> str:

@@ -59,7 +59,7 @@ def _logits(e: Explanation, names: list[str]) -> Step:
 def _softmax(e: Explanation, names: list[str]) -> Step:
     powers = np.exp(e.v)
     rows: list[tuple[str, ...]] = [
-        (name, f"{v:+.6f}", f"{power:.6g}", f"{p:.6f}")
+        (name, _number("{:+.6f}", v), _number("{:.6g}", power), f"{p:.6f}")
         for name, v, power, p in zip(names, e.v, powers, e.p, strict=True)
     ]
     return Step(
@@ -67,7 +67,8 @@ def _softmax(e: Explanation, names: list[str]) -> Step:
         "p_i = e^(v_i) / Σ_j e^(v_j)",
         ("class", "v_i", "e^(v_i)", "p_i"),
         rows,
-        f"Σ_j e^(v_j) = {powers.sum():.6g}. The most probable class is {names[e.p.argmax()]}.",
+        _number("Σ_j e^(v_j) = {:.6g}. ", powers.sum())
+        + f"The most probable class is {names[e.p.argmax()]}.",
         e.label,
         "softmax_forward",
     )
@@ -110,7 +111,7 @@ def _slope_in_p(e: Explanation, names: list[str]) -> Step:
 
 def _jacobian(e: Explanation, names: list[str]) -> Step:
     rows = [
-        (name, *(f"{value:+.4f}" for value in row))
+        (name, *(_number("{:+.4f}", value) for value in row))
         for name, row in zip(names, e.jacobian(), strict=True)
     ]
     return Step(
@@ -140,7 +141,7 @@ def _slope_in_v(e: Explanation, names: list[str]) -> Step:
         "dv_i = Σ_j dp_j ∂p_j/∂v_i = p_i (dp_i − Σ_j dp_j p_j)",
         ("class", "p_i", "dp_i − Σ_j dp_j p_j", "dv_i"),
         _columns(names, "{:+.6f}", e.p, e.dp - inner, e.dv),
-        f"Σ_j dp_j p_j = {inner:+.6f}. The dv_i sum to 0.",
+        f"Σ_j dp_j p_j = {_number('{:+.6f}', inner)}. The dv_i sum to 0.",
         e.label,
         "softmax_backward",
     )
@@ -150,9 +151,10 @@ def _slope_in_w(e: Explanation, names: list[str]) -> Step:
     number = 5 if e.dp is None else 7
     shown = np.sort(np.argsort(-np.abs(e.x), kind="stable")[:SHOWN])
     rows = [
-        (f"x_{k} = {e.x[k]:.4f}", *(f"{value:+.4f}" for value in e.dW[k])) for k in shown.tolist()
+        (_number(f"x_{k} = {{:.4f}}", e.x[k]), *(_number("{:+.4f}", value) for value in e.dW[k]))
+        for k in shown.tolist()
     ]
-    rows.append(("db", *(f"{value:+.4f}" for value in e.db)))
+    rows.append(("db", *(_number("{:+.4f}", value) for value in e.db)))
     dark = int((e.x == 0).sum())
     return Step(
         f"{number}. The slope of the loss in the weights: an outer product",
@@ -177,8 +179,12 @@ def _update(e: Explanation) -> Step:
     )
 
 
+def _number(form: str, value: float) -> str:
+    return form.format(value).replace("-", "−")
+
+
 def _columns(names: Sequence[str], form: str, *columns: Any) -> list[tuple[str, ...]]:
     return [
-        (name, *(form.format(value) for value in values))
+        (name, *(_number(form, value) for value in values))
         for name, *values in zip(names, *columns, strict=True)
     ]

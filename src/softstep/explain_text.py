@@ -16,7 +16,7 @@ def text(title: str, e: Explanation, classes: Any) -> str:
     shape = image_shape(len(e.x))
     if shape is not None:
         parts.append(_image(e.x.reshape(shape)))
-    return "\n\n".join([*parts, *map(_step, steps(e, classes))]).replace("-", "−")
+    return "\n\n".join([*parts, *map(_step, steps(e, classes))])
 
 
 def _image(pixels: Any) -> str:

@@ -167,7 +167,8 @@ def _learning_rate(subject: Subject) -> Picture:
         title,
         "Descent on the training loss along a random line through the weights: the offset from "
         "them is all there is to learn. Too small creeps, good arrives, too large is thrown from "
-        "side to side. The rates are found by search: good is the smallest that arrives.",
+        "side to side. The rates are found by search: good is the smallest that arrives. They are "
+        "rates of that offset, and do not compare with one for all weights.",
         lambda theme: plots.learning_rate(line, start, rates, offsets, theme=theme),
     )
 
