@@ -31,7 +31,7 @@ def arrow_points(surface: Surface) -> np.ndarray:
     return first + np.unique(np.searchsorted(way, at, side="right"))
 
 
-def gradient(surface: Surface, slopes: Any, *, theme: str = "light") -> Any:
+def gradient(surface: Surface, slopes: Any, *, of: str = "rows", theme: str = "light") -> Any:
     """A figure of the path with two arrows at some of its points: steepest ascent, and the way on.
 
     The way on is that to the next point that the path holds, many steps later where it is long;
@@ -42,7 +42,7 @@ def gradient(surface: Surface, slopes: Any, *, theme: str = "light") -> Any:
     Args:
         surface: with a path.
         slopes: (k, 2), `plane_slopes` of the loss at surface.path[arrow_points(surface)].
-        theme: "light" or "dark".
+        of: what the rows are, in the title. theme: "light" or "dark".
     """
     look = style.theme_named(theme)
     at = arrow_points(surface)
@@ -82,7 +82,7 @@ def gradient(surface: Surface, slopes: Any, *, theme: str = "light") -> Any:
         )
     turned = angles(onward, -ascent)
     axes.set_title(
-        f"{title(surface)}\nthe way is {turned.min():.0f}° to {turned.max():.0f}° off the "
+        f"{title(surface, of)}\nthe way is {turned.min():.0f}° to {turned.max():.0f}° off the "
         "steepest descent",
         color=look.ink,
         fontsize=style.TITLE,

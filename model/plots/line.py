@@ -6,19 +6,17 @@ import numpy as np
 
 from softstep.model.landscape import Line
 from softstep.model.plots import style
-from softstep.model.plots.surface import LABELS
-from softstep.model.plots.sweep import NAMES
 
 AT = (-0.75, -0.4, 0.0)  # where tangents touch, in units of the span
 REACH = 0.2  # of a tangent to each side, in units of the span
 
 
-def line(line: Line, *, name: str = "the direction", theme: str = "light") -> Any:
+def line(line: Line, *, name: str = "the direction", of: str = "rows", theme: str = "light") -> Any:
     """A figure of the loss along a line, with its tangents at three points.
 
     Args:
         line: from `loss_line`; the tangents have its slopes.
-        name: what the line is called at the axis.
+        name: what the line is called at the axis. of: what its rows are: "training rows", say.
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
@@ -27,8 +25,8 @@ def line(line: Line, *, name: str = "the direction", theme: str = "light") -> An
         figure.add_subplot(),
         look,
         x=f"offset along {name}",
-        y=LABELS[line.loss_name],
-        title=f"{NAMES[line.loss_name]} of {line.rows} rows on a line, and its slope",
+        y=style.LOSS_AXES[line.loss_name],
+        title=f"{style.LOSSES[line.loss_name]} of {line.rows} {of} on a line, and its slope",
     )
     axes.plot(line.x, line.loss, color=look.muted, linewidth=2.4, label="loss")
     for colour, k in zip(look.colours, tangent_points(line), strict=False):

@@ -15,6 +15,10 @@ WIDTH, HEIGHT = 7.5, 4.4  # inches
 DPI = 160
 TEXT, SMALL, TITLE = 11, 9.5, 12.5  # points
 
+# Losses in text, and on axes with their unit.
+LOSSES = {"mse": "MSE", "cross_entropy": "cross-entropy"}
+LOSS_AXES = {"mse": "MSE", "cross_entropy": "cross-entropy (nats)"}
+
 
 @dataclass(frozen=True)
 class Theme:

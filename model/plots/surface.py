@@ -7,9 +7,7 @@ import numpy as np
 from softstep.model import extras
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
-from softstep.model.plots.sweep import NAMES
 
-LABELS = {"mse": "MSE", "cross_entropy": "cross-entropy (nats)"}
 LEVELS = 16
 MESH = 51  # lines of the surface in each direction, at most
 VIEW = (36, -62)  # elevation and azimuth, degrees
@@ -21,8 +19,13 @@ ENDS = {  # of the path
 }
 
 
-def surface(surface: Surface, *, theme: str = "light") -> Any:
-    """A 3-D figure of the loss, its contours on the floor, and the path of descent where it is."""
+def surface(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
+    """A 3-D figure of the loss, its contours on the floor, and the path of descent where it is.
+
+    Args:
+        surface: from `loss_surface`. of: what its rows are, in the title: "training rows", say.
+        theme: "light" or "dark".
+    """
     look = style.theme_named(theme)
     figure = style.new_figure(look, height=5.6)
     figure.set_layout_engine("none")  # it takes the names of 3-D axes for smaller than they are
@@ -49,17 +52,20 @@ def surface(surface: Surface, *, theme: str = "light") -> Any:
         style.legend(axes, look, loc="upper right", bbox_to_anchor=(1.0, 0.95))
     first, second = (name.replace(" (", "\n(") for name in direction_names(surface))
     style.dress(axes, look, x=first, y=second)
-    figure.suptitle(title(surface), x=0.02, ha="left", color=look.ink, fontsize=style.TITLE)
+    figure.suptitle(title(surface, of), x=0.02, ha="left", color=look.ink, fontsize=style.TITLE)
     _dress_3d(axes, surface, look, floor)
     return figure
 
 
-def contours(surface: Surface, *, theme: str = "light") -> Any:
-    """A figure of the loss's contours, closer where it is low, and the path of descent."""
+def contours(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
+    """A figure of the loss's contours, closer where it is low, and the path of descent.
+
+    The arguments are those of `surface`.
+    """
     look = style.theme_named(theme)
     figure = style.new_figure(look, height=5.6)
     first, second = direction_names(surface)
-    axes = style.dress(figure.add_subplot(), look, x=first, y=second, title=title(surface))
+    axes = style.dress(figure.add_subplot(), look, x=first, y=second, title=title(surface, of))
     draw_contours(axes, surface, look)
     if surface.path is not None:
         descent(axes, surface, look)
@@ -74,7 +80,7 @@ def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
     filled = axes.contourf(*given, norm=heights(surface), cmap=value_colours(look))
     axes.contour(*given, colors=look.page, linewidths=0.6, alpha=0.6)
     bar = axes.figure.colorbar(filled, ax=axes, ticks=filled.levels[::3], format="%.3g", pad=0.02)
-    bar.set_label(LABELS[surface.loss_name], color=look.ink, fontsize=style.TEXT)
+    bar.set_label(style.LOSS_AXES[surface.loss_name], color=look.ink, fontsize=style.TEXT)
     bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)
     bar.outline.set_edgecolor(look.muted)
 
@@ -107,7 +113,9 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
 def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
     """Names, panes and ticks as `style.dress` leaves them in two dimensions."""
     x, y, loss = surface.x, surface.y, surface.loss
-    axes.set_zlabel(LABELS[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=13)
+    axes.set_zlabel(
+        style.LOSS_AXES[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=13
+    )
     axes.xaxis.labelpad = axes.yaxis.labelpad = 14
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), zlim=(floor, loss.max()))
     inner = slice(1, -1)  # the outermost of both axes would meet in the corner
@@ -134,9 +142,9 @@ def _end(look: style.Theme) -> dict[str, Any]:
     return {"color": look.bad, "markeredgecolor": look.ink, "linestyle": "none"}
 
 
-def title(surface: Surface) -> str:
+def title(surface: Surface, of: str) -> str:
     middle = "the trained weights" if surface.path is not None else "the weights"
-    return f"{NAMES[surface.loss_name]} of {surface.rows} rows around {middle}"
+    return f"{style.LOSSES[surface.loss_name]} of {surface.rows} {of} around {middle}"
 
 
 def descent_name(surface: Surface) -> str:

@@ -8,20 +8,18 @@ from softstep.model import extras
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
 from softstep.model.plots.surface import (
-    LABELS,
     LIFT,
     descent_name,
     direction_names,
     in_plane,
     title,
 )
-from softstep.model.plots.sweep import NAMES
 
 HEIGHT = 640  # pixels
 HINT = "drag to turn it, scroll to come closer"
 
 
-def surface_html(surface: Surface, *, theme: str = "light") -> str:
+def surface_html(surface: Surface, *, of: str = "rows", theme: str = "light") -> str:
     """A part of an HTML page, 5 MB with plotly inside: the surface of `plots.surface`, turnable.
 
     Raises:
@@ -29,7 +27,7 @@ def surface_html(surface: Surface, *, theme: str = "light") -> str:
     """
     io = extras.load("plotly.io", extra="report")
     html: str = io.to_html(
-        interactive(surface, theme=theme),
+        interactive(surface, of=of, theme=theme),
         full_html=False,
         include_plotlyjs=True,
         include_mathjax=False,
@@ -39,11 +37,11 @@ def surface_html(surface: Surface, *, theme: str = "light") -> str:
     return html
 
 
-def interactive(surface: Surface, *, theme: str = "light") -> Any:
+def interactive(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
     """The same as a plotly figure."""
     look = style.theme_named(theme)
     go = extras.load("plotly.graph_objects", extra="report")
-    name = NAMES[surface.loss_name]
+    name = style.LOSSES[surface.loss_name]
     figure = go.Figure(
         go.Surface(
             x=surface.x,
@@ -66,7 +64,7 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
     axis |= {"gridcolor": look.grid, "zerolinecolor": look.grid}
     figure.update_layout(
         title={
-            "text": f"{title(surface)}<br><sub>{HINT}</sub>",
+            "text": f"{title(surface, of)}<br><sub>{HINT}</sub>",
             "font": {"color": look.ink, "size": 17},
         },
         paper_bgcolor=look.page,
@@ -77,7 +75,7 @@ def interactive(surface: Surface, *, theme: str = "light") -> Any:
         scene={
             "xaxis": {"title": {"text": first}, **axis},
             "yaxis": {"title": {"text": second}, **axis},
-            "zaxis": {"title": {"text": LABELS[surface.loss_name]}, **axis},
+            "zaxis": {"title": {"text": style.LOSS_AXES[surface.loss_name]}, **axis},
             "aspectratio": {"x": 1, "y": 1, "z": 0.6},
             "camera": {
                 "eye": {"x": 0.9, "y": -1.5, "z": 0.9},
@@ -103,7 +101,7 @@ def _add_descent(figure: Any, go: Any, surface: Surface, look: style.Theme) -> N
             line={"color": look.bad, "width": 7},
             marker={"color": look.bad, "size": 3},
             name=descent_name(surface),
-            hovertemplate=f"step %{{customdata[0]}}<br>{NAMES[surface.loss_name]} "
+            hovertemplate=f"step %{{customdata[0]}}<br>{style.LOSSES[surface.loss_name]} "
             "%{customdata[1]:.4g}<extra></extra>",
         )
     )

@@ -8,8 +8,6 @@ from softstep.model import extras
 from softstep.model.plots import style
 from softstep.model.regression import SoftmaxRegression
 
-NAMES = {"mse": "MSE", "cross_entropy": "cross-entropy"}
-
 
 def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") -> Any:
     """A figure of many trained heads, a point or a line for each, a colour for each loss.
@@ -27,15 +25,15 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
     rates, epochs = column(results, "learning_rate"), np.arange(1, len(loss_curves) + 1)
     dot = "o" if len(epochs) == 1 else None  # a line through one point is not seen
     for loss, chosen in by_loss(results).items():
-        colour = look.colours[sorted(NAMES).index(loss)]
-        x, shown = rates[chosen], {"color": colour, "label": NAMES[loss]}
+        colour = look.colours[sorted(style.LOSSES).index(loss)]
+        x, shown = rates[chosen], {"color": colour, "label": style.LOSSES[loss]}
         for name in ("accuracy", "loss"):
             y = results[f"mean_val_{name}"][chosen]
             axes[name].plot(x, y, "o", markersize=5, alpha=0.8, **shown)
         lines = axes["curves"].plot(
             epochs, loss_curves[:, chosen], color=colour, alpha=0.55, marker=dot
         )
-        lines[0].set_label(NAMES[loss])
+        lines[0].set_label(style.LOSSES[loss])
     _dress(axes, look, results)
     if np.nanmax(loss_curves) > 0:
         axes["curves"].set_yscale("log")
@@ -64,7 +62,7 @@ def _best(results: dict[str, Any]) -> str:
     if len(first) != 1 or np.isnan(accuracy[first[0]]):
         return ""
     best = first[0]
-    loss, rate = NAMES[column(results, "loss")[best]], column(results, "learning_rate")[best]
+    loss, rate = style.LOSSES[column(results, "loss")[best]], column(results, "learning_rate")[best]
     return f"best {accuracy[best]:.4f}: {loss}, rate {rate:.3g}"
 
 
