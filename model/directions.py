@@ -9,12 +9,21 @@ import numpy as np
 
 from softstep.model import inputs
 from softstep.model.path import WeightPath
+from softstep.model.regression import SoftmaxRegression
 
 Array = np.ndarray
 Direction = tuple[Array, Array]
 
 PATH_REACH = 0.8  # of the way from the middle to the offset 1
 PARALLEL = 1e-12  # sin² of the angle below which two directions are one
+
+
+def fitted_weights(model: Any) -> tuple[Array, Array]:
+    """W (d, c) and b (c,) of a fitted model, float64. TypeError; NotFittedError."""
+    if not isinstance(model, SoftmaxRegression):
+        raise TypeError(f"model must be a SoftmaxRegression, not {type(model).__name__}")
+    model._require_fit()
+    return model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
 
 
 def random_directions(W: Array, b: Array, count: int, seed: int, normalise: str | None):
@@ -76,7 +85,10 @@ def given_direction(name: str, value: Any, W: Array) -> Direction:
     pair = value if isinstance(value, tuple) and len(value) == 2 else (value, np.zeros(c))
     parts = []
     for part, array, shape in zip(("dW", "db"), pair, ((d, c), (c,)), strict=True):
-        array = np.asarray(array)
+        try:
+            array = np.asarray(array)
+        except ValueError as error:  # lists of unequal length
+            raise ValueError(f"{name} must be an array dW or a tuple (dW, db): {error}") from error
         if array.dtype.kind not in "iuf":
             raise TypeError(f"{name} must hold numbers, not {array.dtype}")
         if array.shape != shape:
@@ -94,8 +106,9 @@ def given_direction(name: str, value: Any, W: Array) -> Direction:
 
 def weight_direction(model: Any, feature: int, label: Any) -> Direction:
     """The direction in which only the weight of `feature` for the class `label` grows."""
-    model._require_fit()
-    d, c = model.coef_.shape[::-1]
+    d, c = fitted_weights(model)[0].shape
+    if np.ndim(label) != 0:
+        raise ValueError(f"label must be one label, not {label!r}")
     k = int(inputs.encode(np.atleast_1d(label), model.classes_, "label")[0])
     i = inputs.integer("feature", feature, least=0)
     if i >= d:

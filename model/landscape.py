@@ -6,140 +6,34 @@ training or test rows, without the l2 term and without weights of rows or classe
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from os import PathLike
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from softstep import kernels
 from softstep.kernels.arrays import beside, to_host
 from softstep.kernels.backend import place
-from softstep.model import checkpoint, inputs
+from softstep.model import inputs
 from softstep.model.directions import (
     Array,
     Direction,
+    fitted_weights,
     given_direction,
     principal_directions,
     project,
     random_directions,
     refuse_parallel,
 )
+from softstep.model.landscape_results import Line, Surface
 from softstep.model.path import WeightPath
 from softstep.model.regression import SoftmaxRegression
 
+__all__ = ["Line", "Surface", "loss_line", "loss_surface", "plane_slopes"]
+
 BLOCK_VALUES, BLOCK_ROWS = 1 << 21, 8192  # logits of a block of rows, and rows, at most
-FORMAT, LINE_FORMAT = "softstep surface 1", "softstep line 1"
 
 Callback = Callable[[int, int], Any]
-
-
-@dataclass(frozen=True)
-class Surface:
-    """The loss on a plane through the weights of a model.
-
-    Attributes:
-        x, y: the offsets, (steps,) each, from -span to span.
-        loss, accuracy: (steps, steps); [i, j] is at W + x[j] D1 + y[i] D2.
-        D1, D2: the directions, pairs (dW, db) of shapes (d, c) and (c,).
-        directions: what they are: "random", "pca" or "given".
-        loss_name: "mse" or "cross_entropy".
-        rows: how many rows the figures are means over.
-        explained_variance: the shares of D1 and D2 in the variance of the path; only with "pca".
-        path: (k, 2), the offsets of the path's points, each moved to the nearest point of the
-            plane, with the loss there, path_loss (k,), and the step, path_steps (k,); None without.
-    """
-
-    x: Array
-    y: Array
-    loss: Array
-    accuracy: Array
-    D1: Direction
-    D2: Direction
-    directions: str
-    loss_name: str
-    rows: int
-    explained_variance: tuple[float, float] | None = None
-    path: Any = None
-    path_loss: Any = None
-    path_steps: Any = None
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write it to `path`, an .npz without pickles, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        arrays |= {name: getattr(self, name) for name in _OF_PATHS if self.path is not None}
-        for k, (dW, db) in enumerate((self.D1, self.D2), 1):
-            arrays |= {f"dW{k}": dW, f"db{k}": db}
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        checkpoint.save(path, arrays, settings, FORMAT)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """What `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            CheckpointError: the file is not such a surface.
-        """
-        arrays, settings = checkpoint.load(path, FORMAT)
-        try:
-            shares = settings.pop("explained_variance")
-            return cls(
-                D1=(arrays.pop("dW1"), arrays.pop("db1")),
-                D2=(arrays.pop("dW2"), arrays.pop("db2")),
-                explained_variance=None if shares is None else tuple(shares),
-                **arrays,
-                **settings,
-            )
-        except (KeyError, TypeError) as error:
-            raise checkpoint.CheckpointError(f"{path} is not a surface") from error
-
-
-_ARRAYS = ("x", "y", "loss", "accuracy")
-_OF_PATHS = ("path", "path_loss", "path_steps")
-_SETTINGS = ("directions", "loss_name", "rows", "explained_variance")
-
-
-@dataclass(frozen=True)
-class Line:
-    """The loss on a line through the weights of a model.
-
-    Attributes:
-        x: the offsets, (steps,), from -span to span.
-        loss, accuracy, slope: (steps,), at W + x D; the slope is dL/dx.
-        D: the direction, a pair (dW, db).
-        loss_name: "mse" or "cross_entropy".
-        rows: how many rows the figures are means over.
-    """
-
-    x: Array
-    loss: Array
-    accuracy: Array
-    slope: Array
-    D: Direction
-    loss_name: str
-    rows: int
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write it to `path`, an .npz without pickles, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in ("x", "loss", "accuracy", "slope")}
-        arrays |= {"dW": self.D[0], "db": self.D[1]}
-        settings = {"loss_name": self.loss_name, "rows": self.rows}
-        checkpoint.save(path, arrays, settings, LINE_FORMAT)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
-        """What `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            CheckpointError: the file is not such a line.
-        """
-        arrays, settings = checkpoint.load(path, LINE_FORMAT)
-        try:
-            return cls(D=(arrays.pop("dW"), arrays.pop("db")), **arrays, **settings)
-        except (KeyError, TypeError) as error:
-            raise checkpoint.CheckpointError(f"{path} is not a line") from error
 
 
 def loss_surface(
@@ -168,7 +62,8 @@ def loss_surface(
         steps: how many there are, in both directions.
         normalise: for random directions: "filter", each class's part as long as the weights and the
             bias of that class, or None.
-        path: the WeightPath of the model's training, to be shown on the plane.
+        path: the WeightPath of the model's training, to be shown on the plane; one of another
+            model of the same shape is shown where it lies.
         random_state: seed of random directions.
         callback: called with the number of rows done, and of all, after each block of rows.
 
@@ -178,7 +73,7 @@ def loss_surface(
     Raises:
         TypeError, ValueError: an argument is not as described. NotFittedError. BackendError.
     """
-    W, b = _weights(model)
+    W, b = fitted_weights(model)
     path = _path_of(path)
     offsets = _offsets(span, steps)
     shares, name = None, directions if isinstance(directions, str) else "given"
@@ -198,7 +93,7 @@ def loss_surface(
     _refuse_overflow(sums[0], offsets)
     surface = Surface(
         x=offsets,
-        y=offsets,
+        y=offsets.copy(),
         loss=sums[0] / rows,
         accuracy=sums[1] / rows,
         D1=D1,
@@ -241,7 +136,7 @@ def loss_line(
     Raises:
         As `loss_surface`.
     """
-    W, b = _weights(model)
+    W, b = fitted_weights(model)
     offsets = _offsets(span, steps)
     if isinstance(direction, str):
         (D,), _ = _named(direction, W, b, 1, normalise, _path_of(path), random_state)
@@ -249,7 +144,7 @@ def loss_line(
         D = given_direction("direction", direction, W)
     sums, slopes, rows = np.zeros((2, 1, steps)), np.zeros((steps, 1)), 0
     for V, codes in _blocks(model, X, y, (D,), callback):
-        sums += _sums(model, [*V, V[1]], codes, offsets, [0.0])
+        sums += _sums(model, [*V, V[1]], codes, offsets, [0.0])  # a plane with one offset, 0
         slopes += _slopes(model, V, codes, offsets[:, None])
         rows += len(codes)
     _refuse_overflow(sums[0], offsets)
@@ -264,6 +159,9 @@ def plane_slopes(model: SoftmaxRegression, X: Any, y: Any, surface: Surface, poi
         points: offsets (x, y), such as those of `surface.path`. The others are those of
             `loss_surface`, and its result.
     """
+    fitted_weights(model)
+    if not isinstance(surface, Surface):
+        raise TypeError(f"surface must be a Surface, not {type(surface).__name__}")
     at = np.asarray(points, dtype=np.float64)
     if at.ndim != 2 or at.shape[1] != 2 or not np.isfinite(at).all():
         raise ValueError(f"points must be finite offsets of shape (k, 2), not {at.shape}")
@@ -272,14 +170,6 @@ def plane_slopes(model: SoftmaxRegression, X: Any, y: Any, surface: Surface, poi
         sums += _slopes(model, V, codes, at)
         rows += len(codes)
     return sums / rows
-
-
-def _weights(model: Any) -> tuple[Array, Array]:
-    """W (d, c) and b (c,) of the model, float64."""
-    if not isinstance(model, SoftmaxRegression):
-        raise TypeError(f"model must be a SoftmaxRegression, not {type(model).__name__}")
-    model._require_fit()
-    return model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)
 
 
 def _path_of(path: Any) -> WeightPath | None:
@@ -303,7 +193,7 @@ def _refuse_overflow(losses: Array, offsets: Array) -> None:
 
 
 def _two(directions: Any) -> tuple[Any, Any]:
-    if not isinstance(directions, tuple | list) or len(directions) != 2:
+    if not isinstance(directions, tuple | list | np.ndarray) or len(directions) != 2:
         raise ValueError('directions must be "random", "pca" or a pair (D1, D2)')
     return directions[0], directions[1]
 

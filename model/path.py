@@ -15,6 +15,8 @@ class WeightPath:
     and the last: some 80 for 10000 steps. The weights grow about as the logarithm of the steps, so
     these lie about evenly along the way. Training gives the same bits with a path as without.
 
+    The last point is the model: where early stopping went back, the path ends there too.
+
     Attributes:
         steps: (k,), how many steps came before.
         W, b: the weights then, (k, d, c) and (k, c).
@@ -32,6 +34,11 @@ class WeightPath:
         """Keep a copy of the weights W (d, c) and b (c,) after `step` steps."""
         self._points.append((step, W.copy(), b.copy()))
         self.due = max(step + 1, math.ceil(GROWTH * step))
+
+    def end(self, step: int, W: Any, b: Any) -> None:
+        """Let W and b after `step` steps be the last point."""
+        self._points = [point for point in self._points if point[0] < step]
+        self.add(step, W, b)
 
     def __len__(self) -> int:
         return len(self._points)

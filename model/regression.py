@@ -287,6 +287,7 @@ class SoftmaxRegression(Params):
             eval_every = 1
 
         stop = trainer.EarlyStop(patience) if patience is not None else None
+        done = 0
         for epoch in trainer.epochs(
             data,
             self._bank,
@@ -299,14 +300,18 @@ class SoftmaxRegression(Params):
             path=path,
         ):
             self._record(epoch, X)
+            done += epoch.steps
             if held_out is not None and not _is_finite(epoch.val_loss):
                 inputs.refuse_non_finite(held_out.X, "X_val")
             asked = callback is not None and callback(self.history_[-1])
             if asked or (stop is not None and stop.should_stop(epoch, self._bank)):
                 break
-        if stop is not None:
+        if stop is not None and stop.best is not None:
             stop.restore(self._bank)
             self._publish()
+            done = stop.best_steps
+        if path is not None:
+            path.end(done, self._bank.W[0], self._bank.b[0])
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         descent = dataclasses.replace(self._descent(), schedule="constant")

@@ -204,7 +204,7 @@ def run_epoch(
         figures = run_steps(data, bank, descent, part, done=done, total=total)
         sums.add(*figures, len(part), data.counted(part))
         done += len(figures[0])
-        if path is not None and done in (path.due, total):
+        if path is not None and done == path.due:
             path.add(done, bank.W[0], bank.b[0])
     return sums.means(number)
 
@@ -232,7 +232,7 @@ def epochs(
 
     Epochs are numbered from `first`, which is also what their row order is drawn from. Held-out
     rows are evaluated every `eval_every` epochs and after the last; None: only after the last.
-    `path` keeps the weights of the first head.
+    `path` keeps the weights of the first head; the caller, who may go back, ends it.
     """
     n = len(data.X)
     total, done = planned_steps(n, descent.batch_size, count, max_steps), 0
@@ -279,19 +279,21 @@ class EarlyStop:
         self.patience = patience
         self.best_loss = np.inf
         self.waited = 0
+        self.steps = self.best_steps = 0
         self.best: tuple[np.ndarray, np.ndarray] | None = None
 
     def should_stop(self, epoch: Epoch, bank: Bank) -> bool:
+        self.steps += epoch.steps
         if epoch.val_loss is None:
             return False
         if epoch.val_loss[0] < self.best_loss:
             self.best_loss, self.waited = epoch.val_loss[0], 0
-            self.best = bank.W.copy(), bank.b.copy()
+            self.best, self.best_steps = (bank.W.copy(), bank.b.copy()), self.steps
         else:
             self.waited += 1
         return self.waited >= self.patience
 
     def restore(self, bank: Bank) -> None:
-        """Put the best weights seen back into the bank."""
+        """Put the best weights seen back into the bank; `best_steps` came before them."""
         if self.best is not None:
             bank.W[:], bank.b[:] = self.best

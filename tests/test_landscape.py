@@ -11,7 +11,7 @@ from softstep import SoftmaxRegression, kernels
 from softstep.model import CheckpointError, NotFittedError, WeightPath, landscape
 from softstep.model.datasets import load_digits
 from softstep.model.directions import steepest, weight_direction
-from softstep.model.landscape import Surface, loss_line, loss_surface, plane_slopes
+from softstep.model.landscape import Line, Surface, loss_line, loss_surface, plane_slopes
 
 LOSSES = ("mse", "cross_entropy")
 DIGITS = load_digits()
@@ -288,6 +288,28 @@ def test_a_long_path_has_few_points_and_a_second_fit_starts_it_anew():
     assert (np.diff(path.steps) > 0).all()
 
 
+def test_a_path_ends_at_the_weights_that_early_stopping_went_back_to():
+    path = WeightPath()
+    model = SoftmaxRegression(epochs=9, batch_size=10, patience=3, random_state=0)
+    wrong = (DIGITS.y_test + 1) % 10  # the better it learns, the worse their loss
+    model.fit(X[:40], Y[:40], X_val=DIGITS.X_test, y_val=wrong, path=path)
+    best = 1 + int(np.argmin([epoch.val_loss for epoch in model.history_]))
+    assert best < model.n_iter_  # it went back
+    assert path.steps[-1] == 4 * best
+    np.testing.assert_array_equal(path.W[-1], model.coef_.T)
+    np.testing.assert_array_equal(path.b[-1], model.intercept_)
+    surface = loss_surface(model, X, Y, "pca", path=path, steps=3)
+    np.testing.assert_allclose(surface.path[-1], 0, atol=1e-12)
+
+
+def test_a_path_ends_where_the_callback_stopped():
+    path = WeightPath()
+    model = SoftmaxRegression(batch_size=10, epochs=30, random_state=0)
+    model.fit(X, Y, path=path, callback=lambda epoch: epoch.number == 3)
+    assert path.steps[-1] == 160
+    np.testing.assert_array_equal(path.W[-1], model.coef_.T)
+
+
 # ---- memory, progress, files
 
 
@@ -334,10 +356,39 @@ def test_other_files_are_no_surfaces(models, tmp_path):
     models["mse"][0].save(tmp_path / "model.npz")
     with pytest.raises(CheckpointError, match="another format"):
         Surface.load(tmp_path / "model.npz")
-    header = {"format": landscape.FORMAT, "explained_variance": None}
+    header = {"format": Surface.FORMAT, "explained_variance": None}
     np.savez(tmp_path / "empty.npz", softstep=np.array(json.dumps(header)))
-    with pytest.raises(CheckpointError, match="is not a surface"):
+    with pytest.raises(CheckpointError, match="is not a surface, or damaged"):
         Surface.load(Path(tmp_path / "empty.npz"))
+
+
+def test_a_line_comes_back_from_its_file(models, tmp_path):
+    line = loss_line(models["mse"][0], X, Y, steps=3)
+    line.save(tmp_path / "line.npz")
+    again = Line.load(tmp_path / "line.npz")
+    np.testing.assert_equal(vars(again), vars(line))
+    with pytest.raises(CheckpointError, match="another format"):
+        Surface.load(tmp_path / "line.npz")
+
+
+def test_arrays_that_do_not_go_together_are_no_surface(models, tmp_path):
+    file = tmp_path / "surface.npz"
+    loss_surface(models["mse"][0], X, Y, steps=3, path=models["mse"][1]).save(file)
+    with np.load(file) as saved:
+        arrays = dict(saved)
+    for name in set(arrays) - {"softstep"}:
+        for spoilt in (arrays[name][1:], arrays[name][None]):
+            np.savez(file, **arrays | {name: spoilt})
+            with pytest.raises(CheckpointError, match="is not a surface, or damaged"):
+                Surface.load(file)
+
+
+def test_surfaces_are_told_apart_and_share_no_memory(models):
+    one, two = (loss_surface(models["mse"][0], X, Y, steps=3) for _ in range(2))
+    assert one == one
+    assert one != two
+    assert len({one, two}) == 2
+    assert not np.shares_memory(one.x, one.y)
 
 
 # ---- refusals
@@ -355,6 +406,7 @@ REFUSED = [
     ({"directions": (GOOD, -2 * GOOD)}, ValueError, "the two directions are parallel"),
     ({"directions": (GOOD, np.nan * GOOD)}, ValueError, "D2 must be finite"),
     ({"directions": (GOOD, np.full((64, 10), "x"))}, TypeError, "D2 must hold numbers, not <U1"),
+    ({"directions": (GOOD, [ZERO, np.ones(10)])}, ValueError, "D2 must be an array dW or a tuple"),
     ({"span": 0}, ValueError, "span must be above 0"),
     ({"span": "wide"}, TypeError, "span must be a number"),
     ({"steps": 1}, ValueError, "steps must be at least 2"),
@@ -388,6 +440,10 @@ def test_a_line_and_slopes_refuse_wrong_arguments_too(models):
     surface = loss_surface(model, X, Y, steps=2)
     with pytest.raises(ValueError, match=r"points must be finite offsets of shape \(k, 2\)"):
         plane_slopes(model, X, Y, surface, [1, 2])
+    with pytest.raises(TypeError, match="model must be a SoftmaxRegression, not NoneType"):
+        plane_slopes(None, X, Y, surface, [[1, 2]])
+    with pytest.raises(TypeError, match="surface must be a Surface, not ndarray"):
+        plane_slopes(model, X, Y, surface.loss, [[1, 2]])
 
 
 def test_untrained_weights_and_paths_too_short_or_of_others_have_no_directions(models):
@@ -412,3 +468,7 @@ def test_weight_direction_refuses_what_the_model_has_not(models):
         weight_direction(model, 64, 3)
     with pytest.raises(ValueError, match="is not one of the classes"):
         weight_direction(model, 6, 30)
+    with pytest.raises(ValueError, match=r"label must be one label, not \[3, 4\]"):
+        weight_direction(model, 6, [3, 4])
+    with pytest.raises(TypeError, match="model must be a SoftmaxRegression, not str"):
+        weight_direction("m", 6, 3)
