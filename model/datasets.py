@@ -3,6 +3,7 @@
 A data set that cannot be had is an error, never another data set. Pixels stay uint8.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def hold_out(data: Dataset, *, fraction: float, seed: int) -> Dataset:
     order = np.random.default_rng((seed, 3)).permutation(n)
     test, train = np.sort(order[:count]), np.sort(order[count:])
     X, y = data.X_train, data.y_train
-    return Dataset(data.name, X[train], y[train], X[test], y[test])
+    return replace(data, X_train=X[train], y_train=y[train], X_test=X[test], y_test=y[test])
 
 
 def load_digits() -> Dataset:
@@ -68,6 +69,7 @@ def load_digits() -> Dataset:
             arrays["y_train"].astype(np.int64),
             arrays["X_test"] / np.float32(16),
             arrays["y_test"].astype(np.int64),
+            image_shape=(8, 8),
         )
 
 
@@ -94,7 +96,10 @@ def _load_idx_set(name: str) -> Dataset:
     for file in SHA256[name]:
         parse = idx.parse_images if "images" in file else idx.parse_labels
         arrays.append(parse(fetch(name, file)))
-    return Dataset(name, *arrays)
+    X_train, y_train, X_test, y_test = arrays
+    shape = X_train.shape[1:]
+    X_train, X_test = (images.reshape(len(images), -1) for images in (X_train, X_test))
+    return Dataset(name, X_train, y_train, X_test, y_test, image_shape=shape)
 
 
 NAMED = {"digits": load_digits, "mnist": load_mnist, "fashion-mnist": load_fashion_mnist}

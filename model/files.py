@@ -19,13 +19,17 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """X_train (n, d), y_train (n,), and the held-out rows X_test, y_test, or None without any."""
+    """X_train (n, d), y_train (n,), and the held-out rows X_test, y_test, or None without any.
+
+    image_shape: rows and columns of the image that each row is, their product d; None: no images.
+    """
 
     name: str
     X_train: Array
     y_train: Array
     X_test: Array | None
     y_test: Array | None
+    image_shape: tuple[int, int] | None = None
 
 
 def load_file(path: PathLike, labels: PathLike | None = None) -> Dataset:
@@ -52,8 +56,8 @@ def load_file(path: PathLike, labels: PathLike | None = None) -> Dataset:
         return Dataset(path.name, X, _csv_labels(cells), None, None)
     if labels is None:
         raise ValueError(f"{path}: holds features only; name the .npy or IDX file of its labels")
-    X = _read_features(path, kind)
-    return Dataset(path.name, X, _read_labels(_existing(labels), X), None, None)
+    X, image_shape = _read_features(path, kind)
+    return Dataset(path.name, X, _read_labels(_existing(labels), X), None, None, image_shape)
 
 
 def load_features(path: PathLike, n_features: int | None = None) -> tuple[Array, Array | None]:
@@ -72,7 +76,7 @@ def load_features(path: PathLike, n_features: int | None = None) -> tuple[Array,
         return X, _csv_labels(cells) if cells else None
     if kind == "npz":
         return _load_npz_features(path)
-    return _read_features(path, kind), None
+    return _read_features(path, kind)[0], None
 
 
 def _existing(given: PathLike) -> Path:
@@ -112,8 +116,13 @@ def _labels(path: Path, y: Array, X: Array, name: str = "y") -> Array:
     return y
 
 
-def _read_features(path: Path, kind: str) -> Array:
-    return _features(path, _read_npy(path) if kind == "npy" else idx.read_images(path))
+def _read_features(path: Path, kind: str) -> tuple[Array, tuple[int, int] | None]:
+    """Features (n, d), and rows and columns of the images where they are such."""
+    if kind == "npy":
+        return _features(path, _read_npy(path)), None
+    images = idx.read_images(path)
+    n, rows, columns = images.shape
+    return _features(path, images.reshape(n, rows * columns)), (rows, columns)
 
 
 def _read_labels(path: Path, X: Array) -> Array:

@@ -17,7 +17,7 @@ _DIMENSIONS = {"labels": 1, "images": 3}
 
 
 def read_images(path: Path) -> Array:
-    """Images as rows of pixels, (n, rows * columns) uint8. ValueError names the file."""
+    """Images, (n, rows, columns) uint8. ValueError names the file."""
     return _read(path, parse_images)
 
 
@@ -27,9 +27,8 @@ def read_labels(path: Path) -> Array:
 
 
 def parse_images(content: bytes) -> Array:
-    """Images as rows of pixels, (n, rows * columns) uint8, from the bytes of an IDX file."""
-    images = _parse(content, "images")
-    return images.reshape(len(images), math.prod(images.shape[1:]))
+    """Images, (n, rows, columns) uint8, from the bytes of an IDX file."""
+    return _parse(content, "images")
 
 
 def parse_labels(content: bytes) -> Array:

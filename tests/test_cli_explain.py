@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from command import softstep
 
-from softstep import SoftmaxRegression
-from softstep.explain_steps import image_shape
+from softstep import SoftmaxRegression, explain_steps
 from softstep.model import explain as explanation
 from softstep.model.datasets import load_digits
 
@@ -111,10 +110,12 @@ def test_the_terminal_shows_formulas_and_numbers(capsys, tmp_path, loss, last):
     for op in ("linear_forward", "softmax_forward", f"{loss}_forward", "linear_backward"):
         assert f"[{op}]" in out
     e = explanation.explain(model, DIGITS.X_test[INDEX], DIGITS.y_test[INDEX])
-    for values, form in ((e.v, "{:+.6f}"), (e.p, "{:.6f}"), (e.dv, "{:+.6f}")):
+    for values, sign in ((e.v, "+"), (e.p, ""), (e.dv, "+")):
         for value in values:
-            assert form.format(value).replace("-", "−") in out
-    assert f"L = {e.loss:.9f}" in out
+            assert explain_steps._fixed(value, sign) in out
+    for value in [*e.dW[e.x == 1].flat, *([] if e.dp is None else e.jacobian().flat)]:
+        assert f" {explain_steps._number('{:+.3g}', value)} " in out.replace("\n", " ")
+    assert f"L = {e.loss:.9g}" in out
     assert out.count("◂") >= 4
     image = [line for line in out.splitlines() if line.startswith("│")]
     assert len(image) == 8
@@ -155,7 +156,7 @@ def test_the_page_is_whole_and_needs_nothing_else(capsys, tmp_path):
         *(f"class {k}" for k in range(10)),
     ]
     told = "".join(page.text)
-    for number in re.findall(r"[+−]\d\.\d{6}", out):
+    for number in re.findall(r"[+−]\d\.\d{6}|[+−]\d\.\d+e−\d+", out):
         assert number in told
     assert "v<sub>i</sub> = Σ<sub>k</sub> x<sub>k</sub> W<sub>ki</sub> + b<sub>i</sub>" in text
 
@@ -179,6 +180,39 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(options, message, capsys
     assert err.count("\n") == 1
 
 
-def test_features_that_are_no_image_are_told_without_one():
-    assert image_shape(784) == (28, 28)
-    assert image_shape(10) is None
+def test_features_that_are_no_image_are_told_without_one(capsys, tmp_path):
+    np.savez(tmp_path / "rows.npz", X=DIGITS.X_test, y=DIGITS.y_test)  # 64 features: a square
+    a_model().save("model.npz")
+    asked = ["explain", "rows.npz", "--model", "model.npz", "--html", "row.html"]
+    code, out, err = softstep(capsys, *asked)
+    assert (code, err) == (0, "")
+    page = (tmp_path / "row.html").read_text(encoding="utf-8")
+    for text in (out, page):
+        assert "a weighted sum of the features" in text
+        assert "pixel" not in text
+    assert "│" not in out
+    assert "<svg" not in page
+
+
+def test_images_of_a_file_are_told_with_one(capsys, tmp_path):
+    images = (DIGITS.X_test[:, :48] * 255).astype(np.uint8)
+    header = b"".join(n.to_bytes(4, "big") for n in (2051, len(images), 6, 8))
+    (tmp_path / "rows.idx").write_bytes(header + images.tobytes())
+    np.save(tmp_path / "y.npy", DIGITS.y_test)
+    SoftmaxRegression(epochs=2, random_state=0).fit(images, DIGITS.y_test).save("model.npz")
+    code, out, _ = softstep(
+        capsys, "explain", "rows.idx", "--labels", "y.npy", "--model", "model.npz"
+    )
+    assert code == 0
+    assert "a weighted sum of the pixels" in out
+    image = [line for line in out.splitlines() if line.startswith("│")]
+    assert (len(image), {len(line) for line in image}) == (6, {18})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.000000"), (1e-4, "0.000100"), (9.99e-5, "9.99e−5"), (1.5e-300, "1.50e−300")],
+)
+def test_no_number_but_zero_reads_as_zero(value, text):
+    assert explain_steps._fixed(value) == text
+    assert explain_steps._signed(-value or 0.0) == ("−" if value else "+") + text

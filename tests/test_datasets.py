@@ -450,6 +450,7 @@ def test_idx_images_and_labels(names, packed, tmp_path):
     np.testing.assert_array_equal(data.y_train, labels)
     assert data.X_train.dtype == np.uint8
     assert data.y_train.dtype == np.int64
+    assert data.image_shape == (2, 3)
 
 
 def write(path, text):
@@ -736,8 +737,9 @@ def test_load_takes_a_name_or_a_file(tmp_path):
 
 
 def test_rows_held_out_are_drawn_with_the_seed_and_none_is_lost():
-    data = Dataset("own", np.arange(20).reshape(10, 2), np.arange(10), None, None)
+    data = Dataset("own", np.arange(20).reshape(10, 2), np.arange(10), None, None, (2, 1))
     held = hold_out(data, fraction=0.2, seed=1)
+    assert (held.name, held.image_shape) == ("own", (2, 1))
     assert (len(held.X_train), len(held.X_test)) == (8, 2)
     assert sorted([*held.y_train, *held.y_test]) == list(range(10))
     assert np.array_equal(held.X_test[:, 0], 2 * held.y_test)

@@ -31,6 +31,7 @@ def assert_form(data):
     assert data.X_train.dtype == data.X_test.dtype == np.uint8
     assert data.y_train.dtype == data.y_test.dtype == np.int64
     assert (data.X_train.max(), data.X_test.max()) == (255, 255)
+    assert data.image_shape == (28, 28)
 
 
 @pytest.mark.parametrize("load", [("mnist", datasets.load_mnist)], indirect=True)

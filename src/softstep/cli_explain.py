@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         model = SoftmaxRegression.load(arguments.model)
     found = explain(model, X[index], y[index])
     title = f"Row {index} of {data.name}, class {y[index]}"
-    print(explain_text.text(title, found, model.classes_))
+    print(explain_text.text(title, found, model.classes_, data.image_shape))
     if arguments.html is not None:
-        page = explain_html.page(title, found, model.classes_)
+        page = explain_html.page(title, found, model.classes_, data.image_shape)
         arguments.html.write_text(page, encoding="utf-8")
         print(f"\nsaved to {arguments.html}")
     return 0

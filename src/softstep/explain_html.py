@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 
 from softstep import html_page
-from softstep.explain_steps import Step, image_shape, steps
+from softstep.explain_steps import Step, steps
 from softstep.model.explain import Explanation
 
 CELL = 14  # pixels on the page for one of the image, at most
 SMALL = 110  # the side of a small picture
 
 
-def page(title: str, e: Explanation, classes: Any) -> str:
-    """All steps, with the row and its weight gradient as pictures if it is an image."""
-    told = steps(e, classes)
-    shape = image_shape(len(e.x))
+def page(title: str, e: Explanation, classes: Any, shape: tuple[int, int] | None) -> str:
+    """All steps; with the row and its weight gradient as pictures if it is an image of `shape`."""
+    told = steps(e, classes, unit="pixels" if shape else "features")
     parts = []
     if shape is not None:
         parts.append(_picture(e.x.reshape(shape), CELL * shape[1], "the pixels x"))

@@ -3,7 +3,8 @@
 Terminal and page show the same steps.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from softstep.model.explain import Explanation
 
-SHOWN = 6  # pixels whose part in the gradient is written out
+LEAST = 1e-4  # that six decimals show three figures of
+SHOWN = 6  # features whose part in the gradient is written out
 
 
 @dataclass(frozen=True)
@@ -27,27 +29,21 @@ class Step:
     op: str = ""
 
 
-def image_shape(d: int) -> tuple[int, int] | None:
-    """Rows and columns of a square image of d pixels; None if d is no square."""
-    side = round(d**0.5)
-    return (side, side) if side * side == d else None
-
-
-def steps(e: Explanation, classes: Any) -> list[Step]:
-    """From logits to the step of descent."""
+def steps(e: Explanation, classes: Any, *, unit: str) -> list[Step]:
+    """From logits to the step of descent; `unit` is what the features are, such as "pixels"."""
     names = [str(name) for name in classes]
-    first = [_logits(e, names), _softmax(e, names), _loss(e, names)]
+    first = [_logits(e, names, unit), _softmax(e, names), _loss(e, names)]
     slopes = [_slope_in_v(e, names)]
     if e.dp is not None:
         slopes = [_slope_in_p(e, names), _jacobian(e, names), *slopes]
-    return [*first, *slopes, _slope_in_w(e, names), _update(e)]
+    return [*first, *slopes, _slope_in_w(e, names, unit), _update(e)]
 
 
-def _logits(e: Explanation, names: list[str]) -> Step:
+def _logits(e: Explanation, names: list[str], unit: str) -> Step:
     sums = e.v - e.b
-    rows = _columns(names, "{:+.6f}", sums, e.b, e.v)
+    rows = _columns(names, _signed, sums, e.b, e.v)
     return Step(
-        "1. Logits: a weighted sum of the pixels for each class",
+        f"1. Logits: a weighted sum of the {unit} for each class",
         "v_i = Σ_k x_k W_ki + b_i",
         ("class", "Σ_k x_k W_ki", "b_i", "v_i"),
         rows,
@@ -59,7 +55,7 @@ def _logits(e: Explanation, names: list[str]) -> Step:
 def _softmax(e: Explanation, names: list[str]) -> Step:
     powers = np.exp(e.v)
     rows: list[tuple[str, ...]] = [
-        (name, _number("{:+.6f}", v), _number("{:.6g}", power), f"{p:.6f}")
+        (name, _signed(v), _number("{:.6g}", power), _fixed(p))
         for name, v, power, p in zip(names, e.v, powers, e.p, strict=True)
     ]
     return Step(
@@ -76,13 +72,13 @@ def _softmax(e: Explanation, names: list[str]) -> Step:
 
 def _loss(e: Explanation, names: list[str]) -> Step:
     if e.loss_name == "mse":
-        rows = _columns(names, "{:.6f}", e.y, e.p, (e.y - e.p) ** 2)
+        rows = _columns(names, _fixed, e.y, e.p, (e.y - e.p) ** 2)
         return Step(
             "3. Loss: how far the probabilities are from the target",
             "L = (1/c) Σ_i (y_i − p_i)²",
             ("class", "y_i", "p_i", "(y_i − p_i)²"),
             rows,
-            f"L = {e.loss:.9f}, the mean of the last column.",
+            f"L = {e.loss:.9g}, the mean of the last column.",
             e.label,
             "mse_forward",
         )
@@ -90,8 +86,8 @@ def _loss(e: Explanation, names: list[str]) -> Step:
         "3. Loss: how surprising the right class is",
         "L = −log p_y = log Σ_j e^(v_j) − v_y",
         ("class", "y_i", "p_i"),
-        _columns(names, "{:.6f}", e.y, e.p),
-        f"L = {e.loss:.9f}.",
+        _columns(names, _fixed, e.y, e.p),
+        f"L = {e.loss:.9g}.",
         e.label,
         "cross_entropy_forward",
     )
@@ -102,7 +98,7 @@ def _slope_in_p(e: Explanation, names: list[str]) -> Step:
         "4. Back: the slope of the loss in the probabilities",
         "dp_i = ∂L/∂p_i = (2/c) (p_i − y_i)",
         ("class", "p_i − y_i", "dp_i"),
-        _columns(names, "{:+.6f}", e.p - e.y, e.dp),
+        _columns(names, _signed, e.p - e.y, e.dp),
         f"2/c is {2 / len(e.p):g}. Minus at the right class: more of it lowers the loss.",
         e.label,
         "mse_backward",
@@ -111,7 +107,7 @@ def _slope_in_p(e: Explanation, names: list[str]) -> Step:
 
 def _jacobian(e: Explanation, names: list[str]) -> Step:
     rows = [
-        (name, *(_number("{:+.4f}", value) for value in row))
+        (name, *(_number("{:+.3g}", value) for value in row))
         for name, row in zip(names, e.jacobian(), strict=True)
     ]
     return Step(
@@ -130,7 +126,7 @@ def _slope_in_v(e: Explanation, names: list[str]) -> Step:
             "4. Back: the slope of the loss in the logits",
             "dv_i = ∂L/∂v_i = p_i − y_i",
             ("class", "p_i", "y_i", "dv_i"),
-            _columns(names, "{:+.6f}", e.p, e.y, e.dv),
+            _columns(names, _signed, e.p, e.y, e.dv),
             "They sum to 0: adding one number to all logits changes nothing.",
             e.label,
             "cross_entropy_backward",
@@ -140,29 +136,29 @@ def _slope_in_v(e: Explanation, names: list[str]) -> Step:
         "6. The slope of the loss in the logits: Jacobian times dp",
         "dv_i = Σ_j dp_j ∂p_j/∂v_i = p_i (dp_i − Σ_j dp_j p_j)",
         ("class", "p_i", "dp_i − Σ_j dp_j p_j", "dv_i"),
-        _columns(names, "{:+.6f}", e.p, e.dp - inner, e.dv),
-        f"Σ_j dp_j p_j = {_number('{:+.6f}', inner)}. The dv_i sum to 0.",
+        _columns(names, _signed, e.p, e.dp - inner, e.dv),
+        f"Σ_j dp_j p_j = {_signed(inner)}. The dv_i sum to 0.",
         e.label,
         "softmax_backward",
     )
 
 
-def _slope_in_w(e: Explanation, names: list[str]) -> Step:
+def _slope_in_w(e: Explanation, names: list[str], unit: str) -> Step:
     number = 5 if e.dp is None else 7
     shown = np.sort(np.argsort(-np.abs(e.x), kind="stable")[:SHOWN])
     rows = [
-        (_number(f"x_{k} = {{:.4f}}", e.x[k]), *(_number("{:+.4f}", value) for value in e.dW[k]))
+        (_number(f"x_{k} = {{:.4f}}", e.x[k]), *(_number("{:+.3g}", value) for value in e.dW[k]))
         for k in shown.tolist()
     ]
-    rows.append(("db", *(_number("{:+.4f}", value) for value in e.db)))
+    rows.append(("db", *(_number("{:+.3g}", value) for value in e.db)))
     dark = int((e.x == 0).sum())
     return Step(
         f"{number}. The slope of the loss in the weights: an outer product",
         "dW_ki = x_k dv_i,  dW = x ⊗ dv,  db = dv",
         ("k", *names),
         rows,
-        f"Rows of the {len(shown)} strongest of {len(e.x)} pixels. All {e.dW.size} numbers were "
-        f"compared with the products x_k dv_i: they are the same. {dark} pixels are 0, and leave "
+        f"Rows of the {len(shown)} strongest of {len(e.x)} {unit}. All {e.dW.size} numbers were "
+        f"compared with the products x_k dv_i: they are the same. {dark} {unit} are 0, and leave "
         "their weights alone.",
         op="linear_backward",
     )
@@ -174,17 +170,30 @@ def _update(e: Explanation) -> Step:
         f"{number}. The step",
         "W ← W − α dW,  b ← b − α db",
         ("", "L of this row"),
-        [("before", f"{e.loss:.9f}"), ("after", f"{e.loss_after:.9f}")],
+        [("before", f"{e.loss:.9g}"), ("after", f"{e.loss_after:.9g}")],
         f"α = {e.learning_rate:g}, on this row alone; in training dW is the mean over a batch.",
     )
 
 
 def _number(form: str, value: float) -> str:
-    return form.format(value).replace("-", "−")
+    """With a real minus, and exponents without leading zeros."""
+    return re.sub(r"e([+-])0", r"e\1", form.format(value)).replace("-", "−")
 
 
-def _columns(names: Sequence[str], form: str, *columns: Any) -> list[tuple[str, ...]]:
+def _fixed(value: float, sign: str = "") -> str:
+    """With six decimals where these show three figures, or zero; else with a power of ten."""
+    is_seen = value == 0 or abs(value) >= LEAST
+    return _number(f"{{:{sign}.6f}}" if is_seen else f"{{:{sign}.2e}}", value)
+
+
+def _signed(value: float) -> str:
+    return _fixed(value, "+")
+
+
+def _columns(
+    names: Sequence[str], form: Callable[[float], str], *columns: Any
+) -> list[tuple[str, ...]]:
     return [
-        (name, *(_number(form, value) for value in values))
+        (name, *(form(value) for value in values))
         for name, *values in zip(names, *columns, strict=True)
     ]

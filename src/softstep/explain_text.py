@@ -4,19 +4,20 @@ from typing import Any
 
 import numpy as np
 
-from softstep.explain_steps import Step, image_shape, steps
+from softstep.explain_steps import Step, steps
 from softstep.model.explain import Explanation
 
 SHADES = " ░▒▓█"
 
 
-def text(title: str, e: Explanation, classes: Any) -> str:
-    """All steps as lines of text."""
+def text(title: str, e: Explanation, classes: Any, shape: tuple[int, int] | None) -> str:
+    """All steps as lines of text; `shape` is that of the image which the row is, if it is one."""
     parts = [title]
-    shape = image_shape(len(e.x))
     if shape is not None:
         parts.append(_image(e.x.reshape(shape)))
-    return "\n\n".join([*parts, *map(_step, steps(e, classes))])
+    return "\n\n".join(
+        [*parts, *map(_step, steps(e, classes, unit="pixels" if shape else "features"))]
+    )
 
 
 def _image(pixels: Any) -> str:

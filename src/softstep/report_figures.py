@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from softstep import SoftmaxRegression
-from softstep.explain_steps import image_shape
 from softstep.model import datasets, plots
 from softstep.model.hollow import FREE_RATE, LINES, find_hollow, losses_in_all_weights
 from softstep.model.inputs import encode
@@ -46,7 +45,7 @@ def pictures(subject: Subject, surface: Surface) -> Iterator[Picture]:
     """In the order of a report; each is computed when it is asked for."""
     if subject.results is not None:
         yield _sweep(subject.results, subject.loss_curves)
-    shape = image_shape(subject.model.n_features_in_)
+    shape = subject.data.image_shape
     if shape is not None and len(subject.model.classes_) <= FEW:
         yield _forward(subject, shape)
         yield _weights(subject, shape)
