@@ -26,6 +26,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("plotly")
 DIGITS = load_digits()
 OF_A_MODEL = ["forward", "weights", "confusion", "surface", "contours", "line"]
+OF_A_DESCENT = ["surface", "contours", "gradient", "line"]
 ALWAYS = ["learning-rate", "momentum"]
 SWEEP = ["sweep", "digits", "--lr", "0.1,1,1e39", "--epochs", "3", "--seed", "4"]
 
@@ -79,8 +80,9 @@ def test_a_model_shows_all_figures_settings_and_versions(capsys, tmp_path):
     model.fit(DIGITS.X_train, DIGITS.y_train).save("kept.npz")
     path, page, text = report_of(capsys, "kept.npz", "--figures", "png")
     assert path == "kept-report.html"
-    assert page.titles[0] == "kept.npz, trained on digits"
-    assert page.titles[-3:] == ["The loss, to be turned", "Settings", "Versions"]
+    assert page.titles[0] == "kept.npz on digits"
+    assert page.titles[1] == "The loss, to be turned"
+    assert page.titles[-2:] == ["Settings", "Versions"]
     files = {file.name: file.read_bytes() for file in (tmp_path / "png").iterdir()}
     names = [*OF_A_MODEL, *ALWAYS]
     assert set(files) == {f"{name}{dark}.png" for name in names for dark in ("", "-dark")}
@@ -88,7 +90,9 @@ def test_a_model_shows_all_figures_settings_and_versions(capsys, tmp_path):
     assert shown == [files[f"{name}{dark}.png"] for name in names for dark in ("-dark", "")]
     assert "0.25" in text
     assert f"<th>softstep</th><td>{__version__}</td>" in text
-    assert f"accuracy is {model.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
+    assert f"the 360 test rows of digits: {model.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
+    assert f"the 1437 training rows: {model.score(DIGITS.X_train, DIGITS.y_train):.4f}" in text
+    assert "cross-entropy of 1437 training rows around the weights" in text
     assert text.count("Plotly.react") >= 1
 
 
@@ -107,22 +111,44 @@ def test_a_sweep_shows_its_settings_and_its_best_model(capsys, tmp_path):
     assert page.titles[0] == "Sweep of digits"
     assert "Accuracy and loss against the learning rate" in page.titles
     assert "All settings" in page.titles
-    assert f"accuracy is {best.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
+    assert f"rows of digits: {best.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
     assert text.count("<td>cross_entropy</td>") == 3
     assert len(page.images) == 2 * (1 + len(OF_A_MODEL) + len(ALWAYS))
 
 
-def test_a_landscape_keeps_its_figures_and_its_plane(capsys, tmp_path):
-    command = ["landscape", "digits", "--epochs", "3", "--steps", "7", "--out", "land"]
-    assert cli.main(command) == 0
-    _, page, _ = report_of(capsys, "land", "--out", "page.html")
+def test_a_landscape_shows_the_plane_and_the_rows_it_was_made_of(capsys, tmp_path):
+    command = ["landscape", "digits", "--epochs", "3", "--steps", "7", "--rows", "test"]
+    assert cli.main([*command, "--out", "land"]) == 0
+    assert "mse of 360 test rows: " in capsys.readouterr().out
+    _, page, text = report_of(capsys, "land", "--out", "page.html", "--figures", "png")
     assert page.titles[0] == "Landscape of digits"
-    kept = ["Surface", "Contours", "Gradient", "Line"]
-    assert [title for title in page.titles if title in kept] == kept
-    shown = [base64.b64decode(image.partition(",")[2]) for image in page.images]
-    assert shown[0] == (tmp_path / "land" / "surface-dark.png").read_bytes()
-    assert shown[1] == (tmp_path / "land" / "surface.png").read_bytes()
-    assert len(shown) == 2 * (len(kept) + 3 + len(ALWAYS))  # forward, weights, confusion
+    names = [*OF_A_MODEL[:3], *OF_A_DESCENT, *ALWAYS]
+    assert len(page.images) == 2 * len(names)
+    for name in OF_A_DESCENT:  # drawn anew, from what the folder holds, they are the same
+        for file in (f"{name}.png", f"{name}-dark.png"):
+            assert (tmp_path / "png" / file).read_bytes() == (tmp_path / "land" / file).read_bytes()
+    assert "MSE of 360 test rows around the trained weights" in text
+
+
+def test_a_name_of_data_shows_the_recipe_and_its_descent(capsys):
+    path, page, text = report_of(capsys, "digits", "--seed", 3)
+    assert path == "runs/digits-report.html"
+    assert page.titles[0] == "The recipe on digits"
+    model = SoftmaxRegression(learning_rate=2.0, epochs=300, random_state=3)
+    model.fit(DIGITS.X_train, DIGITS.y_train)
+    assert f"rows of digits: {model.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
+    assert "MSE of 1437 training rows around the trained weights" in text
+    assert "PC 1 of the path" in text
+    assert len(page.images) == 2 * (3 + len(OF_A_DESCENT) + len(ALWAYS))
+
+
+def test_a_sweep_s_figure_is_drawn_by_the_sweep_too(capsys, tmp_path):
+    assert cli.main([*SWEEP, "--out", "found", "--figures", "png"]) == 0
+    report_of(capsys, "found", "--figures", "again")
+    for file in ("sweep.png", "sweep-dark.png"):
+        drawn = (tmp_path / "png" / file).read_bytes()
+        assert drawn == (tmp_path / "again" / file).read_bytes()
+    assert len(list((tmp_path / "png").iterdir())) == 2
 
 
 def test_features_that_are_no_image_and_words_as_labels(capsys, tmp_path):
@@ -130,7 +156,7 @@ def test_features_that_are_no_image_and_words_as_labels(capsys, tmp_path):
     np.savez("rows.npz", X=X, y=y)
     assert cli.main(["train", "rows.npz", "--epochs", "5", "--out", "words.npz"]) == 0
     _, page, _ = report_of(capsys, "words.npz", "--data", "rows.npz")
-    assert page.titles[0] == "words.npz, trained on rows.npz"
+    assert page.titles[0] == "words.npz on rows.npz"
     assert len(page.images) == 2 * (len(OF_A_MODEL) - 2 + len(ALWAYS))
 
 
@@ -163,7 +189,8 @@ def test_where_no_rates_are_found_the_page_says_so(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing.npz"], "nothing.npz"),
+        (["nothing.npz"], "nothing.npz: no such model, folder or data set (digits, mnist, "),
+        (["digits", "--data", "digits"], "says itself what its data are"),
         (["."], "has no run.json"),
         ([".", "--data", "digits"], "says itself what its data are"),
         (["thin.npz"], "the model takes 10 features, but digits has 64: name its data set"),
@@ -213,6 +240,10 @@ def without(field):
     return change
 
 
+def of_other_rows(path):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": "all"}))
+
+
 def nothing(path):
     path.write_text("")
 
@@ -230,7 +261,9 @@ DAMAGES = [
     ("s", "loss_curves.csv", lambda path: path.write_text("a,b,c,d\n"), "is damaged"),
     ("l", "surface.npz", cut, "is not a surface saved by softstep, or damaged"),
     ("s", "best.npz", cut, "is not a model saved by softstep, or damaged"),
-    ("l", "line.png", lambda path: path.unlink(), "No such file"),
+    ("l", "line.npz", lambda path: path.unlink(), "No such file"),
+    ("l", "run.json", without("line"), "is damaged: its 'line' is missing"),
+    ("l", "run.json", of_other_rows, "is damaged: there are no 'all' rows"),
 ]
 
 

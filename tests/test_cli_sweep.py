@@ -158,7 +158,7 @@ def test_the_time_is_that_of_the_training_alone(capsys, monkeypatch):
 def test_the_time_left_follows_the_heads_that_are_left(capsys, monkeypatch):
     clock = iter([0.0, 10.0, 20.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    progress = cli_sweep.Progress("accuracy", False)
+    progress = cli_sweep.SweepProgress("accuracy", False)
     progress(SweepEpoch(0, 10, 40, None, None))
     progress(SweepEpoch(1, 10, 20, None, None))  # half of the heads, half of the time
     out = capsys.readouterr().out.splitlines()
@@ -168,7 +168,7 @@ def test_the_time_left_follows_the_heads_that_are_left(capsys, monkeypatch):
 
 def test_ten_lines_at_most_are_printed(capsys):
     for epochs in (1, 9, 10, 11, 19, 20, 101):
-        progress = cli_sweep.Progress("accuracy", False)
+        progress = cli_sweep.SweepProgress("accuracy", False)
         for number in range(epochs):
             progress(SweepEpoch(number, epochs, 4, None, None))
         lines = capsys.readouterr().out.splitlines()
@@ -178,7 +178,7 @@ def test_ten_lines_at_most_are_printed(capsys):
 
 def test_on_a_terminal_one_line_is_rewritten(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    progress = cli_sweep.Progress("accuracy", False)
+    progress = cli_sweep.SweepProgress("accuracy", False)
     progress(SweepEpoch(0, 2, 40, None, None))
     progress(SweepEpoch(1, 2, 7, 3, 0.91234))
     progress.close()
@@ -186,8 +186,8 @@ def test_on_a_terminal_one_line_is_rewritten(capsys, monkeypatch):
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     first, second = captured.err.split("\r")[1:]
-    assert first.startswith("epoch 1/2  40 heads  ")
-    assert second == "epoch 2/2  7 heads  best accuracy 0.9123  0 s left\x1b[K\n"
+    assert first.startswith(f"[{10 * '#'}{10 * '.'}] epoch 1/2  40 heads  ")
+    assert second == f"[{20 * '#'}] epoch 2/2  7 heads  best accuracy 0.9123  0 s left\x1b[K\n"
 
 
 class Page(HTMLParser):

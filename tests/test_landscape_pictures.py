@@ -360,12 +360,11 @@ def test_the_command_writes_a_run_that_can_be_read_again(directions, tmp_path, c
     assert surface.accuracy[3, 3] == model.score(DIGITS.X_test, DIGITS.y_test)
     assert record["results"]["test_accuracy"] == surface.accuracy[3, 3]
     assert f"test accuracy {surface.accuracy[3, 3]:.4f}" in said
-    images = [f["file"] for f in record["figures"]]
     is_pca = directions == "pca"
-    assert images == ["surface.png", "contours.png", *["gradient.png"] * is_pca, "line.png"]
-    for figure in record["figures"]:
-        for name in (figure["file"], figure["dark"]):
-            assert (out / name).read_bytes().startswith(b"\x89PNG")
+    names = ["surface", "contours", *["gradient"] * is_pca, "line"]
+    images = {path.name: path.read_bytes() for path in out.glob("*.png")}
+    assert set(images) == {f"{name}{dark}.png" for name in names for dark in ("", "-dark")}
+    assert all(image.startswith(b"\x89PNG") for image in images.values())
     assert "surface: 360/360 rows" in said
     assert ("of the path's variance" in said) == is_pca
 
@@ -403,8 +402,7 @@ def test_a_figure_that_fails_does_not_lose_the_training(tmp_path, capsys):
     code, _, said = run(capsys, *QUICK, "--span", 1e-30, "--out", tmp_path)
     assert code == 2
     assert "take a larger span" in said
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["figures"] == []
+    assert (tmp_path / "run.json").exists()
     SoftmaxRegression.load(tmp_path / "model.npz")
     Surface.load(tmp_path / "surface.npz")
     Line.load(tmp_path / "line.npz")
@@ -434,4 +432,4 @@ def test_test_rows_of_classes_without_training_rows_are_left_out(tmp_path, capsy
         capsys, "landscape", "rare.npz", "--epochs", 2, "--steps", 5, "--rows", "test"
     )
     assert code == 0
-    assert "test rows have a label that no training row has: left out" in said
+    assert "test rows have a label that the model does not know: left out" in said

@@ -69,9 +69,7 @@ def test_every_figure_is_seen(opened):
     images = page.locator("figure img").all()
     titles = page.locator("h2").all_inner_texts()
     assert len(images) == 9
-    assert {"Surface", "Contours", "Gradient", "Line", "The forward pass of one test row"} <= set(
-        titles
-    )
+    assert {"The loss around the model", "The slope", "The weights of each class"} <= set(titles)
     for image in images:
         box = image.bounding_box()
         assert box["width"] > 500
@@ -83,7 +81,7 @@ def test_every_figure_is_seen(opened):
 def test_the_surface_has_its_title_as_the_page_s_style_leaves_it(opened):
     page, *_ = opened
     title = page.locator(f"{SURFACE} .gtitle tspan").first
-    assert title.text_content().startswith("MSE of 1437 rows")
+    assert title.text_content().startswith("MSE of 1437 training rows")
     assert title.evaluate("t => getComputedStyle(t).fill") == "rgb(28, 25, 23)"
 
 

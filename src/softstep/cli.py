@@ -26,7 +26,7 @@ from softstep.kernels.checks import LOSSES
 from softstep.model import checkpoint, datasets
 from softstep.model.download import DatasetError
 from softstep.model.extras import MissingExtraError
-from softstep.recipe import Progress, load_rows, recipe
+from softstep.recipe import load_rows, model_for, train
 
 USER_ERRORS = (
     ValueError,
@@ -132,19 +132,16 @@ def _train(arguments: argparse.Namespace) -> int:
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}.npz"
     checkpoint.target(out).parent.mkdir(parents=True, exist_ok=True)
-    rate, epochs = recipe(data.name, arguments.loss)
-    model = SoftmaxRegression(
-        loss=arguments.loss,
-        learning_rate=rate if arguments.lr is None else arguments.lr,
+    model = model_for(
+        data.name,
+        arguments.loss,
+        lr=arguments.lr,
+        epochs=arguments.epochs,
         batch_size=arguments.batch_size,
-        epochs=epochs if arguments.epochs is None else arguments.epochs,
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
     )
-    progress = Progress(model.epochs)
-    model.fit(data.X_train, data.y_train, callback=progress)
-    progress.close()
-    print(f"test accuracy {model.score(data.X_test, data.y_test):.4f}")
+    train(model, data)
     model.save(out)
     print(f"model saved to {out}")
     return 0

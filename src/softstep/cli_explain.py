@@ -9,7 +9,7 @@ from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
 from softstep.model.explain import explain
 from softstep.model.inputs import integer
-from softstep.recipe import load_rows, ready, recipe
+from softstep.recipe import load_rows, model_for, ready, train
 
 
 def add_parser(commands: Any) -> None:
@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     if index >= len(X):
         raise ValueError(f"there is no test row {index}: there are {len(X)}")
     if arguments.model is None:
-        model = _trained(data, arguments.loss or "mse", arguments.seed)
+        model = model_for(data.name, arguments.loss or "mse", random_state=arguments.seed)
+        train(model, data)
     else:
         model = SoftmaxRegression.load(arguments.model)
     found = explain(model, X[index], y[index])
@@ -54,12 +55,3 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.html.write_text(page, encoding="utf-8")
         print(f"\nsaved to {arguments.html}")
     return 0
-
-
-def _trained(data: Any, loss: str, seed: int) -> SoftmaxRegression:
-    rate, epochs = recipe(data.name, loss)
-    model = SoftmaxRegression(loss=loss, learning_rate=rate, epochs=epochs, random_state=seed)
-    model.fit(data.X_train, data.y_train)
-    accuracy = model.score(data.X_test, data.y_test)
-    print(f"trained {epochs} epochs of {loss}; test accuracy {accuracy:.4f}", flush=True)
-    return model

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import io
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,12 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from softstep import SoftmaxRegression, SoftmaxSweep, run_folder, run_record, sweep_report
+from softstep import (
+    SoftmaxRegression,
+    SoftmaxSweep,
+    report_figures,
+    run_folder,
+    run_record,
+    sweep_report,
+)
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
-from softstep.model import datasets
+from softstep.model import datasets, extras
 from softstep.model.heads import SweepEpoch
 from softstep.model.schedules import SCHEDULES
+from softstep.picture import write
+from softstep.progress import Progress
 from softstep.recipe import load_rows
 
 EVALUATIONS = 10  # of the held-out rows, so that there is a best so far
@@ -73,6 +81,9 @@ def add_parser(commands: Any) -> None:
         "--seed", type=int, default=0, help="of the rows' order, folds, held-out rows"
     )
     sweep.add_argument("--out", type=Path, help="a folder for the results (runs/NAME-sweep)")
+    sweep.add_argument(
+        "--figures", type=Path, metavar="DIR", help="draw the sweep there too, as PNG files"
+    )
     sweep.add_argument("--backend", choices=CHOICES, help="default: SOFTSTEP_BACKEND, or auto")
     sweep.set_defaults(run=run)
 
@@ -107,6 +118,9 @@ def _losses(text: str) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.figures is not None:  # tried before the work
+        extras.load("matplotlib", extra="plot")
+        arguments.figures.mkdir(parents=True, exist_ok=True)
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
@@ -123,6 +137,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"test accuracy of the best {accuracy:.4f}")
         page = sweep_report.page(data.name, sweep, judged, times, data.y_test, predicted)
         _save(out, sweep, record, page)
+    if arguments.figures is not None:
+        picture = report_figures.sweep(sweep.results_, sweep.loss_curves_)
+        write(picture.files(), arguments.figures)
     print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
     return 0
 
@@ -157,7 +174,7 @@ def _fit(
     # One step of the same bank compiles what its training needs; it certifies nothing.
     _sweep(arguments).set_params(max_steps=1, l2_bias=False).fit(X, y, **held_out)
     sweep = _sweep(arguments)
-    progress = Progress(sweep.refit, certifies(arguments))
+    progress = SweepProgress(sweep.refit, certifies(arguments))
     start = time.perf_counter()
     sweep.fit(X, y, **held_out, callback=progress)
     seconds = time.perf_counter() - start
@@ -295,21 +312,19 @@ def _csv(head: list[str], rows: Iterable[Any]) -> str:
     return text.getvalue()
 
 
-class Progress:
-    """Heads alive, the best so far, the time left: rewritten on a terminal, some lines elsewhere.
+class SweepProgress(Progress):
+    """Heads alive, the best so far, the time left.
 
     seconds: from the start to the end of the last epoch.
     """
 
-    LINES = 10
-
     def __init__(self, refit: str, certifies: bool) -> None:
+        super().__init__()
         self.refit, self.certifies = refit, certifies
         self.start = time.perf_counter()
         self.seconds = 0.0
         self.alive: int | None = None
         self.head_epochs = 0
-        self.on_terminal = sys.stderr.isatty()
 
     def __call__(self, epoch: SweepEpoch) -> None:
         done, of = epoch.number + 1, epoch.epochs
@@ -322,11 +337,4 @@ class Progress:
         text = f"epoch {done:>{len(str(of))}}/{of}  {epoch.alive} heads{best}  {left:.0f} s left"
         if done == of and self.certifies:
             text += ", and the certificates"
-        if self.on_terminal:
-            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
-        elif done % -(-of // self.LINES) == 0 or done == of:
-            print(text, flush=True)
-
-    def close(self) -> None:
-        if self.on_terminal:
-            print(file=sys.stderr)
+        self.tell(text, done, of)

@@ -1,22 +1,36 @@
-"""What the commands that train have in common: the recipe, the rows, the progress shown."""
+"""What the commands that train have in common: the recipe, the rows, the training."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from softstep.model import SoftmaxRegression, datasets
+from softstep.model import SoftmaxRegression, WeightPath, datasets
+from softstep.model.trainer import Epoch
+from softstep.progress import Progress
 
 # (learning rate, epochs): the digits are fewer and coarser than MNIST, so they take a larger rate.
 DEFAULTS = {"mse": (0.2, 20), "cross_entropy": (0.5, 20)}
 DIGITS_DEFAULTS = {"mse": (2.0, 300), "cross_entropy": (0.5, 300)}
 
 
-def recipe(data_name: str, loss: str) -> tuple[float, int]:
-    """Learning rate and epochs."""
-    return (DIGITS_DEFAULTS if data_name == "digits" else DEFAULTS)[loss]
+def model_for(
+    data_name: str,
+    loss: str = "mse",
+    *,
+    lr: float | None = None,
+    epochs: int | None = None,
+    **settings: Any,
+) -> SoftmaxRegression:
+    """The recipe's model, not fitted; what is None is the recipe's for these data and this loss."""
+    rate, passes = (DIGITS_DEFAULTS if data_name == "digits" else DEFAULTS)[loss]
+    return SoftmaxRegression(
+        loss=loss,
+        learning_rate=rate if lr is None else lr,
+        epochs=passes if epochs is None else epochs,
+        **settings,
+    )
 
 
 def load_rows(name: str, labels: str | None, seed: int) -> datasets.Dataset:
@@ -46,29 +60,19 @@ def ready(page: Path) -> None:
         raise ValueError(f"{page} cannot be written")
 
 
-class Progress:
-    """One line per epoch's figures: rewritten in place on a terminal, some of them elsewhere."""
+def train(
+    model: SoftmaxRegression, data: datasets.Dataset, path: WeightPath | None = None
+) -> float:
+    """Fit `model` on the training rows; tell how it goes. The test accuracy."""
+    progress, width = Progress(), len(str(model.epochs))
 
-    LINES = 10
-
-    def __init__(self, epochs: int):
-        self.epochs = epochs
-        self.every = -(-epochs // self.LINES)
-        self.on_terminal = sys.stderr.isatty()
-
-    def __call__(self, epoch: Any) -> None:
+    def tell(epoch: Epoch) -> None:
         done = epoch.number + 1
-        text = (
-            f"epoch {done:>{len(str(self.epochs))}}/{self.epochs}  "
-            f"loss {epoch.loss:.6f}  training accuracy {epoch.accuracy:.4f}"
-        )
-        if self.on_terminal:
-            filled = 20 * done // self.epochs
-            bar = "#" * filled + "." * (20 - filled)
-            print(f"\r[{bar}] {text}", end="", file=sys.stderr, flush=True)
-        elif done % self.every == 0 or done == self.epochs:
-            print(text, flush=True)
+        text = f"epoch {done:>{width}}/{model.epochs}  loss {epoch.loss:.6f}"
+        progress.tell(f"{text}  training accuracy {epoch.accuracy:.4f}", done, model.epochs)
 
-    def close(self) -> None:
-        if self.on_terminal:
-            print(file=sys.stderr)
+    model.fit(data.X_train, data.y_train, callback=tell, path=path)
+    progress.close()
+    accuracy = model.score(data.X_test, data.y_test)
+    print(f"test accuracy {accuracy:.4f}", flush=True)
+    return accuracy

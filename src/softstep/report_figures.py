@@ -1,18 +1,18 @@
-"""The figures of a report: what each is called, what to see in it, how it is drawn."""
+"""The figures of a report: those of the model, the sweep, and what a learning rate does."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from softstep import SoftmaxRegression
+from softstep import SoftmaxRegression, landscape_figures
+from softstep.landscape_figures import Landscape
 from softstep.model import datasets, plots
 from softstep.model.hollow import FREE_RATE, LINES, find_hollow, losses_in_all_weights
 from softstep.model.inputs import encode
-from softstep.model.landscape import Surface, loss_line, loss_surface
 from softstep.model.line_descent import LineDescent
 from softstep.model.plots.confusion import SHOWN, most_mistaken
+from softstep.picture import Picture
 from softstep.recipe import known_rows
 from softstep.report_subject import Subject
 
@@ -23,40 +23,22 @@ POINTS = 241  # at which the learning-rate figure's curve is drawn
 SPAN, START = 2.0, -0.7  # of that line, in norms of the weights; where its descents begin, in spans
 
 
-@dataclass(frozen=True)
-class Picture:
-    """`draw` makes the figure in a theme; without it, `caption` says why there is none."""
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[str], Any] | None = None
-
-
-def plane(subject: Subject) -> Surface:
-    """The loss around the model: the folder's, or on a plane of two random directions."""
-    if subject.surface is not None:
-        return subject.surface
-    data = subject.data
-    return loss_surface(subject.model, data.X_train, data.y_train)
-
-
-def pictures(subject: Subject, surface: Surface) -> Iterator[Picture]:
+def pictures(subject: Subject, landscape: Landscape) -> Iterator[Picture]:
     """In the order of a report; each is computed when it is asked for."""
     if subject.results is not None:
-        yield _sweep(subject.results, subject.loss_curves)
+        yield sweep(subject.results, subject.loss_curves)
     shape = subject.data.image_shape
     if shape is not None and len(subject.model.classes_) <= FEW:
         yield _forward(subject, shape)
         yield _weights(subject, shape)
     yield _confusion(subject)
-    if subject.surface is None:
-        yield from _landscape(subject, surface)
+    yield from landscape_figures.pictures(landscape)
     yield _learning_rate(subject)
     yield _momentum()
 
 
-def _sweep(results: dict[str, Any], loss_curves: Any) -> Picture:
+def sweep(results: dict[str, Any], loss_curves: Any) -> Picture:
+    """Of `results` and `loss_curves` as `SoftmaxSweep` has them."""
     return Picture(
         "sweep",
         "Accuracy and loss against the learning rate",
@@ -127,30 +109,6 @@ def _confusion(subject: Subject) -> Picture:
         "Test rows: right answers on the diagonal, each mistake beside it, drawn four times as "
         f"strong as its share.{note}",
         lambda theme: plots.confusion(matrix, classes, theme=theme),
-    )
-
-
-def _landscape(subject: Subject, surface: Surface) -> Iterator[Picture]:
-    yield Picture(
-        "surface",
-        "The loss around the model",
-        "The weights in the middle, moved along two random directions.",
-        lambda theme: plots.surface(surface, theme=theme),
-    )
-    yield Picture(
-        "contours",
-        "The same from above",
-        "On each line the loss is the same.",
-        lambda theme: plots.contours(surface, theme=theme),
-    )
-    data = subject.data
-    line = loss_line(subject.model, data.X_train, data.y_train, surface.D1)
-    name = "the first random direction"
-    yield Picture(
-        "line",
-        "The slope",
-        "The loss along the first direction, and tangents to it: their slope is the derivative.",
-        lambda theme: plots.line(line, name=name, theme=theme),
     )
 
 

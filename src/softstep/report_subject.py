@@ -1,4 +1,4 @@
-"""What a report is about: a model, the rows it was trained on, and what its folder holds."""
+"""What a report is about: a model, rows to show it on, and what is known of it already."""
 
 import csv
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from softstep import SoftmaxRegression, run_record
+from softstep.landscape_figures import KINDS, Landscape, around, rows_of
+from softstep.model import WeightPath
 from softstep.model.datasets import Dataset
-from softstep.model.landscape import Surface
-from softstep.recipe import load_rows
+from softstep.model.landscape import Line, Surface
+from softstep.recipe import load_rows, model_for, train
 
 # The columns of results.csv that a report is lost without, and those that do not hold floats.
 NEEDED = ("rank", "mean_val_accuracy", "mean_val_loss")
@@ -19,8 +21,8 @@ NUMBERS, TEXTS, FLAGS = ("epochs", "rank"), ("param_loss",), ("diverged",)
 
 @dataclass(frozen=True)
 class Subject:
-    """Of a sweep, `results` and `loss_curves` are as `SoftmaxSweep` has them; of a landscape,
-    `surface` is its plane and `pictures` are (light, dark, caption) of its PNG files."""
+    """Of a sweep, `results` and `loss_curves` are as `SoftmaxSweep` has them;
+    `landscape` is the loss around the model where it is known already."""
 
     title: str
     model: SoftmaxRegression
@@ -29,8 +31,7 @@ class Subject:
     versions: dict[str, str]
     results: dict[str, Any] | None = None
     loss_curves: Any = None
-    surface: Surface | None = None
-    pictures: tuple[tuple[str, bytes, bytes, str], ...] = ()
+    landscape: Landscape | None = None
 
     @property
     def test_rows(self) -> tuple[Any, Any]:
@@ -39,20 +40,21 @@ class Subject:
 
 
 def read(path: Path, data: str | None, labels: str | None, seed: int) -> Subject:
-    """The subject at `path`: a folder with a run.json, or a model, with its data set's name.
+    """The subject at `path`: a folder with a run.json, a model, with the data set it is to be shown
+    on, or the name of a data set, on which the recipe is trained.
 
     Raises:
         FileNotFoundError, CheckpointError, DatasetError; ValueError: the folder has no run.json, or
         the data do not go with the model.
     """
-    if path.is_dir():
+    if not path.is_file():
         if data is not None or labels is not None:
             raise ValueError(f"{path} says itself what its data are: give none")
-        return _run(path)
+        return _run(path) if path.is_dir() else _recipe(str(path), seed)
     model = SoftmaxRegression.load(path)
     rows = _rows(model, data or "digits", labels, seed)
     return Subject(
-        f"{path.name}, trained on {rows.name}",
+        f"{path.name} on {rows.name}",
         model,
         rows,
         model.get_params(),
@@ -60,9 +62,25 @@ def read(path: Path, data: str | None, labels: str | None, seed: int) -> Subject
     )
 
 
+def _recipe(name: str, seed: int) -> Subject:
+    """The recipe on a data set, and the plane in which its weights moved most."""
+    data = load_rows(name, None, seed)
+    model, path = model_for(name, random_state=seed), WeightPath()
+    train(model, data, path)
+    return Subject(
+        f"The recipe on {name}",
+        model,
+        data,
+        model.get_params(),
+        run_record.versions(),
+        landscape=around(model, data, directions="pca", path=path),
+    )
+
+
 def _run(folder: Path) -> Subject:
     record = run_record.read(folder)
     model = SoftmaxRegression.load(folder / record["model"])
+    data = _rows(model, record["source"], record["labels"], record["seed"])
     found: dict[str, Any] = {}
     if record["command"] == "sweep":
         found = {
@@ -70,26 +88,25 @@ def _run(folder: Path) -> Subject:
             "loss_curves": _loss_curves(folder / "loss_curves.csv", len(results["rank"])),
         }
     elif record["command"] == "landscape":
-        found = {
-            "surface": Surface.load(folder / record["surface"]),
-            "pictures": tuple(
-                (
-                    Path(picture["file"]).stem,
-                    (folder / picture["file"]).read_bytes(),
-                    (folder / picture["dark"]).read_bytes(),
-                    picture["caption"],
-                )
-                for picture in record["figures"]
-            ),
-        }
+        found = {"landscape": _landscape(folder, record, model, data)}
     return Subject(
         f"{record['command'].capitalize()} of {record['data']}",
         model,
-        _rows(model, record["source"], record["labels"], record["seed"]),
+        data,
         record["settings"],
         record["versions"],
         **found,
     )
+
+
+def _landscape(
+    folder: Path, record: dict[str, Any], model: SoftmaxRegression, data: Dataset
+) -> Landscape:
+    kind = record["rows"]
+    if kind not in KINDS:
+        raise ValueError(f"{folder / run_record.NAME} is damaged: there are no {kind!r} rows")
+    surface, line = Surface.load(folder / record["surface"]), Line.load(folder / record["line"])
+    return Landscape(model, *rows_of(model, data, kind), KINDS[kind], surface, line)
 
 
 def _rows(model: SoftmaxRegression, data: str, labels: str | None, seed: int) -> Dataset:

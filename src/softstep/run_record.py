@@ -17,7 +17,7 @@ from softstep.model import datasets
 
 NAME = "run.json"
 FORMAT = "softstep run 1"
-FIELDS: dict[str, Any] = {  # what `read` wants of all, and of some commands; FIGURE of each figure
+FIELDS: dict[str, Any] = {  # what `read` wants of all, and of some commands
     "command": str,
     "data": str,
     "source": str,
@@ -27,8 +27,7 @@ FIELDS: dict[str, Any] = {  # what `read` wants of all, and of some commands; FI
     "versions": dict,
     "model": str,
 }
-OF_COMMANDS: dict[Any, dict[str, Any]] = {"landscape": {"surface": str, "figures": list}}
-FIGURE = {"file", "dark", "caption"}
+OF_COMMANDS: dict[Any, dict[str, Any]] = {"landscape": {"surface": str, "line": str, "rows": str}}
 LIBRARIES = ("numpy", "numba", "matplotlib", "plotly")
 
 
@@ -85,7 +84,4 @@ def read(folder: Path) -> dict[str, Any]:
     for name, kind in fields.items():
         if not isinstance(content.get(name), kind):
             raise ValueError(f"{path} is damaged: its {name!r} is missing, or of a wrong kind")
-    for figure in content.get("figures", []):
-        if not (isinstance(figure, dict) and set(figure) >= FIGURE):
-            raise ValueError(f"{path} is damaged: a figure needs {', '.join(sorted(FIGURE))}")
     return content

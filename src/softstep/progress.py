@@ -1,0 +1,26 @@
+"""How far a command is: one line rewritten in place on a terminal, ten lines elsewhere."""
+
+import sys
+
+
+class Progress:
+    LINES, BAR = 10, 20
+
+    def __init__(self) -> None:
+        self.shown = 0
+        self.on_terminal = sys.stderr.isatty()
+
+    def tell(self, text: str, done: int, of: int) -> None:
+        """`text` is what to say after `done` of `of` parts of the work."""
+        tenth = self.LINES * done // of
+        if self.on_terminal:
+            bar = ("#" * (self.BAR * done // of)).ljust(self.BAR, ".")
+            print(f"\r[{bar}] {text}\x1b[K", end="", file=sys.stderr, flush=True)
+        elif tenth > self.shown:
+            print(text, flush=True)
+        self.shown = tenth
+
+    def close(self) -> None:
+        """End the line."""
+        if self.on_terminal:
+            print(file=sys.stderr)
