@@ -15,7 +15,7 @@ body { font: 16px/1.55 system-ui, sans-serif; max-width: 64rem; margin: 2rem aut
 h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px }
 td, th { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid var(--line) }
-th { color: var(--muted); font-weight: 600 }
+th { color: var(--muted); font-weight: 600; white-space: nowrap }
 .wide { overflow-x: auto }
 .formula { background: var(--panel); padding: .6rem 1rem; border-radius: .4rem; overflow-x: auto;
            font: 17px/1.6 Cambria, "STIX Two Text", "Latin Modern Math", Georgia, serif }
