@@ -16,14 +16,13 @@ from softstep.kernels._numba.layout import (
 )
 from softstep.kernels._numba.products import gather_rows, multiply, next_tile
 from softstep.kernels._numba.team import (
+    OVER,
     PHASE,
     STEP,
     borrowed,
     claim,
-    close_phase,
-    join,
-    open_phase,
-    stop,
+    enter,
+    leave,
 )
 from softstep.kernels._numba.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.vector import (
@@ -47,7 +46,7 @@ Blocks = namedtuple("Blocks", "X V tile")
 Forward = namedtuple("Forward", "X order W packed b scale in_place out")
 Backward = namedtuple("Backward", "dV X order scale in_place db dW")
 
-PACK, MULTIPLY, DONE = 0, 1, 2  # the phases of the forward pass
+PACK, MULTIPLY = 0, 1  # the phases of the forward pass
 GATHER, GRADIENT = 0, 1  # and of the backward pass
 PACKED_ROWS = 32  # of an item
 
@@ -74,18 +73,9 @@ def _forward(team, size, member, job, blocks):
     # Two phases: W (d, c) into vectors of columns; then items of ITEM_ROWS rows and BLOCK_VECTORS
     # vectors: gather the rows, unless they can be read in place, and multiply
     job, blocks = borrowed(job), borrowed(blocks)
-    groups, phase, gathered = -(-len(job.packed) // BLOCK_VECTORS), PACK, -1
-    while True:
-        if member == 0:
-            if phase == DONE:
-                break
-            items = -(-len(job.W) // PACKED_ROWS)
-            if phase == MULTIPLY:
-                items = -(-len(job.X) // ITEM_ROWS) * groups
-            open_phase(team, size, phase, 0, items)
-            phase += 1
-        elif not join(team, member):
-            break
+    groups, done, gathered = -(-len(job.packed) // BLOCK_VECTORS), 0, -1
+    items = -(-len(job.W) // PACKED_ROWS), -(-len(job.X) // ITEM_ROWS) * groups, OVER
+    while enter(team, size, member, items[done], done):
         item = claim(team, size, member)
         while item >= 0:
             if team[PHASE] == PACK:
@@ -98,9 +88,8 @@ def _forward(team, size, member, job, blocks):
                     gathered = start
                 _forward_block(job, start, v0, blocks, member)
             item = claim(team, size, member)
-        close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+        leave(team, size, member)
+        done += 1
 
 
 @jit(STRICT)
@@ -154,25 +143,22 @@ def _backward(team, size, member, job, blocks):
     # For each block of BACKWARD_ROWS rows two phases: gather X and dV, then add to tiles of dW
     job, blocks = borrowed(job), borrowed(blocks)
     V, tile = blocks.V[0], blocks.tile[member]
-    steps, phase, step = -(-len(job.X) // BACKWARD_ROWS), GATHER, 0
-    while True:
-        if member == 0:
-            if step == steps:
-                break
-            if phase == GATHER:
-                rows = min(BACKWARD_ROWS, len(job.X) - step * BACKWARD_ROWS)
-                items = -(-rows // COPIED_ROWS)
-            else:
-                tiles = -(-len(V) // TILE_VECTORS) * -(-len(job.dW) // GRADIENT_ROWS)
-                items = tiles + len(V)
-            open_phase(team, size, phase, step, items)
-            step, phase = step + (phase != GATHER), 1 - phase
-        elif not join(team, member):
-            break
+    done = 0
+    while enter(team, size, member, _items(job, V, done // 2, done % 2), done % 2, done // 2):
         _backward_items(team, size, member, job, blocks.X[0], V, tile)
-        close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+        leave(team, size, member)
+        done += 1
+
+
+@jit(STRICT)
+def _items(job, V, step, phase):
+    # the number of items of a phase of the backward pass
+    rows = min(BACKWARD_ROWS, len(job.X) - step * BACKWARD_ROWS)
+    if rows <= 0:
+        return OVER
+    if phase == GATHER:
+        return -(-rows // COPIED_ROWS)
+    return -(-len(V) // TILE_VECTORS) * -(-len(job.dW) // GRADIENT_ROWS) + len(V)
 
 
 @jit(STRICT)

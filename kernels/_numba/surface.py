@@ -16,13 +16,12 @@ from softstep.kernels._numba.functions import exp, log1p
 from softstep.kernels._numba.jit import INLINE, STRICT, jit
 from softstep.kernels._numba.layout import lanes, zeros
 from softstep.kernels._numba.team import (
+    OVER,
     PHASE,
     borrowed,
     claim,
-    close_phase,
-    join,
-    open_phase,
-    stop,
+    enter,
+    leave,
 )
 from softstep.kernels._numba.vector import (
     every,
@@ -55,15 +54,8 @@ def _surface(team, size, member, job, buffers):
     job, buffers = borrowed(job), borrowed(buffers)
     A, values, acc = buffers.A[member], buffers.values[member], buffers.acc[member]
     chunks, ny = len(job.sums), len(job.y)
-    done = 0
-    while True:
-        if member == 0:
-            if done > POINTS:
-                break
-            open_phase(team, size, done, 0, chunks if done == RELATIVE else chunks * ny)
-            done += 1
-        elif not join(team, member):
-            break
+    items, done = (chunks, chunks * ny, OVER), 0
+    while enter(team, size, member, items[done], done):
         item = claim(team, size, member)
         while item >= 0:
             chunk = item if team[PHASE] == RELATIVE else item // ny
@@ -73,9 +65,8 @@ def _surface(team, size, member, job, buffers):
             else:
                 _grid_row(job, first, end, item % ny, A, values, acc, job.sums[chunk, item % ny])
             item = claim(team, size, member)
-        close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+        leave(team, size, member)
+        done += 1
 
 
 @jit(INLINE)

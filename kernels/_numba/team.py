@@ -29,6 +29,7 @@ MEMBERS = (1 << 16) - 1  # bits of the state: how many helpers are in the phase,
 OPEN = 1 << 16  # whether more may join,
 STOP = 1 << 17  # whether the work is over,
 FIRST_GENERATION = 1 << 18  # and from here on, the number of the phase
+OVER = -1  # instead of a number of items
 
 SPINS = 2000  # before a wait yields the processor
 YIELDS = 1000  # before a helper's wait sleeps
@@ -69,8 +70,23 @@ _pause = np.zeros(LINE, np.int64)  # a busy machine stays busy from call to call
 
 
 @jit(STRICT)
-def open_phase(team, size, phase, step, items):
-    """Leader: publish a phase of `items` items."""
+def enter(team, size, member, items, phase=0, step=0):
+    """The leader opens a phase of `items` items, unless that is OVER; a helper joins an open one.
+
+    False when there is no more work. Otherwise the items are claimed, and `leave` ends the phase.
+    """
+    if member > 0:
+        return _join(team, member)
+    if items == OVER:
+        put(team, STATE, np.int64(STOP))
+        return False
+    _open(team, size, items, phase, step)
+    return True
+
+
+@jit(STRICT)
+def _open(team, size, items, phase, step):
+    """Leader: publish a phase."""
     for member in range(size):
         share = SHARES + LINE * member
         team[share] = member * items // size
@@ -82,26 +98,6 @@ def open_phase(team, size, phase, step, items):
     if size > 1 and team[SOLO_UNTIL] == 0:
         team[OPENED], team[CLAIMED] = now(), 0
         put(team, STATE, team[GENERATION] | OPEN)
-
-
-@jit(STRICT)
-def enter(team, size, member, items):
-    """Work of one phase: the leader opens it, a helper joins; False when there is none left.
-
-    Then the items are claimed, and `leave` ends it.
-    """
-    if member > 0:
-        return join(team, member)
-    open_phase(team, size, 0, 0, items)
-    return True
-
-
-@jit(STRICT)
-def leave(team, size, member):
-    """No item of the one phase is left."""
-    close_phase(team, size, member)
-    if member == 0:
-        stop(team)
 
 
 @jit(STRICT)
@@ -119,7 +115,7 @@ def claim(team, size, member):
 
 
 @jit(STRICT)
-def close_phase(team, size, member):
+def leave(team, size, member):
     """No item is left: a helper leaves; the leader lets nobody join, and waits for the others."""
     if member > 0:
         add(team, STATE, -1)
@@ -145,13 +141,7 @@ def _wait_for_members(team):
 
 
 @jit(STRICT)
-def stop(team):
-    """Leader: the work is over."""
-    put(team, STATE, np.int64(STOP))
-
-
-@jit(STRICT)
-def join(team, member):
+def _join(team, member):
     """Helper: wait for a phase it has not been in, and join it; False when the work is over."""
     seen = SHARES + LINE * member + 2
     waits = 0

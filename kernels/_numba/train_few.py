@@ -19,14 +19,13 @@ from softstep.kernels._numba.jit import INLINE, STRICT, jit
 from softstep.kernels._numba.layout import lanes, padded, zeros
 from softstep.kernels._numba.rows import fill_targets, fill_weights, head_of_rows
 from softstep.kernels._numba.team import (
+    OVER,
     PHASE,
     STEP,
     borrowed,
     claim,
-    close_phase,
-    join,
-    open_phase,
-    stop,
+    enter,
+    leave,
 )
 from softstep.kernels._numba.tiles import DOT_COLUMNS, DOT_ROWS, OUTER_VECTORS
 from softstep.kernels._numba.vector import fma, lanes_of, load, store
@@ -69,31 +68,22 @@ def part_rows(rows):
 @jit(STRICT)
 def train_few(team, size, member, job, scratch):
     job, scratch = borrowed(job), borrowed(scratch)
-    phases, done = 2 * len(job.losses), 0
-    while True:
-        if member == 0:
-            if done == phases:
-                break
-            step, phase = done // 2, done % 2
-            open_phase(team, size, phase, step, _open(job, step, phase))
-            done += 1
-        elif not join(team, member):
-            break
+    done = 0
+    while enter(team, size, member, _items(job, done // 2, done % 2), done % 2, done // 2):
         _work(team, size, member, job, scratch)
-        close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+        leave(team, size, member)
+        done += 1
 
 
-@jit(INLINE)
-def _open(job, step, phase):
+@jit(STRICT)
+def _items(job, step, phase):
     """The number of items of a phase."""
+    if step == len(job.losses):
+        return OVER
     rows = min(job.batch, len(job.order) - step * job.batch)
     if phase == PARTS:
-        items = -(-rows // part_rows(rows))
-    else:
-        items = len(job.active) + -(-job.W.shape[1] // (OUTER_VECTORS * lanes_of(job.W)))
-    return items
+        return -(-rows // part_rows(rows))
+    return len(job.active) + -(-job.W.shape[1] // (OUTER_VECTORS * lanes_of(job.W)))
 
 
 @jit(INLINE)

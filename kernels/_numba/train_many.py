@@ -23,14 +23,13 @@ from softstep.kernels._numba.rows import (
     head_of_rows,
 )
 from softstep.kernels._numba.team import (
+    OVER,
     PHASE,
     STEP,
     borrowed,
     claim,
-    close_phase,
-    join,
-    open_phase,
-    stop,
+    enter,
+    leave,
 )
 from softstep.kernels._numba.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.vector import fma, lanes_of, load, select, store
@@ -69,40 +68,38 @@ def scratch_many(size, packed, c, batch, heads):
 @jit(STRICT)
 def train_many(team, size, member, job, scratch):
     job, scratch = borrowed(job), borrowed(scratch)
-    phases, done = 4 * len(job.losses), 0
-    while True:
-        if member == 0:
-            if done == phases:
-                break
-            step, phase = done // 4, done % 4
-            open_phase(team, size, phase, step, _open(job, scratch, step, phase))
-            done += 1
-        elif not join(team, member):
-            break
+    done = 0
+    while enter(team, size, member, _items(job, done // 4, done % 4), done % 4, done // 4):
         _work(team, size, member, job, scratch)
-        close_phase(team, size, member)
-    if member == 0:
-        stop(team)
+        leave(team, size, member)
+        done += 1
+        if member == 0 and done % 4 == WEIGHTS:
+            _spread_rates(job, done // 4, scratch)
 
 
-@jit(INLINE)
-def _open(job, scratch, step, phase):
-    """What comes before a phase; the number of its items."""
+@jit(STRICT)
+def _items(job, step, phase):
+    """The number of items of a phase."""
+    if step == len(job.losses):
+        return OVER
     rows = min(job.batch, len(job.order) - step * job.batch)
     pairs = -(-len(job.W) // TILE_VECTORS)
     if phase == GATHER:
-        items = -(-rows // GATHERED)
-    elif phase == LOGITS:
-        items = pairs * -(-rows // LOGIT_ROWS)
-    elif phase == ROWS:
-        items = -(-rows // lanes_of(job.W))
-    else:
-        items = pairs * -(-job.W.shape[1] // WEIGHT_ROWS) + len(job.W) + len(job.active)
-        for k in range(len(job.active)):
-            for j in range(job.c):
-                scratch.rate[k * job.c + j] = job.rate[step, k]
-                scratch.active[k * job.c + j] = job.active[k]
-    return items
+        return -(-rows // GATHERED)
+    if phase == LOGITS:
+        return pairs * -(-rows // LOGIT_ROWS)
+    if phase == ROWS:
+        return -(-rows // lanes_of(job.W))
+    return pairs * -(-job.W.shape[1] // WEIGHT_ROWS) + len(job.W) + len(job.active)
+
+
+@jit(STRICT)
+def _spread_rates(job, step, scratch):
+    """The rate of each head, and whether it is active, for each of its columns."""
+    for k in range(len(job.active)):
+        for j in range(job.c):
+            scratch.rate[k * job.c + j] = job.rate[step, k]
+            scratch.active[k * job.c + j] = job.active[k]
 
 
 @jit(INLINE)
