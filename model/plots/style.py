@@ -78,6 +78,12 @@ def new_figure(theme: Theme, *, width: float = WIDTH, height: float = HEIGHT) ->
     )
 
 
+def axes_at(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
+    """Axes at a place in inches from the figure's lower left corner."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
 def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "") -> Any:
     """Axes (2-D or 3-D) in the theme's colours, with these names; returns them."""
     axes.set_facecolor(theme.page)
@@ -96,6 +102,29 @@ def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "")
 def plain(name: Any) -> str:
     """A name, such as a label, as matplotlib shows it unchanged: no $ of it begins a formula."""
     return str(name).replace("$", r"\$")
+
+
+def fitted(name: Any, width: float, size: float) -> str:
+    """A name as `plain` gives it, its middle an ellipsis where it is wider than `width` inches.
+
+    The middle goes, because names of a kind differ at either end. `size`: of the text, points.
+    """
+    whole = text = " ".join(str(name).split())  # in one line
+    for kept in range(len(whole) - 1, 1, -1):
+        if text_width(text, size) <= width:
+            break
+        text = f"{whole[: kept - kept // 2]}…{whole[-(kept // 2) :]}"
+    return plain(text)
+
+
+def text_width(text: str, size: float) -> float:
+    """How wide a line of text is, in inches, at `size` points."""
+    textpath = extras.load("matplotlib.textpath", extra="plot")
+    fonts = extras.load("matplotlib.font_manager", extra="plot")
+    width, _, _ = textpath.TextToPath().get_text_width_height_descent(
+        text, fonts.FontProperties(size=size), ismath=False
+    )
+    return float(width) / 72
 
 
 def legend(axes: Any, theme: Theme, **keywords: Any) -> Any:
