@@ -13,9 +13,9 @@ MESH = 51  # lines of the surface in each direction, at most
 VIEW = (36, -62)  # elevation and azimuth, degrees
 # In units of the range of the loss: how far the floor is below, and the path above the surface.
 FLOOR, LIFT = 0.38, 0.012
-ENDS = {  # of the path
-    0: {"marker": "o", "markersize": 9, "label": "start"},
-    -1: {"marker": "*", "markersize": 16, "label": "end"},
+ENDS = {  # of the path; a start on the end is seen, being the smaller and above
+    0: {"marker": "o", "markersize": 9, "label": "start", "zorder": 7},
+    -1: {"marker": "*", "markersize": 16, "label": "end", "zorder": 6},
 }
 
 
@@ -79,10 +79,19 @@ def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
     given = (surface.x, surface.y, surface.loss, levels(surface))
     filled = axes.contourf(*given, norm=heights(surface), cmap=value_colours(look))
     axes.contour(*given, colors=look.page, linewidths=0.6, alpha=0.6)
-    bar = axes.figure.colorbar(filled, ax=axes, ticks=filled.levels[::3], format="%.3g", pad=0.02)
+    ticks = filled.levels[::3]
+    bar = axes.figure.colorbar(filled, ax=axes, ticks=ticks, format=alike(ticks), pad=0.02)
     bar.set_label(style.LOSS_AXES[surface.loss_name], color=look.ink, fontsize=style.TEXT)
     bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)
     bar.outline.set_edgecolor(look.muted)
+
+
+def alike(ticks: Any) -> str:
+    """A format for all of these ticks, rising: of one number of decimals, that tells them apart."""
+    least = np.diff(ticks).min()
+    if not 1e-6 < least < 1e6:
+        return "%.2e"
+    return f"%.{max(0, 1 - int(np.floor(np.log10(least))))}f"
 
 
 def in_plane(surface: Surface) -> Any:
@@ -107,7 +116,7 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
     label = descent_name(surface)
     axes.plot(x, y, z, color=look.bad, linewidth=2.4, zorder=5, label=label)
     for k, marker in _ends(surface):
-        axes.plot(x[[k]], y[[k]], z[[k]], zorder=6, **_end(look), **marker)
+        axes.plot(x[[k]], y[[k]], z[[k]], **_end(look), **marker)
 
 
 def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
