@@ -101,7 +101,7 @@ def test_the_figure_shows_the_balls_on_the_loss(theme):
     _, _, line = a_line("cross_entropy")
     rates = three_rates(line, START, OFFSETS)
     figure = learning_rate(line, START, rates, OFFSETS, theme=theme)
-    *panels, steps = figure.axes
+    *panels, _ = figure.axes
     assert len(panels) == 3
     for panel, name, rate in zip(panels, NAMES, rates, strict=True):
         assert panel.get_title(loc="left").startswith(f"{name}: rate ")

@@ -88,10 +88,7 @@ def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
 
 def alike(ticks: Any) -> str:
     """A format for all of these ticks, rising: of one number of decimals, that tells them apart."""
-    least = np.diff(ticks).min()
-    if not 1e-6 < least < 1e6:
-        return "%.2e"
-    return f"%.{max(0, 1 - int(np.floor(np.log10(least))))}f"
+    return f"%.{max(0, 1 - int(np.floor(np.log10(np.diff(ticks).min()))))}f"
 
 
 def in_plane(surface: Surface) -> Any:
@@ -174,13 +171,15 @@ def direction_names(surface: Surface) -> tuple[str, str]:
     return f"{what} 1 (offset)", f"{what} 2 (offset)"
 
 
-def levels(surface: Surface) -> np.ndarray:
+def levels(surface: Surface, part: Any = ...) -> np.ndarray:
     """Heights of contours: evenly spaced rings for a bowl that grows as the square.
+
+    part: which points of the plane are seen, (steps, steps).
 
     Raises:
         ValueError: the loss has no two values to draw rings between.
     """
-    low, high = surface.loss.min(), surface.loss.max()
+    low, high = surface.loss[part].min(), surface.loss[part].max()
     rings = low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
     if not (np.diff(rings) > 0).all():
         raise ValueError(

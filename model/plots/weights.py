@@ -17,8 +17,8 @@ def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "li
     """A figure with an image for each class: where ink speaks for it, and where against it.
 
     Args:
-        coef: weights as `SoftmaxRegression.coef_`, (c, d). classes: their labels, (c,); long ones are
-            shortened.
+        coef: weights as `SoftmaxRegression.coef_`, (c, d).
+        classes: their labels, (c,); long ones are shortened.
         shape: rows and columns of an image, their product d.
         theme: "light" or "dark".
 
