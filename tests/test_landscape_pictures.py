@@ -106,7 +106,28 @@ def test_the_3d_figure_shows_every_value_and_the_path(plane, theme, monkeypatch)
     said = texts(figure)
     assert "MSE of 300 rows around the trained weights" in said
     assert f"descent, {plane.path_steps[-1]} steps" in said
-    assert rendered(figure).shape == (896, 1200, 4)
+    assert rendered(figure).shape == (960, 1200, 4)
+
+
+def test_what_is_behind_the_surface_is_pale_and_said_to_be_behind(plane):
+    """A wall across the plane, and a path that begins before it and ends right behind it."""
+    from dataclasses import replace
+
+    from softstep.model import plots
+
+    loss = np.zeros((STEPS, STEPS))
+    loss[4] = 1.0  # at y = -0.43; the eye is at lower y
+    path = np.array([[0.0, -0.9], [0.0, -0.7], [0.0, -0.2], [0.0, -0.1]])
+    walled = replace(plane, loss=loss, path=path, path_loss=np.zeros(4), path_steps=np.arange(4))
+    axes = plots.surface(walled).axes[0]
+    _, front, behind, start, end = axes.lines
+    assert np.isnan(front.get_data_3d()[2]).tolist() == [False, False, True, True]
+    assert np.isnan(behind.get_data_3d()[2]).tolist() == [True, False, False, False]
+    assert (start.get_label(), end.get_label()) == ("start", "end (behind)")
+    assert behind.get_alpha() == end.get_alpha() < 1
+    assert start.get_alpha() is None
+    far = replace(walled, path=np.array([[0.0, -0.9], [0.0, -0.7], [0.0, 0.9], [0.2, 0.95]]))
+    assert len(plots.surface(far).axes[0].lines) == 4  # the eye sees over the wall
 
 
 def test_without_a_path_nothing_pretends_to_be_one(bare):
@@ -116,6 +137,7 @@ def test_without_a_path_nothing_pretends_to_be_one(bare):
         assert not figure.axes[0].lines
         assert "descent" not in texts(figure)
         assert figure.axes[0].get_legend() is None
+        assert not figure.legends
         assert "random direction 1" in figure.axes[0].get_xlabel().replace("\n", " ")
 
 
