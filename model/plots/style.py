@@ -100,11 +100,12 @@ def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "")
 
 
 def plain_logs(axis: Any) -> None:
-    """Numbers of 0.0001 to 10000 in full at a logarithmic axis, no small exponents."""
+    """Numbers in full at a logarithmic axis, no small exponents; a few, also of a narrow range."""
     ticker = extras.load("matplotlib.ticker", extra="plot")
     low, high = np.log10(axis.get_view_interval())
     subs = (1,) if high - low > 2 else (1, 3) if high - low > 1.2 else (1, 2, 5)
-    axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=8))
+    powers = ticker.LogLocator(subs=subs, numticks=8)
+    axis.set_major_locator(powers if high - low > 0.7 else ticker.MaxNLocator(4))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
