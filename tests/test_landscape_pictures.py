@@ -190,6 +190,20 @@ def test_light_and_dark_have_their_grounds(plane):
         plots.contours(plane, theme="blue")
 
 
+def test_the_names_of_the_contours_keep_off_the_path(plane):
+    from dataclasses import replace
+
+    from softstep.model import plots
+
+    for corner in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        path = np.linspace([0.4, 0.4], [0.9, 0.9], 27) * corner
+        figure = plots.contours(replace(plane, path=path))
+        figure.draw_without_rendering()
+        (axes, _) = figure.axes
+        box = axes.get_legend().get_window_extent()
+        assert box.count_contains(axes.transData.transform(path)) == 0
+
+
 def test_a_path_on_random_directions_is_called_a_shadow(trained):
     from softstep.model import plots
 

@@ -32,7 +32,7 @@ def test_each_class_has_an_image_of_its_weights(model, theme):
         (image,) = axes.images
         np.testing.assert_array_equal(image.get_array(), row.reshape(8, 8))
         assert image.get_clim() == (-most, most)  # one scale, the ground is 0
-    assert "weight" in bar.get_ylabel()
+    assert "weight" in bar.get_xlabel()
 
 
 def test_weights_that_are_no_such_images_are_refused(model):

@@ -18,7 +18,7 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     """
     look = style.theme_named(theme)
     blue, orange, green = look.colours[:3]
-    figure = style.new_figure(look, height=8.2)
+    figure = style.new_figure(look, height=7.6)
     top, middle, bottom = figure.subplots(3, 1, height_ratios=[3, 2, 2])
     title = f"MSE on a line through random weights (rate {hollow.learning_rate:,g})"
     style.dress(top, look, x="distance on the line", y="MSE", title=title)
@@ -47,22 +47,24 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     _curves(
         bottom,
         look,
-        "from the same start, off the line",
+        "off the line",
         (plain, blue, "-", "plain, on the line"),
         (losses_in_all_weights, green, "--", f"plain in all weights, rate {FREE_RATE:g}"),
     )
     bottom.set_xlabel("step", color=look.ink, fontsize=style.TEXT)
     middle.sharex(bottom)
     middle.tick_params(labelbottom=False)
+    figure.align_ylabels()
     return figure
 
 
 def _curves(axes: Any, look: style.Theme, title: str, *curves: tuple[Any, str, str, str]) -> None:
-    """Losses by step, and what each is."""
+    """Losses by step, and what each is, beside the title."""
     style.dress(axes, look, y="MSE", title=title)
     for losses, colour, dash, name in curves:
         axes.plot(losses, dash, color=colour, label=name)
-    style.legend(axes, look, loc="best")
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
+    style.legend(axes, look, ncols=3, frameon=False, **above)
 
 
 def _name_places(axes: Any, look: style.Theme, hollow: Hollow, above: float) -> None:
@@ -78,4 +80,4 @@ def _name_places(axes: Any, look: style.Theme, hollow: Hollow, above: float) -> 
             color=look.ink,
             fontsize=style.SMALL,
         )
-    axes.margins(y=0.26)
+    axes.margins(y=0.32)

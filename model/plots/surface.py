@@ -72,7 +72,7 @@ def contours(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any
     draw_contours(axes, surface, look)
     if surface.path is not None:
         descent(axes, surface, look)
-        style.legend(axes, look, loc="upper right")
+        style.legend(axes, look, loc="best")  # beside the path
     axes.set_aspect("equal")
     return figure
 
