@@ -106,7 +106,28 @@ def test_the_3d_figure_shows_every_value_and_the_path(plane, theme, monkeypatch)
     said = texts(figure)
     assert "MSE of 300 rows around the trained weights" in said
     assert f"descent, {plane.path_steps[-1]} steps" in said
-    assert rendered(figure).shape == (896, 1200, 4)
+    assert rendered(figure).shape == (960, 1200, 4)
+
+
+def test_what_is_behind_the_surface_is_pale_and_said_to_be_behind(plane):
+    """A wall across the plane, and a path that begins before it and ends right behind it."""
+    from dataclasses import replace
+
+    from softstep.model import plots
+
+    loss = np.zeros((STEPS, STEPS))
+    loss[4] = 1.0  # at y = -0.43; the eye is at lower y
+    path = np.array([[0.0, -0.9], [0.0, -0.7], [0.0, -0.2], [0.0, -0.1]])
+    walled = replace(plane, loss=loss, path=path, path_loss=np.zeros(4), path_steps=np.arange(4))
+    axes = plots.surface(walled).axes[0]
+    _, front, behind, start, end = axes.lines
+    assert np.isnan(front.get_data_3d()[2]).tolist() == [False, False, True, True]
+    assert np.isnan(behind.get_data_3d()[2]).tolist() == [True, False, False, False]
+    assert (start.get_label(), end.get_label()) == ("start", "end (behind)")
+    assert behind.get_alpha() == end.get_alpha() < 1
+    assert start.get_alpha() is None
+    far = replace(walled, path=np.array([[0.0, -0.9], [0.0, -0.7], [0.0, 0.9], [0.2, 0.95]]))
+    assert len(plots.surface(far).axes[0].lines) == 4  # the eye sees over the wall
 
 
 def test_without_a_path_nothing_pretends_to_be_one(bare):
@@ -116,6 +137,7 @@ def test_without_a_path_nothing_pretends_to_be_one(bare):
         assert not figure.axes[0].lines
         assert "descent" not in texts(figure)
         assert figure.axes[0].get_legend() is None
+        assert not figure.legends
         assert "random direction 1" in figure.axes[0].get_xlabel().replace("\n", " ")
 
 
@@ -145,6 +167,20 @@ def test_the_contours_span_the_loss_and_the_path_lies_on_them(plane, theme):
     assert rendered(figure).shape == (896, 1200, 4)
 
 
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_the_scale_writes_all_its_numbers_alike(loss):
+    from softstep.model import plots
+
+    model = SoftmaxRegression(loss=loss, epochs=5, random_state=0).fit(X, Y)
+    for span in (1e-3, 1, 100):
+        figure = plots.contours(loss_surface(model, X, Y, steps=5, span=span))
+        figure.draw_without_rendering()
+        written = [t.get_text() for t in figure.axes[1].get_yticklabels()]
+        assert len(set(written)) == len(written) == 6
+        decimals = {len(text.partition(".")[2]) for text in written}
+        assert len(decimals) == 1
+
+
 def test_light_and_dark_have_their_grounds(plane):
     from softstep.model import plots
 
@@ -152,6 +188,20 @@ def test_light_and_dark_have_their_grounds(plane):
     assert max(ground(plots.contours(plane, theme="dark"))) < 0.15
     with pytest.raises(ValueError, match="theme must be one of light, dark, not 'blue'"):
         plots.contours(plane, theme="blue")
+
+
+def test_the_names_of_the_contours_keep_off_the_path(plane):
+    from dataclasses import replace
+
+    from softstep.model import plots
+
+    for corner in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        path = np.linspace([0.4, 0.4], [0.9, 0.9], 27) * corner
+        figure = plots.contours(replace(plane, path=path))
+        figure.draw_without_rendering()
+        (axes, _) = figure.axes
+        box = axes.get_legend().get_window_extent()
+        assert box.count_contains(axes.transData.transform(path)) == 0
 
 
 def test_a_path_on_random_directions_is_called_a_shadow(trained):
@@ -220,18 +270,86 @@ def test_the_arrows_point_up_the_slope_and_along_the_way(plane, arrows, theme):
     assert f"the way is {off.min():.0f}° to {off.max():.0f}° off the steepest descent" in texts(
         figure
     )
-    names = [t.get_text() for t in axes.get_legend().get_texts()]
+    names = [t.get_text() for t in figure.legends[0].get_texts()]
     assert names == [
         f"descent, {plane.path_steps[-1]} steps",
-        "end",
         "steepest ascent: the gradient",
         "the way the weights went",
+        "points of the way",
+        "end",
     ]
     (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     x, y = plane.path.T
     assert low <= x.min() <= x.max() <= high
     assert bottom <= y.min() <= y.max() <= top
     rendered(figure)
+
+
+@pytest.mark.parametrize("kind", ["pca", "pca small", "random"])
+def test_arrows_of_one_point_keep_clear_of_those_of_another(kind, trained):
+    """And of the end; none is so short that it cannot be seen."""
+    from matplotlib.quiver import Quiver
+
+    from softstep.model import plots
+
+    model, path = trained
+    directions, *small = kind.split()
+    span = 0.3 if small else 1.0
+    surface = loss_surface(model, X, Y, directions, span=span, steps=STEPS, path=path)
+    at = plots.arrow_points(surface)
+    slopes = plane_slopes(model, X, Y, surface, surface.path[at])
+    (axes,) = plots.gradient(surface, slopes).axes
+    arrows = [a for a in axes.collections if isinstance(a, Quiver)]
+    along = np.linspace(0, 1, 21)[:, None]
+    seen = np.ptp(axes.get_xlim())
+    ways = []
+    for start, *vectors in zip(arrows[0].XY, *(np.c_[a.U, a.V] for a in arrows), strict=True):
+        ways.append(np.concatenate([start + along * vector for vector in vectors]))
+        assert min(map(np.linalg.norm, vectors)) > 0.03 * seen
+    ways.append(surface.path[-1:])
+    for k, one in enumerate(ways):
+        for other in ways[:k]:
+            apart = np.linalg.norm(one[:, None] - other, axis=2).min()
+            assert apart > 0.008 * seen
+
+
+def test_crowded_points_have_fewer_arrows(plane):
+    from dataclasses import replace
+
+    from matplotlib.quiver import Quiver
+
+    from softstep.model import plots
+
+    there = np.linspace([-0.5, 0.0], [0.5, 0.0], 20)
+    path = np.concatenate([there, there[::-1] + 1e-3])  # and back beside it
+    k = len(path)
+    surface = replace(plane, path=path, path_loss=np.zeros(k), path_steps=np.arange(k))
+    at = plots.arrow_points(surface)
+    (axes,) = plots.gradient(surface, np.ones((len(at), 2))).axes
+    shown = next(a for a in axes.collections if isinstance(a, Quiver)).XY
+    assert len(at) == 6
+    assert 1 < len(shown) < 6
+    apart = [np.linalg.norm(a - b) for i, a in enumerate(shown) for b in (*shown[:i], path[-1])]
+    assert min(apart) >= 0.1 * np.ptp(axes.get_xlim())
+
+
+def test_rings_are_those_of_the_part_that_is_seen(trained):
+    """A path that is small in its plane would else lie between two of them."""
+    from softstep.model import plots
+
+    model, path = trained
+    surface = loss_surface(model, X, Y, steps=51, path=path)
+    at = plots.arrow_points(surface)
+    slopes = plane_slopes(model, X, Y, surface, surface.path[at])
+    (axes,) = plots.gradient(surface, slopes).axes
+    (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    rings = next(a for a in axes.collections if hasattr(a, "levels"))
+    crossing = [
+        ring
+        for ring in rings.get_paths()
+        if any(low < x < high and bottom < y < top for x, y in ring.vertices)
+    ]
+    assert len(crossing) > 5
 
 
 def test_arrows_need_a_path_and_a_slope_for_each(plane, bare, arrows):

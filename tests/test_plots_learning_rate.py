@@ -7,7 +7,7 @@ from softstep import kernels
 from softstep.model.datasets import load_digits
 from softstep.model.line_descent import LineDescent
 from softstep.model.plots import learning_rate, three_rates
-from softstep.model.plots.learning_rate import NAMES, STEPS
+from softstep.model.plots.learning_rate import NAMES, STEPS, apart
 
 pytest.importorskip("matplotlib")
 DIGITS = load_digits()
@@ -75,7 +75,7 @@ def test_descent_follows_the_recurrence():
 def test_the_rates_do_what_they_are_called(loss):
     _, _, line = a_line(loss)
     small, good, large = three_rates(line, START, OFFSETS)
-    assert small == good / 16
+    assert small == good / 4
     assert large > good
     ends = [line.losses(line.descend(START, rate, STEPS)[-1:])[0] for rate in (small, good, large)]
     first, least = line.losses([START])[0], line.losses(OFFSETS).min()
@@ -101,13 +101,13 @@ def test_the_figure_shows_the_balls_on_the_loss(theme):
     _, _, line = a_line("cross_entropy")
     rates = three_rates(line, START, OFFSETS)
     figure = learning_rate(line, START, rates, OFFSETS, theme=theme)
-    *panels, steps = figure.axes
+    *panels, _ = figure.axes
     assert len(panels) == 3
     for panel, name, rate in zip(panels, NAMES, rates, strict=True):
         assert panel.get_title(loc="left").startswith(f"{name}: rate ")
-        assert panel.get_xlabel() == "distance on the line"
+        assert panel.get_xlabel().startswith("distance on the line")
         at = line.descend(START, rate, STEPS)
-        curve, walk = panel.lines
+        curve, walk, *_ = panel.lines
         balls, start = panel.collections
         np.testing.assert_array_equal(walk.get_xydata()[:, 0], at)
         np.testing.assert_allclose(balls.get_offsets(), walk.get_xydata(), rtol=1e-12)
@@ -115,8 +115,56 @@ def test_the_figure_shows_the_balls_on_the_loss(theme):
         np.testing.assert_allclose(curve.get_ydata(), line.losses(curve.get_xdata()), rtol=1e-12)
         assert set(at) <= set(curve.get_xdata())  # so that no ball is beside the curve
         assert start.get_offsets()[0][0] == START
-    assert panels[0].get_ylabel() == steps.get_ylabel() == "loss"
+        assert start.get_zorder() < balls.get_zorder()
+        (low, high), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+        assert low < at.min() < at.max() < high
+        assert bottom < walk.get_ydata().min() < walk.get_ydata().max() < top
+    assert panels[0].get_ylabel() == "cross-entropy (nats)"
+    assert panels[0].get_xlim() == panels[1].get_xlim()
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_the_loss_by_step_is_that_above_the_least_of_the_line(loss):
+    _, _, line = a_line(loss)
+    rates = three_rates(line, START, OFFSETS)
+    steps = learning_rate(line, START, rates, OFFSETS).axes[-1]
+    least = line.losses(np.linspace(-30, 30, 60001)).min()
+    for curve, rate in zip(steps.lines, rates, strict=True):
+        above = line.losses(line.descend(START, rate, STEPS)) - least
+        np.testing.assert_allclose(curve.get_ydata(), above, rtol=1e-3)
     assert steps.get_xlabel() == "step"
-    assert [len(curve.get_xdata()) for curve in steps.lines] == [STEPS + 1] * 3
-    assert panels[0].get_xlim() == panels[2].get_xlim()
-    assert panels[0].get_ylim() == panels[2].get_ylim()
+    assert (
+        steps.get_ylabel()
+        == {
+            "mse": "MSE above\nthe least",
+            "cross_entropy": "cross-entropy above\nthe least (nats)",
+        }[loss]
+    )
+    assert steps.get_yscale() == "log"
+    assert [text.get_text() for text in steps.texts] == list(NAMES)
+
+
+def test_a_rate_that_leads_far_away_does_not_press_the_others_together():
+    """They keep a range of their own, which is a box in that of the last."""
+    _, _, line = a_line("cross_entropy")
+    small, good, _ = three_rates(line, -3.0, np.linspace(-4, 4, 61))
+    near, _, far, _ = learning_rate(line, -3.0, (small, good, 500.0), np.linspace(-4, 4, 61)).axes
+    walk = line.descend(-3.0, 500.0, STEPS)
+    assert np.ptp(walk) > 3 * 8
+    assert np.ptp(near.get_xlim()) < 10
+    assert far.get_xlim()[0] < walk.min() < walk.max() < far.get_xlim()[1]
+    x, y = far.lines[-1].get_data()
+    assert (min(x), max(x)) == near.get_xlim()
+    assert (min(y), max(y)) == near.get_ylim()
+    assert "box: as at the left" in far.get_xlabel()
+    together = learning_rate(line, -3.0, (small, good, 1.1 * good), np.linspace(-4, 4, 61)).axes
+    assert together[0].get_xlim() == together[2].get_xlim()
+    assert len(together[2].lines) == 2
+
+
+def test_names_that_would_meet_are_moved_apart_in_their_order():
+    np.testing.assert_allclose(apart([0.5, 0.1, 0.9], 0.1), [0.5, 0.1, 0.9])
+    np.testing.assert_allclose(apart([0.5, 0.48, 0.9], 0.1), [0.54, 0.44, 0.9])
+    moved = apart([0.3, 0.3, 0.3], 0.1)
+    np.testing.assert_allclose(moved, [0.2, 0.3, 0.4])

@@ -1,5 +1,7 @@
 """Promise: the pictures of a model show its own weights, mistakes and forward pass."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from softstep import SoftmaxRegression
 from softstep.model.datasets import load_digits
 from softstep.model.plots import confusion, counts, forward, style, weights
 from softstep.model.plots.confusion import SHOWN, most_mistaken
+from softstep.model.plots.forward import power_of_e
 
 pytest.importorskip("matplotlib")
 DIGITS = load_digits()
@@ -29,7 +32,7 @@ def test_each_class_has_an_image_of_its_weights(model, theme):
         (image,) = axes.images
         np.testing.assert_array_equal(image.get_array(), row.reshape(8, 8))
         assert image.get_clim() == (-most, most)  # one scale, the ground is 0
-    assert "weight" in bar.get_ylabel()
+    assert "weight" in bar.get_xlabel()
 
 
 def test_weights_that_are_no_such_images_are_refused(model):
@@ -52,7 +55,7 @@ def test_the_confusion_matrix_has_every_count(model, theme):
     for i in range(10):
         for j in range(10):
             assert matrix[i, j] == ((DIGITS.y_test == i) & (answers == j)).sum()
-    (axes,) = confusion(matrix, model.classes_, theme=theme).axes
+    axes, *key = confusion(matrix, model.classes_, theme=theme).axes
     written = {tuple(map(int, text.get_position())): text.get_text() for text in axes.texts}
     assert written == {(j, i): str(matrix[i, j]) for i, j in np.argwhere(matrix)}
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer", "true class")
@@ -60,6 +63,41 @@ def test_the_confusion_matrix_has_every_count(model, theme):
     assert (right[~np.eye(10, dtype=bool)] == 0).all()
     assert ((wrong > 0) == (matrix * (1 - np.eye(10)) > 0)).all()
     assert f"{np.trace(matrix)} of 360 right" in axes.get_title(loc="left")
+    assert [bar.get_title(loc="left") for bar in key] == ["right answers", "mistakes"]
+
+
+@pytest.mark.parametrize(("share", "top"), [(0.1, 0.25), (0.45, 0.5), (0.9, 1.0)])
+def test_mistakes_are_as_strong_as_the_key_says_and_never_all_alike(share, top):
+    matrix = np.array([[1000 * (1 - share), 1000 * share], [100 * share, 100 * (1 - share)]])
+    axes, right_key, wrong_key = confusion(matrix.round().astype(int), ["no", "yes"]).axes
+    right, wrong = (image.get_array()[..., 3] for image in axes.images)
+    strongest = right_key.images[0].get_array()[0, -1, 3]
+    assert wrong_key.images[0].get_array()[0, -1, 3] == strongest
+    np.testing.assert_allclose(right.diagonal(), strongest * (1 - share))
+    np.testing.assert_allclose([wrong[0, 1], wrong[1, 0]], strongest * share / top)
+    assert [t.get_text() for t in right_key.get_xticklabels()] == ["0", "100% of its row"]
+    assert [t.get_text() for t in wrong_key.get_xticklabels()] == ["0", f"{top:.0%} of its row"]
+
+
+def test_counts_too_wide_for_their_cells_are_rounded_or_left_out():
+    matrix = np.full((10, 10), 12_345) + np.diag(np.full(10, 987_654 - 12_345))
+    written = [t.get_text() for t in confusion(matrix, range(10)).axes[0].texts]
+    assert sorted(set(written)) == ["12345", "988k"]
+    matrix = np.full((30, 30), 8) + np.diag(np.full(30, 900))
+    written = [t.get_text() for t in confusion(matrix, range(30)).axes[0].texts]
+    assert written == ["8"] * 30 * 29
+
+
+def test_lists_will_do_for_the_confusion():
+    matrix = counts(["a", "b", "b"], ["a", "a", "b"], ["a", "b"])
+    assert matrix.tolist() == [[1, 0], [1, 1]]
+    axes = confusion(matrix.tolist(), ["a", "b"]).axes[0]
+    assert axes.get_title(loc="left") == "2 of 3 right (66.7%)"
+
+
+def test_a_matrix_of_other_classes_is_refused():
+    with pytest.raises(ValueError, match=r"3 classes must be \(3, 3\), not \(2, 2\)"):
+        confusion(np.eye(2, dtype=int), ["a", "b", "c"])
 
 
 def test_rows_of_unknown_classes_are_left_out_of_the_counts():
@@ -92,15 +130,63 @@ def test_the_forward_pass_has_the_numbers_of_the_row(model, theme):
         f"{value:+.2f}".replace("-", "−") for value in v
     ]
     assert [text.get_text() for text in shares.texts] == [f"{value:.4f}" for value in p]
-    np.testing.assert_allclose(
-        [float(text.get_text()) for text in powers.texts], np.exp(v), rtol=1e-3
-    )
-    assert float(powers.get_xlabel().split("= ")[1]) == pytest.approx(np.exp(v).sum(), rel=1e-3)
+    written = [number(text.get_text()) for text in powers.texts]
+    np.testing.assert_allclose(written, np.exp(v), rtol=1e-3)
+    assert number(powers.get_xlabel().split("= ")[1]) == pytest.approx(np.exp(v).sum(), rel=1e-3)
     loss = np.mean((np.eye(10)[label] - p) ** 2) if model.loss == "mse" else -np.log(p[label])
-    assert float(end.get_xlabel().split("= ")[1]) == pytest.approx(loss, rel=1e-3)
+    assert number(end.get_xlabel().split("= ")[1]) == pytest.approx(loss, rel=1e-3)
     assert len(end.texts) == (10 if model.loss == "mse" else 1)
     assert len(figure.artists) == 4  # the arrows
     assert style.png(figure).startswith(b"\x89PNG")
+
+
+def scientific(text):
+    """5.08·10⁻⁴ as 5.08e-4."""
+    return text.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")).replace("·10", "e")
+
+
+def number(text):
+    return float(scientific(text))
+
+
+def test_exponentials_that_overflow_are_written_all_the_same():
+    for log in (-1000.0, -7.5, -1e-4, 0.0, 3.2, 9.2103, 9.2104, 1000.0):
+        exact = Decimal(log).exp()
+        assert abs(Decimal(scientific(power_of_e(log))) / exact - 1) < 1e-3
+    assert power_of_e(np.log(1e5) - 1e-9) == "1.000·10⁵"
+
+
+def test_huge_logits_keep_their_loss():
+    W = np.array([[1000.0, -1000.0, 0.0]])
+    figure = forward(np.ones(1), 1, W, np.zeros(3), (1, 1), loss="cross_entropy")
+    _, logits, powers, shares, end = figure.axes
+    assert [t.get_text() for t in logits.texts] == ["+1000.00", "−1000.00", "+0.00"]
+    assert [t.get_text() for t in powers.texts] == ["1.970·10⁴³⁴", "5.076·10⁻⁴³⁵", "1"]
+    assert powers.get_xlabel() == r"$\Sigma$ = 1.970·10⁴³⁴"
+    assert [t.get_text() for t in shares.texts] == ["1.0000", "0.0000", "0.0000"]
+    assert [t.get_text() for t in end.texts] == ["−log 2.577·10⁻⁸⁶⁹"]
+    assert end.get_xlabel() == "L = 2000"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"loss": "xx"}, ValueError, "loss must be one of 'mse', 'cross_entropy', not 'xx'"),
+        ({"label": 3}, ValueError, "label must be below 3"),
+        ({"label": -1}, ValueError, "label must be at least 0"),
+        ({"label": 1.0}, TypeError, "label must be an integer"),
+        ({"shape": (2, 3)}, ValueError, r"x of shape \(4,\) is no image of \(2, 3\)"),
+        ({"shape": (-2, -2)}, ValueError, "is no image"),
+        ({"x": np.ones((2, 2))}, ValueError, "is no image"),
+        ({"names": ["a", "b"]}, ValueError, "there are 2 names for 3 classes"),
+        ({"b": np.array([1, np.inf, 0])}, ValueError, "finite"),
+    ],
+)
+def test_a_forward_pass_of_nonsense_is_refused(wrong, error, message):
+    sane = {"x": np.ones(4), "label": 1, "W": np.eye(4, 3), "b": np.zeros(3), "shape": (2, 2)}
+    assert forward(**sane, loss="mse")
+    with pytest.raises(error, match=message):
+        forward(**{"loss": "mse", **sane, **wrong})
 
 
 def test_pixels_as_bytes_are_scaled_as_the_model_scales_them():

@@ -70,7 +70,7 @@ def test_rows_without_such_a_line_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_figure_shows_both_walks_on_the_loss(found, free, theme):
-    top, bottom = momentum(found, free, theme=theme).axes
+    top, middle, bottom = momentum(found, free, theme=theme).axes
     curve, with_momentum, plain = top.lines
     np.testing.assert_array_equal(curve.get_xydata().T, [found.offsets, found.losses])
     np.testing.assert_array_equal(plain.get_xdata(), found.plain)
@@ -83,8 +83,24 @@ def test_the_figure_shows_both_walks_on_the_loss(found, free, theme):
         for name in ("start", "hollow", "crest", "valley")
     ]
     assert places == expected
-    assert (top.get_xlabel(), top.get_ylabel()) == ("distance on the line", "loss")
-    assert (bottom.get_xlabel(), bottom.get_ylabel()) == ("step", "loss")
-    names = [text.get_text() for text in bottom.get_legend().get_texts()]
-    assert len(names) == len(bottom.lines) == 4
-    np.testing.assert_array_equal(bottom.lines[-1].get_ydata(), free)
+    assert (top.get_xlabel(), top.get_ylabel()) == ("distance on the line", "MSE")
+    assert (bottom.get_xlabel(), bottom.get_ylabel()) == ("step", "MSE")
+    for axes, curves in (
+        (
+            middle,
+            [found.line.losses(at) for at in (found.faster, found.plain, found.with_momentum)],
+        ),
+        (bottom, [found.line.losses(found.plain), free]),
+    ):
+        for line, losses in zip(axes.lines, curves, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), losses)
+        assert len(axes.get_legend().get_texts()) == len(curves)
+
+
+def test_the_losses_on_the_line_can_be_told_apart(found, free):
+    """The last ones are a tenth of their panel apart at least."""
+    _, middle, _ = momentum(found, free).axes
+    faster, plain, rolled = (line.get_ydata() for line in middle.lines)
+    tenth = np.ptp(middle.get_ylim()) / 10
+    assert plain[-1] - rolled[-1] > tenth
+    assert faster[-50:].max() - plain[-1] > tenth

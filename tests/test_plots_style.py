@@ -66,3 +66,35 @@ def test_without_plotly_a_report_ends_in_one_sentence(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "pip install 'softstep[report]'" in error
     assert error.count("\n") == 1
+
+
+def test_long_names_lose_their_middle_until_they_fit():
+    for name in ("W" * 40, "i" * 80, "a rather long class name no. 3", "été" * 20):
+        short = style.fitted(name, 1.0, style.SMALL)
+        assert style.text_width(short, style.SMALL) <= 1.0
+        start, end = short.split("…")
+        assert name.startswith(start)
+        assert name.endswith(end)
+        assert start
+        assert end
+        wider = name[: len(start) + 1] + "…" + name[-len(end) - 1 :]
+        assert style.text_width(wider, style.SMALL) > 1.0  # no shorter than it must be
+    assert style.fitted("short", 1.0, style.SMALL) == "short"
+    assert style.fitted(7, 1.0, style.SMALL) == "7"
+    assert style.fitted("$x_{$\ny", 1.0, style.SMALL) == r"\$x_{\$ y"
+
+
+def test_logarithmic_axes_have_plain_numbers_and_always_some():
+    for low, high, expected in (
+        (0.001, 100, ["0.001", "0.01", "0.1", "1", "10", "100"]),
+        (0.05, 5, ["0.1", "0.3", "1", "3"]),
+        (0.0131, 0.0149, None),
+    ):
+        axes = style.new_figure(style.LIGHT).subplots()
+        axes.set(yscale="log", ylim=(low, high))
+        style.plain_logs(axes.yaxis)
+        axes.figure.draw_without_rendering()
+        ticks = zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+        seen = [label.get_text() for at, label in ticks if low * 0.999 < at < high * 1.001]
+        assert seen == expected if expected else len(seen) >= 2
+        assert not any("$" in text for text in seen)

@@ -39,8 +39,10 @@ def test_the_figure_shows_every_setting(fitted):
     rate = fitted.results_["param_learning_rate"][best]
     highest = fitted.results_["mean_val_accuracy"][best]
     assert accuracy.get_title(loc="left") == f"best {highest:.4f}: {name}, rate {rate:g}"
-    names = [text.get_text() for text in curves.get_legend().get_texts()]
-    assert names == ["cross-entropy", "MSE"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["cross-entropy (nats)", "MSE"]
+    marks = {line.get_marker() for line in accuracy.lines}
+    assert len(marks) == 2  # not told apart by colour alone
     found = np.array([line.get_ydata() for line in curves.lines])
     np.testing.assert_array_equal(np.sort(found, axis=0), np.sort(fitted.loss_curves_.T, axis=0))
     image = io.BytesIO()

@@ -8,8 +8,9 @@ from softstep.model.line_descent import LineDescent
 from softstep.model.plots import style
 
 STEPS = 8  # of each descent
-NAMES = ("too small", "good", "too large")
+NAMES, COLOURS = ("too small", "good", "too large"), (0, 2, 1)
 CLOSE = 0.02  # of the way down: a good rate comes at least so near the least loss
+FAR = 1.4  # times the line that the other rates need: then "too large" has a range of its own
 FACTOR = 2 ** (np.arange(-20, 21) / 2)  # the rates tried, times that which would be there at once
 
 
@@ -17,7 +18,7 @@ def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, f
     """A rate too small, a good one and one too large, for STEPS steps from `start`.
 
     Of rates a root of two apart, good is the smallest that comes within CLOSE of the least
-    loss at `offsets`; too small is a sixteenth of it; too large is the smallest above it that ends
+    loss at `offsets`; too small is a quarter of it; too large is the smallest above it that ends
     higher than it began.
 
     Raises:
@@ -34,7 +35,7 @@ def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, f
         if good is None and last - least <= CLOSE * (first - least):
             good = rate
         elif good is not None and last > first:
-            return good / 16, good, rate
+            return good / 4, good, rate
     raise ValueError(f"no good and too large rates from offset {start:g}")
 
 
@@ -46,7 +47,11 @@ def learning_rate(
     *,
     theme: str = "light",
 ) -> Any:
-    """A figure: the same start and three rates, on the true loss of the rows; then loss by step.
+    """A figure: the same start and three rates, on the true loss of the rows; then loss by step,
+    above the least on the line.
+
+    Where the last rate leads far away, its panel shows more of the line, and what the others show
+    as a box in it.
 
     Args:
         line: the loss along a line. start: the offset all begin at.
@@ -54,39 +59,35 @@ def learning_rate(
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
-    figure = style.new_figure(look, height=5.4)
+    figure = style.new_figure(look, height=6)
     axes = figure.subplot_mosaic([["0", "1", "2"], ["steps"] * 3], height_ratios=[3, 2])
-    steps = style.dress(axes["steps"], look, x="step", y="loss")
-    steps.set_xlim(-0.3, STEPS + 1.7)
-    steps.margins(y=0.15)
     walks = [line.descend(start, rate, STEPS) for rate in rates]
     reached = np.append(offsets, walks)
-    where = np.union1d(np.linspace(reached.min(), reached.max(), len(offsets)), walks)
+    where = np.union1d(np.linspace(reached.min(), reached.max(), 2 * len(offsets)), walks)
     curve = line.losses(where)
-    last = line.losses([at[-1] for at in walks])
-    for k, (name, rate, at) in enumerate(zip(NAMES, rates, walks, strict=True)):
-        heights = line.losses(at)
-        panel, colour = axes[str(k)], look.colours[(0, 2, 1)[k]]
-        if k:
-            panel.sharex(axes["0"])
-            panel.sharey(axes["0"])
-        style.dress(panel, look, x="distance on the line", y="" if k else "loss")
-        panel.tick_params(labelleft=not k)
-        panel.set_title(
-            f"{name}: rate {float(f'{rate:.3g}'):,g}", color=colour, fontsize=style.TEXT, loc="left"
-        )
+    name = style.LOSS_AXES[line.loss]
+    for k, (rate, at) in enumerate(zip(rates, walks, strict=True)):
+        panel, colour = axes[str(k)], look.colours[COLOURS[k]]
+        style.dress(panel, look, x="distance on the line", y="" if k else name)
+        title = f"{NAMES[k]}: rate {float(f'{rate:.3g}'):,g}"
+        panel.set_title(title, color=colour, fontsize=style.TEXT, loc="left")
         panel.plot(where, curve, color=look.muted, linewidth=1.5)
-        _balls(panel, look, at, heights, colour)
-        steps.plot(heights, "o-", color=colour, label=name, markersize=5)
-        steps.annotate(
-            name,
-            (STEPS, heights[-1]),
-            textcoords="offset points",
-            xytext=(9, 7 * (np.sum(last < last[k]) - 1)),  # apart, where the ends are close
-            color=colour,
-            va="center",
-            fontsize=style.SMALL,
-        )
+        _balls(panel, look, at, line.losses(at), colour)
+    _name_start(axes["0"], look, walks[0], curve[np.searchsorted(where, start)])
+    near = np.append(offsets, walks[:2])
+    is_far = np.ptp(where) > FAR * np.ptp(near)
+    low, high = (near.min(), near.max()) if is_far else (where[0], where[-1])
+    _look_at(axes["0"], where, curve, low, high)
+    _look_at(axes["2"], where, curve, where[0], where[-1])
+    axes["1"].sharex(axes["0"])
+    axes["1"].sharey(axes["0"])
+    axes["1"].tick_params(labelleft=False)
+    if is_far:
+        _box(axes["2"], look, axes["0"])
+    else:
+        axes["2"].tick_params(labelleft=False)
+    least = _least(line, where, curve)
+    _by_step(axes["steps"], look, line.loss, [line.losses(at) - least for at in walks])
     return figure
 
 
@@ -95,13 +96,82 @@ def _balls(axes: Any, look: style.Theme, at: Any, heights: Any, colour: str) -> 
     axes.plot(at, heights, color=colour, linewidth=1, alpha=0.7)
     shades = np.linspace(0.35, 1, len(at))
     axes.scatter(at, heights, s=42, c=colour, alpha=shades, edgecolors=look.page, zorder=3)
-    ring = {"s": 42, "facecolors": look.page, "edgecolors": look.ink, "linewidths": 1.4}
-    axes.scatter(at[:1], heights[:1], zorder=4, **ring)
+    ring = {"s": 90, "facecolors": "none", "edgecolors": look.ink, "linewidths": 1.4}
+    axes.scatter(at[:1], heights[:1], zorder=2.5, **ring)  # around the first ball, below them all
+
+
+def _name_start(axes: Any, look: style.Theme, at: Any, height: float) -> None:
+    """Outside the valley, where no ball is."""
+    outward = np.sign(at[0] - at[-1])
     axes.annotate(
         "start",
-        (at[0], heights[0]),
+        (at[0], height),
         textcoords="offset points",
-        xytext=(7, 4),
+        xytext=(2 * outward, -7),
+        ha="right" if outward < 0 else "left",
+        va="top",
         color=look.ink,
         fontsize=style.SMALL,
     )
+
+
+def _look_at(axes: Any, where: Any, curve: Any, low: float, high: float) -> None:
+    """The part of the curve from `low` to `high`, with some room around it."""
+    seen = curve[(where >= low) & (where <= high)]
+    x, y = 0.09 * (high - low), 0.07 * np.ptp(seen)
+    axes.set(xlim=(low - x, high + x), ylim=(seen.min() - y, seen.max() + y))
+
+
+def _box(axes: Any, look: style.Theme, others: Any) -> None:
+    """What `others` show, as a box."""
+    (x0, x1), (y0, y1) = others.get_xlim(), others.get_ylim()
+    box = [x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0]
+    axes.plot(*box, color=look.muted, linewidth=1, linestyle=(0, (3, 2)))
+    axes.set_xlabel("distance on the line\n(box: as at the left)", fontsize=style.TEXT)
+
+
+def _least(line: LineDescent, where: Any, curve: Any) -> float:
+    """The least loss on the line: that of the curve, looked at more closely."""
+    k = int(np.argmin(curve))
+    left, right = where[max(k - 1, 0)], where[min(k + 1, len(where) - 1)]
+    return float(line.losses(np.linspace(left, right, 201)).min())
+
+
+def _by_step(axes: Any, look: style.Theme, loss: str, heights: list[Any]) -> None:
+    """How far above the least loss each walk is, by step, and its name at its end."""
+    unit = style.LOSS_AXES[loss].removeprefix(style.LOSSES[loss])
+    style.dress(axes, look, x="step", y=f"{style.LOSSES[loss]} above\nthe least{unit}")
+    axes.set_yscale("log")
+    axes.set_xlim(-0.3, STEPS + 1.5)
+    for k, above in enumerate(heights):
+        colour = look.colours[COLOURS[k]]
+        axes.plot(above, "o-", color=colour, label=NAMES[k], markersize=5)
+    axes.margins(y=0.12)
+    axes.autoscale_view()
+    style.plain_logs(axes.yaxis)
+    ends = axes.transAxes.inverted().transform(
+        axes.transData.transform([(STEPS, above[-1]) for above in heights])
+    )[:, 1]
+    for k, at in enumerate(apart(ends, 0.13)):
+        colour = look.colours[COLOURS[k]]
+        axes.text(
+            STEPS + 0.2,
+            at,
+            NAMES[k],
+            transform=axes.get_xaxis_transform(),
+            color=colour,
+            va="center",
+            fontsize=style.SMALL,
+        )
+
+
+def apart(places: Any, least: float) -> Any:
+    """The places moved as little as brings them `least` apart, in their order, (k,)."""
+    order = np.argsort(places, kind="stable")
+    steps = least * np.arange(len(places))
+    rising = np.asarray(places)[order] - steps
+    low = np.maximum.accumulate(rising)
+    high = np.minimum.accumulate(rising[::-1])[::-1]
+    moved = np.empty(len(places))
+    moved[order] = (low + high) / 2 + steps
+    return moved

@@ -9,7 +9,7 @@ from softstep.model.plots import style
 
 
 def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light") -> Any:
-    """A figure: both walks on the true loss of a line, and the loss by step.
+    """A figure: both walks on the true loss of a line, the loss by step there, and off the line.
 
     Args:
         hollow: what `find_hollow` found.
@@ -18,10 +18,10 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     """
     look = style.theme_named(theme)
     blue, orange, green = look.colours[:3]
-    figure = style.new_figure(look, height=6.2)
-    top, bottom = figure.subplots(2, 1, height_ratios=[3, 2])
+    figure = style.new_figure(look, height=7.6)
+    top, middle, bottom = figure.subplots(3, 1, height_ratios=[3, 2, 2])
     title = f"MSE on a line through random weights (rate {hollow.learning_rate:,g})"
-    style.dress(top, look, x="distance on the line", y="loss", title=title)
+    style.dress(top, look, x="distance on the line", y="MSE", title=title)
     top.plot(hollow.offsets, hollow.losses, color=look.muted, linewidth=1.5)
     height = np.ptp(hollow.losses)
     walks = (
@@ -34,19 +34,37 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
     _name_places(top, look, hollow, 0.09 * height)
     style.legend(top, look, loc="lower left")
 
-    style.dress(bottom, look, x="step", y="loss")
     faster = hollow.learning_rate / (1 - MOMENTUM)
-    curves = (
-        (hollow.line.losses(hollow.plain), blue, "-", "plain, on the line"),
-        (hollow.line.losses(hollow.with_momentum), orange, "-", "momentum, on the line"),
-        (hollow.line.losses(hollow.faster), look.muted, ":", f"plain on it, rate {faster:,.0f}"),
+    plain, rolled = (hollow.line.losses(at) for at in (hollow.plain, hollow.with_momentum))
+    _curves(
+        middle,
+        look,
+        "on the line",
+        (hollow.line.losses(hollow.faster), look.muted, ":", f"plain, rate {faster:,.0f}"),
+        (plain, blue, "-", "plain"),
+        (rolled, orange, "-", f"momentum {MOMENTUM:g}"),
+    )
+    _curves(
+        bottom,
+        look,
+        "off the line",
+        (plain, blue, "-", "plain, on the line"),
         (losses_in_all_weights, green, "--", f"plain in all weights, rate {FREE_RATE:g}"),
     )
-    for losses, colour, dash, name in curves:
-        bottom.plot(losses, dash, color=colour, label=name)
-    bottom.set_ylim(bottom=0)
-    style.legend(bottom, look, loc="lower left", ncols=2)
+    bottom.set_xlabel("step", color=look.ink, fontsize=style.TEXT)
+    middle.sharex(bottom)
+    middle.tick_params(labelbottom=False)
+    figure.align_ylabels()
     return figure
+
+
+def _curves(axes: Any, look: style.Theme, title: str, *curves: tuple[Any, str, str, str]) -> None:
+    """Losses by step, and what each is, beside the title."""
+    style.dress(axes, look, y="MSE", title=title)
+    for losses, colour, dash, name in curves:
+        axes.plot(losses, dash, color=colour, label=name)
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
+    style.legend(axes, look, ncols=3, frameon=False, **above)
 
 
 def _name_places(axes: Any, look: style.Theme, hollow: Hollow, above: float) -> None:
@@ -62,4 +80,4 @@ def _name_places(axes: Any, look: style.Theme, hollow: Hollow, above: float) -> 
             color=look.ink,
             fontsize=style.SMALL,
         )
-    axes.margins(y=0.26)
+    axes.margins(y=0.32)

@@ -78,6 +78,12 @@ def new_figure(theme: Theme, *, width: float = WIDTH, height: float = HEIGHT) ->
     )
 
 
+def axes_at(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
+    """Axes at a place in inches from the figure's lower left corner."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
 def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "") -> Any:
     """Axes (2-D or 3-D) in the theme's colours, with these names; returns them."""
     axes.set_facecolor(theme.page)
@@ -93,9 +99,43 @@ def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "")
     return axes
 
 
+def plain_logs(axis: Any) -> None:
+    """Numbers in full at a logarithmic axis, no small exponents; a few, also of a narrow range."""
+    ticker = extras.load("matplotlib.ticker", extra="plot")
+    low, high = np.log10(axis.get_view_interval())
+    subs = (1,) if high - low > 2 else (1, 3) if high - low > 1.2 else (1, 2, 5)
+    powers = ticker.LogLocator(subs=subs, numticks=8)
+    axis.set_major_locator(powers if high - low > 0.7 else ticker.MaxNLocator(4))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
 def plain(name: Any) -> str:
     """A name, such as a label, as matplotlib shows it unchanged: no $ of it begins a formula."""
     return str(name).replace("$", r"\$")
+
+
+def fitted(name: Any, width: float, size: float) -> str:
+    """A name as `plain` gives it, its middle an ellipsis where it is wider than `width` inches.
+
+    The middle goes, because names of a kind differ at either end. `size`: of the text, points.
+    """
+    whole = text = " ".join(str(name).split())  # in one line
+    for kept in range(len(whole) - 1, 1, -1):
+        if text_width(text, size) <= width:
+            break
+        text = f"{whole[: kept - kept // 2]}…{whole[-(kept // 2) :]}"
+    return plain(text)
+
+
+def text_width(text: str, size: float) -> float:
+    """How wide a line of text is, in inches, at `size` points."""
+    textpath = extras.load("matplotlib.textpath", extra="plot")
+    fonts = extras.load("matplotlib.font_manager", extra="plot")
+    width, _, _ = textpath.TextToPath().get_text_width_height_descent(
+        text, fonts.FontProperties(size=size), ismath=False
+    )
+    return float(width) / 72
 
 
 def legend(axes: Any, theme: Theme, **keywords: Any) -> Any:

@@ -11,11 +11,13 @@ from softstep.model.plots import style
 LEVELS = 16
 MESH = 51  # lines of the surface in each direction, at most
 VIEW = (36, -62)  # elevation and azimuth, degrees
+BOX, EYE = (1, 1, 0.66), 8.0  # the box's edges, and how far from its middle matplotlib looks
+PALE = 0.55  # opacity of what is behind the surface
 # In units of the range of the loss: how far the floor is below, and the path above the surface.
 FLOOR, LIFT = 0.38, 0.012
-ENDS = {  # of the path
-    0: {"marker": "o", "markersize": 9, "label": "start"},
-    -1: {"marker": "*", "markersize": 16, "label": "end"},
+ENDS = {  # of the path; a start on the end is seen, being the smaller and above
+    0: {"marker": "o", "markersize": 9, "label": "start", "zorder": 7},
+    -1: {"marker": "*", "markersize": 16, "label": "end", "zorder": 6},
 }
 
 
@@ -27,9 +29,9 @@ def surface(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
-    figure = style.new_figure(look, height=5.6)
+    figure = style.new_figure(look, height=6)
     figure.set_layout_engine("none")  # it takes the names of 3-D axes for smaller than they are
-    axes = figure.add_axes((0, 0.03, 0.94, 0.95), projection="3d", computed_zorder=False)
+    axes = figure.add_axes((-0.05, 0.055, 1.0, 0.875), projection="3d", computed_zorder=False)
     x, y, loss = surface.x, surface.y, surface.loss
     colours = {"norm": heights(surface), "cmap": value_colours(look)}
     floor = loss.min() - FLOOR * np.ptp(loss)
@@ -48,8 +50,9 @@ def surface(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
         **colours,
     )
     if surface.path is not None:
-        _descent_3d(axes, surface, look)
-        style.legend(axes, look, loc="upper right", bbox_to_anchor=(1.0, 0.95))
+        _descent_3d(axes, surface, look, floor)
+        place = {"loc": "upper left", "bbox_to_anchor": (0.01, 0.95), "ncols": 3}
+        style.legend(figure, look, frameon=False, **place)
     first, second = (name.replace(" (", "\n(") for name in direction_names(surface))
     style.dress(axes, look, x=first, y=second)
     figure.suptitle(title(surface, of), x=0.02, ha="left", color=look.ink, fontsize=style.TITLE)
@@ -69,7 +72,7 @@ def contours(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any
     draw_contours(axes, surface, look)
     if surface.path is not None:
         descent(axes, surface, look)
-        style.legend(axes, look, loc="upper right")
+        style.legend(axes, look, loc="best")  # beside the path
     axes.set_aspect("equal")
     return figure
 
@@ -79,10 +82,16 @@ def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
     given = (surface.x, surface.y, surface.loss, levels(surface))
     filled = axes.contourf(*given, norm=heights(surface), cmap=value_colours(look))
     axes.contour(*given, colors=look.page, linewidths=0.6, alpha=0.6)
-    bar = axes.figure.colorbar(filled, ax=axes, ticks=filled.levels[::3], format="%.3g", pad=0.02)
+    ticks = filled.levels[::3]
+    bar = axes.figure.colorbar(filled, ax=axes, ticks=ticks, format=alike(ticks), pad=0.02)
     bar.set_label(style.LOSS_AXES[surface.loss_name], color=look.ink, fontsize=style.TEXT)
     bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)
     bar.outline.set_edgecolor(look.muted)
+
+
+def alike(ticks: Any) -> str:
+    """A format for all of these ticks, rising: of one number of decimals, that tells them apart."""
+    return f"%.{max(0, 1 - int(np.floor(np.log10(np.diff(ticks).min()))))}f"
 
 
 def in_plane(surface: Surface) -> Any:
@@ -100,14 +109,55 @@ def descent(axes: Any, surface: Surface, look: style.Theme) -> None:
         axes.plot(x[[k]], y[[k]], **_end(look), **marker)
 
 
-def _descent_3d(axes: Any, surface: Surface, look: style.Theme) -> None:
+def _descent_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
+    """The path a little above the surface; what is behind the surface is dotted and pale."""
     x, y = np.where(in_plane(surface), surface.path.T, np.nan)
     z = surface.path_loss + LIFT * np.ptp(surface.loss)
-    axes.plot(x, y, z, color=look.page, linewidth=4.5, zorder=4)
+    behind = hidden(surface, np.stack([x, y, z], axis=1), floor)
     label = descent_name(surface)
-    axes.plot(x, y, z, color=look.bad, linewidth=2.4, zorder=5, label=label)
+    front = np.where(behind, np.nan, z)
+    axes.plot(x, y, front, color=look.page, linewidth=4.5, zorder=4)
+    axes.plot(x, y, front, color=look.bad, linewidth=2.4, zorder=5, label=label)
+    if behind.any():
+        beside = np.convolve(behind, [1, 1, 1])[1:-1] > 0  # up to the part in front
+        dots = {"linestyle": ":", "linewidth": 2, "alpha": PALE, "zorder": 5}
+        axes.plot(x, y, np.where(beside, z, np.nan), color=look.bad, **dots)
     for k, marker in _ends(surface):
-        axes.plot(x[[k]], y[[k]], z[[k]], zorder=6, **_end(look), **marker)
+        if behind[k]:
+            marker = marker | {"alpha": PALE, "label": f"{marker['label']} (behind)"}
+        axes.plot(x[[k]], y[[k]], z[[k]], **_end(look), **marker)
+
+
+def hidden(surface: Surface, points: np.ndarray, floor: float) -> np.ndarray:
+    """Which points, (k, 3) with NaN for none, the surface hides from the eye in `surface`, (k,).
+
+    From each the way to the eye is followed through the box; where it is below the surface, that is
+    in between.
+    """
+    low = np.array([surface.x[0], surface.y[0], floor])
+    box = np.array(BOX) / (np.array([surface.x[-1], surface.y[-1], surface.loss.max()]) - low)
+    at = (points - low) * box
+    up, around = np.radians(VIEW)
+    eye = np.array(BOX) / 2 + EYE * np.array(
+        [np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)]
+    )
+    toward = (eye - at) / np.linalg.norm(eye - at, axis=1, keepdims=True)
+    ways = at[:, None] + np.linspace(0, 2, 400)[1:, None] * toward[:, None]  # (k, 399, 3)
+    with np.errstate(invalid="ignore"):
+        inside = ((ways[..., :2] >= 0) & (ways[..., :2] <= 1)).all(axis=-1)
+    x, y = np.where(inside, np.moveaxis(ways[..., :2], -1, 0), 0)
+    height = (_between(surface.loss, x, y) - floor) * box[2]
+    return (inside & (ways[..., 2] < height)).any(axis=1)
+
+
+def _between(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Values on a grid, (steps, steps), at x and y from 0 to 1, linear between its points."""
+    last = len(values) - 1
+    j, i = (np.minimum((at * last).astype(int), last - 1) for at in (x, y))
+    u, v = x * last - j, y * last - i
+    low = (1 - u) * values[i, j] + u * values[i, j + 1]
+    high = (1 - u) * values[i + 1, j] + u * values[i + 1, j + 1]
+    return (1 - v) * low + v * high
 
 
 def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
@@ -129,7 +179,7 @@ def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> N
         axis.line.set_color(look.muted)
         axis._axinfo["grid"].update(color=look.grid, linewidth=0.7)
     axes.view_init(*VIEW)
-    axes.set_box_aspect((1, 1, 0.66), zoom=0.93)
+    axes.set_box_aspect(BOX, zoom=1.0)
 
 
 def _ends(surface: Surface) -> list[tuple[int, dict[str, Any]]]:
@@ -165,13 +215,15 @@ def direction_names(surface: Surface) -> tuple[str, str]:
     return f"{what} 1 (offset)", f"{what} 2 (offset)"
 
 
-def levels(surface: Surface) -> np.ndarray:
+def levels(surface: Surface, part: Any = ...) -> np.ndarray:
     """Heights of contours: evenly spaced rings for a bowl that grows as the square.
+
+    part: which points of the plane are seen, (steps, steps).
 
     Raises:
         ValueError: the loss has no two values to draw rings between.
     """
-    low, high = surface.loss.min(), surface.loss.max()
+    low, high = surface.loss[part].min(), surface.loss[part].max()
     rings = low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
     if not (np.diff(rings) > 0).all():
         raise ValueError(

@@ -15,7 +15,7 @@ from softstep.model.plots.surface import (
     title,
 )
 
-HEIGHT = 640  # pixels
+HEIGHT, HEAD = 560, 108  # pixels: of all, and of the title and the legend
 HINT = "drag to turn it, scroll to come closer"
 
 
@@ -59,26 +59,37 @@ def interactive(surface: Surface, *, of: str = "rows", theme: str = "light") -> 
     )
     if surface.path is not None:
         _add_descent(figure, go, surface, look)
+    first_line, second_line = title(surface, of).split(" around ")  # each fits in 600 pixels
     first, second = (name.replace(" (", "<br>(") for name in direction_names(surface))
     axis = {"color": look.ink, "backgroundcolor": look.page}
     axis |= {"gridcolor": look.grid, "zerolinecolor": look.grid}
     figure.update_layout(
         title={
-            "text": f"{title(surface, of)}<br><sub>{HINT}</sub>",
+            "text": f"{first_line}<br>around {second_line}<br><sub>{HINT}</sub>",
             "font": {"color": look.ink, "size": 17},
+            "x": 0.02,
+            "y": 0.955,
+            "yanchor": "top",
+        },
+        # upright at the right edge, where no title is
+        modebar={
+            "orientation": "v",
+            "bgcolor": look.page,
+            "color": look.muted,
+            "activecolor": look.ink,
         },
         paper_bgcolor=look.page,
         font={"color": look.ink, "family": "system-ui, sans-serif"},
         height=HEIGHT,
-        margin={"l": 0, "r": 0, "t": 48, "b": 0},
-        legend={"x": 0.01, "y": 0.98},
+        margin={"l": 0, "r": 0, "t": HEAD, "b": 0},
+        legend={"orientation": "h", "x": 0.01, "y": 1, "yanchor": "bottom"},
         scene={
             "xaxis": {"title": {"text": first}, **axis},
             "yaxis": {"title": {"text": second}, **axis},
             "zaxis": {"title": {"text": style.LOSS_AXES[surface.loss_name]}, **axis},
             "aspectratio": {"x": 1, "y": 1, "z": 0.6},
             "camera": {
-                "eye": {"x": 0.9, "y": -1.5, "z": 0.9},
+                "eye": {"x": 0.92, "y": -1.54, "z": 0.92},
                 "center": {"x": 0, "y": 0, "z": -0.12},
             },
         },

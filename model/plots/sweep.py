@@ -8,6 +8,8 @@ from softstep.model import extras
 from softstep.model.plots import style
 from softstep.model.regression import SoftmaxRegression
 
+MARKS = {"cross_entropy": "o", "mse": "s"}
+
 
 def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") -> Any:
     """A figure of many trained heads, a point or a line for each, a colour for each loss.
@@ -29,14 +31,20 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
         x, shown = rates[chosen], {"color": colour, "label": style.LOSSES[loss]}
         for name in ("accuracy", "loss"):
             y = results[f"mean_val_{name}"][chosen]
-            axes[name].plot(x, y, "o", markersize=5, alpha=0.8, **shown)
+            axes[name].plot(x, y, MARKS[loss], markersize=5, alpha=0.8, **shown)
         lines = axes["curves"].plot(
             epochs, loss_curves[:, chosen], color=colour, alpha=0.55, marker=dot
         )
-        lines[0].set_label(style.LOSSES[loss])
+        lines[0].set_label(style.LOSS_AXES[loss])
     _dress(axes, look, results)
     if np.nanmax(loss_curves) > 0:
         axes["curves"].set_yscale("log")
+        style.plain_logs(axes["curves"].yaxis)
+    names = {"handles": axes["curves"].get_legend_handles_labels()[0]}
+    shown = style.legend(figure, look, loc="outside lower center", ncols=2, **names)
+    for line in shown.get_lines():
+        line.set_alpha(1)
+    figure.align_ylabels([axes["accuracy"], axes["loss"]])
     return figure
 
 
@@ -52,8 +60,9 @@ def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> 
         axes[name].set_xscale("log")
     axes["loss"].sharex(axes["accuracy"])
     axes["loss"].set_yscale("log")
+    for axis in (axes["accuracy"].xaxis, axes["loss"].yaxis):
+        style.plain_logs(axis)
     axes["accuracy"].tick_params(labelbottom=False)
-    style.legend(axes["curves"], look)
 
 
 def _best(results: dict[str, Any]) -> str:

@@ -8,13 +8,17 @@ import numpy as np
 from softstep.model.plots import style
 
 ACROSS = 5
+# Inches: of an image's width, between two, of its height at most, of the name above it, of the
+# scale and what is written below it, of the scale's length.
+CELL, GAP, TALLEST, NAME, FOOT, BAR = 1.36, 0.1, 2.4, 0.34, 0.75, 4.2
 
 
 def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "light") -> Any:
     """A figure with an image for each class: where ink speaks for it, and where against it.
 
     Args:
-        coef: weights as `SoftmaxRegression.coef_`, (c, d). classes: their labels, (c,).
+        coef: weights as `SoftmaxRegression.coef_`, (c, d).
+        classes: their labels, (c,); long ones are shortened.
         shape: rows and columns of an image, their product d.
         theme: "light" or "dark".
 
@@ -25,22 +29,36 @@ def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "li
     c, d = coef.shape
     if shape[0] * shape[1] != d or len(classes) != c:
         raise ValueError(f"weights {coef.shape} are no {len(classes)} images of {shape}")
-    down = math.ceil(c / ACROSS)
-    figure = style.new_figure(look, height=0.6 + 1.55 * down)
-    grid = figure.subplots(down, ACROSS, squeeze=False)
     most = float(np.abs(coef).max()) or 1.0
-    for axes in grid.flat[c:]:
-        axes.set_axis_off()
-    for axes, row, label in zip(grid.flat, coef, classes, strict=False):
+    figure, places = _places(look, c, shape)
+    for axes, row, label in zip(places, coef, classes, strict=True):
         image = axes.imshow(
             row.reshape(shape), cmap=style.sign_colours(look), vmin=-most, vmax=most
         )
-        axes.set_title(style.plain(label), color=look.ink, fontsize=style.TITLE)
+        name = style.fitted(label, CELL, style.TITLE)
+        axes.set_title(name, color=look.ink, fontsize=style.TITLE, pad=4)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_color(look.grid)
-    bar = figure.colorbar(image, ax=grid, shrink=0.8, aspect=30)
+    scale = style.axes_at(figure, (style.WIDTH - BAR) / 2, 0.5, BAR, 0.13)
+    bar = figure.colorbar(image, cax=scale, orientation="horizontal")
     bar.set_label("weight: against the class (−), for it (+)", color=look.ink, fontsize=style.TEXT)
     bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)
     bar.outline.set_edgecolor(look.grid)
     return figure
+
+
+def _places(look: style.Theme, count: int, shape: tuple[int, int]) -> tuple[Any, list[Any]]:
+    """The figure, and axes for the images: rows of ACROSS, the last or only one in the middle."""
+    down = math.ceil(count / ACROSS)
+    high = min(CELL * shape[0] / shape[1], TALLEST)
+    figure = style.new_figure(look, height=down * (high + NAME) + FOOT)
+    figure.set_layout_engine("none")
+    places = []
+    for k in range(count):
+        row, column = divmod(k, ACROSS)
+        here = min(ACROSS, count - row * ACROSS)
+        left = style.WIDTH / 2 + (column - here / 2) * (CELL + GAP) + GAP / 2
+        bottom = FOOT + (down - 1 - row) * (high + NAME)
+        places.append(style.axes_at(figure, left, bottom, CELL, high))
+    return figure, places
