@@ -106,8 +106,8 @@ def _confusion(subject: Subject) -> Picture:
     return Picture(
         "confusion",
         "What is taken for what",
-        "Test rows: right answers on the diagonal, each mistake beside it, drawn four times as "
-        f"strong as its share.{note}",
+        "Test rows: right answers on the diagonal, the mistakes beside it, drawn stronger than "
+        f"their shares, as the key says.{note}",
         lambda theme: plots.confusion(matrix, classes, theme=theme),
     )
 
@@ -124,7 +124,8 @@ def _learning_rate(subject: Subject) -> Picture:
         title,
         "Descent on the training loss along a random line through the weights: the offset from "
         "them is all there is to learn. Too small creeps, good arrives, too large is thrown from "
-        "side to side. The rates are found by search: good is the smallest that arrives. They are "
+        "side to side. Below, on a scale of powers of ten, how far each step is above the lowest "
+        "point. The rates are found by search: good is the smallest that arrives. They are "
         "rates of that offset, and do not compare with one for all weights.",
         lambda theme: plots.learning_rate(line, start, rates, offsets, theme=theme),
     )
