@@ -92,7 +92,7 @@ def test_a_model_shows_all_figures_settings_and_versions(capsys, tmp_path):
     assert f"<th>softstep</th><td>{__version__}</td>" in text
     assert f"the 360 test rows of digits: {model.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
     assert f"the 1437 training rows: {model.score(DIGITS.X_train, DIGITS.y_train):.4f}" in text
-    assert "cross-entropy of 1437 training rows around the weights" in text
+    assert "cross-entropy of 1437 training rows" in text
     assert text.count("Plotly.react") >= 1
 
 
@@ -127,7 +127,7 @@ def test_a_landscape_shows_the_plane_and_the_rows_it_was_made_of(capsys, tmp_pat
     for name in OF_A_DESCENT:  # drawn anew, from what the folder holds, they are the same
         for file in (f"{name}.png", f"{name}-dark.png"):
             assert (tmp_path / "png" / file).read_bytes() == (tmp_path / "land" / file).read_bytes()
-    assert "MSE of 360 test rows around the trained weights" in text
+    assert "MSE of 360 test rows" in text
 
 
 def test_a_name_of_data_shows_the_recipe_and_its_descent(capsys):
@@ -137,7 +137,7 @@ def test_a_name_of_data_shows_the_recipe_and_its_descent(capsys):
     model = SoftmaxRegression(learning_rate=2.0, epochs=300, random_state=3)
     model.fit(DIGITS.X_train, DIGITS.y_train)
     assert f"rows of digits: {model.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
-    assert "MSE of 1437 training rows around the trained weights" in text
+    assert "MSE of 1437 training rows" in text
     assert "PC 1 of the path" in text
     assert len(page.images) == 2 * (3 + len(OF_A_DESCENT) + len(ALWAYS))
 

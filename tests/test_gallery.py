@@ -45,6 +45,6 @@ def test_every_command_parses(command):
 
 
 def test_there_are_commands_and_a_wrong_one_does_not_parse():
-    assert len(COMMANDS) >= 6
+    assert len(COMMANDS) >= 5
     with pytest.raises(SystemExit):
         cli._parser().parse_args(["landscape", "mnist", "--direction", "upwards"])
