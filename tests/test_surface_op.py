@@ -126,3 +126,22 @@ def test_a_row_that_is_not_finite_makes_the_loss_nan_and_is_no_hit():
             )
             assert np.isnan(losses).all()
             np.testing.assert_array_equal(hits, expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("offset", [-1e6, 1e6, 1e12])
+def test_one_logit_far_from_the_others_takes_nothing_from_their_figures(offset, loss, backend):
+    X, y, heads = layer(n=200)
+    V0 = logits(X, heads)[0]
+    V1 = np.zeros_like(V0)
+    V1[:, 3] = 1
+    far = V0.astype(np.float64)
+    far[:, 3] += np.float32(offset)
+    P = kernels.softmax_forward(far, backend="numpy")
+    if loss == "mse":
+        expected = kernels.mse_forward(P, y, backend="numpy").sum()
+    else:
+        expected = kernels.cross_entropy_forward(far, y, backend="numpy").sum()
+    found, _ = kernels.surface_forward(V0, V1, V1, y, [offset], [0], loss=loss, backend=backend)
+    np.testing.assert_allclose(found[0, 0], expected, rtol=1e-6)
