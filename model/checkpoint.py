@@ -17,7 +17,7 @@ def target(path):
     """Where `save` writes for `path`: what it links to; ValueError if that is no ordinary file."""
     resolved = Path(path).resolve()
     if resolved.exists() and not resolved.is_file():
-        raise ValueError(f"{path} is not an ordinary file: a model cannot be saved there")
+        raise ValueError(f"{path} is not an ordinary file: nothing can be saved there")
     return resolved
 
 

@@ -65,7 +65,8 @@ def principal_directions(path: WeightPath, W: Array, b: Array, count: int):
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     if len(points) <= count or not sizes[count - 1] > PARALLEL**0.5 * sizes[0]:
         raise ValueError(
-            f"the path's {len(points)} points do not reach into {count} dimensions: train longer"
+            f"the path's {len(points)} points do not reach into {count} dimensions: train longer, "
+            "or take random directions"
         )
     offsets = points @ axes[:count].T
     signs = np.sign(offsets[np.abs(offsets).argmax(axis=0), np.arange(count)])
@@ -107,7 +108,7 @@ def given_direction(name: str, value: Any, W: Array) -> Direction:
 def weight_direction(model: Any, feature: int, label: Any) -> Direction:
     """The direction in which only the weight of `feature` for the class `label` grows."""
     d, c = fitted_weights(model)[0].shape
-    if np.ndim(label) != 0:
+    if np.ndim(label) != 0 or label is None:
         raise ValueError(f"label must be one label, not {label!r}")
     k = int(inputs.encode(np.atleast_1d(label), model.classes_, "label")[0])
     i = inputs.integer("feature", feature, least=0)
@@ -120,7 +121,8 @@ def weight_direction(model: Any, feature: int, label: Any) -> Direction:
 
 def refuse_parallel(D1: Direction, D2: Direction) -> None:
     """Raise ValueError where two directions span no plane."""
-    gram = _gram([D1, D2])
+    lengths = [np.abs(_flat(*D)).max() for D in (D1, D2)]  # products of very long ones overflow
+    gram = _gram([(dW / s, db / s) for (dW, db), s in zip((D1, D2), lengths, strict=True)])
     if np.linalg.det(gram) <= PARALLEL * gram[0, 0] * gram[1, 1]:
         raise ValueError("the two directions are parallel: they span no plane")
 
@@ -138,6 +140,13 @@ def steepest(D1: Direction, D2: Direction, slopes: Array) -> Array:
     angles and of the same length, as principal components are.
     """
     return np.linalg.solve(_gram([D1, D2]), slopes.T).T
+
+
+def angles(D1: Direction, D2: Direction, a: Array, b: Array) -> Array:
+    """Between moves in the plane, offsets (k, 2) each, in degrees, in the space of the weights."""
+    gram = _gram([D1, D2])
+    inner = [((u @ gram) * v).sum(axis=1) for u, v in ((a, b), (a, a), (b, b))]
+    return np.degrees(np.arccos(np.clip(inner[0] / np.sqrt(inner[1] * inner[2]), -1, 1)))
 
 
 def _gram(directions: list[Direction]) -> Array:

@@ -138,8 +138,9 @@ def loss_line(
     """
     W, b = fitted_weights(model)
     offsets = _offsets(span, steps)
+    path = _path_of(path)
     if isinstance(direction, str):
-        (D,), _ = _named(direction, W, b, 1, normalise, _path_of(path), random_state)
+        (D,), _ = _named(direction, W, b, 1, normalise, path, random_state)
     else:
         D = given_direction("direction", direction, W)
     sums, slopes, rows = np.zeros((2, 1, steps)), np.zeros((steps, 1)), 0
@@ -169,6 +170,7 @@ def plane_slopes(model: SoftmaxRegression, X: Any, y: Any, surface: Surface, poi
     for V, codes in _blocks(model, X, y, (surface.D1, surface.D2), None):
         sums += _slopes(model, V, codes, at)
         rows += len(codes)
+    _refuse_overflow(sums, at)
     return sums / rows
 
 
@@ -182,14 +184,14 @@ def _path_of(path: Any) -> WeightPath | None:
 
 def _offsets(span: Any, steps: Any) -> Array:
     span = inputs.number("span", span, above=0)
-    return np.linspace(-span, span, inputs.integer("steps", steps, least=2))
+    steps = inputs.integer("steps", steps, least=2)
+    return span * np.linspace(-1, 1, steps)
 
 
-def _refuse_overflow(losses: Array, offsets: Array) -> None:
-    if not np.isfinite(losses).all():
-        raise ValueError(
-            f"the loss overflows at offsets up to {offsets[-1]:g}: give a smaller span"
-        )
+def _refuse_overflow(figures: Array, offsets: Array) -> None:
+    if not np.isfinite(figures).all():
+        most = np.abs(offsets).max()
+        raise ValueError(f"the loss overflows at offsets up to {most:g}: take smaller ones")
 
 
 def _two(directions: Any) -> tuple[Any, Any]:
@@ -225,7 +227,7 @@ def _blocks(
     X, scale = model._features_to_predict(X)
     codes = inputs.encode(inputs.label_values(y, len(X)), model.classes_)
     W, b = model._weights(X)
-    pairs = [(W, b), *((dW.astype(W.dtype), db.astype(W.dtype)) for dW, db in directions)]
+    pairs = [(W, b), *(_narrowed(D, W.dtype) for D in directions)]
     count = max(1, min(BLOCK_ROWS, BLOCK_VALUES // len(b)))
     for start in range(0, len(X), count):
         x = place(X[start : start + count], model.backend)
@@ -240,6 +242,15 @@ def _blocks(
             callback(min(start + count, len(X)), len(X))
 
 
+@np.errstate(over="ignore", under="ignore")
+def _narrowed(direction: Direction, dtype: Any) -> Direction:
+    """The direction in the dtype of the logits; ValueError where that cannot hold it."""
+    dW, db = (part.astype(dtype) for part in direction)
+    if not (np.isfinite(dW).all() and np.isfinite(db).all() and (dW.any() or db.any())):
+        raise ValueError(f"a direction is too long or too short for {dtype}")
+    return dW, db
+
+
 def _sums(model: SoftmaxRegression, V: list[Any], codes: Array, x: Any, y: Any) -> Array:
     """Sums of loss and hits over the rows of a block, (2, len(y), len(x))."""
     V0, V1, V2 = V
@@ -249,6 +260,7 @@ def _sums(model: SoftmaxRegression, V: list[Any], codes: Array, x: Any, y: Any) 
     return np.stack([to_host(figure) for figure in figures])
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `_refuse_overflow` sees it
 def _slopes(model: SoftmaxRegression, V: list[Any], codes: Array, points: Array) -> Array:
     """Sums over the rows of a block of the loss's derivative in each direction, (k, directions)."""
     is_mse = model.loss == "mse"

@@ -304,7 +304,8 @@ class SoftmaxRegression(Params):
             if held_out is not None and not _is_finite(epoch.val_loss):
                 inputs.refuse_non_finite(held_out.X, "X_val")
             asked = callback is not None and callback(self.history_[-1])
-            if asked or (stop is not None and stop.should_stop(epoch, self._bank)):
+            waited = stop is not None and stop.should_stop(epoch, self._bank)
+            if asked or waited:
                 break
         if stop is not None and stop.best is not None:
             stop.restore(self._bank)

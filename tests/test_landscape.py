@@ -10,7 +10,7 @@ import pytest
 from softstep import SoftmaxRegression, kernels
 from softstep.model import CheckpointError, NotFittedError, WeightPath, landscape
 from softstep.model.datasets import load_digits
-from softstep.model.directions import steepest, weight_direction
+from softstep.model.directions import angles, refuse_parallel, steepest, weight_direction
 from softstep.model.landscape import Line, Surface, loss_line, loss_surface, plane_slopes
 
 LOSSES = ("mse", "cross_entropy")
@@ -246,6 +246,26 @@ def test_the_path_lies_on_the_plane_where_its_points_are_nearest(models):
     assert pca.path[0, 0] < 0
 
 
+def test_angles_are_those_between_the_moves_of_all_weights():
+    D1, D2 = random_direction(5), (3 * random_direction(5)[0] + random_direction(6)[0], np.ones(10))
+    rng = np.random.default_rng(7)
+    a, b = rng.standard_normal((2, 4, 2))
+    for k, found in enumerate(angles(D1, D2, a, b)):
+        u, v = (
+            np.concatenate([(x * W1 + y * W2).ravel() for W1, W2 in zip(D1, D2, strict=True)])
+            for x, y in (a[k], b[k])
+        )
+        cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)
+        assert found == pytest.approx(np.degrees(np.arccos(cosine)), abs=1e-6)
+
+
+def test_very_long_and_short_directions_span_a_plane(models):
+    for factor in (1e-200, 1e200):
+        refuse_parallel(random_direction(1), tuple(factor * d for d in random_direction(2)))
+        with pytest.raises(ValueError, match="are parallel"):
+            refuse_parallel(random_direction(1), tuple(factor * d for d in random_direction(1)))
+
+
 def test_one_weight_is_moved_alone(models):
     model, _ = models["mse"]
     pair = weight_direction(model, 20, 3), weight_direction(model, 36, 7)
@@ -300,6 +320,18 @@ def test_a_path_ends_at_the_weights_that_early_stopping_went_back_to():
     np.testing.assert_array_equal(path.b[-1], model.intercept_)
     surface = loss_surface(model, X, Y, "pca", path=path, steps=3)
     np.testing.assert_allclose(surface.path[-1], 0, atol=1e-12)
+
+
+def test_patience_counts_the_epoch_at_which_a_callback_stops():
+    settings = {"epochs": 9, "batch_size": 10, "random_state": 0}
+    rows = {"X_val": DIGITS.X_test, "y_val": DIGITS.y_test}
+    path = WeightPath()
+    model = SoftmaxRegression(patience=3, **settings)
+    model.fit(X, Y, **rows, callback=lambda epoch: epoch.number == 4, path=path)
+    assert model.history_[-1].val_loss == min(epoch.val_loss for epoch in model.history_)
+    alone = SoftmaxRegression(**settings | {"epochs": 5}).fit(X, Y)
+    np.testing.assert_array_equal(model.coef_, alone.coef_)
+    np.testing.assert_array_equal(path.W[-1], alone.coef_.T)
 
 
 def test_a_path_ends_where_the_callback_stopped():
@@ -407,6 +439,7 @@ REFUSED = [
     ({"directions": (GOOD, np.nan * GOOD)}, ValueError, "D2 must be finite"),
     ({"directions": (GOOD, np.full((64, 10), "x"))}, TypeError, "D2 must hold numbers, not <U1"),
     ({"directions": (GOOD, [ZERO, np.ones(10)])}, ValueError, "D2 must be an array dW or a tuple"),
+    ({"span": 1e308}, ValueError, "the loss overflows at offsets up to 1e+308"),
     ({"span": 0}, ValueError, "span must be above 0"),
     ({"span": "wide"}, TypeError, "span must be a number"),
     ({"steps": 1}, ValueError, "steps must be at least 2"),
@@ -440,6 +473,13 @@ def test_a_line_and_slopes_refuse_wrong_arguments_too(models):
     surface = loss_surface(model, X, Y, steps=2)
     with pytest.raises(ValueError, match=r"points must be finite offsets of shape \(k, 2\)"):
         plane_slopes(model, X, Y, surface, [1, 2])
+    with pytest.raises(ValueError, match=r"the loss overflows at offsets up to 1e\+40"):
+        plane_slopes(model, X, Y, surface, [[1e40, 0]])
+    for factor in (1e-50, 1e50):
+        with pytest.raises(ValueError, match="a direction is too long or too short for float32"):
+            loss_line(model, X, Y, factor * GOOD, span=1e50, steps=3)
+    with pytest.raises(TypeError, match="path must be a WeightPath"):
+        loss_line(model, X, Y, GOOD, path="junk")
     with pytest.raises(TypeError, match="model must be a SoftmaxRegression, not NoneType"):
         plane_slopes(None, X, Y, surface, [[1, 2]])
     with pytest.raises(TypeError, match="surface must be a Surface, not ndarray"):

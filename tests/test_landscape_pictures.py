@@ -9,6 +9,7 @@ import pytest
 from softstep import SoftmaxRegression, cli
 from softstep.model import WeightPath
 from softstep.model.datasets import load_digits
+from softstep.model.directions import angles
 from softstep.model.landscape import Line, Surface, loss_line, loss_surface, plane_slopes
 
 DIGITS = load_digits()
@@ -266,7 +267,7 @@ def test_the_arrows_point_up_the_slope_and_along_the_way(plane, arrows, theme):
     assert ((on * way).sum(axis=1) > 0).all()
     assert ((on * up).sum(axis=1) < 0).all()  # descent goes down
     assert axes.get_aspect() == 1
-    off = plots.angles(on, -up)
+    off = angles(plane.D1, plane.D2, on, -up)
     assert f"the way is {off.min():.0f}° to {off.max():.0f}° off the steepest descent" in texts(
         figure
     )
@@ -412,7 +413,7 @@ def test_the_tangents_touch_the_loss_with_its_slope(trained, plane, theme):
         assert y == line.loss[k]
         assert (y1 - y0) / (x1 - x0) == pytest.approx(line.slope[k])
         assert (y0 + y1) / 2 == pytest.approx(y)
-        assert f"slope {line.slope[k]:+.3g} at {x:.2f}".replace("-", "−") in texts(figure)
+        assert f"slope {line.slope[k]:+.3g} at {x:.3g}".replace("-", "−") in texts(figure)
     assert axes.get_xlabel() == "offset along PC 1"
     assert axes.get_ylabel() == "MSE"
     rendered(figure)
@@ -529,7 +530,7 @@ def test_a_figure_that_fails_does_not_lose_the_training(tmp_path, capsys):
 def test_a_span_that_overflows_is_refused_and_the_model_is_kept(tmp_path, capsys):
     code, _, said = run(capsys, *QUICK, "--span", 1e39, "--out", tmp_path)
     assert code == 2
-    assert "the loss overflows at offsets up to 1e+39: give a smaller span" in said
+    assert "the loss overflows at offsets up to 1e+39: take smaller ones" in said
     SoftmaxRegression.load(tmp_path / "model.npz")
 
 

@@ -6,7 +6,7 @@ Figure, which nothing else refers to; `style.py` says how all of them look.
 
 from softstep.model.plots.confusion import confusion, counts
 from softstep.model.plots.forward import forward
-from softstep.model.plots.gradient import angles, arrow_points, gradient
+from softstep.model.plots.gradient import arrow_points, gradient
 from softstep.model.plots.learning_rate import learning_rate, three_rates
 from softstep.model.plots.line import line
 from softstep.model.plots.momentum import momentum
@@ -16,7 +16,6 @@ from softstep.model.plots.sweep import sweep
 from softstep.model.plots.weights import weights
 
 __all__ = [
-    "angles",
     "arrow_points",
     "confusion",
     "contours",

@@ -16,12 +16,12 @@ LEAST_CELL = style.SMALL / 72  # in which there is room for a line of text
 
 
 def counts(y_true: Any, y_predicted: Any, classes: Any) -> Any:
-    """How many rows of class i were taken for class j, (c, c); rows of other classes are left out.
+    """How many rows of class i were taken for class j, (c, c); others than `classes` do not count.
 
     y_true, y_predicted: labels, (n,). classes: sorted, (c,).
     """
     y_true, y_predicted, classes = map(np.asarray, (y_true, y_predicted, classes))
-    known = np.isin(y_true, classes)
+    known = np.isin(y_true, classes) & np.isin(y_predicted, classes)
     true, answer = (np.searchsorted(classes, y[known]) for y in (y_true, y_predicted))
     c = len(classes)
     return np.bincount(true * c + answer, minlength=c * c).reshape(c, c)

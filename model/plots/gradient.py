@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.model.directions import steepest
+from softstep.model.directions import angles, steepest
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
 from softstep.model.plots.surface import descent_name, direction_names, in_plane, levels, title
@@ -55,6 +55,8 @@ def gradient(surface: Surface, slopes: Any, *, of: str = "rows", theme: str = "l
     slopes = np.asarray(slopes)
     if slopes.shape != (len(at), 2):
         raise ValueError(f"slopes must have shape {(len(at), 2)}, one row for each arrow point")
+    if not slopes.any(axis=1).all():
+        raise ValueError("the loss is flat at a point of the path: it has no steepest ascent there")
     figure, axes, inside = _frame(look, surface, at[0])
     first, second = direction_names(surface)
     style.dress(axes, look, x=first, y=second)
@@ -64,7 +66,7 @@ def gradient(surface: Surface, slopes: Any, *, of: str = "rows", theme: str = "l
     at, slopes = at[shown], slopes[shown]
     ascent = steepest(surface.D1, surface.D2, slopes)
     onward = surface.path[at + 1] - surface.path[at]
-    turned = angles(onward, -ascent)
+    turned = angles(surface.D1, surface.D2, onward, -ascent)
     rings, plane = levels(surface, inside), (surface.x, surface.y, surface.loss)
     axes.contour(*plane, rings, colors=look.muted, linewidths=0.8, alpha=0.6)
     way = {"color": look.muted, "linewidth": 1.6, "linestyle": (0, (4, 2))}
@@ -99,12 +101,6 @@ def gradient(surface: Surface, slopes: Any, *, of: str = "rows", theme: str = "l
     )
     style.legend(figure, look, loc="lower center", ncols=2)
     return figure
-
-
-def angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Between vectors (k, 2), in degrees."""
-    cosine = (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
 def _frame(look: style.Theme, surface: Surface, first: int) -> tuple[Any, Any, Any]:

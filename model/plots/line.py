@@ -32,7 +32,7 @@ def line(line: Line, *, name: str = "the direction", of: str = "rows", theme: st
     for colour, k in zip(look.colours, tangent_points(line), strict=False):
         x, loss, slope = line.x[k], line.loss[k], line.slope[k]
         reach = REACH * line.x[-1] * np.array([-1, 1])
-        label = f"slope {slope:+.3g} at {x:.2f}".replace("-", "−")
+        label = f"slope {slope:+.3g} at {x:.3g}".replace("-", "−")
         axes.plot(x + reach, loss + slope * reach, color=colour, linewidth=2.4, label=label)
         axes.plot(x, loss, "o", color=colour, markeredgecolor=look.ink, markersize=9)
     axes.set_xlim(line.x[0], line.x[-1])
@@ -42,4 +42,5 @@ def line(line: Line, *, name: str = "the direction", of: str = "rows", theme: st
 
 def tangent_points(line: Line) -> list[int]:
     """Which points of the line get tangents."""
-    return [int(np.abs(line.x - share * line.x[-1]).argmin()) for share in AT]
+    nearest = (int(np.abs(line.x - share * line.x[-1]).argmin()) for share in AT)
+    return list(dict.fromkeys(nearest))

@@ -149,7 +149,7 @@ def _summary(landscape: Landscape) -> str:
     text = (
         f"{surface.loss_name} of {surface.rows} {landscape.of}: "
         f"{surface.path_loss[-1]:.6f} at the model, on the plane {surface.loss.min():.6f} "
-        f"(at {surface.x[j]:.2f}, {surface.y[i]:.2f}) to {surface.loss.max():.6f}"
+        f"(at {surface.x[j]:.3g}, {surface.y[i]:.3g}) to {surface.loss.max():.6f}"
     )
     if surface.explained_variance is None:
         return text
