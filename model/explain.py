@@ -59,7 +59,7 @@ def explain(model: SoftmaxRegression, x: Any, label: int) -> Explanation:
     X = X.astype(np.float64) * scale
     found = np.flatnonzero(model.classes_ == label)
     if not found.size:
-        raise ValueError(f"{label!r} is not one of the model's classes")
+        raise ValueError(f"{label} is not one of the model's classes")
     y = found[:1]
     W, b = model.coef_.T.astype(np.float64, order="C"), model.intercept_.astype(np.float64)
     V, P, loss = _forward(X, y, W, b, model.loss)

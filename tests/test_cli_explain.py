@@ -1,6 +1,9 @@
 """Promise: `softstep explain` tells a row's passes, all numbers right, in text and as a page."""
 
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -83,7 +86,8 @@ def test_a_label_the_model_does_not_know_is_refused():
 
 
 def test_names_of_classes_stand_as_they_are(capsys, tmp_path):
-    names = np.array(["iris_a-1", "iris_b-2"])[DIGITS.y_train % 2]
+    odd = ["iris_a-1", "is_b-2", "x^(2)"]  # is_b would be a symbol with an index
+    names = np.array(odd)[DIGITS.y_train % 3]
     SoftmaxRegression(epochs=2, random_state=0).fit(DIGITS.X_train, names).save("named.npz")
     lines = [f"{','.join(map(str, DIGITS.X_train[i]))},{names[i]}" for i in range(4)]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
@@ -92,10 +96,11 @@ def test_names_of_classes_stand_as_they_are(capsys, tmp_path):
     )
     assert (code, err) == (0, "")
     for text in (out, (tmp_path / "e.html").read_text(encoding="utf-8")):
-        for name in ("iris_a-1", "iris_b-2"):
+        for name in odd:
             assert text.count(name) > 5
-            assert name.replace("-", "−") not in text
-            assert "iris<sub>" not in text
+            assert name.replace("-", "−") not in text or "-" not in name
+        for mangled in ("iris<sub>", "is<sub>", "<sup>2"):
+            assert mangled not in text
     assert "v<sub>i</sub>" in (tmp_path / "e.html").read_text(encoding="utf-8")
 
 
@@ -208,6 +213,51 @@ def test_images_of_a_file_are_told_with_one(capsys, tmp_path):
     assert "a weighted sum of the pixels" in out
     image = [line for line in out.splitlines() if line.startswith("│")]
     assert (len(image), {len(line) for line in image}) == (6, {18})
+
+
+def test_tiny_features_and_huge_logits_keep_their_figures(capsys, tmp_path):
+    X = np.array([[1.5e-6, -2e-6], [3e-6, 1e-6]] * 5)
+    np.savez("tiny.npz", X=X, y=[0, 1] * 5)
+    model = SoftmaxRegression(epochs=1, random_state=0).fit(X, [0, 1] * 5)
+    model.coef_ = np.array([[1e9, 0.0], [0.0, 0.0]])
+    model.save("huge.npz")
+    code, out, err = softstep(capsys, "explain", "tiny.npz", "--model", "huge.npz")
+    assert (code, err) == (0, "")
+    assert re.search(r"x_1 = (1|−2)e−6 ", out)
+    logit, power = re.search(r"\+(\d{4}\.\d{6})  (\S+)", out.partition("2. ")[2]).groups()
+    number, exponent = power.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")).split("·10")
+    found = np.log(float(number)) + int(exponent) * np.log(10)
+    assert found == pytest.approx(float(logit), abs=1e-5)
+    assert f"Σ_j e^(v_j) = {power}." in out
+    assert " inf" not in out
+
+
+def test_a_label_that_no_training_row_has_is_named_plainly(capsys):
+    np.savez("absent.npz", X_train=DIGITS.X_train, y_train=DIGITS.y_train % 3,
+             X_test=DIGITS.X_test, y_test=DIGITS.y_test % 3 + 3)  # fmt: skip
+    code, _, err = softstep(capsys, "explain", "absent.npz", "--index", INDEX)
+    assert code == 2
+    assert err == f"softstep: {DIGITS.y_test[INDEX] % 3 + 3} is not one of the model's classes\n"
+
+
+def test_a_terminal_without_unicode_gets_escapes(tmp_path):
+    a_model().save(tmp_path / "model.npz")
+    command = [sys.executable, "-m", "softstep", "explain", "--model", "model.npz"]
+    said = subprocess.run(
+        [*command, "--html", "row.html"], cwd=tmp_path, capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert said.returncode == 0
+    assert rb"v_i = \u03a3_k x_k W_ki + b_i" in said.stdout
+    assert "Σ" in (tmp_path / "row.html").read_text(encoding="utf-8")
+
+
+def test_the_model_is_not_overwritten_by_the_page(capsys):
+    a_model().save("model.npz")
+    code, _, err = softstep(capsys, "explain", "--model", "model.npz", "--html", "./model.npz")
+    assert code == 2
+    assert "is what is to be read: name another file" in err
+    SoftmaxRegression.load("model.npz")
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_file_of_rows_is_found_again_from_anywhere(tmp_path, monkeypatch):
     assert cli.main([*command, "--out", "found"]) == 0
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
-    subject = report_subject.read(tmp_path / "found", None, None, 0)
+    subject = report_subject.read(str(tmp_path / "found"), None, None, None)
     assert subject.title == "Sweep of rows.npz"
     assert len(subject.data.X_train) + len(subject.data.X_test) == len(DIGITS.X_train)
 

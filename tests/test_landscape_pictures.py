@@ -517,11 +517,17 @@ def test_a_missing_library_is_named_before_the_work(tmp_path, capsys, monkeypatc
 QUICK = ("landscape", "digits", "--epochs", 2, "--steps", 5)
 
 
-def test_a_figure_that_fails_does_not_lose_the_training(tmp_path, capsys):
-    code, _, said = run(capsys, *QUICK, "--span", 1e-30, "--out", tmp_path)
-    assert code == 2
-    assert "take a larger span" in said
-    assert (tmp_path / "run.json").exists()
+def test_a_figure_that_cannot_be_drawn_is_named_and_the_rest_is_there(tmp_path, capsys):
+    (tmp_path / "report.html").write_text("of another model")
+    code, said, _ = run(capsys, *QUICK, "--span", 1e-30, "--out", tmp_path)
+    assert code == 0
+    for name in ("surface", "contours"):
+        assert f"{name}: Not drawn: the loss is " in said
+    assert [path.name for path in sorted(tmp_path.glob("*.png"))] == ["line-dark.png", "line.png"]
+    assert not (tmp_path / "report.html").exists()
+    assert cli.main(["report", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<p>Not drawn: the loss is ") == 2
     SoftmaxRegression.load(tmp_path / "model.npz")
     Surface.load(tmp_path / "surface.npz")
     Line.load(tmp_path / "line.npz")

@@ -9,7 +9,6 @@ from softstep import SoftmaxRegression
 from softstep.model.datasets import load_digits
 from softstep.model.plots import confusion, counts, forward, style, weights
 from softstep.model.plots.confusion import SHOWN, most_mistaken
-from softstep.model.plots.forward import power_of_e
 
 pytest.importorskip("matplotlib")
 DIGITS = load_digits()
@@ -115,6 +114,25 @@ def test_of_many_classes_the_most_mistaken_are_shown():
     assert (np.diff(shown) > 0).all()
 
 
+def test_of_many_classes_the_score_and_the_shares_are_of_all():
+    matrix = np.diag(np.full(SHOWN + 5, 9))
+    matrix[:SHOWN, SHOWN + 4] = 9  # half of each row is taken for a class that is not drawn
+    figure = confusion(matrix, np.arange(SHOWN + 5))
+    right, hits = matrix.sum(), np.trace(matrix)
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left") == f"{hits} of {right} right ({hits / right:.1%})"
+    assert len(axes.get_xticklabels()) == SHOWN
+    opacity = axes.images[0].get_array()[..., 3].diagonal()
+    np.testing.assert_allclose(opacity, opacity.max())
+    whole = confusion(np.diag(np.full(3, 9)), range(3)).axes[0].images[0].get_array()
+    assert opacity[0] == pytest.approx(whole[0, 0, 3] / 2)
+
+
+def test_answers_that_are_no_class_do_not_count():
+    assert counts([0, 1, 9], [5, 5, 9], [0, 1, 9]).tolist() == np.diag([0, 0, 1]).tolist()
+    assert counts([0, 1, 9], [10, 1, 0], [0, 1, 9]).sum() == 2
+
+
 @THEMES
 def test_the_forward_pass_has_the_numbers_of_the_row(model, theme):
     x, label = DIGITS.X_test[11], int(DIGITS.y_test[11])
@@ -152,8 +170,8 @@ def number(text):
 def test_exponentials_that_overflow_are_written_all_the_same():
     for log in (-1000.0, -7.5, -1e-4, 0.0, 3.2, 9.2103, 9.2104, 1000.0):
         exact = Decimal(log).exp()
-        assert abs(Decimal(scientific(power_of_e(log))) / exact - 1) < 1e-3
-    assert power_of_e(np.log(1e5) - 1e-9) == "1.000·10⁵"
+        assert abs(Decimal(scientific(style.power_of_e(log))) / exact - 1) < 1e-3
+    assert style.power_of_e(np.log(1e5) - 1e-9) == "1.000·10⁵"
 
 
 def test_huge_logits_keep_their_loss():

@@ -12,7 +12,6 @@ TOPS = (0.25, 0.5, 1.0)  # shares of mistakes that may be drawn as strong as all
 # Inches: of a cell and of the matrix at most, of a name at most, of a line of text, of the key.
 CELL, SIDE, NAME, LINE, KEY = 0.8, 5.0, 1.0, 0.24, 1.2
 EDGE, LEAST_HEIGHT = 0.1, 1.9
-LEAST_CELL = style.SMALL / 72  # in which there is room for a line of text
 
 
 def counts(y_true: Any, y_predicted: Any, classes: Any) -> Any:
@@ -39,7 +38,8 @@ def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
     Right answers and mistakes each have a colour. A mistake is as strong as a right answer of four
     times its share, so that the few there are can be seen; of twice its share, or of its own,
     where a mistake has a share above a quarter or a half. A key says so. Long names are shortened;
-    a number too wide for its cell is rounded to thousands or millions, or left out.
+    a number too wide for its cell is rounded to thousands or millions, or left out. Of more than
+    SHOWN classes those of `most_mistaken` are drawn; shares and the title are of all.
 
     Raises:
         ValueError: the matrix is not (c, c) for c classes.
@@ -48,9 +48,14 @@ def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
     matrix, c = np.asarray(matrix), len(classes)
     if matrix.shape != (c, c):
         raise ValueError(f"the matrix of {c} classes must be {(c, c)}, not {matrix.shape}")
+    total, hits = matrix.sum(), np.trace(matrix)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    if c > SHOWN:
+        shown = most_mistaken(matrix)
+        matrix, shares = matrix[np.ix_(shown, shown)], shares[np.ix_(shown, shown)]
+        classes, c = [classes[k] for k in shown], SHOWN
     names = [style.fitted(label, NAME, style.SMALL) for label in classes]
     figure, axes, cell = _frame(look, names)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     right = np.eye(c, dtype=bool)
     most = shares[~right].max(initial=0)
     top = next(top for top in TOPS if most <= top)
@@ -61,7 +66,6 @@ def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
         grounds += ground[..., 3:] * (ground[..., :3] - grounds)
     _numbers(axes, look, matrix, grounds, cell)
     _lines(axes, look, c, cell)
-    total, hits = matrix.sum(), np.trace(matrix)
     title = f"{hits} of {total} right ({hits / max(total, 1):.1%})"
     axes.set_title(title, color=look.ink, fontsize=style.TITLE, loc="left")
     _key(figure, look, axes.get_position().y1, top)
@@ -81,10 +85,8 @@ def _frame(look: style.Theme, names: list[str]) -> tuple[Any, Any, float]:
     figure.set_layout_engine("none")
     axes = style.axes_at(figure, left, below, side, side)
     style.dress(axes, look, x="answer", y="true class")
-    every = int(np.ceil(LEAST_CELL / (side / c)))  # beyond SHOWN classes not each has room
-    ticks, shown = np.arange(c)[::every], names[::every]
-    axes.set_xticks(ticks, shown, rotation=90 if upright else 0)
-    axes.set_yticks(ticks, shown)
+    axes.set_xticks(np.arange(c), names, rotation=90 if upright else 0)
+    axes.set_yticks(np.arange(c), names)
     axes.tick_params(which="major", length=0, pad=4)
     return figure, axes, side / c
 
@@ -99,8 +101,6 @@ def _shades(colour: str, strength: Any) -> Any:
 
 def _numbers(axes: Any, look: style.Theme, matrix: Any, grounds: Any, cell: float) -> None:
     """The counts, all in one size, the larger one where all fit in it."""
-    if cell < LEAST_CELL:
-        return
     widest = max(style.text_width(f"{count}", style.TEXT) for count in matrix.flat)
     size = style.TEXT if widest <= 0.9 * cell else style.SMALL
     for (i, j), count in np.ndenumerate(matrix):

@@ -18,7 +18,6 @@ EDGE, GAP = 0.08, 0.3  # around all, and between two columns: an arrow
 ROW, LEAST_ROW, BODY = 0.5, 0.2, 3.4  # of a class at most and at least; of ten classes
 LEAST_BODY, HEAD, FOOT = 1.9, 0.72, 0.36  # of a few classes; above and below them
 BAR = 0.24  # thickness at most
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def forward(
@@ -74,29 +73,19 @@ def forward(
     _bars(shares, look, p, colours, PROBABILITY, "{:.4f}")
     shares.set_title("probabilities\n$p = e^v\\,/\\,\\Sigma$", **title)
     inks = [look.good if i == label else look.ink for i in range(len(v))]
-    _column(powers, look, dict(enumerate(map(power_of_e, v))), inks)
+    _column(powers, look, dict(enumerate(map(style.power_of_e, v))), inks)
     powers.set_title("exponentials\n$e^v$", **title)
     log_sum = v.max() + np.log(np.exp(v - v.max()).sum())  # e^v itself may overflow
-    powers.set_xlabel(f"$\\Sigma$ = {power_of_e(log_sum)}", **title)
+    powers.set_xlabel(f"$\\Sigma$ = {style.power_of_e(log_sum)}", **title)
     end.set_title(f"loss\n{LOSSES[loss]}", **title)
     if loss == "mse":
         terms = {k: f"({int(k == label)} − {p[k]:.4f})²" for k in range(len(p))}
     else:
-        terms = {label: f"−log {power_of_e(v[label] - log_sum)}"}
+        terms = {label: f"−log {style.power_of_e(v[label] - log_sum)}"}
     _column(end, look, terms, inks)
-    value = power_of_e(np.log(value)) if value > 0 else "0"
+    value = style.power_of_e(np.log(value)) if value > 0 else "0"
     end.set_xlabel(f"L = {value}", color=look.ink, fontsize=style.TITLE)
     return figure
-
-
-def power_of_e(log: float) -> str:
-    """e^log with four digits, as 2.31·10⁻⁷⁶ where it is far from 1; it need not be a float."""
-    log10 = float(log) / np.log(10)
-    if -3 <= log10 < 4 and "e" not in (text := f"{np.exp(log):.4g}"):
-        return text
-    whole = int(np.floor(log10))
-    digits, carry = f"{10 ** (log10 - whole):.3e}".split("e")
-    return f"{digits}·10{str(whole + int(carry)).translate(SUPERSCRIPTS)}"
 
 
 def _refuse_strangers(x: Any, label: int, c: int, shape: tuple[int, int], names: Any) -> None:

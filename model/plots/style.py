@@ -15,6 +15,8 @@ WIDTH, HEIGHT = 7.5, 4.4  # inches
 DPI = 160
 TEXT, SMALL, TITLE = 11, 9.5, 12.5  # points
 
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 # Losses in text, and on axes with their unit.
 LOSSES = {"mse": "MSE", "cross_entropy": "cross-entropy"}
 LOSS_AXES = {"mse": "MSE", "cross_entropy": "cross-entropy (nats)"}
@@ -136,6 +138,16 @@ def text_width(text: str, size: float) -> float:
         text, fonts.FontProperties(size=size), ismath=False
     )
     return float(width) / 72
+
+
+def power_of_e(log: float, digits: int = 4) -> str:
+    """e^log in that many digits, as 2.31·10⁻⁷⁶ where it is far from 1; it need not be a float."""
+    log10 = float(log) / np.log(10)
+    if -3 <= log10 < 4 and "e" not in (text := f"{np.exp(log):.{digits}g}"):
+        return text
+    whole = int(np.floor(log10))
+    number, carry = f"{10 ** (log10 - whole):.{digits - 1}e}".split("e")
+    return f"{number}·10{str(whole + int(carry)).translate(SUPERSCRIPTS)}"
 
 
 def legend(axes: Any, theme: Theme, **keywords: Any) -> Any:

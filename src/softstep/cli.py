@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -46,11 +47,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     backend = arguments.backend
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot write is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with override(backend, f"--backend {backend}") if backend else contextlib.nullcontext():
             return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        print("\nsoftstep: interrupted, nothing was saved", file=sys.stderr)
+        print("\nsoftstep: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone
         sys.stderr.close()

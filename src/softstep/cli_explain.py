@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from softstep import SoftmaxRegression, explain_html, explain_text
+from softstep import SoftmaxRegression, explain_html, explain_text, run_folder
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
 from softstep.model.explain import explain
 from softstep.model.inputs import integer
-from softstep.recipe import load_rows, model_for, ready, train
+from softstep.recipe import load_rows, model_for, train
 
 
 def add_parser(commands: Any) -> None:
@@ -32,8 +32,18 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.loss is not None:
         raise ValueError("--loss is of the recipe: a model has its own")
-    if arguments.html is not None:
-        ready(arguments.html)
+    read = None if arguments.model is None else Path(arguments.model)
+    if arguments.html is None:
+        _explain(arguments)
+    else:
+        with run_folder.ready_for(arguments.html, read=read):
+            run_folder.write(arguments.html, _explain(arguments))
+        print(f"\nsaved to {arguments.html}")
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> str:
+    """Tell it in the terminal; the page."""
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
@@ -50,8 +60,4 @@ def run(arguments: argparse.Namespace) -> int:
     found = explain(model, X[index], y[index])
     title = f"Row {index} of {data.name}, class {y[index]}"
     print(explain_text.text(title, found, model.classes_, data.image_shape))
-    if arguments.html is not None:
-        page = explain_html.page(title, found, model.classes_, data.image_shape)
-        arguments.html.write_text(page, encoding="utf-8")
-        print(f"\nsaved to {arguments.html}")
-    return 0
+    return explain_html.page(title, found, model.classes_, data.image_shape)

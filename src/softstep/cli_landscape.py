@@ -13,11 +13,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from softstep import SoftmaxRegression, run_record
+from softstep import SoftmaxRegression, run_folder, run_record
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
 from softstep.landscape_figures import KINDS, NAMES, Landscape, around, pictures
 from softstep.model import WeightPath, extras, inputs
+from softstep.model.datasets import Dataset
 from softstep.model.landscape import Surface
 from softstep.picture import file_names, write
 from softstep.progress import Progress
@@ -59,7 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}-landscape"
-    out.mkdir(parents=True, exist_ok=True)
+    with run_folder.ready(out):
+        _fill(out, data, arguments, backend.name)
+    return 0
+
+
+def _fill(out: Path, data: Dataset, arguments: argparse.Namespace, backend: str) -> None:
+    """Train, and write all there is into the folder."""
     span = inputs.number("--span", arguments.span, above=0)  # before the work, as the steps
     steps = inputs.integer("--steps", arguments.steps, least=2)
 
@@ -92,14 +99,16 @@ def run(arguments: argparse.Namespace) -> int:
     progress.close()
     landscape.surface.save(out / "surface.npz")
     landscape.line.save(out / "line.npz")
-    record = run_record.record("landscape", arguments, data.name, backend.name)
+    record = run_record.record("landscape", arguments, data.name, backend)
     run_record.write(out, record | _found(arguments, model, accuracy, landscape.surface))
     print(_summary(landscape))
     images = 0
     for picture in pictures(landscape):
-        images += write(picture.files(), out)
+        files, caption = picture.drawn()
+        images += write(files, out)
+        if not files:
+            print(f"{picture.name}: {caption}")
     print(f"run.json, model.npz, surface.npz, line.npz and {images} images saved to {out}")
-    return 0
 
 
 def _refuse_too_few_steps(model: SoftmaxRegression, rows: int) -> None:
@@ -113,9 +122,9 @@ def _refuse_too_few_steps(model: SoftmaxRegression, rows: int) -> None:
 
 
 def _remove_old(out: Path) -> None:
-    """Remove what an earlier run left: not all of it is written anew, by every run."""
+    """Remove what an earlier run and its report left: not every run writes all of it anew."""
     images = [file for name in NAMES for file in file_names(name)]
-    for file in (run_record.NAME, "surface.npz", "line.npz", *images):
+    for file in (run_record.NAME, "surface.npz", "line.npz", "report.html", *images):
         (out / file).unlink(missing_ok=True)
 
 

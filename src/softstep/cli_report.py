@@ -1,12 +1,12 @@
 """`softstep report`: a page with pictures of a model, a sweep, a landscape, or the recipe."""
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
-from softstep import report, report_subject
+from softstep import report, report_subject, run_folder
 from softstep.model import datasets, extras
-from softstep.recipe import ready
 
 
 def add_parser(commands: Any) -> None:
@@ -15,14 +15,15 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "path",
-        type=Path,
         metavar="MODEL|RUN_DIR|DATA",
         help="a file written by softstep train, a folder by softstep sweep or landscape, or "
         "digits, mnist or fashion-mnist, on which the recipe is trained",
     )
     parser.add_argument("--data", help="the rows to show a model on, as for train (digits)")
     parser.add_argument("--labels", help="the labels' file, for .npy and IDX features")
-    parser.add_argument("--seed", type=int, default=0, help="of rows held out, as for train")
+    parser.add_argument(
+        "--seed", type=int, help="of rows held out, as for train, or of the recipe (0)"
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -37,25 +38,27 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     for module, extra in (("matplotlib", "plot"), ("plotly", "report")):
         extras.load(module, extra=extra)  # before the work, not after
-    path: Path = arguments.path
-    if not (path.exists() or str(path) in datasets.NAMED):
-        raise FileNotFoundError(
-            f"{path}: no such model, folder or data set ({', '.join(datasets.NAMED)})"
-        )
-    out = arguments.out or _beside(path)
-    ready(out)
-    subject = report_subject.read(path, arguments.data, arguments.labels, arguments.seed)
-    if arguments.figures is not None:
-        arguments.figures.mkdir(parents=True, exist_ok=True)
-    page = report.page(subject, arguments.figures, tell=lambda what: print(what, flush=True))
-    out.write_text(page, encoding="utf-8")
+    given, is_name = arguments.path, arguments.path in datasets.NAMED
+    path = Path(given)
+    if not (is_name or path.exists()):
+        names = ", ".join(datasets.NAMED)
+        raise FileNotFoundError(f"{given}: no such model, folder or data set ({names})")
+    out = arguments.out or _page_of(given)
+    figures: Path | None = arguments.figures
+    with (
+        run_folder.ready_for(out, read=None if is_name else path),
+        contextlib.nullcontext() if figures is None else run_folder.ready(figures),
+    ):
+        subject = report_subject.read(given, arguments.data, arguments.labels, arguments.seed)
+        page = report.page(subject, figures, tell=lambda what: print(what, flush=True))
+        run_folder.write(out, page)
     print(f"saved to {out}")
     return 0
 
 
-def _beside(path: Path) -> Path:
+def _page_of(given: str) -> Path:
     """Where the page goes if nobody says."""
-    if path.is_dir():
-        return path / "report.html"
-    folder = path.parent if path.exists() else Path("runs")
-    return folder / f"{path.stem}-report.html"
+    if given in datasets.NAMED:
+        return Path("runs") / f"{given}-report.html"
+    path = Path(given)
+    return path / "report.html" if path.is_dir() else path.with_name(f"{path.stem}-report.html")

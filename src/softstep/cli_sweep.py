@@ -1,6 +1,7 @@
 """`softstep sweep`: many softmax regressions in one pass, and a report on them."""
 
 import argparse
+import contextlib
 import csv
 import io
 import time
@@ -118,14 +119,17 @@ def _losses(text: str) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.figures is not None:  # tried before the work
-        extras.load("matplotlib", extra="plot")
-        arguments.figures.mkdir(parents=True, exist_ok=True)
+    figures: Path | None = arguments.figures
+    if figures is not None:
+        extras.load("matplotlib", extra="plot")  # before the work, not after
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}-sweep"
-    with run_folder.ready(out):
+    with (
+        run_folder.ready(out),
+        contextlib.nullcontext() if figures is None else run_folder.ready(figures),
+    ):
         rows, held_out, judged = _rows(data, arguments)
         print(judged, flush=True)
         sweep, times = _fit(arguments, rows, held_out)
@@ -137,10 +141,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"test accuracy of the best {accuracy:.4f}")
         page = sweep_report.page(data.name, sweep, judged, times, data.y_test, predicted)
         _save(out, sweep, record, page)
-    if arguments.figures is not None:
-        picture = report_figures.sweep(sweep.results_, sweep.loss_curves_)
-        write(picture.files(), arguments.figures)
-    print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
+        print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
+        if figures is not None:
+            files, caption = report_figures.sweep(sweep.results_, sweep.loss_curves_).drawn()
+            write(files, figures)
+            print(f"{' and '.join(files)} saved to {figures}" if files else caption)
     return 0
 
 

@@ -35,8 +35,8 @@ def _section(step: Step, more: str) -> str:
     return html_page.section(
         step.title,
         f'<p class="formula">{_formula(step.formula)}{op}</p>',
-        html_page.table([_formula(cell) for cell in step.head], step.rows, classes),
-        f"<p>{_formula(step.remark)}</p>" if step.remark else "",
+        html_page.table([*map(_formula, step.head), *map(escape, step.names)], step.rows, classes),
+        f"<p>{_formula(step.remark)} {escape(step.note)}</p>" if step.remark else "",
         more,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model.explain import Explanation
+from softstep.model.plots.style import power_of_e
 
 LEAST = 1e-4  # that six decimals show three figures of
 SHOWN = 6  # features whose part in the gradient is written out
@@ -18,13 +19,19 @@ SHOWN = 6  # features whose part in the gradient is written out
 
 @dataclass(frozen=True)
 class Step:
-    """A formula and a table of its numbers: a head, rows of text, and which row is the label's."""
+    """A formula and a table of its numbers: a head, rows of text, and which row is the label's.
+
+    The head's cells are formulas, and then names of classes. The remark may hold formulas, the note
+    after it does not.
+    """
 
     title: str
     formula: str
     head: tuple[str, ...]
     rows: list[tuple[str, ...]]
     remark: str = ""
+    note: str = ""
+    names: tuple[str, ...] = ()
     marked: int | None = None
     op: str = ""
 
@@ -53,20 +60,20 @@ def _logits(e: Explanation, names: list[str], unit: str) -> Step:
 
 
 def _softmax(e: Explanation, names: list[str]) -> Step:
-    powers = np.exp(e.v)
     rows: list[tuple[str, ...]] = [
-        (name, _signed(v), _number("{:.6g}", power), _fixed(p))
-        for name, v, power, p in zip(names, e.v, powers, e.p, strict=True)
+        (name, _signed(v), power_of_e(v, 6), _fixed(p))
+        for name, v, p in zip(names, e.v, e.p, strict=True)
     ]
+    log_sum = e.v.max() + np.log(np.exp(e.v - e.v.max()).sum())  # e^v itself may overflow
     return Step(
         "2. Softmax: positive, and 1 in all",
         "p_i = e^(v_i) / Σ_j e^(v_j)",
         ("class", "v_i", "e^(v_i)", "p_i"),
         rows,
-        _number("Σ_j e^(v_j) = {:.6g}. ", powers.sum())
-        + f"The most probable class is {names[e.p.argmax()]}.",
-        e.label,
-        "softmax_forward",
+        f"Σ_j e^(v_j) = {power_of_e(log_sum, 6)}.",
+        f"The most probable class is {names[e.p.argmax()]}.",
+        marked=e.label,
+        op="softmax_forward",
     )
 
 
@@ -79,8 +86,8 @@ def _loss(e: Explanation, names: list[str]) -> Step:
             ("class", "y_i", "p_i", "(y_i − p_i)²"),
             rows,
             f"L = {e.loss:.9g}, the mean of the last column.",
-            e.label,
-            "mse_forward",
+            marked=e.label,
+            op="mse_forward",
         )
     return Step(
         "3. Loss: how surprising the right class is",
@@ -88,8 +95,8 @@ def _loss(e: Explanation, names: list[str]) -> Step:
         ("class", "y_i", "p_i"),
         _columns(names, _fixed, e.y, e.p),
         f"L = {e.loss:.9g}.",
-        e.label,
-        "cross_entropy_forward",
+        marked=e.label,
+        op="cross_entropy_forward",
     )
 
 
@@ -100,8 +107,8 @@ def _slope_in_p(e: Explanation, names: list[str]) -> Step:
         ("class", "p_i − y_i", "dp_i"),
         _columns(names, _signed, e.p - e.y, e.dp),
         f"2/c is {2 / len(e.p):g}. Minus at the right class: more of it lowers the loss.",
-        e.label,
-        "mse_backward",
+        marked=e.label,
+        op="mse_backward",
     )
 
 
@@ -113,10 +120,11 @@ def _jacobian(e: Explanation, names: list[str]) -> Step:
     return Step(
         "5. The Jacobian of the softmax: every probability depends on every logit",
         "∂p_j/∂v_i = p_j (δ_ij − p_i)",
-        ("i, j", *names),
+        ("i, j",),
         rows,
         "Each row sums to 0: what one class gains the others lose.",
-        e.label,
+        names=tuple(names),
+        marked=e.label,
     )
 
 
@@ -128,8 +136,8 @@ def _slope_in_v(e: Explanation, names: list[str]) -> Step:
             ("class", "p_i", "y_i", "dv_i"),
             _columns(names, _signed, e.p, e.y, e.dv),
             "They sum to 0: adding one number to all logits changes nothing.",
-            e.label,
-            "cross_entropy_backward",
+            marked=e.label,
+            op="cross_entropy_backward",
         )
     inner = float(e.dp @ e.p)
     return Step(
@@ -138,8 +146,8 @@ def _slope_in_v(e: Explanation, names: list[str]) -> Step:
         ("class", "p_i", "dp_i − Σ_j dp_j p_j", "dv_i"),
         _columns(names, _signed, e.p, e.dp - inner, e.dv),
         f"Σ_j dp_j p_j = {_signed(inner)}. The dv_i sum to 0.",
-        e.label,
-        "softmax_backward",
+        marked=e.label,
+        op="softmax_backward",
     )
 
 
@@ -147,7 +155,7 @@ def _slope_in_w(e: Explanation, names: list[str], unit: str) -> Step:
     number = 5 if e.dp is None else 7
     shown = np.sort(np.argsort(-np.abs(e.x), kind="stable")[:SHOWN])
     rows = [
-        (_number(f"x_{k} = {{:.4f}}", e.x[k]), *(_number("{:+.3g}", value) for value in e.dW[k]))
+        (_number(f"x_{k} = {{:.4g}}", e.x[k]), *(_number("{:+.3g}", value) for value in e.dW[k]))
         for k in shown.tolist()
     ]
     rows.append(("db", *(_number("{:+.3g}", value) for value in e.db)))
@@ -155,11 +163,12 @@ def _slope_in_w(e: Explanation, names: list[str], unit: str) -> Step:
     return Step(
         f"{number}. The slope of the loss in the weights: an outer product",
         "dW_ki = x_k dv_i,  dW = x ⊗ dv,  db = dv",
-        ("k", *names),
+        ("k",),
         rows,
         f"Rows of the {len(shown)} strongest of {len(e.x)} {unit}. All {e.dW.size} numbers were "
         f"compared with the products x_k dv_i: they are the same. {dark} {unit} are 0, and leave "
         "their weights alone.",
+        names=tuple(names),
         op="linear_backward",
     )
 

@@ -29,12 +29,13 @@ def _image(pixels: Any) -> str:
 
 
 def _step(step: Step) -> str:
-    op = f"    [{step.op}]" if step.op else ""
-    widths = [max(len(row[k]) for row in (step.head, *step.rows)) for k in range(len(step.head))]
-    lines = [step.title, f"    {step.formula}{op}", _line(step.head, widths)]
+    op, head = f"    [{step.op}]" if step.op else "", (*step.head, *step.names)
+    widths = [max(len(row[k]) for row in (head, *step.rows)) for k in range(len(head))]
+    lines = [step.title, f"    {step.formula}{op}", _line(head, widths)]
     for k, row in enumerate(step.rows):
         lines.append(_line(row, widths) + ("  ◂" if k == step.marked else ""))
-    return "\n".join([*lines, *([step.remark] if step.remark else [])])
+    said = " ".join(filter(None, (step.remark, step.note)))
+    return "\n".join([*lines, *([said] if said else [])])
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:

@@ -17,10 +17,17 @@ class Picture:
     caption: str
     draw: Callable[[str], Any] | None = None
 
-    def files(self) -> dict[str, bytes]:
-        """The PNG file of each theme: NAME.png, light, and NAME-dark.png; none without `draw`."""
+    def drawn(self) -> tuple[dict[str, bytes], str]:
+        """The PNG files, NAME.png, light, and NAME-dark.png, and the caption; no files, and the
+        reason, where there is nothing to be drawn, such as contours of a loss that is flat."""
+        if self.draw is None:
+            return {}, self.caption
         names = dict(zip(style.THEMES, file_names(self.name), strict=True))
-        return {name: style.png(self.draw(theme)) for theme, name in names.items() if self.draw}
+        try:
+            files = {name: style.png(self.draw(theme)) for theme, name in names.items()}
+        except ValueError as error:
+            return {}, f"Not drawn: {error}."
+        return files, self.caption
 
 
 def file_names(figure: str) -> tuple[str, str]:
@@ -29,7 +36,7 @@ def file_names(figure: str) -> tuple[str, str]:
 
 
 def write(files: dict[str, bytes], folder: Path) -> int:
-    """Write what `Picture.files` gives; how many there are."""
+    """Write these files; how many there are."""
     for name, png in files.items():
         (folder / name).write_bytes(png)
     return len(files)

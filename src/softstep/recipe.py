@@ -1,12 +1,10 @@
 """What the commands that train have in common: the recipe, the rows, the training."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from softstep.model import SoftmaxRegression, WeightPath, datasets
+from softstep.model import SoftmaxRegression, WeightPath, datasets, inputs
 from softstep.model.trainer import Epoch
 from softstep.progress import Progress
 
@@ -35,6 +33,7 @@ def model_for(
 
 def load_rows(name: str, labels: str | None, seed: int) -> datasets.Dataset:
     """The data set, with a fifth of its rows held out, and said so, where it has no test rows."""
+    seed = inputs.integer("--seed", seed, least=0)
     data = datasets.load(name, labels)
     if data.X_test is None:
         data = datasets.hold_out(data, fraction=0.2, seed=seed)
@@ -45,19 +44,6 @@ def load_rows(name: str, labels: str | None, seed: int) -> datasets.Dataset:
 def known_rows(model: SoftmaxRegression, y: Any) -> Any:
     """Which rows have a label that the model knows, (n,): rare ones may be all held out."""
     return np.isin(y, model.classes_)
-
-
-def ready(page: Path) -> None:
-    """See to it, before the work, that `page` can be written.
-
-    Raises:
-        ValueError: it is a folder, or its folder cannot be written. OSError: or made.
-    """
-    if page.is_dir():
-        raise ValueError(f"{page} is a folder: name a file in it")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(page if page.exists() else page.parent, os.W_OK):
-        raise ValueError(f"{page} cannot be written")
 
 
 def train(

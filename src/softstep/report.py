@@ -11,7 +11,6 @@ from softstep.landscape_figures import Landscape, around
 from softstep.model.plots import style
 from softstep.model.plots.surface_html import interactive, surface_html
 from softstep.picture import Picture, write
-from softstep.recipe import known_rows
 from softstep.report_figures import pictures
 from softstep.report_subject import Subject
 
@@ -53,24 +52,23 @@ def page(subject: Subject, folder: Path | None, *, tell: Callable[[str], Any]) -
 def _summary(subject: Subject) -> str:
     model, data = subject.model, subject.data
     X, y = subject.test_rows
-    known = known_rows(model, data.y_train)
-    of_train = model.score(data.X_train[known], data.y_train[known])
+    of_train = model.score(data.X_train, data.y_train)
     return (
         f"<p>A softmax regression of {model.n_features_in_} features and {len(model.classes_)} "
         f"classes; its loss is {style.LOSSES[model.loss]}. Accuracy on the {len(X)} test rows of "
-        f"{escape(data.name)}: {model.score(X, y):.4f}; on the {len(known)} training rows: "
+        f"{escape(data.name)}: {model.score(X, y):.4f}; on the {len(data.y_train)} training rows: "
         f"{of_train:.4f}.</p>"
     )
 
 
 def _drawn(picture: Picture, folder: Path | None) -> str:
-    files = picture.files()
+    files, caption = picture.drawn()
     if not files:
-        return html_page.section(picture.title, f"<p>{escape(picture.caption)}</p>")
+        return html_page.section(picture.title, f"<p>{escape(caption)}</p>")
     if folder is not None:
         write(files, folder)
     light, dark = files.values()
-    return html_page.section(picture.title, html_page.figure(light, dark, picture.caption))
+    return html_page.section(picture.title, html_page.figure(light, dark, caption))
 
 
 def _turnable(landscape: Landscape) -> str:

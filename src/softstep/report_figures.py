@@ -11,7 +11,7 @@ from softstep.model import datasets, plots
 from softstep.model.hollow import FREE_RATE, LINES, find_hollow, losses_in_all_weights
 from softstep.model.inputs import encode
 from softstep.model.line_descent import LineDescent
-from softstep.model.plots.confusion import SHOWN, most_mistaken
+from softstep.model.plots.confusion import SHOWN
 from softstep.picture import Picture
 from softstep.recipe import known_rows
 from softstep.report_subject import Subject
@@ -55,8 +55,8 @@ def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
     if not known.any():
         return Picture("forward", title, "Not drawn: no test row has a label the model knows.")
     row = _telling_row(model, X, labels, int(known.argmax()))
-    x, y = X[row], encode(labels[row : row + 1], model.classes_)[0]
-    W = np.ascontiguousarray(model.coef_.T)
+    (x,), scale = model._features_to_predict(X[row : row + 1])
+    y, (W, b) = encode(labels[row : row + 1], model.classes_)[0], model._weights(x)
     return Picture(
         "forward",
         title,
@@ -66,11 +66,11 @@ def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
             x,
             int(y),
             W,
-            model.intercept_,
+            b,
             shape,
             loss=model.loss,
             names=model.classes_,
-            feature_scale=model.feature_scale_,
+            feature_scale=scale,
             theme=theme,
         ),
     )
@@ -98,17 +98,15 @@ def _confusion(subject: Subject) -> Picture:
     model = subject.model
     X, labels = subject.test_rows
     matrix = plots.counts(labels, model.predict(X), model.classes_)
-    classes, note = model.classes_, ""
-    if len(classes) > SHOWN:
-        shown = most_mistaken(matrix)
-        note = f" Of {len(classes)} classes the {len(shown)} with the most mistakes."
-        matrix, classes = matrix[np.ix_(shown, shown)], classes[shown]
+    c, note = len(model.classes_), ""
+    if c > SHOWN:
+        note = f" Of {c} classes the {SHOWN} with the most mistakes are drawn."
     return Picture(
         "confusion",
         "What is taken for what",
         "Test rows: right answers on the diagonal, the mistakes beside it, drawn stronger than "
         f"their shares, as the key says.{note}",
-        lambda theme: plots.confusion(matrix, classes, theme=theme),
+        lambda theme: plots.confusion(matrix, model.classes_, theme=theme),
     )
 
 
@@ -134,16 +132,18 @@ def _learning_rate(subject: Subject) -> Picture:
 def _line(subject: Subject) -> tuple[LineDescent, float, Any]:
     """A random line through the weights, where to begin on it, and where to draw it."""
     model, data = subject.model, subject.data
-    W, b = np.ascontiguousarray(model.coef_.T), model.intercept_
+    known = known_rows(model, data.y_train)
+    X, scale = model._features_to_predict(data.X_train if known.all() else data.X_train[known])
+    W, b = model._weights(X)
     rng = np.random.default_rng(0)
-    dW, db = (rng.standard_normal(part.shape).astype(part.dtype) for part in (W, b))
+    dW, db = (np.asarray(rng.standard_normal(part.shape), part.dtype) for part in (W, b))
     line = LineDescent.through(
-        data.X_train,
-        encode(data.y_train, model.classes_),
+        X,
+        encode(data.y_train[known], model.classes_),
         (W, b),
         (dW, db),
         loss=model.loss,
-        feature_scale=model.feature_scale_,
+        feature_scale=scale,
     )
     span = SPAN * float(np.linalg.norm(W))
     return line, START * span, np.linspace(-span, span, POINTS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from softstep import SoftmaxRegression, run_record
 from softstep.landscape_figures import KINDS, Landscape, around, rows_of
-from softstep.model import WeightPath
+from softstep.model import WeightPath, datasets
 from softstep.model.datasets import Dataset
 from softstep.model.landscape import Line, Surface
 from softstep.recipe import load_rows, model_for, train
@@ -39,20 +39,26 @@ class Subject:
         return self.data.X_test, self.data.y_test
 
 
-def read(path: Path, data: str | None, labels: str | None, seed: int) -> Subject:
-    """The subject at `path`: a folder with a run.json, a model, with the data set it is to be shown
-    on, or the name of a data set, on which the recipe is trained.
+def read(given: str, data: str | None, labels: str | None, seed: int | None) -> Subject:
+    """The subject: the name of a data set, on which the recipe is trained; or else the path of a
+    folder with a run.json, or of a model, which is shown on the data set `data`.
 
     Raises:
         FileNotFoundError, CheckpointError, DatasetError; ValueError: the folder has no run.json, or
         the data do not go with the model.
     """
-    if not path.is_file():
-        if data is not None or labels is not None:
-            raise ValueError(f"{path} says itself what its data are: give none")
-        return _run(path) if path.is_dir() else _recipe(str(path), seed)
+    path, is_name = Path(given), given in datasets.NAMED
+    if (is_name or path.is_dir()) and not (data is None and labels is None):
+        raise ValueError(f"{given} says itself what its data are: give none")
+    if is_name:
+        return _recipe(given, seed or 0)
+    if path.is_dir():
+        if seed is not None:
+            raise ValueError(f"{given} says itself what its seed is: give none")
+        return _run(path)
     model = SoftmaxRegression.load(path)
-    rows = _rows(model, data or "digits", labels, seed)
+    rows = load_rows(data or "digits", labels, seed or 0)
+    _refuse_other_features(model, rows, "name its data set with --data")
     return Subject(
         f"{path.name} on {rows.name}",
         model,
@@ -80,7 +86,8 @@ def _recipe(name: str, seed: int) -> Subject:
 def _run(folder: Path) -> Subject:
     record = run_record.read(folder)
     model = SoftmaxRegression.load(folder / record["model"])
-    data = _rows(model, record["source"], record["labels"], record["seed"])
+    data = load_rows(record["source"], record["labels"], record["seed"])
+    _refuse_other_features(model, data, "they have changed since")
     found: dict[str, Any] = {}
     if record["command"] == "sweep":
         found = {
@@ -109,15 +116,12 @@ def _landscape(
     return Landscape(model, *rows_of(model, data, kind), KINDS[kind], surface, line)
 
 
-def _rows(model: SoftmaxRegression, data: str, labels: str | None, seed: int) -> Dataset:
-    rows = load_rows(data, labels, seed)
+def _refuse_other_features(model: SoftmaxRegression, rows: Dataset, advice: str) -> None:
     d = rows.X_train.shape[1]
     if d != model.n_features_in_:
         raise ValueError(
-            f"the model takes {model.n_features_in_} features, but {rows.name} has {d}: "
-            "name its data set with --data"
+            f"the model takes {model.n_features_in_} features, but {rows.name} has {d}: {advice}"
         )
-    return rows
 
 
 def _results(path: Path) -> dict[str, Any]:
