@@ -122,6 +122,8 @@ def weight_direction(model: Any, feature: int, label: Any) -> Direction:
 def refuse_parallel(D1: Direction, D2: Direction) -> None:
     """Raise ValueError where two directions span no plane."""
     lengths = [np.abs(_flat(*D)).max() for D in (D1, D2)]  # products of very long ones overflow
+    if not all(lengths):
+        raise ValueError("a direction is zero throughout: it leads nowhere")
     gram = _gram([(dW / s, db / s) for (dW, db), s in zip((D1, D2), lengths, strict=True)])
     if np.linalg.det(gram) <= PARALLEL * gram[0, 0] * gram[1, 1]:
         raise ValueError("the two directions are parallel: they span no plane")

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, ClassVar, Self
 
-from softstep.model import checkpoint
-from softstep.model.directions import Array, Direction
+import numpy as np
+
+from softstep.kernels.checks import LOSSES
+from softstep.model import checkpoint, inputs
+from softstep.model.directions import Array, Direction, refuse_parallel
 
 
 class Saved:
@@ -16,6 +19,10 @@ class Saved:
 
     FORMAT: ClassVar[str]
     SHAPES: ClassVar[dict[str, str]]
+
+    def check(self) -> None:
+        """Raise ValueError where the values do not go together, as those of a damaged file."""
+        raise NotImplementedError
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it to `path`, an .npz without pickles, whole or not at all."""
@@ -40,23 +47,36 @@ class Saved:
         arrays, settings = checkpoint.load(path, cls.FORMAT)
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         try:
-            _refuse_other_shapes({name: (arrays[name], cls.SHAPES[name]) for name in arrays})
+            _refuse_damage({name: (arrays[name], cls.SHAPES[name]) for name in arrays})
             for D in [name.removesuffix(".W") for name in arrays if name.endswith(".W")]:
                 values[D] = arrays.pop(f"{D}.W"), arrays.pop(f"{D}.b")
-            return cls(**arrays, **values)
+            found = cls(**arrays, **values)
+            found.check()
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.CheckpointError(
                 f"{path} is not a {cls.__name__.lower()}, or damaged"
             ) from error
+        return found
 
 
-def _refuse_other_shapes(arrays: dict[str, tuple[Array, str]]) -> None:
-    """Raise ValueError where an array has other axes, or two lengths of one axis differ."""
+def _refuse_damage(arrays: dict[str, tuple[Array, str]]) -> None:
+    """Raise ValueError where an array has other axes, two lengths of one axis differ, or something
+    in it is no finite number."""
     lengths = {"2": 2}
     for name, (array, axes) in arrays.items():
+        if array.dtype.kind not in "iuf" or not array.size or not np.isfinite(array).all():
+            raise ValueError(f"{name} must hold finite numbers")
         for axis, length in zip(axes, array.shape, strict=True):
             if lengths.setdefault(axis, length) != length:
                 raise ValueError(f"{name} has shape {array.shape}")
+
+
+def _refuse_others(offsets: tuple[Array, ...], loss_name: Any, rows: Any) -> None:
+    """Raise ValueError for offsets that do not rise, another loss, or no number of rows."""
+    if not all((np.diff(at) > 0).all() and len(at) > 1 for at in offsets):
+        raise ValueError("the offsets must rise")
+    inputs.choice("loss_name", loss_name, LOSSES)
+    inputs.integer("rows", rows, least=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +124,18 @@ class Surface(Saved):
     path_loss: Any = None
     path_steps: Any = None
 
+    def check(self) -> None:
+        _refuse_others((self.x, self.y), self.loss_name, self.rows)
+        inputs.choice("directions", self.directions, ("random", "pca", "given"))
+        refuse_parallel(self.D1, self.D2)
+        variance = self.explained_variance
+        if (variance is None) == (self.directions == "pca"):
+            raise ValueError("principal components have shares in the variance, others have none")
+        if variance is not None and len([float(share) for share in variance]) != 2:
+            raise ValueError("there must be two shares in the variance")
+        if len({part is None for part in (self.path, self.path_loss, self.path_steps)}) != 1:
+            raise ValueError("the path must have a loss and a step for each point")
+
 
 @dataclass(frozen=True, eq=False)
 class Line(Saved):
@@ -134,3 +166,6 @@ class Line(Saved):
     D: Direction
     loss_name: str
     rows: int
+
+    def check(self) -> None:
+        _refuse_others((self.x,), self.loss_name, self.rows)

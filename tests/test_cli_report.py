@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -248,6 +249,34 @@ def nothing(path):
     path.write_text("")
 
 
+def with_values(**values):
+    """Change arrays or settings of an .npz file; those that are None are taken away."""
+
+    def change(path):
+        with np.load(path) as file:
+            arrays = dict(file)
+        settings = json.loads(str(arrays.pop("softstep")))
+        for name, value in values.items():
+            (settings if name in settings else arrays)[name.replace("D1_", "D1.")] = value
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        np.savez(path, softstep=np.array(json.dumps(settings)), **arrays)
+
+    return change
+
+
+def with_text(old, new):
+    return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
+def with_a_wide_cell(path):
+    path.write_text(path.read_text() + "9" * 200_000)
+
+
+def no_text(path):
+    path.write_bytes(b"\xff\xfe" + path.read_bytes())
+
+
+NO_SURFACE = "is not a surface, or damaged"
 DAMAGES = [
     ("s", "run.json", nothing, "is damaged"),
     ("s", "run.json", lambda path: path.write_text("{"), "is damaged"),
@@ -262,6 +291,25 @@ DAMAGES = [
     ("l", "surface.npz", cut, "is not a surface saved by softstep, or damaged"),
     ("s", "best.npz", cut, "is not a model saved by softstep, or damaged"),
     ("l", "line.npz", lambda path: path.unlink(), "No such file"),
+    ("l", "surface.npz", with_values(loss_name="bogus"), NO_SURFACE),
+    ("l", "surface.npz", with_values(explained_variance=None), NO_SURFACE),
+    ("l", "surface.npz", with_values(explained_variance=[1, 2, 3]), NO_SURFACE),
+    ("l", "surface.npz", with_values(path_loss=None), NO_SURFACE),
+    ("l", "surface.npz", with_values(path=np.empty((0, 2))), NO_SURFACE),
+    ("l", "surface.npz", with_values(loss=np.full((5, 5), "x")), NO_SURFACE),
+    ("l", "surface.npz", with_values(loss=np.full((5, 5), 1j)), NO_SURFACE),
+    ("l", "surface.npz", with_values(loss=np.full((5, 5), np.nan)), NO_SURFACE),
+    ("l", "surface.npz", with_values(D1_W=np.zeros((64, 10)), D1_b=np.zeros(10)), NO_SURFACE),
+    ("l", "surface.npz", with_values(x=np.arange(5.0)[::-1]), NO_SURFACE),
+    ("l", "line.npz", with_values(loss_name="bogus"), "is not a line, or damaged"),
+    ("l", "line.npz", with_values(x=np.zeros(5)), "is not a line, or damaged"),
+    ("s", "run.json", lambda path: path.write_text("[" * 100_000), "is damaged"),
+    ("s", "run.json", with_text('"sweep"', "[]"), "is damaged: its command is none of"),
+    ("s", "run.json", with_text('"sweep"', '"dance"'), "is damaged: its command is none of"),
+    ("s", "results.csv", with_text("cross_entropy", "bogus"), "is damaged: param_loss must be"),
+    ("s", "results.csv", with_a_wide_cell, "is damaged: field larger than"),
+    ("s", "results.csv", no_text, "is damaged"),
+    ("s", "loss_curves.csv", no_text, "is damaged"),
     ("l", "run.json", without("line"), "is damaged: its 'line' is missing"),
     ("l", "run.json", of_other_rows, "is damaged: there are no 'all' rows"),
 ]
@@ -289,6 +337,77 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_pa
     assert said.out == ""
     _, page, _ = report_of(capsys, "kept.npz", "--out", "new/folder/page.html")
     assert page.images
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [("f4", "f8"), ("f8", "f4"), ("f4", "f2"), ("f4", "i8"), ("f4", "?")],
+)
+def test_rows_of_another_dtype_than_the_model_learned_from_are_shown(stored, shown, capsys):
+    X, y = DIGITS.X_train * 16 > 7 if shown == "?" else DIGITS.X_train * 16, DIGITS.y_train
+    model = SoftmaxRegression(epochs=5, learning_rate=0.01, random_state=0)
+    model.fit(X.astype(stored), y).save("kept.npz")
+    np.savez("rows.npz", X=X.astype(shown), y=y)
+    _, page, text = report_of(capsys, "kept.npz", "--data", "rows.npz")
+    assert len(page.images) == 2 * (len(OF_A_MODEL) - 2 + len(ALWAYS))
+    assert "Not drawn" not in text
+
+
+def test_labels_that_the_model_does_not_know_are_left_out_of_its_pictures(capsys):
+    known = DIGITS.y_train < 8
+    model = SoftmaxRegression(epochs=20, random_state=0)
+    model.fit(DIGITS.X_train[known], DIGITS.y_train[known]).save("eight.npz")
+    _, _, text = report_of(capsys, "eight.npz")
+    share = model.score(DIGITS.X_train, DIGITS.y_train)
+    assert f"on the 1437 training rows: {share:.4f}" in text
+    assert f"MSE of {known.sum()} training rows" in text
+
+
+def test_a_loss_that_is_flat_leaves_the_other_pictures(capsys):
+    X = np.repeat([[1e4, -1e4], [-1e4, 1e4]], 20, axis=0)
+    np.savez("apart.npz", X=X, y=np.repeat([0, 1], 20))
+    assert cli.main(["train", "apart.npz", "--epochs", "3", "--out", "sure.npz"]) == 0
+    _, page, text = report_of(capsys, "sure.npz", "--data", "apart.npz")
+    assert "Not drawn: the loss is 0 everywhere on this plane" in text
+    assert page.images
+
+
+def test_a_name_of_data_is_that_of_the_data_also_beside_a_folder_of_that_name(capsys, tmp_path):
+    (tmp_path / "digits").mkdir()
+    assert cli.main(["report", "digits/"]) == 2
+    assert "digits has no run.json" in capsys.readouterr().err
+    assert cli.main(["report", "digits/", "--seed", "1"]) == 2
+    assert "says itself what its seed is" in capsys.readouterr().err
+    path, page, _ = report_of(capsys, "digits")
+    assert (path, page.titles[0]) == ("runs/digits-report.html", "The recipe on digits")
+
+
+def test_a_page_does_not_overwrite_its_model_and_folders_are_tried_first(capsys, tmp_path):
+    model = SoftmaxRegression(epochs=1, random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
+    model.save("kept.npz")
+    assert cli.main(["report", "kept.npz", "--out", "./kept.npz"]) == 2
+    assert "is what is to be read: name another file" in capsys.readouterr().err
+    SoftmaxRegression.load("kept.npz")
+    (tmp_path / "file").write_text("")
+    for command in (["report", "digits"], SWEEP):
+        assert cli.main([*command, "--figures", "file"]) == 2
+        said = capsys.readouterr()
+        assert "file is a file, not a folder" in said.err
+        assert "epoch" not in said.out
+    assert not (tmp_path / "runs").exists()  # what was made for nothing is gone
+    assert cli.main(["landscape", "digits", "--out", "file"]) == 2
+    said = capsys.readouterr()
+    assert "file is a file, not a folder" in said.err
+    assert "epoch" not in said.out
+
+
+def test_names_of_files_that_are_no_unicode_are_no_obstacle(capsys, tmp_path):
+    rows = os.fsdecode(b"rows\xff.npz")
+    np.savez(rows, X=DIGITS.X_train, y=DIGITS.y_train)
+    model = SoftmaxRegression(epochs=1, random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
+    model.save("kept.npz")
+    assert cli.main(["report", "kept.npz", "--data", rows]) == 0
+    assert b"rows\xff.npz" in (tmp_path / "kept-report.html").read_bytes()
 
 
 def test_progress_is_told_figure_by_figure(capsys):

@@ -37,9 +37,7 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
         )
         lines[0].set_label(style.LOSS_AXES[loss])
     _dress(axes, look, results)
-    if np.nanmax(loss_curves) > 0:
-        axes["curves"].set_yscale("log")
-        style.plain_logs(axes["curves"].yaxis)
+    _logs(axes["curves"], loss_curves)
     names = {"handles": axes["curves"].get_legend_handles_labels()[0]}
     shown = style.legend(figure, look, loc="outside lower center", ncols=2, **names)
     for line in shown.get_lines():
@@ -59,10 +57,16 @@ def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> 
     for name in ("accuracy", "loss"):
         axes[name].set_xscale("log")
     axes["loss"].sharex(axes["accuracy"])
-    axes["loss"].set_yscale("log")
-    for axis in (axes["accuracy"].xaxis, axes["loss"].yaxis):
-        style.plain_logs(axis)
+    _logs(axes["loss"], results["mean_val_loss"])
+    style.plain_logs(axes["accuracy"].xaxis)
     axes["accuracy"].tick_params(labelbottom=False)
+
+
+def _logs(axes: Any, losses: Any) -> None:
+    """A logarithmic axis for losses, unless all are 0 or none is left."""
+    if (losses > 0).any():
+        axes.set_yscale("log")
+        style.plain_logs(axes.yaxis)
 
 
 def _best(results: dict[str, Any]) -> str:

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from softstep import SoftmaxRegression, run_record
+from softstep.kernels.checks import LOSSES
 from softstep.landscape_figures import KINDS, Landscape, around, rows_of
 from softstep.model import WeightPath, datasets
 from softstep.model.datasets import Dataset
+from softstep.model.inputs import choice
 from softstep.model.landscape import Line, Surface
 from softstep.recipe import load_rows, model_for, train
 
 # The columns of results.csv that a report is lost without, and those that do not hold floats.
 NEEDED = ("rank", "mean_val_accuracy", "mean_val_loss")
-NUMBERS, TEXTS, FLAGS = ("epochs", "rank"), ("param_loss",), ("diverged",)
+NUMBERS, LOSS_NAMES, FLAGS = ("epochs", "rank"), ("param_loss",), ("diverged",)
 
 
 @dataclass(frozen=True)
@@ -126,24 +128,24 @@ def _refuse_other_features(model: SoftmaxRegression, rows: Dataset, advice: str)
 
 def _results(path: Path) -> dict[str, Any]:
     """The columns of a results.csv; an empty cell is NaN."""
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.reader(file))
-    if len(lines) < 2:
-        raise ValueError(f"{path} is damaged: there is no setting in it")
-    names, *rows = lines
-    if missing := [name for name in NEEDED if name not in names]:
-        raise ValueError(f"{path} is damaged: it has no column {missing[0]}")
     try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+        if len(lines) < 2:
+            raise ValueError("there is no setting in it")
+        names, *rows = lines
+        if missing := [name for name in NEEDED if name not in names]:
+            raise ValueError(f"it has no column {missing[0]}")
         columns = zip(*rows, strict=True)
         return {name: _column(name, cells) for name, cells in zip(names, columns, strict=True)}
-    except ValueError as error:
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _loss_curves(path: Path, settings: int) -> Any:
     """The mean training losses of a loss_curves.csv, (epochs, settings)."""
-    _, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
     try:
+        _, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
         curves = np.array([line.split(",") for line in lines], dtype=float)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
@@ -153,7 +155,9 @@ def _loss_curves(path: Path, settings: int) -> Any:
 
 
 def _column(name: str, cells: tuple[str, ...]) -> Any:
-    if name in TEXTS:
+    if name in LOSS_NAMES:
+        for loss in set(cells):
+            choice(name, loss, LOSSES)
         return np.array(cells)
     if name in FLAGS:
         return np.array([cell == "True" for cell in cells])

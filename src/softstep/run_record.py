@@ -18,7 +18,6 @@ from softstep.model import datasets
 NAME = "run.json"
 FORMAT = "softstep run 1"
 FIELDS: dict[str, Any] = {  # what `read` wants of all, and of some commands
-    "command": str,
     "data": str,
     "source": str,
     "labels": str | None,
@@ -27,7 +26,10 @@ FIELDS: dict[str, Any] = {  # what `read` wants of all, and of some commands
     "versions": dict,
     "model": str,
 }
-OF_COMMANDS: dict[Any, dict[str, Any]] = {"landscape": {"surface": str, "line": str, "rows": str}}
+OF_COMMANDS: dict[str, dict[str, Any]] = {
+    "sweep": {},
+    "landscape": {"surface": str, "line": str, "rows": str},
+}
 LIBRARIES = ("numpy", "numba", "matplotlib", "plotly")
 
 
@@ -76,12 +78,14 @@ def read(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} has no {NAME}: softstep sweep and softstep landscape write one")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # neither JSON nor, perhaps, text
+    except (ValueError, RecursionError) as error:  # neither JSON nor, perhaps, text
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path} was written in another format than {FORMAT!r}")
-    fields = FIELDS | OF_COMMANDS.get(content.get("command"), {})
-    for name, kind in fields.items():
+    command = content.get("command")
+    if not isinstance(command, str) or command not in OF_COMMANDS:
+        raise ValueError(f"{path} is damaged: its command is none of {', '.join(OF_COMMANDS)}")
+    for name, kind in (FIELDS | OF_COMMANDS[command]).items():
         if not isinstance(content.get(name), kind):
             raise ValueError(f"{path} is damaged: its {name!r} is missing, or of a wrong kind")
     return content
