@@ -79,3 +79,16 @@ def test_one_epoch_can_be_seen_and_is_not_cut_into_parts():
     _, curves, _ = sweep.plot().axes
     assert [line.get_marker() for line in curves.lines] == ["o", "o"]
     assert (np.mod(curves.get_xticks(), 1) == 0).all()
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_losses_that_have_no_logarithm_are_drawn_on_a_plain_axis(value):
+    pytest.importorskip("matplotlib")
+    from softstep.model import plots
+
+    results = {"rank": np.array([1, 2]), "param_learning_rate": np.array([0.1, 1.0])}
+    results |= {f"mean_val_{name}": np.full(2, value) for name in ("accuracy", "loss")}
+    figure = plots.sweep(results, np.full((3, 2), value))
+    _, curves, loss = figure.axes
+    assert curves.get_yscale() == loss.get_yscale() == "linear"
+    figure.savefig(io.BytesIO(), format="png")
