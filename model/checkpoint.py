@@ -1,5 +1,6 @@
-"""Models on disk: one .npz with the arrays and the settings as JSON, without pickles."""
+"""Models, surfaces, lines on disk: one .npz of arrays and, as JSON, settings; no pickles."""
 
+import contextlib
 import json
 import uuid
 from pathlib import Path
@@ -10,7 +11,7 @@ FORMAT = "softstep model 1"
 
 
 class CheckpointError(ValueError):
-    """A file that is not a model of softstep."""
+    """A file that is not what softstep saved as such, or is damaged."""
 
 
 def target(path):
@@ -21,19 +22,26 @@ def target(path):
     return resolved
 
 
-def save(path, arrays, settings, kind=FORMAT):
-    """Write `arrays` and `settings` (anything JSON holds) to `path`, whole or not at all."""
+@contextlib.contextmanager
+def whole(path):
+    """A file of bytes that takes the place of `path` when it is done, and leaves it if it fails."""
     path = target(path)
-    for name, array in arrays.items():
-        if array.dtype.hasobject:
-            raise TypeError(f"{name} holds Python objects, which cannot be saved")
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # two may save at once
     try:
         with partial.open("wb") as file:
-            np.savez(file, softstep=np.array(json.dumps({"format": kind, **settings})), **arrays)
+            yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def save(path, arrays, settings, kind=FORMAT):
+    """Write `arrays` and `settings` (anything JSON holds) to `path`, whole or not at all."""
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{name} holds Python objects, which cannot be saved")
+    with whole(path) as file:
+        np.savez(file, softstep=np.array(json.dumps({"format": kind, **settings})), **arrays)
 
 
 def load(path, kind=FORMAT):
@@ -41,7 +49,7 @@ def load(path, kind=FORMAT):
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is no model of softstep, or one of another format.
+        CheckpointError: the file is none of softstep, or one of another format.
     """
     try:
         # NumPy leaves open what it opened itself and finds cut off.

@@ -15,7 +15,7 @@ Array = np.ndarray
 Direction = tuple[Array, Array]
 
 PATH_REACH = 0.8  # of the way from the middle to the offset 1
-PARALLEL = 1e-12  # sin² of the angle below which two directions are one
+PARALLEL = 1e-12  # sin² of the angle below which two directions are one, or a path is flat
 
 
 def fitted_weights(model: Any) -> tuple[Array, Array]:
@@ -121,18 +121,18 @@ def weight_direction(model: Any, feature: int, label: Any) -> Direction:
 
 def refuse_parallel(D1: Direction, D2: Direction) -> None:
     """Raise ValueError where two directions span no plane."""
-    lengths = [np.abs(_flat(*D)).max() for D in (D1, D2)]  # products of very long ones overflow
-    if not all(lengths):
+    units, lengths = _units([D1, D2])
+    if not lengths.all():
         raise ValueError("a direction is zero throughout: it leads nowhere")
-    gram = _gram([(dW / s, db / s) for (dW, db), s in zip((D1, D2), lengths, strict=True)])
-    if np.linalg.det(gram) <= PARALLEL * gram[0, 0] * gram[1, 1]:
+    if np.linalg.det(units @ units.T) <= PARALLEL:
         raise ValueError("the two directions are parallel: they span no plane")
 
 
 def project(path: WeightPath, W: Array, b: Array, directions: list[Direction]) -> Array:
     """Offsets (k, directions) of the points of the plane that are nearest to those of the path."""
-    flat = np.stack([_flat(*direction) for direction in directions])
-    return np.linalg.solve(_gram(directions), flat @ _from_the_model(path, W, b).T).T
+    units, lengths = _units(directions)
+    along = units @ _from_the_model(path, W, b).T
+    return np.linalg.solve(units @ units.T, along).T / lengths
 
 
 def steepest(D1: Direction, D2: Direction, slopes: Array) -> Array:
@@ -141,19 +141,25 @@ def steepest(D1: Direction, D2: Direction, slopes: Array) -> Array:
     These are offsets; on paper they stand upright on the contours where D1 and D2 are at right
     angles and of the same length, as principal components are.
     """
-    return np.linalg.solve(_gram([D1, D2]), slopes.T).T
+    units, lengths = _units([D1, D2])
+    return np.linalg.solve(units @ units.T, (slopes / lengths).T).T / lengths
 
 
 def angles(D1: Direction, D2: Direction, a: Array, b: Array) -> Array:
     """Between moves in the plane, offsets (k, 2) each, in degrees, in the space of the weights."""
-    gram = _gram([D1, D2])
+    units, lengths = _units([D1, D2])
+    gram, a, b = units @ units.T, a * lengths, b * lengths
     inner = [((u @ gram) * v).sum(axis=1) for u, v in ((a, b), (a, a), (b, b))]
     return np.degrees(np.arccos(np.clip(inner[0] / np.sqrt(inner[1] * inner[2]), -1, 1)))
 
 
-def _gram(directions: list[Direction]) -> Array:
+def _units(directions: list[Direction]) -> tuple[Array, Array]:
+    """The directions flat and of length 1, (k, d·c + c), and their lengths, (k,)."""
     flat = np.stack([_flat(*direction) for direction in directions])
-    return flat @ flat.T
+    largest = np.abs(flat).max(axis=1)  # the squares of very long or short ones are no floats
+    flat /= np.where(largest, largest, 1)[:, None]
+    lengths = np.linalg.norm(flat, axis=1)
+    return flat / np.where(lengths, lengths, 1)[:, None], largest * lengths
 
 
 def _from_the_model(path: WeightPath, W: Array, b: Array) -> Array:

@@ -109,8 +109,8 @@ def _features(path: Path, X: Array, name: str = "X") -> Array:
 
 
 def _labels(path: Path, y: Array, X: Array, name: str = "y") -> Array:
-    if y.ndim == 0:
-        raise ValueError(f"{path}: {name} must be an array of labels, not one value")
+    if y.ndim != 1:
+        raise ValueError(f"{path}: {name} must be labels, one for each row, not of shape {y.shape}")
     if len(y) != len(X):
         raise ValueError(f"{path}: {name} has {len(y)} labels for {len(X)} rows of features")
     return y

@@ -91,6 +91,7 @@ def loss_surface(
             on_path[k] += _sums(model, V, codes, [p], [q])[0, 0, 0]
         rows += len(codes)
     _refuse_overflow(sums[0], offsets)
+    _refuse_overflow(on_path, points)
     surface = Surface(
         x=offsets,
         y=offsets.copy(),
@@ -128,7 +129,8 @@ def loss_line(
 
     Args:
         direction: "random"; "pca", the first principal component of `path`; or dW (d, c), or a
-            tuple (dW, db). The others are those of `loss_surface`.
+            tuple (dW, db). path: as "pca" needs it; it is not shown. The others are those of
+            `loss_surface`.
 
     Returns:
         A `Line`.
@@ -190,7 +192,7 @@ def _offsets(span: Any, steps: Any) -> Array:
 
 def _refuse_overflow(figures: Array, offsets: Array) -> None:
     if not np.isfinite(figures).all():
-        most = np.abs(offsets).max()
+        most = np.abs(offsets).max(initial=0)
         raise ValueError(f"the loss overflows at offsets up to {most:g}: take smaller ones")
 
 

@@ -97,10 +97,10 @@ class Surface(Saved):
 
     FORMAT: ClassVar[str] = "softstep surface 1"
     SHAPES: ClassVar[dict[str, str]] = {
-        "x": "x",
-        "y": "y",
-        "loss": "yx",
-        "accuracy": "yx",
+        "x": "s",
+        "y": "s",
+        "loss": "ss",
+        "accuracy": "ss",
         "D1.W": "dc",
         "D1.b": "c",
         "D2.W": "dc",
@@ -128,11 +128,13 @@ class Surface(Saved):
         _refuse_others((self.x, self.y), self.loss_name, self.rows)
         inputs.choice("directions", self.directions, ("random", "pca", "given"))
         refuse_parallel(self.D1, self.D2)
-        variance = self.explained_variance
-        if (variance is None) == (self.directions == "pca"):
+        shares = self.explained_variance
+        if (shares is None) == (self.directions == "pca"):
             raise ValueError("principal components have shares in the variance, others have none")
-        if variance is not None and len([float(share) for share in variance]) != 2:
+        if shares is not None and [type(share) for share in shares] != [float, float]:
             raise ValueError("there must be two shares in the variance")
+        if shares is not None and self.path is None:
+            raise ValueError("principal components are those of a path")
         if len({part is None for part in (self.path, self.path_loss, self.path_steps)}) != 1:
             raise ValueError("the path must have a loss and a step for each point")
 

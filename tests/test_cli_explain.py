@@ -120,7 +120,7 @@ def test_the_terminal_shows_formulas_and_numbers(capsys, tmp_path, loss, last):
             assert explain_steps._fixed(value, sign) in out
     for value in [*e.dW[e.x == 1].flat, *([] if e.dp is None else e.jacobian().flat)]:
         assert f" {explain_steps._number('{:+.3g}', value)} " in out.replace("\n", " ")
-    assert f"L = {e.loss:.9g}" in out
+    assert f"L = {explain_steps._number('{:.9g}', e.loss)}" in out
     assert out.count("◂") >= 4
     image = [line for line in out.splitlines() if line.startswith("│")]
     assert len(image) == 8
@@ -162,8 +162,9 @@ def test_the_page_is_whole_and_needs_nothing_else(capsys, tmp_path):
         *(f"class {k}" for k in range(10)),
     ]
     told = "".join(page.text)
-    for number in re.findall(r"[+−]\d\.\d{6}|[+−]\d\.\d+e−\d+", out):
+    for number in (found := re.findall(r"[+−]\d\.\d{6}|[+−]\d\.\d+·10[⁻⁰-⁹]+", out)):
         assert number in told
+    assert len(found) > 50
     assert "v<sub>i</sub> = Σ<sub>k</sub> x<sub>k</sub> W<sub>ki</sub> + b<sub>i</sub>" in text
 
 
@@ -223,7 +224,7 @@ def test_tiny_features_and_huge_logits_keep_their_figures(capsys, tmp_path):
     model.save("huge.npz")
     code, out, err = softstep(capsys, "explain", "tiny.npz", "--model", "huge.npz")
     assert (code, err) == (0, "")
-    assert re.search(r"x_1 = (1|−2)e−6 ", out)
+    assert re.search(r"x_1 = (1|−2)·10⁻⁶ ", out)
     logit, power = re.search(r"\+(\d{4}\.\d{6})  (\S+)", out.partition("2. ")[2]).groups()
     number, exponent = power.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")).split("·10")
     found = np.log(float(number)) + int(exponent) * np.log(10)
@@ -252,17 +253,21 @@ def test_a_terminal_without_unicode_gets_escapes(tmp_path):
     assert "Σ" in (tmp_path / "row.html").read_text(encoding="utf-8")
 
 
-def test_the_model_is_not_overwritten_by_the_page(capsys):
+def test_the_page_overwrites_neither_model_nor_rows(capsys):
     a_model().save("model.npz")
-    code, _, err = softstep(capsys, "explain", "--model", "model.npz", "--html", "./model.npz")
-    assert code == 2
-    assert "is what is to be read: name another file" in err
+    np.savez("rows.npz", X=DIGITS.X_test, y=DIGITS.y_test)
+    for file in ("model.npz", "rows.npz"):
+        code, _, err = softstep(
+            capsys, "explain", "rows.npz", "--model", "model.npz", "--html", f"./{file}"
+        )
+        assert code == 2
+        assert f"{file} is there, and no .html file: name another one" in err
     SoftmaxRegression.load("model.npz")
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0.000000"), (1e-4, "0.000100"), (9.99e-5, "9.99e−5"), (1.5e-300, "1.50e−300")],
+    [(0.0, "0.000000"), (1e-4, "0.000100"), (9.99e-5, "9.99·10⁻⁵"), (1.5e-300, "1.50·10⁻³⁰⁰")],
 )
 def test_no_number_but_zero_reads_as_zero(value, text):
     assert explain_steps._fixed(value) == text

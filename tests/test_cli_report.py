@@ -94,7 +94,7 @@ def test_a_model_shows_all_figures_settings_and_versions(capsys, tmp_path):
     assert f"the 360 test rows of digits: {model.score(DIGITS.X_test, DIGITS.y_test):.4f}" in text
     assert f"the 1437 training rows: {model.score(DIGITS.X_train, DIGITS.y_train):.4f}" in text
     assert "cross-entropy of 1437 training rows" in text
-    assert text.count("Plotly.react") >= 1
+    assert text.count('Plotly.react("loss-surface", theme.data, theme.layout);') == 1
 
 
 def test_a_sweep_shows_its_settings_and_its_best_model(capsys, tmp_path):
@@ -133,7 +133,7 @@ def test_a_landscape_shows_the_plane_and_the_rows_it_was_made_of(capsys, tmp_pat
 
 def test_a_name_of_data_shows_the_recipe_and_its_descent(capsys):
     path, page, text = report_of(capsys, "digits", "--seed", 3)
-    assert path == "runs/digits-report.html"
+    assert path == "runs/digits-recipe-report.html"
     assert page.titles[0] == "The recipe on digits"
     model = SoftmaxRegression(learning_rate=2.0, epochs=300, random_state=3)
     model.fit(DIGITS.X_train, DIGITS.y_train)
@@ -264,8 +264,21 @@ def with_values(**values):
     return change
 
 
+def with_other_classes(path):
+    parts = {f"D{k}.{part}": np.eye(9)[k : k + 1] for k in (1, 2) for part in "W"}
+    parts |= {f"D{k}.b": np.zeros(9) for k in (1, 2)}
+    with_values(**parts)(path)
+
+
 def with_text(old, new):
     return lambda path: path.write_text(path.read_text().replace(old, new))
+
+
+def with_a_huge_rank(path):
+    head, first, *rest = path.read_text().splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index("rank")] = str(10**24)
+    path.write_text("\n".join([head, ",".join(cells), *rest]) + "\n")
 
 
 def with_a_wide_cell(path):
@@ -301,6 +314,10 @@ DAMAGES = [
     ("l", "surface.npz", with_values(loss=np.full((5, 5), np.nan)), NO_SURFACE),
     ("l", "surface.npz", with_values(D1_W=np.zeros((64, 10)), D1_b=np.zeros(10)), NO_SURFACE),
     ("l", "surface.npz", with_values(x=np.arange(5.0)[::-1]), NO_SURFACE),
+    ("l", "surface.npz", with_values(explained_variance=["0.5", "0.4"]), NO_SURFACE),
+    ("l", "surface.npz", with_values(path=None, path_loss=None, path_steps=None), NO_SURFACE),
+    ("l", "surface.npz", with_values(y=np.arange(3.0), loss=np.eye(3, 5)), NO_SURFACE),
+    ("l", "surface.npz", with_other_classes, "is of another model than the folder's"),
     ("l", "line.npz", with_values(loss_name="bogus"), "is not a line, or damaged"),
     ("l", "line.npz", with_values(x=np.zeros(5)), "is not a line, or damaged"),
     ("s", "run.json", lambda path: path.write_text("[" * 100_000), "is damaged"),
@@ -309,6 +326,7 @@ DAMAGES = [
     ("s", "results.csv", with_text("cross_entropy", "bogus"), "is damaged: param_loss must be"),
     ("s", "results.csv", with_a_wide_cell, "is damaged: field larger than"),
     ("s", "results.csv", no_text, "is damaged"),
+    ("s", "results.csv", with_a_huge_rank, "is damaged: Python int too large"),
     ("s", "loss_curves.csv", no_text, "is damaged"),
     ("l", "run.json", without("line"), "is damaged: its 'line' is missing"),
     ("l", "run.json", of_other_rows, "is damaged: there are no 'all' rows"),
@@ -361,6 +379,8 @@ def test_labels_that_the_model_does_not_know_are_left_out_of_its_pictures(capsys
     share = model.score(DIGITS.X_train, DIGITS.y_train)
     assert f"on the 1437 training rows: {share:.4f}" in text
     assert f"MSE of {known.sum()} training rows" in text
+    unknown = (DIGITS.y_test >= 8).sum()
+    assert f"{unknown} test rows have a label that the model does not know: left out." in text
 
 
 def test_a_loss_that_is_flat_leaves_the_other_pictures(capsys):
@@ -372,6 +392,24 @@ def test_a_loss_that_is_flat_leaves_the_other_pictures(capsys):
     assert page.images
 
 
+def test_a_model_without_a_plane_has_the_other_pictures(capsys):
+    model = SoftmaxRegression(epochs=1, random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
+    model.coef_[:], model.intercept_[:] = 0, 0
+    model.save("zero.npz")
+    _, page, text = report_of(capsys, "zero.npz")
+    assert "Not drawn: the model's weights are all zero" in text.replace("&#x27;", "'")
+    assert len(page.images) >= 2 * 4
+
+
+def test_labels_of_two_dimensions_are_refused(capsys):
+    np.savez("two.npz", X=DIGITS.X_test, y=np.stack([DIGITS.y_test] * 2, axis=1))
+    for command in ("train", "explain", "sweep"):
+        assert cli.main([command, "two.npz"]) == 2
+        assert "y must be labels, one for each row, not of shape (360, 2)" in (
+            capsys.readouterr().err
+        )
+
+
 def test_a_name_of_data_is_that_of_the_data_also_beside_a_folder_of_that_name(capsys, tmp_path):
     (tmp_path / "digits").mkdir()
     assert cli.main(["report", "digits/"]) == 2
@@ -379,14 +417,14 @@ def test_a_name_of_data_is_that_of_the_data_also_beside_a_folder_of_that_name(ca
     assert cli.main(["report", "digits/", "--seed", "1"]) == 2
     assert "says itself what its seed is" in capsys.readouterr().err
     path, page, _ = report_of(capsys, "digits")
-    assert (path, page.titles[0]) == ("runs/digits-report.html", "The recipe on digits")
+    assert (path, page.titles[0]) == ("runs/digits-recipe-report.html", "The recipe on digits")
 
 
 def test_a_page_does_not_overwrite_its_model_and_folders_are_tried_first(capsys, tmp_path):
     model = SoftmaxRegression(epochs=1, random_state=0).fit(DIGITS.X_train, DIGITS.y_train)
     model.save("kept.npz")
     assert cli.main(["report", "kept.npz", "--out", "./kept.npz"]) == 2
-    assert "is what is to be read: name another file" in capsys.readouterr().err
+    assert "is there, and no .html file: name another one" in capsys.readouterr().err
     SoftmaxRegression.load("kept.npz")
     (tmp_path / "file").write_text("")
     for command in (["report", "digits"], SWEEP):
@@ -415,7 +453,7 @@ def test_progress_is_told_figure_by_figure(capsys):
     model.save("kept.npz")
     assert cli.main(["report", "kept.npz"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert "The weights of each class" in said
+    assert "drawing: The weights of each class" in said
     assert len(said) == 1 + len(OF_A_MODEL) + len(ALWAYS) + 1
 
 

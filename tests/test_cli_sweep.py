@@ -181,7 +181,7 @@ def test_on_a_terminal_one_line_is_rewritten(capsys, monkeypatch):
     progress = cli_sweep.SweepProgress("accuracy", False)
     progress(SweepEpoch(0, 2, 40, None, None))
     progress(SweepEpoch(1, 2, 7, 3, 0.91234))
-    progress.close()
+    progress.__exit__()
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1

@@ -577,7 +577,9 @@ def test_labels_of_the_wrong_number_are_named(tmp_path, table):
     np.save(tmp_path / "one.npy", np.int64(3))
     y_path, one = tmp_path / "y.npy", tmp_path / "one.npy"
     refused(lambda: load_file(tmp_path / "X.npy", y_path), y_path, "4 labels for 6 rows")
-    refused(lambda: load_file(tmp_path / "X.npy", one), one, "not one value")
+    refused(
+        lambda: load_file(tmp_path / "X.npy", one), one, "labels, one for each row, not of shape ()"
+    )
 
 
 def bad_npz():

@@ -259,11 +259,36 @@ def test_angles_are_those_between_the_moves_of_all_weights():
         assert found == pytest.approx(np.degrees(np.arccos(cosine)), abs=1e-6)
 
 
-def test_very_long_and_short_directions_span_a_plane(models):
-    for factor in (1e-200, 1e200):
-        refuse_parallel(random_direction(1), tuple(factor * d for d in random_direction(2)))
+def test_very_long_and_short_directions_span_a_plane():
+    model, path = trained("mse", dtype=np.float64)
+    wide, (D1, D2) = X.astype(np.float64), (random_direction(1), random_direction(2))
+    plain = loss_surface(model, wide, Y, (D1, D2), steps=3, path=path)
+    for factor in (1e-200, 1e150):
+        scaled = tuple(factor * part for part in D2)
+        found = loss_surface(model, wide, Y, (D1, scaled), span=1e-150, steps=3, path=path)
+        np.testing.assert_allclose(found.path * [1, factor], plain.path, rtol=1e-9)
+        np.testing.assert_allclose(found.path_loss, plain.path_loss, rtol=1e-9)
+        slopes = np.array([[0.3, 0.2]])
+        up = steepest(D1, D2, slopes)
+        np.testing.assert_allclose(
+            steepest(D1, scaled, slopes * [1, factor]) * [1, factor], up, rtol=1e-9
+        )
+        off, same = (
+            angles(D1, D2, up, slopes),
+            angles(D1, scaled, up / [1, factor], slopes / [1, factor]),
+        )
+        np.testing.assert_allclose(same, off, rtol=1e-9)
         with pytest.raises(ValueError, match="are parallel"):
             refuse_parallel(random_direction(1), tuple(factor * d for d in random_direction(1)))
+
+
+def test_a_path_where_the_loss_overflows_is_refused(models):
+    model, path = models["mse"]
+    far = WeightPath()
+    for step, factor in enumerate((1, 1e42)):
+        far.add(step, factor * path.W[2].astype(np.float64), factor * path.b[2].astype(np.float64))
+    with pytest.raises(ValueError, match="the loss overflows at offsets up to"):
+        loss_surface(model, X, Y, steps=3, path=far)
 
 
 def test_one_weight_is_moved_alone(models):

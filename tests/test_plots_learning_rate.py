@@ -168,3 +168,15 @@ def test_names_that_would_meet_are_moved_apart_in_their_order():
     np.testing.assert_allclose(apart([0.5, 0.48, 0.9], 0.1), [0.54, 0.44, 0.9])
     moved = apart([0.3, 0.3, 0.3], 0.1)
     np.testing.assert_allclose(moved, [0.2, 0.3, 0.4])
+
+
+def test_a_ball_at_the_lowest_point_does_not_break_the_scale():
+    """The loss above the least is 0 there, which a logarithmic scale does not hold."""
+    *_, line = a_line("mse")
+    start = -23.97315
+    for rates in (three_rates(line, start, OFFSETS), (1.0, 30.0, 900.0)):
+        figure = learning_rate(line, start, rates, OFFSETS)
+        steps = figure.axes[-1]
+        figure.draw_without_rendering()
+        for text in steps.texts:
+            assert -0.2 < text.get_position()[1] < 1.2

@@ -69,7 +69,9 @@ def test_what_cannot_be_read_is_found():
     for x, text, size in ((0.1, "one", 11), (0.12, "two", 11), (0.5, "three", 8), (1, "four", 11)):
         figure.text(x, 0.5, text, fontsize=size)
     assert faults(figure) == ["'three' is small", "'four' is cut", "'one' is over 'two'"]
-    assert faults(style.new_figure(style.LIGHT, width=6)) == ["not 1200 pixels wide"]
+    narrow = style.new_figure(style.LIGHT)
+    narrow.set_figwidth(6)
+    assert faults(narrow) == ["not 1200 pixels wide"]
 
 
 def a_row(classes, scale=0.4, shape=(8, 8)):

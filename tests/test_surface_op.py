@@ -145,3 +145,19 @@ def test_one_logit_far_from_the_others_takes_nothing_from_their_figures(offset, 
         expected = kernels.cross_entropy_forward(far, y, backend="numpy").sum()
     found, _ = kernels.surface_forward(V0, V1, V1, y, [offset], [0], loss=loss, backend=backend)
     np.testing.assert_allclose(found[0, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("c", [1, 2, 5])
+def test_of_equal_logits_the_first_is_the_answer(c, dtype):
+    """Small whole numbers: most rows have ties, at each place of the label."""
+    rng = np.random.default_rng(c)
+    for n in (1, 7, 69):
+        V = rng.integers(-1, 2, (3, n, c)).astype(dtype)
+        y = rng.integers(0, c, n)
+        args = (*V, y, [-1, 0, 2], [0, 1])
+        found, expected = (
+            kernels.surface_forward(*args, loss="mse", backend=backend) for backend in BACKENDS
+        )
+        np.testing.assert_array_equal(found[1], expected[1])
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)

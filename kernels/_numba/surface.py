@@ -111,7 +111,7 @@ def _grid_row(job, first, end, i, A, values, tied, acc, sums):
                 store(values, 0, m - own + log1p(q + (e_own - 1.0)))
             _add(values, job.w_loss, g, acc, k, 0)
             store(values, 0, select(top < own, filled(values, 1.0), 0.0))
-            apart = top - own
+            apart = top - own  # 0 where they are equal; NaN lanes settle as no hit
             if not every(apart * apart > 0.0):
                 _settle_ties(A, job.U1, g, x, own, top, job.labels, values, tied)
             _add(values, job.w_hit, g, acc, k, 1)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from softstep import kernels
-from softstep.model import inputs
+from softstep.model import extras, inputs
 from softstep.model.plots import style
 
 LOSSES = {
@@ -43,8 +43,8 @@ def forward(
 
     Raises:
         TypeError: the label is no integer.
-        ValueError: another loss; a label, a shape or names that do not go with the weights; logits
-            that are not finite.
+        ValueError: another loss; a label, a shape or names that do not go with the weights.
+        NothingToDrawError: logits or a loss that are not finite.
     """
     look = style.theme_named(theme)
     inputs.choice("loss", loss, tuple(LOSSES))
@@ -59,8 +59,8 @@ def forward(
     else:
         (value,) = kernels.cross_entropy_forward(V, y)
     v, p = V[0].astype(float), P[0].astype(float)
-    if not np.isfinite(v).all():
-        raise ValueError("the logits are not finite")
+    if not (np.isfinite(v).all() and np.isfinite(value)):
+        raise style.NothingToDrawError("the logits or the loss are not finite")
 
     figure, (image, logits, powers, shares, end) = _panels(look, names)
     _image(image, look, x.reshape(shape), names[label])
@@ -189,10 +189,9 @@ def _column(axes: Any, look: style.Theme, texts: dict[int, str], inks: list[str]
 
 def _arrow(figure: Any, look: style.Theme, left: float, height: float) -> None:
     """An arrow in the gap that begins at `left`, in inches; `height` in figures."""
-    from matplotlib.patches import FancyArrowPatch
-
+    patches = extras.load("matplotlib.patches", extra="plot")
     figure.add_artist(
-        FancyArrowPatch(
+        patches.FancyArrowPatch(
             ((left + 0.04) / style.WIDTH, height),
             ((left + GAP - 0.04) / style.WIDTH, height),
             transform=figure.transFigure,

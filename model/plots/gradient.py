@@ -51,12 +51,14 @@ def gradient(surface: Surface, slopes: Any, *, of: str = "rows", theme: str = "l
     look = style.theme_named(theme)
     at = arrow_points(surface)
     if not len(at):
-        raise ValueError("the path has no part in this plane: give loss_surface a larger span")
+        raise style.NothingToDrawError(
+            "the path has no part in this plane: give loss_surface a larger span"
+        )
     slopes = np.asarray(slopes)
     if slopes.shape != (len(at), 2):
         raise ValueError(f"slopes must have shape {(len(at), 2)}, one row for each arrow point")
     if not slopes.any(axis=1).all():
-        raise ValueError("the loss is flat at a point of the path: it has no steepest ascent there")
+        raise style.NothingToDrawError("the loss is flat at a point of the path")
     figure, axes, inside = _frame(look, surface, at[0])
     first, second = direction_names(surface)
     style.dress(axes, look, x=first, y=second)

@@ -22,13 +22,15 @@ def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, f
     higher than it began.
 
     Raises:
-        ValueError: there are no such rates from there.
+        NothingToDrawError: there are no such rates from there.
     """
     losses = line.losses(offsets)
     bottom, least, first = offsets[np.argmin(losses)], losses.min(), line.losses([start])[0]
     slope = line.slope(start)
     if not slope * (start - bottom) > 0:
-        raise ValueError(f"the loss does not fall from offset {start:g} towards the least one")
+        raise style.NothingToDrawError(
+            f"the loss does not fall from offset {start:g} towards the least one"
+        )
     good = None
     for rate in FACTOR * (start - bottom) / slope:
         last = line.losses(line.descend(start, rate, STEPS)[-1:])[0]
@@ -36,7 +38,7 @@ def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, f
             good = rate
         elif good is not None and last > first:
             return good / 4, good, rate
-    raise ValueError(f"no good and too large rates from offset {start:g}")
+    raise style.NothingToDrawError(f"no good and too large rates from offset {start:g}")
 
 
 def learning_rate(
@@ -134,7 +136,7 @@ def _least(line: LineDescent, where: Any, curve: Any) -> float:
     """The least loss on the line: that of the curve, looked at more closely."""
     k = int(np.argmin(curve))
     left, right = where[max(k - 1, 0)], where[min(k + 1, len(where) - 1)]
-    return float(line.losses(np.linspace(left, right, 201)).min())
+    return min(float(curve[k]), float(line.losses(np.linspace(left, right, 201)).min()))
 
 
 def _by_step(axes: Any, look: style.Theme, loss: str, heights: list[Any]) -> None:
@@ -143,14 +145,14 @@ def _by_step(axes: Any, look: style.Theme, loss: str, heights: list[Any]) -> Non
     style.dress(axes, look, x="step", y=f"{style.LOSSES[loss]} above\nthe least{unit}")
     axes.set_yscale("log")
     axes.set_xlim(-0.3, STEPS + 1.5)
-    for k, above in enumerate(heights):
-        colour = look.colours[COLOURS[k]]
-        axes.plot(above, "o-", color=colour, label=NAMES[k], markersize=5)
+    seen = [np.where(above > 0, above, np.nan) for above in heights]  # 0 is not on this scale
+    for k, above in enumerate(seen):
+        axes.plot(above, "o-", color=look.colours[COLOURS[k]], markersize=5)
     axes.margins(y=0.12)
     axes.autoscale_view()
     style.plain_logs(axes.yaxis)
     ends = axes.transAxes.inverted().transform(
-        axes.transData.transform([(STEPS, above[-1]) for above in heights])
+        axes.transData.transform([(STEPS, above[np.isfinite(above)][-1]) for above in seen])
     )[:, 1]
     for k, at in enumerate(apart(ends, 0.13)):
         colour = look.colours[COLOURS[k]]

@@ -65,6 +65,10 @@ DARK = Theme(
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 
 
+class NothingToDrawError(ValueError):
+    """The numbers leave nothing to be seen, such as contours of a loss that is flat."""
+
+
 def theme_named(name: str) -> Theme:
     """The theme "light" or "dark"; ValueError for another name."""
     if name not in THEMES:
@@ -72,11 +76,11 @@ def theme_named(name: str) -> Theme:
     return THEMES[name]
 
 
-def new_figure(theme: Theme, *, width: float = WIDTH, height: float = HEIGHT) -> Any:
-    """An empty figure of that size in inches. MissingExtraError without matplotlib."""
+def new_figure(theme: Theme, *, height: float = HEIGHT) -> Any:
+    """An empty figure, WIDTH wide, so many inches high. MissingExtraError without matplotlib."""
     figure = extras.load("matplotlib.figure", extra="plot")
     return figure.Figure(
-        figsize=(width, height), dpi=DPI, layout="constrained", facecolor=theme.page
+        figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=theme.page
     )
 
 

@@ -221,12 +221,12 @@ def levels(surface: Surface, part: Any = ...) -> np.ndarray:
     part: which points of the plane are seen, (steps, steps).
 
     Raises:
-        ValueError: the loss has no two values to draw rings between.
+        NothingToDrawError: the loss has no two values to draw rings between.
     """
     low, high = surface.loss[part].min(), surface.loss[part].max()
     rings = low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
     if not (np.diff(rings) > 0).all():
-        raise ValueError(
+        raise style.NothingToDrawError(
             f"the loss is {low:.6g} everywhere on this plane: there are no contours, take a "
             "larger span"
         )

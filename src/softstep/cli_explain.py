@@ -7,7 +7,7 @@ from typing import Any
 from softstep import SoftmaxRegression, explain_html, explain_text, run_folder
 from softstep.kernels.backend import CHOICES, choose
 from softstep.kernels.checks import LOSSES
-from softstep.model.explain import explain
+from softstep.model.explain import Explanation, explain
 from softstep.model.inputs import integer
 from softstep.recipe import load_rows, model_for, train
 
@@ -32,18 +32,19 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.loss is not None:
         raise ValueError("--loss is of the recipe: a model has its own")
-    read = None if arguments.model is None else Path(arguments.model)
     if arguments.html is None:
-        _explain(arguments)
-    else:
-        with run_folder.ready_for(arguments.html, read=read):
-            run_folder.write(arguments.html, _explain(arguments))
-        print(f"\nsaved to {arguments.html}")
+        print(explain_text.text(*_explained(arguments)))
+        return 0
+    with run_folder.ready_for(arguments.html):
+        told = _explained(arguments)
+        print(explain_text.text(*told))
+        run_folder.write(arguments.html, explain_html.page(*told))
+    print(f"\nsaved to {arguments.html}")
     return 0
 
 
-def _explain(arguments: argparse.Namespace) -> str:
-    """Tell it in the terminal; the page."""
+def _explained(arguments: argparse.Namespace) -> tuple[str, Explanation, Any, Any]:
+    """A title, the passes of the row, the classes, and the shape of the image if it is one."""
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     data = load_rows(arguments.data, arguments.labels, arguments.seed)
@@ -59,5 +60,4 @@ def _explain(arguments: argparse.Namespace) -> str:
         model = SoftmaxRegression.load(arguments.model)
     found = explain(model, X[index], y[index])
     title = f"Row {index} of {data.name}, class {y[index]}"
-    print(explain_text.text(title, found, model.classes_, data.image_shape))
-    return explain_html.page(title, found, model.classes_, data.image_shape)
+    return title, found, model.classes_, data.image_shape

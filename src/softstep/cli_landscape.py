@@ -37,9 +37,17 @@ def add_parser(commands: Any) -> None:
         default="pca",
         help="the plane: principal components of the path (default), or random directions",
     )
-    landscape.add_argument("--rows", choices=tuple(KINDS), default="train", help="loss of")
-    landscape.add_argument("--span", type=float, default=1.0, help="offsets from -SPAN to SPAN")
-    landscape.add_argument("--steps", type=int, default=51, help="offsets in each direction")
+    landscape.add_argument(
+        "--rows", choices=tuple(KINDS), default="train", help="whose loss is drawn (default train)"
+    )
+    landscape.add_argument(
+        "--span",
+        type=float,
+        default=1.0,
+        help="offsets from -SPAN to SPAN (default 1), 1 being "
+        "the length of a direction: for pca, the path reaches to 0.8",
+    )
+    landscape.add_argument("--steps", type=int, default=51, help="offsets in each direction (51)")
     landscape.add_argument("--loss", choices=LOSSES, default="mse")
     landscape.add_argument("--lr", type=float, help="learning rate, as for train")
     landscape.add_argument("--batch-size", type=int, default=100)
@@ -84,19 +92,18 @@ def _fill(out: Path, data: Dataset, arguments: argparse.Namespace, backend: str)
     accuracy = train(model, data, path)
     _remove_old(out)
     model.save(out / "model.npz")  # nothing that fails below loses the training
-    progress = Progress()
-    landscape = around(
-        model,
-        data,
-        arguments.rows,
-        arguments.directions,
-        span=span,
-        steps=steps,
-        path=path,
-        random_state=arguments.seed,
-        callback=lambda done, of: progress.tell(f"surface: {done}/{of} rows", done, of),
-    )
-    progress.close()
+    with Progress() as progress:
+        landscape = around(
+            model,
+            data,
+            arguments.rows,
+            arguments.directions,
+            span=span,
+            steps=steps,
+            path=path,
+            random_state=arguments.seed,
+            callback=lambda done, of: progress.tell(f"surface: {done}/{of} rows", done, of),
+        )
     landscape.surface.save(out / "surface.npz")
     landscape.line.save(out / "line.npz")
     record = run_record.record("landscape", arguments, data.name, backend)
@@ -157,8 +164,8 @@ def _summary(landscape: Landscape) -> str:
     i, j = divmod(int(surface.loss.argmin()), len(surface.x))
     text = (
         f"{surface.loss_name} of {surface.rows} {landscape.of}: "
-        f"{surface.path_loss[-1]:.6f} at the model, on the plane {surface.loss.min():.6f} "
-        f"(at {surface.x[j]:.3g}, {surface.y[i]:.3g}) to {surface.loss.max():.6f}"
+        f"{surface.path_loss[-1]:.6f} at the model, on the plane {surface.loss.min():.6f} (at the "
+        f"offsets {surface.x[j]:.3g} and {surface.y[i]:.3g}) to {surface.loss.max():.6f}"
     )
     if surface.explained_variance is None:
         return text

@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="the page (RUN_DIR/report.html, MODEL-report.html, runs/DATA-report.html)",
+        help="the page (RUN_DIR/report.html, MODEL-report.html, runs/DATA-recipe-report.html)",
     )
     parser.add_argument(
         "--figures", type=Path, metavar="DIR", help="write each figure there as a PNG file too"
@@ -46,12 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or _page_of(given)
     figures: Path | None = arguments.figures
     with (
-        run_folder.ready_for(out, read=None if is_name else path),
+        run_folder.ready_for(out),
         contextlib.nullcontext() if figures is None else run_folder.ready(figures),
     ):
         subject = report_subject.read(given, arguments.data, arguments.labels, arguments.seed)
-        page = report.page(subject, figures, tell=lambda what: print(what, flush=True))
+        page = report.page(
+            subject, figures, tell=lambda what: print(f"drawing: {what}", flush=True)
+        )
         run_folder.write(out, page)
+    if figures is not None:
+        print(f"each figure saved to {figures}")
     print(f"saved to {out}")
     return 0
 
@@ -59,6 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _page_of(given: str) -> Path:
     """Where the page goes if nobody says."""
     if given in datasets.NAMED:
-        return Path("runs") / f"{given}-report.html"
+        return Path("runs") / f"{given}-recipe-report.html"
     path = Path(given)
     return path / "report.html" if path.is_dir() else path.with_name(f"{path.stem}-report.html")

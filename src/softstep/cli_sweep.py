@@ -179,11 +179,10 @@ def _fit(
     # One step of the same bank compiles what its training needs; it certifies nothing.
     _sweep(arguments).set_params(max_steps=1, l2_bias=False).fit(X, y, **held_out)
     sweep = _sweep(arguments)
-    progress = SweepProgress(sweep.refit, certifies(arguments))
     start = time.perf_counter()
-    sweep.fit(X, y, **held_out, callback=progress)
+    with SweepProgress(sweep.refit, certifies(arguments)) as progress:
+        sweep.fit(X, y, **held_out, callback=progress)
     seconds = time.perf_counter() - start
-    progress.close()
     alone = _seconds_an_epoch_alone(sweep.best_estimator_, X, y)
     heads_each = 1 + (arguments.cv or 0)
     epochs = int(sweep.results_["epochs"].sum()) * heads_each  # without those of heads that fell

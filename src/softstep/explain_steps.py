@@ -3,7 +3,6 @@
 Terminal and page show the same steps.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,13 @@ from typing import Any
 import numpy as np
 
 from softstep.model.explain import Explanation
-from softstep.model.plots.style import power_of_e
+from softstep.model.plots.style import SUPERSCRIPTS, power_of_e
 
 LEAST = 1e-4  # that six decimals show three figures of
+COUNTED = {  # how the features are numbered
+    "pixels": "Pixels are counted from 0, row by row.",
+    "features": "Features are counted from 0.",
+}
 SHOWN = 6  # features whose part in the gradient is written out
 
 
@@ -85,7 +88,7 @@ def _loss(e: Explanation, names: list[str]) -> Step:
             "L = (1/c) Σ_i (y_i − p_i)²",
             ("class", "y_i", "p_i", "(y_i − p_i)²"),
             rows,
-            f"L = {e.loss:.9g}, the mean of the last column.",
+            f"L = {_number('{:.9g}', e.loss)}, the mean of the last column.",
             marked=e.label,
             op="mse_forward",
         )
@@ -94,7 +97,7 @@ def _loss(e: Explanation, names: list[str]) -> Step:
         "L = −log p_y = log Σ_j e^(v_j) − v_y",
         ("class", "y_i", "p_i"),
         _columns(names, _fixed, e.y, e.p),
-        f"L = {e.loss:.9g}.",
+        f"L = {_number('{:.9g}', e.loss)}.",
         marked=e.label,
         op="cross_entropy_forward",
     )
@@ -167,7 +170,7 @@ def _slope_in_w(e: Explanation, names: list[str], unit: str) -> Step:
         rows,
         f"Rows of the {len(shown)} strongest of {len(e.x)} {unit}. All {e.dW.size} numbers were "
         f"compared with the products x_k dv_i: they are the same. {dark} {unit} are 0, and leave "
-        "their weights alone.",
+        f"their weights alone. {COUNTED[unit]}",
         names=tuple(names),
         op="linear_backward",
     )
@@ -179,14 +182,16 @@ def _update(e: Explanation) -> Step:
         f"{number}. The step",
         "W ← W − α dW,  b ← b − α db",
         ("", "L of this row"),
-        [("before", f"{e.loss:.9g}"), ("after", f"{e.loss_after:.9g}")],
+        [("before", _number("{:.9g}", e.loss)), ("after", _number("{:.9g}", e.loss_after))],
         f"α = {e.learning_rate:g}, on this row alone; in training dW is the mean over a batch.",
     )
 
 
 def _number(form: str, value: float) -> str:
-    """With a real minus, and exponents without leading zeros."""
-    return re.sub(r"e([+-])0", r"e\1", form.format(value)).replace("-", "−")
+    """With a real minus, and powers of ten written as such."""
+    number, _, exponent = form.format(value).replace("-", "−").partition("e")
+    power = f"·10{str(int(exponent.replace('−', '-'))).translate(SUPERSCRIPTS)}" if exponent else ""
+    return number + power
 
 
 def _fixed(value: float, sign: str = "") -> str:

@@ -19,7 +19,7 @@ KINDS = {"train": "training rows", "test": "test rows"}
 class Landscape:
     """The loss of the rows X, y on a plane through the model, and on the plane's first direction.
 
-    of: which rows they are, one of KINDS.
+    of: which rows they are, "training rows" or "test rows".
     """
 
     model: SoftmaxRegression
@@ -31,7 +31,7 @@ class Landscape:
 
 
 def rows_of(model: SoftmaxRegression, data: Dataset, kind: str) -> tuple[Any, Any]:
-    """The "train" or "test" rows whose labels the model knows; says how many it does not.
+    """The "train" or "test" rows whose labels the model knows.
 
     Raises ValueError where it knows none.
     """
@@ -42,7 +42,6 @@ def rows_of(model: SoftmaxRegression, data: Dataset, kind: str) -> tuple[Any, An
         return X, y
     if not known.any():
         raise ValueError(f"no {KINDS[kind][:-1]} of {data.name} has a label that the model knows")
-    print(f"{(~known).sum()} {KINDS[kind]} have a label that the model does not know: left out")
     return X[known], y[known]
 
 
@@ -60,6 +59,10 @@ def around(
 ) -> Landscape:
     """The loss around `model`; `kind` is as for `rows_of`, the rest as for `loss_surface`."""
     X, y = rows_of(model, data, kind)
+    whole: Any = data.y_train if kind == "train" else data.y_test
+    lost = len(whole) - len(y)
+    if lost:
+        print(f"{lost} {KINDS[kind]} have a label that the model does not know: left out")
     surface = loss_surface(
         model,
         X,
@@ -83,7 +86,7 @@ def pictures(landscape: Landscape) -> Iterator[Picture]:
     yield Picture(
         "surface",
         "The loss around the model",
-        f"The loss of all {of} on a plane through the weights{way}.",
+        f"The loss of the {of} on a plane through the weights{way}.",
         lambda theme: plots.surface(surface, of=of, theme=theme),
     )
     yield Picture(

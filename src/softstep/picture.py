@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softstep.model import checkpoint
 from softstep.model.plots import style
 
 
@@ -25,7 +26,7 @@ class Picture:
         names = dict(zip(style.THEMES, file_names(self.name), strict=True))
         try:
             files = {name: style.png(self.draw(theme)) for theme, name in names.items()}
-        except ValueError as error:
+        except style.NothingToDrawError as error:
             return {}, f"Not drawn: {error}."
         return files, self.caption
 
@@ -38,5 +39,6 @@ def file_names(figure: str) -> tuple[str, str]:
 def write(files: dict[str, bytes], folder: Path) -> int:
     """Write these files; how many there are."""
     for name, png in files.items():
-        (folder / name).write_bytes(png)
+        with checkpoint.whole(folder / name) as file:
+            file.write(png)
     return len(files)

@@ -1,6 +1,7 @@
 """How far a command is: one line rewritten in place on a terminal, ten lines elsewhere."""
 
 import sys
+from typing import Self
 
 
 class Progress:
@@ -8,10 +9,12 @@ class Progress:
 
     def __init__(self) -> None:
         self.shown = 0
+        self.told = False
         self.on_terminal = sys.stderr.isatty()
 
     def tell(self, text: str, done: int, of: int) -> None:
         """`text` is what to say after `done` of `of` parts of the work."""
+        self.told = True
         tenth = self.LINES * done // of
         if self.on_terminal:
             bar = ("#" * (self.BAR * done // of)).ljust(self.BAR, ".")
@@ -20,7 +23,10 @@ class Progress:
             print(text, flush=True)
         self.shown = tenth
 
-    def close(self) -> None:
-        """End the line."""
-        if self.on_terminal:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the line, so that what follows, an error too, begins another."""
+        if self.on_terminal and self.told:
             print(file=sys.stderr)

@@ -50,15 +50,14 @@ def train(
     model: SoftmaxRegression, data: datasets.Dataset, path: WeightPath | None = None
 ) -> float:
     """Fit `model` on the training rows; tell how it goes. The test accuracy."""
-    progress, width = Progress(), len(str(model.epochs))
 
     def tell(epoch: Epoch) -> None:
-        done = epoch.number + 1
-        text = f"epoch {done:>{width}}/{model.epochs}  loss {epoch.loss:.6f}"
-        progress.tell(f"{text}  training accuracy {epoch.accuracy:.4f}", done, model.epochs)
+        done, of = epoch.number + 1, model.epochs
+        text = f"epoch {done:>{len(str(of))}}/{of}  loss {epoch.loss:.6f}"
+        progress.tell(f"{text}  training accuracy {epoch.accuracy:.4f}", done, of)
 
-    model.fit(data.X_train, data.y_train, callback=tell, path=path)
-    progress.close()
+    with Progress() as progress:
+        model.fit(data.X_train, data.y_train, callback=tell, path=path)
     accuracy = model.score(data.X_test, data.y_test)
     print(f"test accuracy {accuracy:.4f}", flush=True)
     return accuracy

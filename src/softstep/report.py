@@ -37,8 +37,12 @@ def page(subject: Subject, folder: Path | None, *, tell: Callable[[str], Any]) -
         MissingExtraError: matplotlib or plotly is not there.
     """
     tell(TURNABLE)
-    landscape = subject.landscape or around(subject.model, subject.data)
-    parts = [_summary(subject), _turnable(landscape)]
+    parts, landscape = [_summary(subject)], None
+    try:
+        landscape = subject.landscape or around(subject.model, subject.data)
+        parts.append(_turnable(landscape))
+    except ValueError as error:  # such as weights that are all zero, or so long that it overflows
+        parts.append(html_page.section(TURNABLE, f"<p>Not drawn: {escape(str(error))}.</p>"))
     for picture in pictures(subject, landscape):
         tell(picture.title)
         parts.append(_drawn(picture, folder))
@@ -52,12 +56,15 @@ def page(subject: Subject, folder: Path | None, *, tell: Callable[[str], Any]) -
 def _summary(subject: Subject) -> str:
     model, data = subject.model, subject.data
     X, y = subject.test_rows
+    held_out = ""
+    if subject.results is not None and subject.settings.get("cv") is None:
+        held_out = ", a fifth of which was held out to choose it"
     of_train = model.score(data.X_train, data.y_train)
     return (
         f"<p>A softmax regression of {model.n_features_in_} features and {len(model.classes_)} "
         f"classes; its loss is {style.LOSSES[model.loss]}. Accuracy on the {len(X)} test rows of "
         f"{escape(data.name)}: {model.score(X, y):.4f}; on the {len(data.y_train)} training rows: "
-        f"{of_train:.4f}.</p>"
+        f"{of_train:.4f}{held_out}.</p>"
     )
 
 
@@ -78,7 +85,8 @@ def _turnable(landscape: Landscape) -> str:
         for theme in style.THEMES
     }
     script = FOLLOW % json.dumps(themes).replace("</", "<\\/")
-    return html_page.section(TURNABLE, surface_html(surface, of=of), script)
+    note = '<p class="note">On each white line the loss is the same.</p>'
+    return html_page.section(TURNABLE, surface_html(surface, of=of), note, script)
 
 
 def _table(title: str, values: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ POINTS = 241  # at which the learning-rate figure's curve is drawn
 SPAN, START = 2.0, -0.7  # of that line, in norms of the weights; where its descents begin, in spans
 
 
-def pictures(subject: Subject, landscape: Landscape) -> Iterator[Picture]:
+def pictures(subject: Subject, landscape: Landscape | None) -> Iterator[Picture]:
     """In the order of a report; each is computed when it is asked for."""
     if subject.results is not None:
         yield sweep(subject.results, subject.loss_curves)
@@ -32,7 +32,8 @@ def pictures(subject: Subject, landscape: Landscape) -> Iterator[Picture]:
         yield _forward(subject, shape)
         yield _weights(subject, shape)
     yield _confusion(subject)
-    yield from landscape_figures.pictures(landscape)
+    if landscape is not None:
+        yield from landscape_figures.pictures(landscape)
     yield _learning_rate(subject)
     yield _momentum()
 
@@ -98,9 +99,11 @@ def _confusion(subject: Subject) -> Picture:
     model = subject.model
     X, labels = subject.test_rows
     matrix = plots.counts(labels, model.predict(X), model.classes_)
-    c, note = len(model.classes_), ""
+    c, note, lost = len(model.classes_), "", len(labels) - matrix.sum()
+    if lost:
+        note = f" {lost} test rows have a label that the model does not know: left out."
     if c > SHOWN:
-        note = f" Of {c} classes the {SHOWN} with the most mistakes are drawn."
+        note += f" Of {c} classes the {SHOWN} with the most mistakes are drawn."
     return Picture(
         "confusion",
         "What is taken for what",
@@ -112,8 +115,8 @@ def _confusion(subject: Subject) -> Picture:
 
 def _learning_rate(subject: Subject) -> Picture:
     title = "One start, three learning rates"
-    line, start, offsets = _line(subject)
     try:
+        line, start, offsets = _line(subject)
         rates = plots.three_rates(line, start, offsets)
     except ValueError as error:
         return Picture("learning-rate", title, f"Not drawn: {error}.")
@@ -132,14 +135,14 @@ def _learning_rate(subject: Subject) -> Picture:
 def _line(subject: Subject) -> tuple[LineDescent, float, Any]:
     """A random line through the weights, where to begin on it, and where to draw it."""
     model, data = subject.model, subject.data
-    known = known_rows(model, data.y_train)
-    X, scale = model._features_to_predict(data.X_train if known.all() else data.X_train[known])
+    X, y = landscape_figures.rows_of(model, data, "train")
+    X, scale = model._features_to_predict(X)
     W, b = model._weights(X)
     rng = np.random.default_rng(0)
     dW, db = (np.asarray(rng.standard_normal(part.shape), part.dtype) for part in (W, b))
     line = LineDescent.through(
         X,
-        encode(data.y_train[known], model.classes_),
+        encode(y, model.classes_),
         (W, b),
         (dW, db),
         loss=model.loss,

@@ -115,6 +115,9 @@ def _landscape(
     if kind not in KINDS:
         raise ValueError(f"{folder / run_record.NAME} is damaged: there are no {kind!r} rows")
     surface, line = Surface.load(folder / record["surface"]), Line.load(folder / record["line"])
+    for found, name in ((surface.D1, "surface"), (line.D, "line")):
+        if found[0].shape != model.coef_.T.shape:
+            raise ValueError(f"{folder / record[name]} is of another model than the folder's")
     return Landscape(model, *rows_of(model, data, kind), KINDS[kind], surface, line)
 
 
@@ -138,7 +141,7 @@ def _results(path: Path) -> dict[str, Any]:
             raise ValueError(f"it has no column {missing[0]}")
         columns = zip(*rows, strict=True)
         return {name: _column(name, cells) for name, cells in zip(names, columns, strict=True)}
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OverflowError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from softstep.model import checkpoint
 
 
 @contextlib.contextmanager
@@ -30,25 +31,20 @@ def ready(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def ready_for(page: Path, *, read: Path | None) -> contextlib.AbstractContextManager[None]:
-    """As `ready`, for the folder of the file `page`, while the file `read` is read.
+def ready_for(page: Path) -> contextlib.AbstractContextManager[None]:
+    """As `ready`, for the folder of a page.
 
     Raises:
-        ValueError: the page is a folder, or that file. OSError: as `ready`.
+        ValueError: it is a folder, or a file that is no page. OSError: as `ready`.
     """
     if page.is_dir():
         raise ValueError(f"{page} is a folder: name a file in it")
-    if read is not None and page.resolve() == read.resolve():
-        raise ValueError(f"{page} is what is to be read: name another file to be written")
+    if page.exists() and page.suffix not in (".html", ".htm"):
+        raise ValueError(f"{page} is there, and no .html file: name another one")
     return ready(page.parent)
 
 
 def write(path: Path, text: str) -> None:
     """Write `path`, whole or not at all; names of files that are no Unicode stay as they are."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with checkpoint.whole(path) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
