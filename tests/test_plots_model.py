@@ -41,10 +41,16 @@ def test_weights_that_are_no_such_images_are_refused(model):
         weights(model.coef_, [0, 1, 2], (8, 8))
 
 
-def test_some_places_stay_empty_with_few_classes():
+def test_seven_classes_have_seven_images_the_last_row_in_the_middle():
     figure = weights(np.eye(7, 16), list("abcdefg"), (4, 4))
-    shown = [axes for axes in figure.axes[:-1] if axes.images]
+    *shown, _ = figure.axes
     assert [axes.get_title() for axes in shown] == list("abcdefg")
+    assert all(axes.images for axes in shown)
+    first, last = (
+        np.mean([a.get_position().intervalx for a in row]) for row in (shown[:5], shown[5:])
+    )
+    assert first == pytest.approx(0.5)
+    assert last == pytest.approx(0.5)
 
 
 @THEMES

@@ -12,7 +12,7 @@ REACH = 0.2  # of a tangent to each side, in units of the span
 
 
 def line(line: Line, *, name: str = "the direction", of: str = "rows", theme: str = "light") -> Any:
-    """A figure of the loss along a line, with its tangents at three points.
+    """A figure of the loss along a line, with its tangents at up to three points.
 
     Args:
         line: from `loss_line`; the tangents have its slopes.

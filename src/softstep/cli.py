@@ -79,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         help="digits (default), mnist, fashion-mnist, or a file: .npz, .npy, .csv, IDX",
     )
     train.add_argument("--labels", help="the labels' file, for .npy and IDX features")
-    train.add_argument("--loss", choices=LOSSES, default="mse")
+    train.add_argument("--loss", choices=LOSSES, default="mse", help="default mse")
     train.add_argument("--lr", type=float, help="learning rate (0.2; digits 2; cross-entropy 0.5)")
-    train.add_argument("--batch-size", type=int, default=100)
+    train.add_argument("--batch-size", type=int, default=100, help="rows of a step (100)")
     train.add_argument("--epochs", type=int, help="passes over the rows (20; digits 300)")
     train.add_argument("--max-steps", type=int, help="stop after this many steps")
     train.add_argument(

@@ -48,9 +48,9 @@ def add_parser(commands: Any) -> None:
         "the length of a direction: for pca, the path reaches to 0.8",
     )
     landscape.add_argument("--steps", type=int, default=51, help="offsets in each direction (51)")
-    landscape.add_argument("--loss", choices=LOSSES, default="mse")
+    landscape.add_argument("--loss", choices=LOSSES, default="mse", help="default mse")
     landscape.add_argument("--lr", type=float, help="learning rate, as for train")
-    landscape.add_argument("--batch-size", type=int, default=100)
+    landscape.add_argument("--batch-size", type=int, default=100, help="rows of a step (100)")
     landscape.add_argument("--epochs", type=int, help="passes over the rows, as for train")
     landscape.add_argument(
         "--seed", type=int, default=0, help="of the rows' order and of random directions"

@@ -76,8 +76,8 @@ def add_parser(commands: Any) -> None:
         help="how the rate falls over the training (default %(default)s)",
     )
     sweep.add_argument("--l2-bias", action="store_true", help="l2 on the bias too")
-    sweep.add_argument("--batch-size", type=int, default=100)
-    sweep.add_argument("--epochs", type=int, default=20)
+    sweep.add_argument("--batch-size", type=int, default=100, help="rows of a step (100)")
+    sweep.add_argument("--epochs", type=int, default=20, help="passes over the rows (20)")
     sweep.add_argument(
         "--seed", type=int, default=0, help="of the rows' order, folds, held-out rows"
     )
