@@ -42,6 +42,7 @@ def momentum():
 def elsewhere(tmp_path, monkeypatch, momentum):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report_figures, "_momentum", lambda: momentum)
+    monkeypatch.setattr(style, "DPI", 30)  # what is drawn is tested elsewhere; small is quick
 
 
 class Page(HTMLParser):
