@@ -1,5 +1,6 @@
 """What is computed around a model's weights: `Surface` on a plane, `Line` on a line."""
 
+import abc
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -11,7 +12,7 @@ from softstep.model import checkpoint, inputs
 from softstep.model.directions import Array, Direction, refuse_parallel
 
 
-class Saved:
+class Saved(abc.ABC):
     """`save` and `load` for a dataclass of arrays, directions and what JSON holds.
 
     SHAPES: of each array in the file, a letter for each axis; the same letter is the same length.
@@ -20,9 +21,9 @@ class Saved:
     FORMAT: ClassVar[str]
     SHAPES: ClassVar[dict[str, str]]
 
+    @abc.abstractmethod
     def check(self) -> None:
         """Raise ValueError where the values do not go together, as those of a damaged file."""
-        raise NotImplementedError
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write it to `path`, an .npz without pickles, whole or not at all."""

@@ -1,30 +1,22 @@
 """Promise: the surface to be turned has its title and its labels whole at 600 and 900 pixels."""
 
 import io
-import shutil
 
+import chromium
 import numpy as np
 import pytest
+from chromium import DRAWN, SURFACE, WAIT
 
 from softstep import SoftmaxRegression
 from softstep.model.datasets import load_digits
 from softstep.model.landscape import loss_surface
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'softstep[test]'")
-pytest.importorskip("plotly")
-pytest.importorskip("matplotlib")
+chromium.require()
 
-# WebGL on the processor, for a machine without a GPU.
-WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
-DRAWN = "document.querySelector('#loss-surface')?._fullLayout?.scene?._scene?.glplot != null"
 BOXES = """selector => [...document.querySelectorAll(selector)].map(e => {
   const box = e.getBoundingClientRect();
   return [box.left, box.top, box.right, box.bottom];
 })"""
-WAIT = 60_000  # ms, at most: the browser draws on the processor
 EDGE = 3  # pixels in which nothing is drawn
 
 
@@ -45,12 +37,8 @@ def page_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", *WEBGL], timeout=WAIT
-        )
+    with chromium.launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("width", [600, 900])
@@ -61,9 +49,9 @@ def test_title_and_labels_are_whole(browser, page_file, width):
     page.goto(page_file.as_uri(), timeout=WAIT)
     page.wait_for_function(DRAWN, timeout=WAIT)
     page.wait_for_timeout(1000)
-    plot = page.locator("#loss-surface")
+    plot = page.locator(SURFACE)
     page.mouse.move(width / 2, 300)  # the tool bar is shown
-    ((*_, right, bottom),) = page.evaluate(BOXES, ["#loss-surface"])
+    ((*_, right, bottom),) = page.evaluate(BOXES, [SURFACE])
     titles = page.evaluate(BOXES, [".gtitle"]) + page.evaluate(BOXES, [".legend .legendtext"])
     buttons = page.evaluate(BOXES, [".modebar-btn"])
     page.mouse.move(0, 0)

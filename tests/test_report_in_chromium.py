@@ -1,26 +1,16 @@
 """Promise: a report opens in a browser by itself, shows every figure, and its surface turns."""
 
-import shutil
-
+import chromium
 import pytest
+from chromium import DRAWN, SURFACE, WAIT
 
 from softstep import cli
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'softstep[test]'")
-pytest.importorskip("plotly")
-pytest.importorskip("matplotlib")
+chromium.require()
 
-# WebGL on the processor, for a machine without a GPU.
-WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
-SURFACE = "#loss-surface"
-DRAWN = "document.querySelector('#loss-surface')?._fullLayout?.scene?._scene?.glplot != null"
 CAMERA = (
     "JSON.stringify(document.querySelector('#loss-surface')._fullLayout.scene._scene.getCamera())"
 )
-WAIT = 60_000  # ms, at most: the browser draws on the processor
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +25,8 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", *WEBGL], timeout=WAIT
-        )
+    with chromium.launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
