@@ -3,8 +3,6 @@
 The themes differ in colours alone, so one is enough here.
 """
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -51,14 +49,16 @@ def faults(figure):
         patch.setattr(Text, "draw", spy)
         figure.draw_without_rendering()
     width, height = figure.canvas.get_width_height()
-    boxes = [(t.get_text(), Text.get_window_extent(t).padded(-1)) for t in dict.fromkeys(drawn)]
+    texts = list(dict.fromkeys(drawn))
+    x0, y0, x1, y1 = np.array([t.get_window_extent().padded(-1).extents for t in texts]).T[
+        :, :, None
+    ]
     found = [f"{t.get_text()!r} is small" for t in drawn if t.get_fontsize() < style.SMALL]
-    for text, box in boxes:
-        if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height:
-            found.append(f"{text!r} is cut")
-    for (a, one), (b, other) in itertools.combinations(boxes, 2):
-        if one.overlaps(other):
-            found.append(f"{a!r} is over {b!r}")
+    for k in np.flatnonzero((x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height)):
+        found.append(f"{texts[k].get_text()!r} is cut")
+    meets = (x0 < x1.T) & (x1 > x0.T) & (y0 < y1.T) & (y1 > y0.T)
+    for j, k in np.argwhere(np.triu(meets, 1)):
+        found.append(f"{texts[j].get_text()!r} is over {texts[k].get_text()!r}")
     if figure.get_size_inches()[0] != style.WIDTH:
         found.append("not 1200 pixels wide")
     return found
@@ -109,7 +109,7 @@ def answers(classes, rows, share=0.9):
 
 
 @pytest.mark.parametrize("names", [list(range(40)), LONG], ids=["short", "long"])
-@pytest.mark.parametrize("classes", [1, 2, 3, 10, 30, 40])
+@pytest.mark.parametrize("classes", [1, 2, 3, 10, 40])
 def test_the_confusion_of_few_and_many_classes(classes, names):
     for rows in (30, 1000, 997_000, 5_000_000):
         figure = confusion(answers(classes, rows), names[:classes])
