@@ -50,9 +50,8 @@ def faults(figure):
         figure.draw_without_rendering()
     width, height = figure.canvas.get_width_height()
     texts = list(dict.fromkeys(drawn))
-    x0, y0, x1, y1 = np.array([t.get_window_extent().padded(-1).extents for t in texts]).T[
-        :, :, None
-    ]
+    boxes = [text.get_window_extent().padded(-1).extents for text in texts]
+    x0, y0, x1, y1 = np.reshape(boxes, (-1, 4)).T[..., None]
     found = [f"{t.get_text()!r} is small" for t in drawn if t.get_fontsize() < style.SMALL]
     for k in np.flatnonzero((x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height)):
         found.append(f"{texts[k].get_text()!r} is cut")
