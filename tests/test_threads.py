@@ -143,6 +143,7 @@ def test_several_python_threads_train_at_once():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where it is loaded too
 def test_a_forked_child_trains():
     expected = trained(2)
     child = os.fork()
