@@ -151,7 +151,12 @@ def power_of_e(log: float, digits: int = 4) -> str:
         return text
     whole = int(np.floor(log10))
     number, carry = f"{10 ** (log10 - whole):.{digits - 1}e}".split("e")
-    return f"{number}·10{str(whole + int(carry)).translate(SUPERSCRIPTS)}"
+    return number + power_of_ten(whole + int(carry))
+
+
+def power_of_ten(exponent: int) -> str:
+    """What follows a number: ·10⁻⁷⁶."""
+    return f"·10{str(exponent).translate(SUPERSCRIPTS)}"
 
 
 def legend(axes: Any, theme: Theme, **keywords: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model.explain import Explanation
-from softstep.model.plots.style import SUPERSCRIPTS, power_of_e
+from softstep.model.plots.style import power_of_e, power_of_ten
 
 LEAST = 1e-4  # that six decimals show three figures of
 COUNTED = {  # how the features are numbered
@@ -190,8 +190,7 @@ def _update(e: Explanation) -> Step:
 def _number(form: str, value: float) -> str:
     """With a real minus, and powers of ten written as such."""
     number, _, exponent = form.format(value).replace("-", "−").partition("e")
-    power = f"·10{str(int(exponent.replace('−', '-'))).translate(SUPERSCRIPTS)}" if exponent else ""
-    return number + power
+    return number + (power_of_ten(int(exponent.replace("−", "-"))) if exponent else "")
 
 
 def _fixed(value: float, sign: str = "") -> str:

@@ -40,9 +40,10 @@ def page(subject: Subject, folder: Path | None, *, tell: Callable[[str], Any]) -
     parts, landscape = [_summary(subject)], None
     try:
         landscape = subject.landscape or around(subject.model, subject.data)
-        parts.append(_turnable(landscape))
     except ValueError as error:  # such as weights that are all zero, or so long that it overflows
         parts.append(html_page.section(TURNABLE, f"<p>Not drawn: {escape(str(error))}.</p>"))
+    else:
+        parts.append(_turnable(landscape))
     for picture in pictures(subject, landscape):
         tell(picture.title)
         parts.append(_drawn(picture, folder))
