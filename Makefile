@@ -1,4 +1,6 @@
 # make train: train on the built-in digits.   make test: every test.   make check: style and types.
+# make test-wheel: build the wheel, install it outside the tree and run the tests against it
+# (TESTS=tests/cli: only those).
 # make bench: time the kernels beside their peers, which it installs (PyTorch and JAX: over 1 GB).
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +11,7 @@ ifneq ($(wildcard ../shared/data/mnist),)
 export SOFTSTEP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: train test check bench clean
+.PHONY: train test test-wheel check links bench clean
 
 train: $(VENV)/installed
 	$(BIN)/softstep train digits
@@ -17,10 +19,21 @@ train: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: $(VENV)/installed-dev
+test-wheel: $(BIN)/python
+	set -e; outside=$$(mktemp -d); trap 'rm -rf "$$outside"' EXIT; \
+	$(BIN)/python -m venv "$$outside/venv"; python="$$outside/venv/bin/python"; \
+	"$$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$$outside" .; \
+	"$$python" -m pip install --quiet --disable-pip-version-check "$$(echo "$$outside"/*.whl)[test]"; \
+	env -u PYTHONPATH "$$python" -m pytest -n auto --dist loadfile $(TESTS)
+
+check: links $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+links:
+	@test -d src/softstep/kernels || { echo "mypy needs the symbolic links in src/softstep:" \
+	"git config core.symlinks true, then git checkout -- src" >&2; exit 1; }
 
 bench: $(VENV)/installed-bench
 	$(BIN)/softstep bench
@@ -42,4 +55,4 @@ $(VENV)/installed-bench: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) dist

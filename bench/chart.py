@@ -20,7 +20,7 @@ COLOURS = {
 
 
 def require() -> None:
-    """ValueError without matplotlib."""
+    """Raises ValueError without matplotlib."""
     if not installed("matplotlib"):
         raise ValueError("--chart needs matplotlib: pip install 'softstep[bench]'")
 
@@ -54,7 +54,7 @@ def draw(rows: list[Row], file: Any) -> None:
 
 
 def _bars(axes: Any, rows: list[Row]) -> None:
-    """Each competitor's time over that of softstep, to the right of 1 where it takes longer."""
+    """Each competitor's time relative to softstep's, to the right of 1 where it takes longer."""
     peers = [row for row in rows if row.competitor != OURS]
     names = [f"{r.case}, {r.threads} thr.: {r.competitor}" for r in peers]
     ratios = [row.ratio or 1.0 for row in peers]
@@ -69,11 +69,11 @@ def _bars(axes: Any, rows: list[Row]) -> None:
     axes.set_xticks([], minor=True)
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlabel("time over that of softstep", fontsize=8)
+    axes.set_xlabel("time relative to softstep", fontsize=8)
 
 
 def _lines(axes: Any, rows: list[Row]) -> None:
-    """GFLOP/s over what is varied."""
+    """GFLOP/s against the quantity that is varied."""
     for name in dict.fromkeys(row.competitor for row in rows):
         points = [(r.curve[1], r.gflop_per_s) for r in rows if r.competitor == name and r.curve]
         axes.plot(*zip(*points, strict=True), "o-", label=name, color=COLOURS.get(name))

@@ -1,9 +1,9 @@
-"""A peer in a process of its own on fewer cores, for libraries whose threads cannot be told.
+"""A peer in its own process on fewer cores, for libraries whose threads cannot be limited.
 
     python -m softstep.bench.child CORES
 
-XLA and TensorFlow start as many threads as the process has cores when they are loaded; the child
-takes the others away from itself first. It takes its own times: passing results costs none.
+When they are loaded, XLA and TensorFlow start as many threads as the process has cores; the child
+gives up the other cores first. It takes its own times, so passing the results adds nothing to them.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class InChild:
-    """The call of a peer, run by a child process that starts with the first call.
+    """The call of a peer, run in a child process, which starts at the first call.
 
     Raises:
         RuntimeError: what the peer raised, as text.
@@ -31,7 +31,7 @@ class InChild:
         return results
 
     def seconds(self, repeats: int) -> float:
-        """How long so many calls take, each."""
+        """Seconds of a call: the mean of so many in a row."""
         seconds: float = self._ask(repeats)
         return seconds
 
@@ -61,10 +61,10 @@ class InChild:
 
 
 def serve(cores: int) -> None:
-    """Answer the parent until it goes: the results, or the seconds of a call repeated."""
+    """Answer the parent until it is gone: with the results, or the mean seconds of a call."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print there
     peer, problem = pickle.load(sys.stdin.buffer)
     call = None
     while True:

@@ -1,8 +1,8 @@
-"""Who may be timed: whoever gives what the oracle gives in float64, within bounds.
+"""Only results within bounds of the oracle's, in float64, are timed.
 
-For an op the bounds are those of `softstep check`, `bounds.py`; where the others compute in plain
-float32, softmax and cross-entropy, those of plain float32. For an epoch of training they bound the
-weights and the loss after it, see `after_an_epoch`.
+The bounds of an op are those of `softstep check` (`kernels/verify/bounds.py`). For softmax and
+cross-entropy, which the other libraries compute in plain float32, they are those of plain float32.
+After an epoch of training the weights and the loss are bounded: see `after_an_epoch`.
 """
 
 import functools
@@ -11,13 +11,14 @@ from collections.abc import Callable
 import numpy as np
 
 from softstep import kernels
-from softstep.bench import bounds, parity
-from softstep.bench.bounds import Array
-from softstep.bench.parity import ORACLE, Results
-from softstep.bench.workloads import Arguments, run
+from softstep.kernels.losses import GCE_Q
+from softstep.kernels.verify import bounds, parity
+from softstep.kernels.verify.bounds import Array
+from softstep.kernels.verify.cases import Arguments, run
+from softstep.kernels.verify.parity import ORACLE, Results
 
-Check = Callable[[Results], tuple[float, bool]]
-Reference = tuple[Results, Results]  # what is right, how far off it may be
+Judge = Callable[[Results], tuple[float, bool]]  # results -> error, whether they are right
+Reference = tuple[Results, Results]  # the truth, and how far off results may be
 
 PLAIN: dict[str, Callable[..., Results]] = {
     "softmax_forward": bounds.plain_softmax_forward,
@@ -26,9 +27,22 @@ PLAIN: dict[str, Callable[..., Results]] = {
 DEVIATIONS = 6  # standard deviations of a sum of independent roundings
 FLIPS = 1e-3  # of the rows counted right while training: rounding may decide a near tie
 
+# Of each loss with c classes: at least ‖∂dv/∂v‖, and at least ‖dv‖.
+CURVATURES: dict[str, Callable[[int], float]] = {
+    "mse": lambda c: 2.5 / c,
+    "cross_entropy": lambda c: 0.5,
+    "gce": lambda c: 0.5,
+}
+STEEPEST: dict[str, Callable[[int], float]] = {
+    "mse": lambda c: 2**0.5 / c,
+    "cross_entropy": lambda c: 2**0.5,
+    # √2 p^q (1 - p) is largest at p = q/(1 + q)
+    "gce": lambda c: 2**0.5 * GCE_Q**GCE_Q / (1 + GCE_Q) ** (1 + GCE_Q),
+}
 
-def of_op(op: str, arguments: Arguments) -> Check:
-    """A check of the op's results -> error, whether they are right.
+
+def of_op(op: str, arguments: Arguments) -> Judge:
+    """The judge of the op's results.
 
     The error is the worst, relative to the largest entry; of an epoch, that of the loss after it.
     The oracle runs when the first results come.
@@ -42,8 +56,8 @@ def of_op(op: str, arguments: Arguments) -> Check:
 def agreement(found: Results, truth: Results, bound: Results) -> tuple[float, bool]:
     """The worst error relative to the truth's largest entry; whether all are within the bounds.
 
-    Where a bound is infinite, rounding decides: no error counts. Numbers of fewer than 32
-    bits are not right.
+    Where a bound is infinite, rounding decides, and no error counts. Results in fewer than 32 bits
+    are not right.
     """
     errors, right = [0.0], len(found) == len(truth)
     for f, t, e in zip(found, truth, bound, strict=False):
@@ -67,11 +81,11 @@ def _reference(op: str, arguments: Arguments) -> Reference:
 # ---- an epoch
 
 
-def _of_epoch(arguments: Arguments) -> Check:
-    """Results W, b, or losses, correct, W, b: the weights and the loss after the epoch."""
+def _of_epoch(arguments: Arguments) -> Judge:
+    """Judges the weights and the loss after an epoch. Results: W, b or losses, correct, W, b."""
     reference = functools.cache(lambda: after_an_epoch(arguments))
 
-    def check(found: Results) -> tuple[float, bool]:
+    def judge(found: Results) -> tuple[float, bool]:
         losses, correct, W, b, loss, weight_bound, loss_bound, row_bound = reference()
         *steps, W_found, b_found = found
         forms = [(f.shape, f.dtype) for f in (W_found, b_found)]
@@ -88,11 +102,11 @@ def _of_epoch(arguments: Arguments) -> Check:
             right = right and bool(np.abs(steps[1] - correct).sum() <= FLIPS * correct.sum())
         return error, right
 
-    return check
+    return judge
 
 
 def loss_of(arguments: Arguments, W: Array, b: Array) -> Array:
-    """The mean loss over the rows, (h,), that the oracle finds in float64 with weights W, b."""
+    """The mean loss over the rows, (h,), with weights W, b: by the oracle, in float64."""
     (X, y, *_), options = parity.wide(arguments)
     options = {key: options[key] for key in ("loss", "feature_scale")}
     W, b = W.astype(np.float64), b.astype(np.float64)
@@ -109,11 +123,11 @@ def after_an_epoch(arguments: Arguments) -> tuple[Array, ...]:
 
     u ‖W‖ by storing them; α times the error of the gradient: a logit, a sum of d products, is off
     by u √d ‖x‖ ‖W‖, the row's gradient by ℓ times that, of which the mean over B rows leaves 1/√B;
-    and the row's own operations and the sum over B rows. R² is the mean of ‖x‖² + 1, D ≥ ‖dv‖ and
-    ℓ ≥ ‖∂dv/∂v‖. Gradient descent with a stable rate takes two sets of weights no further apart,
-    and the roundings of T steps are independent: the weights end within δ = 6 √T r of the exact
-    ones. The loss after the epoch is then within ‖∇L‖ δ + ½ ℓ R² δ², and the loss of any step's
-    batch within max ‖x‖ D δ and the roundings of its own.
+    and the row's own operations and the sum over B rows. R² is the mean of ‖x‖² + 1; ℓ ≥ ‖∂dv/∂v‖
+    and D ≥ ‖dv‖ depend on the loss (CURVATURES, STEEPEST). Gradient descent at a stable rate takes
+    two sets of weights no further apart, and the roundings of T steps are independent: the weights
+    end within δ = 6 √T r of the exact ones. The loss after the epoch is then within
+    ‖∇L‖ δ + ½ ℓ R² δ², and the loss of any step's batch within max ‖x‖ D δ and its own roundings.
     """
     a, positional, options = parity.arithmetic(arguments), *parity.wide(arguments)
     X, y, _, batch_size, W, b = positional
@@ -123,9 +137,9 @@ def after_an_epoch(arguments: Arguments) -> tuple[Array, ...]:
     whole = (X, y, np.arange(n), n, W, b), {**options, "learning_rate": 1.0}
     loss, _, W_next, b_next = run("train", whole, ORACLE)
     slope = _norm(W - W_next, b - b_next)
-    is_mse = np.array([name == "mse" for name in np.broadcast_to(options["loss"], len(W))])
-    curvature = np.where(is_mse, 2.5 / c, 0.5)
-    steepest = np.where(is_mse, 2**0.5 / c, 2**0.5)
+    losses_of_heads = np.broadcast_to(options["loss"], len(W)).tolist()
+    curvature = np.array([CURVATURES[name](c) for name in losses_of_heads])
+    steepest = np.array([STEEPEST[name](c) for name in losses_of_heads])
     squares = options["feature_scale"] ** 2 * np.einsum("ij,ij->i", X, X) + 1
     R2, size, rate = squares.mean(), _norm(W, b), options["learning_rate"]
     steps = len(losses)

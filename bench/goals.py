@@ -1,4 +1,4 @@
-"""What the project set out to reach on all cores, beside what a run measured."""
+"""The project's goals on all cores, and what a run reached of them."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def geometric_mean(figures: list[float]) -> float:
 class Goal:
     """How many times as long as softstep a competitor takes; for softstep, its share of the peak.
 
-    `work` is a part of the case's name; over several cases, `over` takes one figure of them.
+    work: part of the case's name. over: makes one figure of several cases.
     """
 
     suite: str
@@ -30,7 +30,7 @@ class Goal:
     over: Callable[[list[float]], float] = worst
 
     def figure(self, rows: list[Row]) -> float | None:
-        """What the rows say of it; None: it was not measured."""
+        """The measured figure; None if it was not measured."""
         cores = max((row.threads for row in rows), default=0)
         own = [
             row.share if self.competitor == OURS else row.ratio

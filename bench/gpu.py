@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from softstep.bench import gate, run
-from softstep.bench.workloads import Workload
-from softstep.kernels._cupy.device import device
+from softstep.kernels import arrays
 from softstep.kernels.backend import probe
+from softstep.kernels.registry import GPU, GPUClock
+from softstep.kernels.verify.cases import Workload
 
 OURS = "softstep"
 QUICK_ROUNDS, FULL_ROUNDS = 5, 30
@@ -148,10 +149,10 @@ def measure(workload: Workload, rounds: int) -> list[Row]:
     """A row for each competitor: parity with the oracle first, then the times."""
     positional, options = workload.arguments(run.SEED)
     check = gate.of_op(workload.op, (positional, options))
-    arrays = [device.asarray(a) if isinstance(a, np.ndarray) else a for a in positional]
-    calls = {OURS: lambda: workload.run((tuple(arrays), options), "cupy")}
+    here = [_on_gpu(a) if isinstance(a, np.ndarray) else a for a in positional]
+    calls = {OURS: lambda: workload.run((tuple(here), options), GPU.name)}
     for peer in peers_of(workload):
-        calls[peer.name] = _call_of(peer, arrays, options)
+        calls[peer.name] = _call_of(peer, here, options)
     rows = []
     for name, call in calls.items():
         found = tuple(map(_on_host, call()))
@@ -175,19 +176,29 @@ def _call_of(peer: Peer, arrays: list[Any], options: dict[str, Any]) -> Callable
     return lambda: peer.call(library, *arrays, **options)
 
 
+def _on_gpu(array: Any) -> Any:
+    return arrays.gpu().asarray(array)
+
+
 def _on_host(array: Any) -> np.ndarray:
-    return device.to_host(device.asarray(array))
+    return arrays.to_host(_on_gpu(array))
+
+
+def _clock() -> GPUClock:
+    clock: GPUClock = GPU.load().clock
+    return clock
 
 
 def _wall_times(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Times of rounds in which everyone runs once."""
     times: dict[str, list[float]] = {name: [] for name in calls}
+    synchronise = _clock().synchronise
     for _ in range(rounds):
         for name, call in calls.items():
-            device.synchronise()
+            synchronise()
             start = time.perf_counter()
             call()
-            device.synchronise()
+            synchronise()
             times[name].append(time.perf_counter() - start)
     return times
 
@@ -203,14 +214,15 @@ def _timed(
 
 
 def _kernel_time(name: str, call: Callable[[], Any]) -> float:
+    clock = _clock()
     if name == OURS:
-        return sum(seconds for _, seconds in device.launch_times(call))
+        return sum(seconds for _, seconds in clock.launch_times(call))
 
     def as_one_launch() -> None:
-        with device.clocked(name):
+        with clock.around(name):
             call()
 
-    return sum(seconds for _, seconds in device.launch_times(as_one_launch))
+    return sum(seconds for _, seconds in clock.launch_times(as_one_launch))
 
 
 # ---- the command
@@ -225,7 +237,7 @@ Each round repeats the last one's work: what fits into the GPU's cache is read f
 
 def machine() -> dict[str, str]:
     """What the figures depend on."""
-    about = {**run.machine(), "gpu": probe("cupy").reason}
+    about = {**run.machine(), "gpu": probe(GPU.name).reason}
     if _torch_sees_the_gpu():
         about["torch"] = importlib.metadata.version("torch")
     return about

@@ -1,4 +1,4 @@
-"""What the figures depend on."""
+"""The machine and the software that the figures depend on."""
 
 import contextlib
 import datetime
@@ -46,7 +46,7 @@ def _version(name: str) -> str | None:
 
 
 def _blas() -> str:
-    """NumPy's library, and the kernel it chose for this processor where that can be asked."""
+    """NumPy's BLAS, and the kernel it chose for this processor if that can be found out."""
     blas: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     name = f"{blas['name']} {blas['version']}"
     if not installed("threadpoolctl"):

@@ -1,4 +1,4 @@
-"""Measuring a case: everyone's result is checked first, then everyone is timed turn by turn."""
+"""Measuring a case: all results are checked first, then the competitors are timed in turn."""
 
 import contextlib
 import math
@@ -6,15 +6,15 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from softstep.bench.child import InChild
-from softstep.bench.gate import Check
-from softstep.bench.peers import installed
+from softstep.bench.gate import Judge
+from softstep.bench.peers import Peer, installed
 from softstep.kernels.backend import probe
-from softstep.kernels.threads import VARIABLE
+from softstep.kernels.threads import VARIABLE, available_cores
 
 OURS = "softstep"
 
@@ -24,10 +24,10 @@ Call = Callable[[], Results]
 
 @dataclass(frozen=True)
 class Case:
-    """One piece of work and who does it.
+    """A piece of work and the competitors that do it.
 
-    check: results -> error, whether that is right. not_run: who cannot run, and why.
-    curve: what a scaling curve varies, and its value here.
+    check: judges their results. not_run: who cannot run, and why. curve: what a scaling curve
+    varies, and its value here.
     """
 
     suite: str
@@ -35,7 +35,7 @@ class Case:
     flop: int
     threads: int
     calls: dict[str, Call]
-    check: Check
+    check: Judge
     not_run: dict[str, str] = field(default_factory=dict)
     ulp: Callable[[Results], float] | None = None
     curve: tuple[str, int] | None = None
@@ -44,12 +44,39 @@ class Case:
         return f"({self.suite}) {self.name}, {self.threads} thread{'s'[: self.threads > 1]}"
 
 
+def against(
+    peers: tuple[Peer, ...],
+    ours: Call,
+    problem: Any,
+    *,
+    suite: str,
+    name: str,
+    flop: int,
+    check: Judge,
+    threads: int | None = None,
+    **more: Any,
+) -> Case:
+    """The case of softstep and those of the peers that can run here, on all cores or `threads`."""
+    cores = available_cores()
+    count = threads or cores
+    why_not = {peer.name: peer.why_not(count, cores) for peer in peers}
+    fewer = count if count < cores else None
+    calls = {
+        peer.name: peer.prepare(problem, fewer) for peer in peers if why_not[peer.name] is None
+    }
+    not_run = {name: why for name, why in why_not.items() if why is not None}
+    return Case(suite, name, flop, count, {OURS: ours, **calls}, check, not_run, **more)
+
+
 @dataclass(frozen=True)
 class Row:
-    """What one competitor did on one case; seconds. One that is wrong or cannot run has no time.
+    """One competitor on one case. Times are medians in seconds; what is wrong has none.
 
-    error: as the case's check gives it, NaN for one that did not run. ratio: its time over that of
-    softstep, the median of the ratios round by round. share: of the measured peak of so many cores.
+    error: from the case's check; NaN if it did not run. first_call: seconds with all compiling and
+    loading; compiled: whether Numba compiled in it. ratio: its wall time over softstep's, the
+    median of the ratios round by round. wall: a whole call, until its results are there. kernel:
+    only what a GPU's launches take. gflop_per_s: by the kernel time if there is one, else by the
+    wall time. share: of the peak measured on this number of threads.
     """
 
     suite: str
@@ -63,7 +90,8 @@ class Row:
     first_call: float | None = None
     compiled: bool = False
     ratio: float | None = None
-    median: float | None = None
+    wall: float | None = None
+    kernel: float | None = None
     gflop_per_s: float | None = None
     share: float | None = None
     curve: tuple[str, int] | None = None
@@ -71,11 +99,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to measure.
+    """How long to measure, in seconds.
 
-    pause: before each timing. The thread pools of OpenBLAS, OpenMP and XLA spin on for a while
-    after a call, and would take the next competitor's cores. burst: short calls are repeated for so
-    long, and the time divided.
+    pause: before each timing. The thread pools of OpenBLAS, OpenMP and XLA go on spinning for a
+    while after a call, and would take cores from the next competitor. burst: shorter calls are
+    repeated for that long, and the time divided.
     """
 
     rounds: int
@@ -91,9 +119,9 @@ def measure(case: Case, pace: Pace, peak_gflop_per_s: float | None = None) -> li
     with limited(case.threads), _ended(case.calls):
         rows = {name: _first_call(case, name) for name in case.calls}
         right = {name: case.calls[name] for name, row in rows.items() if row.agrees}
-        times = _interleaved(right, pace)
-    for name, seconds in times.items():
-        rows[name] = _timed(rows[name], case.flop, seconds, times.get(OURS), peak_gflop_per_s)
+        times = interleaved(right, pace)
+    for name, walls in times.items():
+        rows[name] = _timed(rows[name], case.flop, walls, times.get(OURS), peak_gflop_per_s)
     for name, why in case.not_run.items():
         rows[name] = replace(_blank(case, name), not_run=why)
     return list(rows.values())
@@ -104,58 +132,62 @@ def _blank(case: Case, name: str) -> Row:
 
 
 def _first_call(case: Case, name: str) -> Row:
-    """Call it once, and check what it gives."""
+    """Call it once, and check its results."""
     row = _blank(case, name)
     with _compilations() as compiled:
-        start = time.perf_counter()
         try:
-            results = case.calls[name]()
+            results, taken = clocked(case.calls[name])
         except Exception as reason:
             if name == OURS:
                 raise
             text = (str(reason).strip() or "no reason given").splitlines()[0]
             return replace(row, agrees=False, not_run=f"{type(reason).__name__}: {text}")
-        seconds = time.perf_counter() - start
     error, agrees = case.check(results)
     ulp = case.ulp(results) if case.ulp else None
     row = replace(row, error=error, agrees=agrees, ulp=ulp)
-    return replace(row, first_call=seconds, compiled=bool(compiled))
+    return replace(row, first_call=taken, compiled=bool(compiled))
 
 
 def _timed(
-    row: Row, flop: int, seconds: list[float], ours: list[float] | None, peak: float | None
+    row: Row, flop: int, walls: list[float], ours: list[float] | None, peak: float | None
 ) -> Row:
-    median = statistics.median(seconds)
-    rate = flop / median / 1e9
+    wall = statistics.median(walls)
+    rate = flop / wall / 1e9
     return replace(
         row,
-        median=median,
-        ratio=statistics.median(s / o for s, o in zip(seconds, ours, strict=True))
-        if ours
-        else None,
+        wall=wall,
+        ratio=statistics.median(w / o for w, o in zip(walls, ours, strict=True)) if ours else None,
         gflop_per_s=rate if flop else None,
         share=rate / peak if flop and peak else None,
     )
 
 
-def _interleaved(calls: dict[str, Call], pace: Pace) -> dict[str, list[float]]:
-    """Times of rounds in which everyone takes a turn, the order turned by one each round."""
+def interleaved(calls: Mapping[str, Callable[[], Any]], pace: Pace) -> dict[str, list[float]]:
+    """Seconds of each call, round by round; each round starts with the next call."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     repeats = {name: _repeats(call, pace) for name, call in calls.items()}
     names = list(calls)
     for _ in range(pace.rounds):
         for name in names:
             time.sleep(pace.pause)
-            times[name].append(_seconds(calls[name], repeats[name]))
+            times[name].append(seconds(calls[name], repeats[name]))
         names = names[1:] + names[:1]
     return times
 
 
-def _repeats(call: Call, pace: Pace) -> int:
-    return max(1, math.ceil(pace.burst / _seconds(call, 1)))
+def _repeats(call: Callable[[], Any], pace: Pace) -> int:
+    return max(1, math.ceil(pace.burst / seconds(call)))
 
 
-def _seconds(call: Call, repeats: int) -> float:
+def clocked(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What the call gives, and the seconds it takes."""
+    start = time.perf_counter()
+    result = call()
+    return result, time.perf_counter() - start
+
+
+def seconds(call: Callable[[], Any], repeats: int = 1) -> float:
+    """Seconds of a call: the mean of so many in a row."""
     if isinstance(call, InChild):
         return call.seconds(repeats)
     start = time.perf_counter()
@@ -166,7 +198,7 @@ def _seconds(call: Call, repeats: int) -> float:
 
 @contextlib.contextmanager
 def _ended(calls: dict[str, Call]) -> Iterator[None]:
-    """After this block the processes of the calls are gone."""
+    """Ends the processes of the calls after this block."""
     try:
         yield
     finally:
@@ -177,7 +209,7 @@ def _ended(calls: dict[str, Call]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def limited(threads: int) -> Iterator[None]:
-    """Within this block everyone in this process uses so many threads; JAX cannot be told."""
+    """Limits all libraries in this process to so many threads, except JAX, which takes no limit."""
     with contextlib.ExitStack() as stack:
         before = os.environ.get(VARIABLE)
         os.environ[VARIABLE] = str(threads)
@@ -198,7 +230,7 @@ def limited(threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _compilations() -> Iterator[list[Any]]:
-    """What Numba compiles within this block; kernels that come from its cache do not count."""
+    """Records what Numba compiles within this block; kernels from its cache do not count."""
     if not probe("numba").usable:
         yield []
         return

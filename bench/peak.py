@@ -1,4 +1,4 @@
-"""The machine's measured limits: float32 FMA on one core and on all, and reading memory."""
+"""The machine's measured limits: float32 multiply-adds by number of cores, and reading memory."""
 
 import statistics
 import threading
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softstep.kernels._numba.jit import STRICT, jit
-from softstep.kernels._numba.vector import LANES, fma, load, registers, store
+from softstep.kernels._numba.simd.vector import LANES, fma, load, registers, store
 
 ROUNDS = 5
 ACCUMULATORS = 12  # independent sums, more than the FMA's latency times its units
@@ -48,7 +48,7 @@ class Peak:
 
 
 def measure(threads: set[int]) -> Peak:
-    """Medians of some rounds."""
+    """Measure both: medians of a few rounds."""
     flop = {k: _median(lambda k=k: _flop_per_s(k)) for k in sorted(threads)}
     most = max(threads)
     A = np.ones((BYTES // (32 * LANES), 8 * LANES), np.float32)

@@ -1,12 +1,12 @@
-"""What the competitors are given: the data of a piece of work, made from a seed."""
+"""The data that competitors work on, made from a seed."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from softstep.bench import workloads
-from softstep.bench.workloads import Size
+from softstep.kernels.verify import cases
+from softstep.kernels.verify.cases import Size
 
 Array = np.ndarray[Any, Any]
 SEED = 0
@@ -17,7 +17,7 @@ class Epoch:
     """One pass of gradient descent over the rows in `order`, from zero weights.
 
     X (n, d), y (n,) in [0, c), order (n,) a whole number of batches; a head for each of the rates
-    (h,). Results: W (h, d, c), b (h, c).
+    (h,), with one loss for all of them or one for each. Results: W (h, d, c), b (h, c).
     """
 
     X: Array
@@ -26,7 +26,7 @@ class Epoch:
     batch_size: int
     c: int
     rates: Array
-    loss: str
+    loss: Any
     feature_scale: float
 
     @property
@@ -35,8 +35,8 @@ class Epoch:
         return Size(n, d, self.c, len(self.rates))
 
     @property
-    def arguments(self) -> workloads.Arguments:
-        """Of `train`."""
+    def arguments(self) -> cases.Arguments:
+        """The arguments of `train`."""
         h, d, c = len(self.rates), self.X.shape[1], self.c
         W, b = np.zeros((h, d, c), np.float32), np.zeros((h, c), np.float32)
         options = {
@@ -56,7 +56,7 @@ class Layer:
     b: Array
     dV: Array
 
-    def arguments(self, op: str) -> workloads.Arguments:
+    def arguments(self, op: str) -> cases.Arguments:
         forward = op == "linear_forward"
         return (self.X, self.W, self.b) if forward else (self.dV, self.X), {}
 
@@ -70,15 +70,30 @@ class Model:
     W: Array
     b: Array
 
-    def arguments(self, op: str) -> workloads.Arguments:
+    def arguments(self, op: str) -> cases.Arguments:
         if op == "predict":
             return (self.X, self.W, self.b), {}
         return (self.X, self.y, self.W[None], self.b[None]), {"loss": "cross_entropy"}
 
 
+@dataclass(frozen=True)
+class Plane:
+    """Points (p, q) of the weights W0 + p W1 + q W2: the loss at each.
+
+    X (n, d), y (n,); heads: three pairs W (d, c), b (c,). Results: losses, an entry for each point.
+    """
+
+    X: Array
+    y: Array
+    heads: tuple[tuple[Array, Array], ...]
+    loss: str
+    feature_scale: float
+    points: tuple[tuple[float, float], ...]
+
+
 def recipe(n: int, dtype: Any) -> Epoch:
     """The original recipe: pixels, 10 classes, batches of 100, MSE through softmax, rate 0.2."""
-    workload = workloads.seed_workload(dtype, Size(n, 784, 10))
+    workload = cases.seed_workload(dtype, Size(n, 784, 10))
     (X, y, order, batch_size, _, _), options = workload.arguments(SEED)
     scale = options["feature_scale"]
     return Epoch(X, y, order, batch_size, 10, np.full(1, 0.2, np.float32), "mse", scale)
@@ -87,8 +102,8 @@ def recipe(n: int, dtype: Any) -> Epoch:
 def bank(size: Size, batch_size: int) -> Epoch:
     """Normal features, cross-entropy, h heads with rates from 0.001 to 0.01."""
     X, y = (
-        workloads.features(size.n, size.d, np.float32, SEED),
-        workloads.labels(size.n, size.c, SEED),
+        cases.features(size.n, size.d, np.float32, SEED),
+        cases.labels(size.n, size.c, SEED),
     )
     order = np.random.default_rng((SEED, 6)).permutation(size.n)
     rates = np.geomspace(0.01, 0.001, size.h).astype(np.float32)
@@ -96,12 +111,12 @@ def bank(size: Size, batch_size: int) -> Epoch:
 
 
 def layer(size: Size) -> Layer:
-    W, b = workloads.weights(1, size.d, size.c, np.float32, SEED)
-    X = workloads.features(size.n, size.d, np.float32, SEED)
-    return Layer(X, W[0], b[0], workloads.gradients(size.n, size.c, np.float32, SEED))
+    W, b = cases.weights(1, size.d, size.c, np.float32, SEED)
+    X = cases.features(size.n, size.d, np.float32, SEED)
+    return Layer(X, W[0], b[0], cases.gradients(size.n, size.c, np.float32, SEED))
 
 
 def model(size: Size) -> Model:
-    W, b = workloads.weights(1, size.d, size.c, np.float32, SEED)
-    X = workloads.features(size.n, size.d, np.float32, SEED)
-    return Model(X, workloads.labels(size.n, size.c, SEED), W[0], b[0])
+    W, b = cases.weights(1, size.d, size.c, np.float32, SEED)
+    X = cases.features(size.n, size.d, np.float32, SEED)
+    return Model(X, cases.labels(size.n, size.c, SEED), W[0], b[0])

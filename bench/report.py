@@ -19,16 +19,16 @@ TITLES = {
     "f": "Predict and evaluate",
     "g": "Scaling curves: one epoch of 20000x784->10, batches of 100, one thing varied",
     "h": "MNIST from the array in memory to 92% of the test rows right",
-    "i": "`fit` on an array in memory beside the same epochs alone",
+    "i": "`fit` on an array in memory, and the same epochs alone",
     "ops": "Every op on every usable backend; `numpy` is the oracle, written to be read",
 }
 HEADINGS = ("work", "who", "ratio", "time", "GFLOP/s", "of peak", "error")
 LEGEND = """\
 ratio: how many times as long as softstep it takes, the median of the ratios of interleaved rounds.
 time: the median. GFLOP/s: by the operations that the formulas need. of peak: of the float32
-multiply-adds measured on so many cores. error: the worst, against the oracle in float64, relative
-to the largest entry; for an epoch, of the loss after it; for softmax also in units in the last
-place (ULP); for MNIST, the test rows that are wrong."""
+multiply-adds measured on the same number of cores. error: the worst, against the oracle in float64,
+relative to the largest entry; for an epoch, that of the loss after it; for softmax also in units in
+the last place (ULP); for MNIST, the share of wrong test rows."""
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -36,6 +36,8 @@ def cells(row: Row) -> tuple[str, ...]:
     if row.not_run:
         return row.competitor, "", "", "", "", f"not run: {row.not_run}"
     error = "exact" if row.error == 0 else f"{row.error:.0e}"
+    if row.agrees and math.isnan(row.error):  # it is what the others are compared with
+        error = ""
     if row.suite == "h":
         error = f"{100 * row.error:.1f}%"
     if row.ulp is not None:
@@ -43,7 +45,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.competitor,
         f"{row.ratio:.2f}x" if row.ratio else "",
-        _time(row.median) if row.median else "",
+        _time(row.wall) if row.wall else "",
         f"{row.gflop_per_s:.1f}" if row.gflop_per_s else "",
         f"{100 * row.share:.0f}%" if row.share else "",
         error if row.agrees else f"WRONG {error}",
@@ -82,7 +84,7 @@ def _line(parts: Iterable[str]) -> str:
 
 
 def summary(rows: list[Row]) -> str:
-    """Of the matrix products: the geometric mean and the worst of the ratios to each competitor."""
+    """The geometric mean and the lowest of the ratios to each competitor, for matrix products."""
     lines = []
     ratios = _ratios([row for row in rows if row.suite == "d"])
     for who, figures in ratios.items():
@@ -110,7 +112,7 @@ def peak_lines(peak: Peak) -> list[str]:
 
 
 def as_json(about: dict[str, str], peak: Peak, rows: list[Row], *, quick: bool) -> dict[str, Any]:
-    """All there is; JSON has no NaN and no infinity."""
+    """Everything; NaN and infinity, which JSON does not have, are null."""
     return {
         "machine": about,
         "peak": asdict(peak),
@@ -130,7 +132,7 @@ def _goal_json(goal: Goal, rows: list[Row]) -> dict[str, Any]:
 def markdown(
     about: dict[str, str], peak: Peak, rows: list[Row], command: str, *, quick: bool
 ) -> str:
-    """The page docs/results.md. The small sizes of a quick run say nothing of the goals."""
+    """The page docs/results.md. A quick run has no goals: its sizes are too small for them."""
     parts = [
         "# Results",
         f"Written by `{command}`. How it is measured: [benchmarks.md](benchmarks.md).",
@@ -153,9 +155,9 @@ def markdown(
 
 def _goals(rows: list[Row]) -> list[str]:
     return [
-        "## What it set out to reach",
-        "On all cores for everybody. Figures are ratios; for softstep itself, the share of the "
-        "measured peak. Reached: `yes`, `aim` where it is even that, or `NO`.",
+        "## Goals",
+        "On all cores for all. Figures are ratios; for softstep itself, the share of the measured "
+        "peak. Reached: `yes`, `aim` if even the aim is reached, or `NO`.",
         _markdown_table(
             ("work", "against", "required", "aim", "measured", "reached"),
             [_goal_cells(goal, rows) for goal in GOALS],

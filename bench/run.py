@@ -1,4 +1,4 @@
-"""`softstep bench`: every suite against every peer that is installed, parity first, then times."""
+"""`softstep bench`: every suite, against every peer that is installed."""
 
 import contextlib
 import json
@@ -10,16 +10,16 @@ from typing import Any
 from softstep.bench import chart, measure, peak, report
 from softstep.bench.machine import machine
 from softstep.bench.measure import Row
-from softstep.bench.parity import ORACLE
 from softstep.bench.problems import SEED
 from softstep.bench.suites import SUITES, cores, usable_backends
-from softstep.bench.workloads import FULL, QUICK, Workload, op_workloads, seed_workloads
+from softstep.kernels.verify.cases import FULL, QUICK, Workload, op_workloads, seed_workloads
+from softstep.kernels.verify.parity import ORACLE
 
 __all__ = ["ORACLE", "SEED", "bench_command", "machine", "usable_backends"]
 
 
 def table_of_workloads(quick: bool) -> list[Workload]:
-    """The seed workload and every op: what the GPU's benchmark times."""
+    """The seed workload and every op, for the benchmark of the GPU."""
     return seed_workloads() + op_workloads(QUICK if quick else FULL)
 
 
@@ -32,7 +32,7 @@ def run(suites: list[str], quick: bool, limits: peak.Peak) -> Iterator[list[Row]
 
 
 def chosen(only: str | None) -> list[str]:
-    """The suites of a list such as "a,b"; all without one.
+    """The suites in a list such as "a,b"; all of them without a list.
 
     Raises:
         ValueError: one of them does not exist.
@@ -52,14 +52,14 @@ def bench_command(
     markdown_path: str | None = None,
     chart_path: str | None = None,
 ) -> int:
-    """Print the header and each case as it is done, and write the files that are asked for.
+    """Print the header, and each case as soon as it is done; write the files asked for.
 
     Returns:
         The exit code: 1 if a result disagrees with the oracle, else 0.
 
     Raises:
-        OSError, ValueError: before anything runs, when a file cannot be written, the chart cannot
-            be drawn, or a suite does not exist.
+        OSError, ValueError: before anything runs, if a file cannot be written, the chart cannot be
+            drawn, or a suite does not exist.
     """
     suites = chosen(only)
     if chart_path:

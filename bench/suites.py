@@ -2,7 +2,7 @@
 
 (a) the original recipe   (b) banks of heads   (c) 1000 classes   (d) the matrix products alone
 (e) softmax   (f) predict and evaluate   (g) scaling curves   (h) MNIST to 92%
-(i) `fit` beside its epochs   (ops) every op on every usable backend
+(i) `fit` and its epochs alone   (ops) every op on every usable backend
 """
 
 import dataclasses
@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 
 from softstep import SoftmaxRegression, kernels
-from softstep.bench import gate, peers, problems, workloads
-from softstep.bench.gate import Check
-from softstep.bench.measure import OURS, Call, Case, Results
+from softstep.bench import gate, peers, problems
+from softstep.bench.measure import OURS, Call, Case, Results, against
 from softstep.bench.peers import Peer
 from softstep.bench.problems import SEED, Epoch, Layer, Model
-from softstep.bench.workloads import OPS, Size, Workload
-from softstep.kernels.backend import BACKENDS, probe
+from softstep.kernels.backend import probe
+from softstep.kernels.registry import BACKENDS
 from softstep.kernels.threads import available_cores
-from softstep.model import datasets, download, trainer
+from softstep.kernels.verify import cases
+from softstep.kernels.verify.cases import OPS, Size, Workload
+from softstep.model import datasets, trainer
+from softstep.model.datasets import download
 
 BACKEND, ORACLE = "numba", "numpy"
 
@@ -39,29 +41,6 @@ def usable_backends() -> list[str]:
     return [name for name in BACKENDS if probe(name).usable]
 
 
-def _case(
-    suite: str,
-    name: str,
-    flop: int,
-    ours: Callable[[], Results],
-    check: Check,
-    problem: Any,
-    others: tuple[Peer, ...],
-    *,
-    threads: int | None = None,
-    **more: Any,
-) -> Case:
-    """softstep and those of the others that can run."""
-    count = threads or cores()
-    why_not = {peer.name: peer.why_not(count, cores()) for peer in others}
-    fewer = count if count < cores() else None
-    calls = {
-        peer.name: peer.prepare(problem, fewer) for peer in others if why_not[peer.name] is None
-    }
-    not_run = {name: why for name, why in why_not.items() if why is not None}
-    return Case(suite, name, flop, count, {OURS: ours, **calls}, check, not_run, **more)
-
-
 # ---- (a), (b), (c), (g): training
 
 
@@ -75,12 +54,13 @@ def train(epoch: Epoch, backend: str) -> Results:
 def _training(
     suite: str, name: str, epoch: Epoch, others: tuple[Peer, ...], **more: Any
 ) -> Iterator[Case]:
-    """The same epoch in each of the thread counts."""
+    """The same epoch on each number of threads."""
     check = gate.of_op("train", epoch.arguments)
-    flop = workloads.epoch_flop(epoch.size, epoch.batch_size, epoch.loss)
-    for threads in more.pop("threads", thread_counts()):
+    flop = cases.epoch_flop(epoch.size, epoch.batch_size, epoch.loss)
+    for threads in more.pop("threads"):
         ours = functools.partial(train, epoch, BACKEND)
-        yield _case(suite, name, flop, ours, check, epoch, others, threads=threads, **more)
+        what = functools.partial(against, suite=suite, name=name, flop=flop, check=check)
+        yield what(others, ours, epoch, threads=threads, **more)
 
 
 def recipe(quick: bool) -> Iterator[Case]:
@@ -169,12 +149,19 @@ def products(quick: bool) -> Iterator[Case]:
             ("backward", "linear_backward", peers.BACKWARD),
         ):
             ours = functools.partial(_product, op, layer)
-            check = gate.of_op(op, layer.arguments(op))
-            yield _case("d", f"{name} {case}", OPS[op].flop(size), ours, check, layer, others)
+            yield against(
+                others,
+                ours,
+                layer,
+                suite="d",
+                name=f"{name} {case}",
+                flop=OPS[op].flop(size),
+                check=gate.of_op(op, layer.arguments(op)),
+            )
 
 
 def _product(op: str, layer: Layer) -> Results:
-    return workloads.run(op, layer.arguments(op), BACKEND)
+    return cases.run(op, layer.arguments(op), BACKEND)
 
 
 WIDTHS = ((20_000, 10), (20_000, 100), (4_096, 1_000), (128, 30_000))
@@ -183,11 +170,17 @@ QUICK_WIDTHS = (WIDTHS[0], (1_024, 1_000))
 
 def softmax(quick: bool) -> Iterator[Case]:
     for n, c in QUICK_WIDTHS if quick else WIDTHS:
-        V = workloads.logits(n, c, np.float32, SEED)
-        check = gate.of_op("softmax_forward", ((V,), {}))
-        ulp = functools.partial(_worst_ulp, V)
-        flop, ours = OPS["softmax_forward"].flop(Size(n, 0, c)), functools.partial(_softmax, V)
-        yield _case("e", f"{n}x{c}", flop, ours, check, V, peers.SOFTMAX, ulp=ulp)
+        V = cases.logits(n, c, np.float32, SEED)
+        yield against(
+            peers.SOFTMAX,
+            functools.partial(_softmax, V),
+            V,
+            suite="e",
+            name=f"{n}x{c}",
+            flop=OPS["softmax_forward"].flop(Size(n, 0, c)),
+            check=gate.of_op("softmax_forward", ((V,), {})),
+            ulp=functools.partial(_worst_ulp, V),
+        )
 
 
 def _softmax(V: np.ndarray) -> Results:
@@ -195,7 +188,7 @@ def _softmax(V: np.ndarray) -> Results:
 
 
 def _worst_ulp(V: np.ndarray, found: Results) -> float:
-    """The largest error in units in the last place of the exact result, as float64 gives it."""
+    """The largest error, in units in the last place of the result in float64."""
     truth = kernels.softmax_forward(V.astype(np.float64), backend=ORACLE)
     return float((np.abs(found[0] - truth) / np.spacing(truth.astype(np.float32))).max())
 
@@ -212,10 +205,15 @@ def inference(quick: bool) -> Iterator[Case]:
             ("predict", _predict, peers.PREDICT),
             ("evaluate", _evaluate, peers.EVALUATE),
         ):
-            check = gate.of_op(op, model.arguments(op))
-            ours = functools.partial(call, model)
-            name = f"{op} {size.n}x{size.d}->{size.c}"
-            yield _case("f", name, OPS[op].flop(size), ours, check, model, others)
+            yield against(
+                others,
+                functools.partial(call, model),
+                model,
+                suite="f",
+                name=f"{op} {size.n}x{size.d}->{size.c}",
+                flop=OPS[op].flop(size),
+                check=gate.of_op(op, model.arguments(op)),
+            )
 
 
 def _predict(model: Model) -> Results:
@@ -231,12 +229,12 @@ def _evaluate(model: Model) -> Results:
 
 ENOUGH = 0.92
 # The fewest steps after which the test accuracy is enough, and the rate for it:
-# softstep.bench.budgets.
+# softstep.bench.studies.budgets.
 LOSS, RATE, STEPS = "cross_entropy", 0.5, 1_710
 
 
 def mnist(quick: bool) -> Iterator[Case]:
-    """Nothing is downloaded for it; too long for the quick table."""
+    """Downloads nothing. It takes too long for the quick table."""
     name = "MNIST to 92%"
     if quick:
         return
@@ -253,7 +251,7 @@ def mnist(quick: bool) -> Iterator[Case]:
         return 1 - accuracy, accuracy >= ENOUGH
 
     ours = functools.partial(_fit, data)
-    yield _case("h", name, 0, ours, check, data, peers.FIT)
+    yield against(peers.FIT, ours, data, suite="h", name=name, flop=0, check=check)
 
 
 def _mnist_is_here() -> bool:
@@ -282,14 +280,14 @@ EPOCHS_ALONE = "its epochs alone"
 
 
 def fit(quick: bool) -> Iterator[Case]:
-    """`fit` on an array in memory beside the calls of `train` that it makes."""
+    """`fit` on an array in memory, and the calls of `train` that it makes."""
     n = 6_000 if quick else 60_000
     for dtype in ("uint8", "float32"):
         epoch = problems.recipe(n, dtype)
         orders = [trainer.row_order(SEED, e, n) for e in range(FIT_EPOCHS)]
         whole = dataclasses.replace(epoch, order=np.concatenate(orders))
         name = f"{FIT_EPOCHS} epochs of {n}x784->10 {dtype}"
-        flop = FIT_EPOCHS * workloads.epoch_flop(epoch.size, epoch.batch_size, epoch.loss)
+        flop = FIT_EPOCHS * cases.epoch_flop(epoch.size, epoch.batch_size, epoch.loss)
         calls: dict[str, Call] = {
             OURS: functools.partial(_fitted, epoch),
             EPOCHS_ALONE: functools.partial(_epochs, epoch, orders),
@@ -320,12 +318,12 @@ def _epochs(epoch: Epoch, orders: list[np.ndarray]) -> Results:
 
 
 def ops(quick: bool) -> Iterator[Case]:
-    for workload in workloads.op_workloads(workloads.QUICK if quick else workloads.FULL):
+    for workload in cases.op_workloads(cases.QUICK if quick else cases.FULL):
         yield backends_case(workload)
 
 
 def backends_case(workload: Workload) -> Case:
-    """One op on every usable backend; the one that the other suites call softstep comes first."""
+    """One op on every usable backend, first on the one that the other suites call softstep."""
     arguments = workload.arguments(SEED)
     calls = {name: functools.partial(workload.run, arguments, name) for name in usable_backends()}
     ours = {OURS: calls.pop(BACKEND)} if BACKEND in calls else {}

@@ -3,11 +3,14 @@
 if __name__ != "softstep.kernels":
     raise ImportError("this folder is the package softstep.kernels: import softstep.kernels")
 
-from softstep.kernels.backend import BackendError, use_backend
+from softstep.kernels.backend import use_backend
+from softstep.kernels.errors import BackendError
 from softstep.kernels.ops import (
     cross_entropy_backward,
     cross_entropy_forward,
     evaluate,
+    gce_backward,
+    gce_forward,
     linear_backward,
     linear_forward,
     mse_backward,
@@ -25,6 +28,8 @@ __all__ = [
     "cross_entropy_backward",
     "cross_entropy_forward",
     "evaluate",
+    "gce_backward",
+    "gce_forward",
     "linear_backward",
     "linear_forward",
     "mse_backward",

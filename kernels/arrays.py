@@ -10,7 +10,26 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.registry import GPU, GPUArrays
+
 CUDA, CUDA_MANAGED = 2, 13  # what __dlpack_device__ calls the memory of NVIDIA GPUs
+
+
+_gpu_arrays: GPUArrays | None = None
+
+
+def register_gpu(arrays: GPUArrays) -> None:
+    """Called by a GPU backend when it is imported: what reads and checks arrays on the GPU."""
+    global _gpu_arrays
+    _gpu_arrays = arrays
+
+
+def gpu() -> GPUArrays:
+    """What the GPU backend registered; the backend is imported at first need."""
+    if _gpu_arrays is None:
+        GPU.load()
+    assert _gpu_arrays is not None, f"{GPU.package} registers no arrays"
+    return _gpu_arrays
 
 
 def is_on_gpu(value: Any) -> bool:
@@ -33,7 +52,7 @@ def asarray(value: Any, name: str) -> Any:
     if isinstance(value, np.ndarray):
         return np.asarray(value)
     if is_on_gpu(value):
-        return _device().asarray(value)
+        return gpu().asarray(value)
     try:
         if hasattr(value, "__dlpack__"):
             return np.from_dlpack(value)
@@ -45,7 +64,7 @@ def asarray(value: Any, name: str) -> Any:
 
 def memory_on_gpu(value: Any) -> Any:
     """An array on the GPU as a CuPy array of the same memory."""
-    return _device().view(value)
+    return gpu().view(value)
 
 
 def on_host(value: Any, name: str) -> np.ndarray:
@@ -55,13 +74,16 @@ def on_host(value: Any, name: str) -> np.ndarray:
 
 def to_host(array: Any) -> np.ndarray:
     """A NumPy array itself, or a NumPy copy of an array on the GPU."""
-    return array if isinstance(array, np.ndarray) else _device().to_host(array)
+    if isinstance(array, np.ndarray):
+        return array
+    copy: np.ndarray = gpu().to_host(array)
+    return copy
 
 
 def contiguous(array: Any) -> np.ndarray[Any, Any]:
     """The array C-contiguous, aligned and in native byte order; itself if it is so already."""
     if not isinstance(array, np.ndarray):
-        on_gpu: np.ndarray[Any, Any] = _device().asarray(array)  # as far as its methods go
+        on_gpu: np.ndarray[Any, Any] = gpu().asarray(array)  # as far as its methods go
         return on_gpu
     if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
         return array
@@ -73,16 +95,16 @@ def as_dtype(array: Any, dtype: Any) -> np.ndarray[Any, Any]:
     """The array C-contiguous and in this dtype; itself if it is so already."""
     if isinstance(array, np.ndarray):
         return np.ascontiguousarray(array, dtype=dtype)
-    on_gpu: np.ndarray[Any, Any] = _device().as_dtype(array, dtype)
+    on_gpu: np.ndarray[Any, Any] = gpu().as_dtype(array, dtype)
     return on_gpu
 
 
-def beside(array: Any, like: Any) -> Any:
+def to_device_of(array: Any, like: Any) -> Any:
     """A NumPy array, or one on the GPU, moved to where `like` is."""
-    return _device().asarray(array) if is_on_gpu(like) else to_host(array)
+    return gpu().asarray(array) if is_on_gpu(like) else to_host(array)
 
 
-def give_back(result: Any, like: Any, *written: Any) -> Any:
+def to_caller(result: Any, like: Any, *written: Any) -> Any:
     """`result` on the device of `like`, in its library where that has `from_dlpack`.
 
     Else as a NumPy array or, on the GPU, a CuPy array. What another library than CuPy was given to
@@ -90,10 +112,10 @@ def give_back(result: Any, like: Any, *written: Any) -> Any:
     """
     theirs = [array for array in (like, *written) if is_on_gpu(array)]
     if theirs:
-        _device().complete(theirs)
+        gpu().complete(theirs)
     if not is_on_gpu(like):
         result = to_host(result)
-    elif _device().is_its_own(like):
+    elif gpu().is_its_own(like):
         return result
     from_dlpack = _from_dlpack(like)
     return result if from_dlpack is None else from_dlpack(result)
@@ -106,9 +128,3 @@ def _from_dlpack(like: Any) -> Any:
     name = type(like).__module__.partition(".")[0]
     library = sys.modules.get("jax.numpy" if name in ("jax", "jaxlib") else name)
     return getattr(library, "from_dlpack", None)
-
-
-def _device() -> Any:
-    from softstep.kernels._cupy.device import device
-
-    return device

@@ -8,7 +8,6 @@ choice that cannot run raises BackendError; only "auto" falls back.
 import contextlib
 import contextvars
 import functools
-import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,24 +16,10 @@ from typing import Any
 
 from softstep.kernels import threads
 from softstep.kernels.arrays import is_on_gpu
+from softstep.kernels.errors import BackendError
+from softstep.kernels.registry import BACKENDS, CHOICES, GPU, Backend
 
 ENVIRONMENT_VARIABLE = "SOFTSTEP_BACKEND"
-
-
-class BackendError(RuntimeError):
-    """A backend that was asked for by name cannot run here, or failed while it ran."""
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One row of the table: where its ops live and how a user gets it."""
-
-    name: str
-    install: str
-
-    @property
-    def package(self) -> str:
-        return f"softstep.kernels._{self.name}"
 
 
 @dataclass(frozen=True)
@@ -47,13 +32,6 @@ class Status:
     installed: bool = True
 
 
-BACKENDS = {
-    "numpy": Backend("numpy", "pip install softstep"),
-    "numba": Backend("numba", "pip install numba"),
-    "cupy": Backend("cupy", 'pip install "softstep[cuda12]"  (or cuda13)'),
-}
-CHOICES = ("auto", *BACKENDS)
-
 # The name asked for, and who asked.
 _override: contextvars.ContextVar[tuple[str, str] | None] = contextvars.ContextVar(
     "backend", default=None
@@ -65,8 +43,7 @@ def probe(name: str) -> Status:
     """Import one backend's package; whatever it raises is the reason it is not usable."""
     backend = BACKENDS[name]
     try:
-        module = importlib.import_module(backend.package)
-        return Status(backend, True, module.probe())
+        return Status(backend, True, backend.load().probe())
     except ModuleNotFoundError as error:
         return Status(backend, False, f"{error.name} is not installed", installed=False)
     except Exception as error:
@@ -129,7 +106,7 @@ def choose(argument: str | None = None, *, on_gpu: bool = False) -> tuple[Backen
     if name != "auto":
         return _require(name, asked_by), f"asked for by {asked_by}"
     if on_gpu:
-        return _require("cupy", "an array on the GPU"), "auto: the arrays are on the GPU"
+        return _require(GPU.name, "an array on the GPU"), "auto: the arrays are on the GPU"
     status = probe("numba")
     if status.usable:
         return status.backend, "auto: it is usable here"
@@ -144,18 +121,18 @@ def load(argument: str | None = None, n_threads: int | None = None, **arrays: An
     """
     on_gpu = [name for name, array in arrays.items() if is_on_gpu(array)]
     backend, why = choose(argument, on_gpu=bool(on_gpu))
-    if on_gpu and backend.name != "cupy":
+    if on_gpu and not backend.on_gpu:
         raise TypeError(
             f"{on_gpu[0]} is on a GPU, but the {backend.name} backend runs ({why}): "
-            "move it to host memory, or use the cupy backend"
+            f"move it to host memory, or use the {GPU.name} backend"
         )
     threads.ask(n_threads)
-    return importlib.import_module(backend.package)
+    return backend.load()
 
 
-def place(array: Any, argument: str | None = None) -> Any:
+def to_backend(array: Any, argument: str | None = None) -> Any:
     """`array` where the backend that runs on it computes: moved to the GPU if that is asked for."""
-    return load(argument, array=array).place(array)
+    return load(argument, array=array).to_backend(array)
 
 
 def use_backend(name: str) -> contextlib.AbstractContextManager[None]:

@@ -1,8 +1,8 @@
 """What every op demands of its arguments, and the words of each refusal. Backends check nothing.
 
 Ops let non-finite values through: NaN and infinities follow the arithmetic (see docs/numerics.md).
-Labels, soft targets, row weights and orders that are on the GPU stay there: kernels look whether
-their values are good (`_cupy/checks.py`), and only what they refuse is read back, to be named.
+Labels, soft targets, row weights and orders that are on the GPU stay there: its backend looks
+whether their values are good, and only what it refuses is read back, to be named.
 """
 
 from typing import Any
@@ -13,13 +13,14 @@ from softstep.kernels.arrays import (
     as_dtype,
     asarray,
     contiguous,
+    gpu,
     is_on_gpu,
     memory_on_gpu,
     on_host,
     to_host,
 )
+from softstep.kernels.losses import Loss, Targets, find
 
-LOSSES = ("mse", "cross_entropy")
 FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
 FLOAT_DTYPES = ("float32", "float64")
 # Targets rounded to float16 sum to 1 within 2^-11.
@@ -147,11 +148,11 @@ def _weights_fit(W: Array, b: Array, X: Array) -> None:
         raise ValueError(f"b has shape {b.shape}, but W has shape {W.shape}")
 
 
-def targets(name: str, value: Any, n: int, c: int, *, loss: tuple[str, ...] = ()) -> Array:
-    """Integer labels (n,) as int64, or soft targets (n, c) as float32 or float64."""
+def targets(name: str, value: Any, n: int, c: int, *losses: Loss) -> Array:
+    """Integer labels (n,) as int64, or soft targets (n, c) that all of `losses` take."""
     y: Array = asarray(value, name)
     if y.ndim == 2 and y.dtype.kind == "f":
-        return soft_targets(name, y, n, c, loss=loss)
+        return soft_targets(name, y, n, c, *losses)
     if y.ndim != 1:
         raise ValueError(
             f"{name} must be labels of shape (n,) or float targets of shape (n, c), "
@@ -160,7 +161,7 @@ def targets(name: str, value: Any, n: int, c: int, *, loss: tuple[str, ...] = ()
     return labels(name, y, n, c)
 
 
-def label_sets(value: Any, n: int, c: int, *, loss: tuple[str, ...]) -> Array:
+def label_sets(value: Any, n: int, c: int, *losses: Loss) -> Array:
     """What `train` and `evaluate` learn from: label sets (t, n) as int64, or soft targets."""
     y: Array = asarray(value, "y")
     if y.ndim == 2 and y.dtype.kind != "f":
@@ -171,7 +172,7 @@ def label_sets(value: Any, n: int, c: int, *, loss: tuple[str, ...]) -> Array:
         if not sets:
             raise ValueError("y holds no label set")
         return np.stack(sets)
-    y = targets("y", y, n, c, loss=loss)
+    y = targets("y", y, n, c, *losses)
     return y[None] if y.ndim == 1 else y
 
 
@@ -206,35 +207,37 @@ def _in_range_on_gpu(values: Array, count: int) -> bool:
     """Whether this is an array on the GPU of whole numbers in [0, count)."""
     if not is_on_gpu(values) or values.dtype.kind not in "iu":
         return False
-    from softstep.kernels._cupy.checks import in_range
-
-    return bool(in_range(as_dtype(values, np.int64), count))
+    return gpu().in_range(as_dtype(values, np.int64), count)
 
 
-def soft_targets(name: str, Y: Array, n: int, c: int, *, loss: tuple[str, ...] = ()) -> Array:
-    """Soft targets (n, c), float32 or float64; for cross-entropy rows >= 0 that sum to 1."""
+def soft_targets(name: str, Y: Array, n: int, c: int, *losses: Loss) -> Array:
+    """Soft targets (n, c), float32 or float64, of the kind that each of `losses` takes."""
+    for loss in losses:
+        if loss.targets is Targets.LABELS:
+            raise TypeError(
+                f"{name} is {Y.dtype} of shape {Y.shape}, but the loss {loss.name!r} is defined "
+                "for integer labels only"
+            )
     if Y.shape != (n, c):
         raise ValueError(f"{name} has shape {Y.shape}, but there are {n} rows and {c} classes")
     Y = as_dtype(Y, np.float64 if Y.dtype == np.float64 else np.float32)
-    if "cross_entropy" in loss and not _distributions_on_gpu(Y):
+    strict = next((loss for loss in losses if loss.targets is Targets.DISTRIBUTIONS), None)
+    if strict is not None and not _distributions_on_gpu(Y):
         rows = to_host(Y)  # NaN passes on to the arithmetic
         off = np.abs(rows.sum(axis=1, dtype=np.float64) - 1) > SUM_TOLERANCE
         bad = (rows < 0).any(axis=1) | off
         if bad.any():
             i = int(bad.argmax())
             raise ValueError(
-                f"{name}[{i}] is not a distribution: cross-entropy needs targets >= 0 that sum to 1"
+                f"{name}[{i}] is not a distribution: {strict.title} needs targets >= 0 that sum "
+                "to 1"
             )
     return Y
 
 
 def _distributions_on_gpu(Y: Array) -> bool:
     """Whether this is an array on the GPU whose rows are >= 0 and sum to 1."""
-    if not is_on_gpu(Y):
-        return False
-    from softstep.kernels._cupy.checks import are_distributions
-
-    return bool(are_distributions(Y))
+    return is_on_gpu(Y) and gpu().are_distributions(Y)
 
 
 def row_order(value: Any, n: int) -> Array:
@@ -247,7 +250,7 @@ def row_order(value: Any, n: int) -> Array:
 
 
 def offsets(name: str, value: Any) -> Array:
-    """Places along a direction: (k,) finite numbers, as float64."""
+    """Offsets along a direction: (k,) finite numbers, as float64."""
     array = on_host(value, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold numbers, not {array.dtype}")
@@ -272,17 +275,14 @@ def scale(value: Any) -> float:
     return float(_number("feature_scale", value))
 
 
-def loss_names(value: Any, h: int) -> tuple[str, ...]:
-    """One name for all heads, or one for each, as a tuple of h names."""
+def bank_losses(value: Any, h: int) -> tuple[Loss, ...]:
+    """One name for all heads, or one for each, as h rows of the table of losses."""
     if not isinstance(value, str | list | tuple | np.ndarray):
         raise TypeError(f"loss must be a name, or one name for each head, not {value!r}")
     names = (value,) * h if isinstance(value, str) else tuple(value)
     if len(names) != h:
         raise ValueError(f"loss names {len(names)} heads, but W has {h}")
-    for name in names:
-        if name not in LOSSES:
-            raise ValueError(f"unknown loss {name!r}: choose one of {', '.join(LOSSES)}")
-    return names
+    return tuple(map(find, names))
 
 
 def setting(name: str, value: Any, shape: tuple[int, ...]) -> Array:

@@ -17,7 +17,7 @@ Common to all ops:
     float32 and int32 of 64-bit results unless `jax_enable_x64` is set. A GPU backend that was asked
     for takes NumPy arrays too.
     TypeError: wrong dtypes. ValueError: wrong shapes, labels out of range, unknown names.
-    BackendError: a backend asked for by name that cannot run.
+    BackendError: a backend asked for by name that cannot run, or that does not compute a loss.
 Non-finite values are let through. The accuracy each op keeps is in docs/numerics.md, the
 derivation of each formula in docs/derivation.md.
 """
@@ -27,8 +27,11 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels import checks
-from softstep.kernels.arrays import give_back
+from softstep.kernels.arrays import to_caller
 from softstep.kernels.backend import load
+from softstep.kernels.bundles import Bank, Data, SGDSteps
+from softstep.kernels.integers import ceil_div
+from softstep.kernels.losses import LOSSES
 
 
 def linear_forward(
@@ -56,7 +59,7 @@ def linear_forward(
     W, b = checks.weights(W, b, x)
     target = checks.out_array(out, (len(x), len(b)), W.dtype, x, W, b)
     V = ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=target)
-    return give_back(V, X, out)
+    return to_caller(V, X, out)
 
 
 def linear_backward(
@@ -86,7 +89,7 @@ def linear_backward(
             f"dV is {dv.dtype}, but {x.dtype} features take a {checks.compute_dtype(x)} gradient"
         )
     dW, db = ops.linear_backward(dv, x, feature_scale=checks.scale(feature_scale))
-    return give_back(dW, X), give_back(db, X)
+    return to_caller(dW, X), to_caller(db, X)
 
 
 def softmax_forward(
@@ -106,7 +109,7 @@ def softmax_forward(
     ops = load(backend, n_threads, V=V, out=out)
     v = checks.rows_by_classes("V", V)
     target = checks.out_array(out, v.shape, v.dtype, v)
-    return give_back(ops.softmax_forward(v, out=target), V, out)
+    return to_caller(ops.softmax_forward(v, out=target), V, out)
 
 
 def softmax_backward(
@@ -127,7 +130,7 @@ def softmax_backward(
     dp, p = checks.rows_by_classes("dP", dP), checks.rows_by_classes("P", P)
     checks.same_shape_and_dtype("dP", dp, "P", p)
     target = checks.out_array(out, p.shape, p.dtype, dp, p)
-    return give_back(ops.softmax_backward(dp, p, out=target), P, out)
+    return to_caller(ops.softmax_backward(dp, p, out=target), P, out)
 
 
 def mse_forward(P: Any, Y: Any, *, backend: str | None = None, n_threads: int | None = None) -> Any:
@@ -142,7 +145,7 @@ def mse_forward(P: Any, Y: Any, *, backend: str | None = None, n_threads: int | 
     """
     ops = load(backend, n_threads, P=P, Y=Y)
     p = checks.rows_by_classes("P", P)
-    return give_back(ops.mse_forward(p, checks.targets("Y", Y, *p.shape)), P)
+    return to_caller(ops.mse_forward(p, checks.targets("Y", Y, *p.shape)), P)
 
 
 def mse_backward(
@@ -161,7 +164,7 @@ def mse_backward(
     p = checks.rows_by_classes("P", P)
     y = checks.targets("Y", Y, *p.shape)
     target = checks.out_array(out, p.shape, p.dtype, p, y)
-    return give_back(ops.mse_backward(p, y, out=target), P, out)
+    return to_caller(ops.mse_backward(p, y, out=target), P, out)
 
 
 def cross_entropy_forward(
@@ -179,8 +182,8 @@ def cross_entropy_forward(
     """
     ops = load(backend, n_threads, V=V, y=y)
     v = checks.rows_by_classes("V", V)
-    y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
-    return give_back(ops.cross_entropy_forward(v, y), V)
+    y = checks.targets("y", y, *v.shape, LOSSES["cross_entropy"])
+    return to_caller(ops.cross_entropy_forward(v, y), V)
 
 
 def cross_entropy_backward(
@@ -197,9 +200,9 @@ def cross_entropy_backward(
     """
     ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
-    y = checks.targets("y", y, *v.shape, loss=("cross_entropy",))
+    y = checks.targets("y", y, *v.shape, LOSSES["cross_entropy"])
     target = checks.out_array(out, v.shape, v.dtype, v, y)
-    return give_back(ops.cross_entropy_backward(v, y, out=target), V, out)
+    return to_caller(ops.cross_entropy_backward(v, y, out=target), V, out)
 
 
 def softmax_mse_backward(
@@ -220,7 +223,46 @@ def softmax_mse_backward(
     v = checks.rows_by_classes("V", V)
     y = checks.targets("y", y, *v.shape)
     target = checks.out_array(out, v.shape, v.dtype, v, y)
-    return give_back(ops.softmax_mse_backward(v, y, out=target), V, out)
+    return to_caller(ops.softmax_mse_backward(v, y, out=target), V, out)
+
+
+def gce_forward(V: Any, y: Any, *, backend: str | None = None, n_threads: int | None = None) -> Any:
+    """Generalised cross-entropy of each row, from its logits: L = (1 - p_y^q)/q with q = 0.7.
+
+    Zhang and Sabuncu, Generalized cross entropy loss for training deep neural networks with noisy
+    labels, NeurIPS 2018, equation 6. Computed as -expm1(-q CE)/q, which keeps the figures of sure
+    rows.
+
+    Args:
+        V: logits, (n, c), float32 or float64.
+        y: integer labels (n,). The loss is not defined for soft targets.
+
+    Returns:
+        loss, (n,), in [0, 1/q], in the dtype of V.
+    """
+    ops = load(backend, n_threads, V=V, y=y)
+    v = checks.rows_by_classes("V", V)
+    y = checks.targets("y", y, *v.shape, LOSSES["gce"])
+    return to_caller(ops.gce_forward(v, y), V)
+
+
+def gce_backward(
+    V: Any, y: Any, *, out: Any = None, backend: str | None = None, n_threads: int | None = None
+) -> Any:
+    """Gradient of the generalised cross-entropy: dv = p_y^q (p - y), q = 0.7.
+
+    Args:
+        V: logits, (n, c), float32 or float64.
+        y: integer labels (n,).
+
+    Returns:
+        dV, (n, c), in the dtype of V.
+    """
+    ops = load(backend, n_threads, V=V, y=y, out=out)
+    v = checks.rows_by_classes("V", V)
+    y = checks.targets("y", y, *v.shape, LOSSES["gce"])
+    target = checks.out_array(out, v.shape, v.dtype, v, y)
+    return to_caller(ops.gce_backward(v, y, out=target), V, out)
 
 
 def predict(
@@ -249,7 +291,7 @@ def predict(
     single = np.ndim(W) == 2
     W, b = checks.bank(W, b, x)
     found = ops.predict(x, W, b, feature_scale=checks.scale(feature_scale))
-    return give_back(found[0] if single else found, X)
+    return to_caller(found[0] if single else found, X)
 
 
 def evaluate(
@@ -275,7 +317,7 @@ def evaluate(
         X: features, (n, d).
         y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
         W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,).
-        loss: "mse" or "cross_entropy", one for all heads or one for each.
+        loss: "mse", "cross_entropy" or "gce", one for all heads or one for each.
         sample_weight: weights of the rows, (n,), or (s, n) for s weight sets.
         y_index, weight_index: (h,), which label set and which weight set each head uses.
         feature_scale: multiplies the features.
@@ -286,14 +328,10 @@ def evaluate(
     ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
     x = checks.features(X)
     W, b = checks.bank(W, b, x)
-    h, _, c = W.shape
-    losses = checks.loss_names(loss, h)
-    targets = checks.label_sets(y, len(x), c, loss=losses)
-    sets = _sets(x, targets, sample_weight, y_index, weight_index, h)
-    mean_loss, accuracy = ops.evaluate(
-        x, targets, W, b, loss=losses, feature_scale=checks.scale(feature_scale), **sets
-    )
-    return give_back(mean_loss, X), give_back(accuracy, X)
+    heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, len(W)))
+    data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
+    mean_loss, accuracy = ops.evaluate(data, heads)
+    return to_caller(mean_loss, X), to_caller(accuracy, X)
 
 
 def surface_forward(
@@ -321,7 +359,7 @@ def surface_forward(
             float32 or float64.
         y: integer labels, (n,).
         x_offsets, y_offsets: (nx,) and (ny,) finite numbers; rounded to the dtype of V0.
-        loss: "mse" or "cross_entropy".
+        loss: "mse", "cross_entropy" or "gce".
         sample_weight: weights of the rows, (n,).
 
     Returns:
@@ -335,7 +373,7 @@ def surface_forward(
     labels = checks.targets("y", y, *v0.shape)
     if labels.ndim != 1:
         raise ValueError(f"y must be labels of shape (n,), but its shape is {labels.shape}")
-    (name,) = checks.loss_names(loss, 1)
+    (row_loss,) = checks.bank_losses(loss, 1)
     weights = checks.row_weights(sample_weight, len(v0), v0.dtype)
     if weights is not None and len(weights) > 1:
         raise ValueError(f"sample_weight has shape {weights.shape}: one weight set only")
@@ -345,10 +383,10 @@ def surface_forward(
         labels,
         checks.offsets("x_offsets", x_offsets),
         checks.offsets("y_offsets", y_offsets),
-        loss=name,
+        loss=row_loss,
         sample_weight=None if weights is None else weights[0],
     )
-    return give_back(losses, V0), give_back(hits, V0)
+    return to_caller(losses, V0), to_caller(hits, V0)
 
 
 def train(
@@ -390,7 +428,7 @@ def train(
         order: row numbers in the order they are visited, (m,), each in [0, n).
         batch_size: rows per step.
         W, b: the bank, (h, d, c) and (h, c), float64 for float64 features, else float32.
-        loss: "mse" or "cross_entropy", one for all heads or one for each.
+        loss: "mse", "cross_entropy" or "gce", one for all heads or one for each.
         learning_rate: a number, (h,), or (steps, h) for a schedule.
         l2, momentum: a number or (h,).
         l2_bias: whether l2 acts on the bias too.
@@ -424,42 +462,48 @@ def train(
     x = checks.features(X)
     W, b = checks.bank_in_place(W, b, x)
     h, _, c = W.shape
+    heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, h))
     order = checks.row_order(order, len(x))
     batch_size = min(checks.positive_integer("batch_size", batch_size), max(len(order), 1))
-    steps = -(-len(order) // batch_size)
-    losses = checks.loss_names(loss, h)
-    targets = checks.label_sets(y, len(x), c, loss=losses)
-    data_losses, correct = ops.train(
-        x,
-        targets,
-        order,
-        batch_size,
-        W,
-        b,
-        loss=losses,
-        learning_rate=checks.setting("learning_rate", learning_rate, (steps, h)),
+    data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
+    steps = SGDSteps(
+        order=order,
+        batch_size=batch_size,
+        learning_rate=checks.setting(
+            "learning_rate", learning_rate, (ceil_div(len(order), batch_size), h)
+        ),
         l2=checks.setting("l2", l2, (h,)),
         l2_bias=checks.flag("l2_bias", l2_bias),
         momentum=checks.setting("momentum", momentum, (h,)),
         velocity=checks.velocities(velocity, W, b),
         fit_bias=checks.flag("fit_bias", fit_bias),
-        feature_scale=checks.scale(feature_scale),
         active=checks.active_heads(active, h),
         columns=h * c if columns is None else checks.positive_integer("columns", columns),
-        **_sets(x, targets, sample_weight, y_index, weight_index, h),
     )
-    return give_back(data_losses, X, *given), give_back(correct, X)
+    losses, correct = ops.train(data, heads, steps)
+    return to_caller(losses, X, *given), to_caller(correct, X)
 
 
-def _sets(
-    X: Any, targets: Any, sample_weight: Any, y_index: Any, weight_index: Any, h: int
-) -> dict[str, Any]:
-    """The weight sets, and which label set and weight set each head uses."""
+def _data(
+    X: Any,
+    y: Any,
+    heads: Bank,
+    sample_weight: Any,
+    y_index: Any,
+    weight_index: Any,
+    feature_scale: Any,
+) -> Data:
+    """What the heads learn from, checked; X has been."""
+    h, _, c = heads.W.shape
+    targets = checks.label_sets(y, len(X), c, *heads.loss)
     label_sets = len(targets) if targets.dtype.kind == "i" else 1
     weights = checks.row_weights(sample_weight, len(X), checks.compute_dtype(X))
     weight_sets = 1 if weights is None else len(weights)
-    return {
-        "sample_weight": weights,
-        "y_index": checks.set_index("y_index", y_index, h, label_sets),
-        "weight_index": checks.set_index("weight_index", weight_index, h, weight_sets),
-    }
+    return Data(
+        X=X,
+        y=targets,
+        sample_weight=weights,
+        y_index=checks.set_index("y_index", y_index, h, label_sets),
+        weight_index=checks.set_index("weight_index", weight_index, h, weight_sets),
+        feature_scale=checks.scale(feature_scale),
+    )

@@ -14,14 +14,14 @@ _asked: ContextVar[int | None] = ContextVar("softstep_n_threads", default=None)
 VARIABLE = "SOFTSTEP_NUM_THREADS"
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
-# Below so many floating-point operations for each thread, waiting for it costs more than it does.
-FLOP_BETWEEN_BARRIERS = 500_000
-FLOP_OF_A_CALL = 10_000_000
-MOST_FOR_A_CORE = 4  # threads that are asked for beyond this only wait
+# A thread with fewer floating-point operations of its own costs more than it contributes.
+FLOP_PER_CALL = 10_000_000
+FLOP_PER_STEP = 500_000  # where threads wait for each other after every step
+MAX_PER_CORE = 4  # more threads than this would only wait
 
 
 def ask(n_threads: int | None) -> None:
-    """What the op that is called now was given as `n_threads`, or finds in the environment.
+    """Note how many threads the op about to run may use: `n_threads`, or the environment's number.
 
     Raises:
         TypeError, ValueError: that is not a whole number of at least 1.
@@ -29,10 +29,10 @@ def ask(n_threads: int | None) -> None:
     if n_threads is not None:
         _asked.set(positive_integer("n_threads", n_threads))
     else:
-        _asked.set(_of_the_environment())
+        _asked.set(_from_environment())
 
 
-def _of_the_environment() -> int | None:
+def _from_environment() -> int | None:
     value = os.environ.get(VARIABLE)
     if not value:
         return None
@@ -42,13 +42,13 @@ def _of_the_environment() -> int | None:
     return int(value)
 
 
-def threads_for(flop: float, flop_between_barriers: float = math.inf) -> int:
-    """How many of the threads pay for a call of so many operations."""
-    pay = int(min(flop / FLOP_OF_A_CALL, flop_between_barriers / FLOP_BETWEEN_BARRIERS))
-    if pay < 2:  # small work is not to wait for the cores to be counted
+def threads_for(flop: float, flop_per_step: float = math.inf) -> int:
+    """How many threads are worth their cost for a call of so many operations."""
+    worthwhile = int(min(flop / FLOP_PER_CALL, flop_per_step / FLOP_PER_STEP))
+    if worthwhile < 2:  # small work does not wait for the cores to be counted
         return 1
     cores = available_cores()
-    return min(_asked.get() or cores, pay, MOST_FOR_A_CORE * cores)
+    return min(_asked.get() or cores, worthwhile, MAX_PER_CORE * cores)
 
 
 def available_cores() -> int:
@@ -60,7 +60,7 @@ def available_cores() -> int:
 
 @functools.cache
 def cgroup_quota(root: Path, membership: Path) -> float:
-    """CPUs' worth of time the process's cgroups allow, the least of them; inf without a limit."""
+    """How many cores' worth of time the process's cgroups allow at most; inf without a limit."""
     quotas = [math.inf]
     try:
         lines = membership.read_text().splitlines()
@@ -81,7 +81,7 @@ def cgroup_quota(root: Path, membership: Path) -> float:
 
 
 def _quota(*files: Path) -> float:
-    """Quota over period, from one file or two; inf where there is no limit, or no file."""
+    """Quota over period, read from one file or two; inf without a limit or a file."""
     try:
         quota, period = " ".join(file.read_text() for file in files).split()
     except (OSError, ValueError):

@@ -4,8 +4,16 @@ if __name__ != "softstep.model":
     raise ImportError("this folder is the package softstep.model: import softstep.model")
 
 from softstep.model.checkpoint import CheckpointError
+from softstep.model.fitted import Fitted, NotFittedError
 from softstep.model.path import WeightPath
-from softstep.model.regression import NotFittedError, SoftmaxRegression
+from softstep.model.regression import SoftmaxRegression
 from softstep.model.sweep import SoftmaxSweep
 
-__all__ = ["CheckpointError", "NotFittedError", "SoftmaxRegression", "SoftmaxSweep", "WeightPath"]
+__all__ = [
+    "CheckpointError",
+    "Fitted",
+    "NotFittedError",
+    "SoftmaxRegression",
+    "SoftmaxSweep",
+    "WeightPath",
+]

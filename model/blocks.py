@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import FEATURE_DTYPES, compute_dtype
+from softstep.kernels.integers import ceil_div
 from softstep.model import trainer
 
 CHUNK_BYTES = 1 << 20  # enough for a disk to read fast
@@ -110,7 +111,7 @@ def row_order(seed: int, epoch: int, n: int, layout: Layout) -> np.ndarray:
 def run_epoch(
     data: trainer.Data,
     bank: trainer.Bank,
-    descent: trainer.Descent,
+    sgd: trainer.SGDSettings,
     number: int,
     *,
     seed: int,
@@ -119,7 +120,7 @@ def run_epoch(
     total: int,
 ) -> trainer.Epoch:
     """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
-    batch = descent.batch_size
+    batch = sgd.batch_size
     blocks = _blocks(seed, number, len(data.X), layout)
     left_x, left = data.X[:0], np.empty(0, np.int64)
     sums = trainer.EpochSums(batch)
@@ -133,7 +134,7 @@ def run_epoch(
         order = order[: (total - done) * batch]
         if len(order):
             part = _rows_of(data, x, rows)
-            figures = trainer.run_steps(part, bank, descent, order, done=done, total=total)
+            figures = trainer.run_steps(part, bank, sgd, order, done=done, total=total)
             sums.add(*figures, len(order), part.counted(order))
             done += len(figures[0])
         if done == total:
@@ -142,7 +143,7 @@ def run_epoch(
 
 
 def evaluate(
-    data: trainer.Data, W: np.ndarray, b: np.ndarray, descent: trainer.Descent, layout: Layout
+    data: trainer.Data, W: np.ndarray, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head, (h,), the rows read, and converted, in blocks."""
     totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
@@ -154,7 +155,7 @@ def evaluate(
         if part.sample_weight is not None:
             sums = part.sample_weight.sum(axis=1, dtype=np.float64)
             counts = sums if part.weight_index is None else sums[part.weight_index]
-        figures = np.stack(trainer.evaluate(part, W, b, descent))
+        figures = np.stack(trainer.evaluate(part, W, b, sgd))
         totals += np.where(counts > 0, counts * figures, 0)
         weight += counts
     with np.errstate(invalid="ignore"):
@@ -176,8 +177,8 @@ def _blocks(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each block its rows as they lie in the file, and the order in which they are visited."""
     rng = np.random.default_rng((seed, 1, epoch))
-    chunks = rng.permutation(-(-n // layout.chunk_rows))
-    for block in np.array_split(chunks, -(-len(chunks) // layout.block_chunks)):
+    chunks = rng.permutation(ceil_div(n, layout.chunk_rows))
+    for block in np.array_split(chunks, ceil_div(len(chunks), layout.block_chunks)):
         starts = np.sort(block) * layout.chunk_rows
         rows = (starts[:, None] + np.arange(layout.chunk_rows)).ravel()
         rows = rows[rows < n]
@@ -246,7 +247,7 @@ def _page_release(X: np.ndarray) -> Callable[[int, int], None]:
 
     def release(start: int, stop: int) -> None:
         first = (X.ctypes.data + start * row_bytes) // MAPPED_AROUND * MAPPED_AROUND
-        last = -(-(X.ctypes.data + stop * row_bytes) // MAPPED_AROUND) * MAPPED_AROUND
+        last = ceil_div(X.ctypes.data + stop * row_bytes, MAPPED_AROUND) * MAPPED_AROUND
         first, last = max(first, base), min(last, base + len(mapped))
         mapped.madvise(mmap.MADV_DONTNEED, first - base, last - first)
 

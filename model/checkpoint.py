@@ -1,20 +1,29 @@
-"""Models, surfaces, lines on disk: one .npz of arrays and, as JSON, settings; no pickles."""
+"""Models, surfaces and lines on disk: one .npz of arrays and, as JSON, settings; no pickles."""
 
 import contextlib
+import hashlib
 import json
+import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
-FORMAT = "softstep model 1"
+from softstep.model import archive
+from softstep.model.archive import Array, DataError, PathLike
+
+FORMAT = "softstep model 2"
+SETTINGS = "softstep"  # the name of the member that holds them
+LONGEST_SETTINGS = 1 << 24  # characters
 
 
-class CheckpointError(ValueError):
+class CheckpointError(DataError):
     """A file that is not what softstep saved as such, or is damaged."""
 
 
-def target(path):
+def target(path: PathLike) -> Path:
     """Where `save` writes for `path`: what it links to; ValueError if that is no ordinary file."""
     resolved = Path(path).resolve()
     if resolved.exists() and not resolved.is_file():
@@ -23,46 +32,97 @@ def target(path):
 
 
 @contextlib.contextmanager
-def whole(path):
-    """A file of bytes that takes the place of `path` when it is done, and leaves it if it fails."""
+def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
+    """A file of bytes that takes the place of `path` when it is done, and leaves it if it fails.
+
+    It is on the disk before it gets its name, and has the permissions of the file it replaces.
+    """
     path = target(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # two may save at once
     try:
         with partial.open("wb") as file:
+            if path.exists():
+                partial.chmod(path.stat().st_mode & 0o7777)
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
+        _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def save(path, arrays, settings, kind=FORMAT):
+def _sync_folder(folder: Path) -> None:
+    """Have the folder's names on the disk, where the system lets a folder be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def save(
+    path: PathLike, arrays: dict[str, Array], settings: dict[str, Any], kind: str = FORMAT
+) -> None:
     """Write `arrays` and `settings` (anything JSON holds) to `path`, whole or not at all."""
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name} holds Python objects, which cannot be saved")
-    with whole(path) as file:
-        np.savez(file, softstep=np.array(json.dumps({"format": kind, **settings})), **arrays)
+    about = {"format": kind, "sha256": {n: _digest(a) for n, a in arrays.items()}, **settings}
+    members: dict[str, Any] = {SETTINGS: np.array(json.dumps(about, allow_nan=False)), **arrays}
+    with atomic_write(path) as file:
+        np.savez(file, **members)
 
 
-def load(path, kind=FORMAT):
+def load(path: PathLike, kind: str = FORMAT) -> tuple[dict[str, Array], dict[str, Any]]:
     """The arrays and the settings that `save` wrote as this kind.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is none of softstep, or one of another format.
+        CheckpointError: the file was not saved by softstep, is of another format, or damaged.
     """
+    what = kind.split()[1]
     try:
-        # NumPy leaves open what it opened itself and finds cut off.
-        with Path(path).open("rb") as source, np.load(source, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        settings = json.loads(str(arrays.pop("softstep")))
-        if settings.pop("format") != kind:
-            raise CheckpointError(f"{path} was written in another format than {kind!r}")
-        return arrays, settings
-    except FileNotFoundError:
-        raise
-    except CheckpointError:
-        raise
-    except Exception as error:
-        what = kind.split()[1]
-        raise CheckpointError(f"{path} is not a {what} saved by softstep, or damaged") from error
+        arrays = archive.read_npz(path)
+        settings = _settings(arrays.pop(SETTINGS, None))
+    except DataError as error:
+        raise CheckpointError(
+            f"{path} is not a {what} saved by softstep, or damaged ({error})"
+        ) from error
+    if settings.pop("format", None) != kind:
+        raise CheckpointError(f"{path} was written in another format than {kind!r}")
+    digests = settings.pop("sha256", None)
+    if digests != {name: _digest(array) for name, array in arrays.items()}:
+        raise CheckpointError(f"{path} is damaged: its arrays are not those that were saved")
+    return arrays, settings
+
+
+def _digest(array: Array) -> str:
+    """SHA-256 of an array: of its form and its numbers, row by row."""
+    form = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(form + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _settings(member: Array | None) -> dict[str, Any]:
+    """What the member of settings says.
+
+    Raises:
+        DataError: it is missing, or not a JSON object.
+    """
+    if member is None or member.dtype.kind != "U" or member.shape != ():
+        raise DataError("it has no settings")
+    text = str(member)
+    if len(text) > LONGEST_SETTINGS:
+        raise DataError("its settings are too long")
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise DataError("its settings are not valid JSON") from error
+    if not isinstance(found, dict):
+        raise DataError("its settings are not a JSON object")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not finite")

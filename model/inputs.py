@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from softstep.kernels.arrays import asarray, is_on_gpu, on_host, to_host
+from softstep.kernels.arrays import asarray, gpu, is_on_gpu, on_host, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, FLOAT_DTYPES
 
 BLOCK_VALUES = 1 << 22
@@ -53,11 +53,7 @@ def refuse_non_finite(X, name="X", first_row=0):
 
 def _finite_on_gpu(X):
     """Whether X is on the GPU and all finite. Else the host has to look, to name what is not."""
-    if not is_on_gpu(X):
-        return False
-    from softstep.kernels._cupy.checks import all_finite
-
-    return all_finite(X)
+    return is_on_gpu(X) and gpu().all_finite(X)
 
 
 def label_values(y, n, name="y"):

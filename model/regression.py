@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import warnings
 from collections.abc import Callable, Iterator
 from os import PathLike
 from typing import Any, Self
@@ -11,30 +10,28 @@ from typing import Any, Self
 import numpy as np
 
 from softstep import kernels
-from softstep.kernels.arrays import beside, on_host
-from softstep.kernels.backend import place
-from softstep.kernels.checks import LOSSES, Array, compute_dtype
-from softstep.model import checkpoint, inputs, trainer
+from softstep.kernels.arrays import on_host, to_device_of
+from softstep.kernels.backend import to_backend
+from softstep.kernels.checks import Array, compute_dtype
+from softstep.kernels.losses import LOSSES
+from softstep.model import checkpoint, feature_scale, inputs, trainer
+from softstep.model.fitted import Fitted, NotFittedError
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
+from softstep.model.saved_model import State, state_of
 from softstep.model.schedules import SCHEDULES
-
-PIXEL_SCALE = 1 / 255  # bytes as numbers in [0, 1], as torchvision's ToTensor reads them
-
-
-class NotFittedError(ValueError, AttributeError):
-    """The model has to be fitted before it can do this."""
 
 
 class SoftmaxRegression(Params):
     """Softmax regression by minibatch gradient descent; the defaults are the original recipe.
 
-    p = softmax(s xᵀW + b); the loss of a row is L = (1/c) Σ_i (y_i - p_i)² ("mse") or
-    L = -log p_y ("cross_entropy"). A step on a batch takes g = mean gradient + l2·W,
+    p = softmax(s xᵀW + b); the loss of a row is L = (1/c) Σ_i (y_i - p_i)² ("mse"),
+    L = -log p_y ("cross_entropy") or L = (1 - p_y^0.7)/0.7 ("gce", for labels alone).
+    A step on a batch takes g = mean gradient + l2·W,
     M ← momentum·M + g, W ← W - learning_rate·M. docs/derivation.md derives it.
 
     Args:
-        loss: "mse" or "cross_entropy".
+        loss: "mse", "cross_entropy" or "gce".
         learning_rate: the step's size, above 0.
         batch_size: rows per step; the last batch of an epoch may be shorter.
         epochs: passes over the rows.
@@ -176,12 +173,13 @@ class SoftmaxRegression(Params):
 
     def predict(self, X: Any) -> Any:
         """The most probable label of each row, (n,)."""
-        X, scale = self._features_to_predict(X)
-        W, b = self._weights(X)
+        fitted = self.fitted()
+        X, scale = fitted.features(X)
+        W, b = fitted.weights(X)
         codes = kernels.predict(
             X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
         )
-        return self.classes_[on_host(codes, "labels")]
+        return fitted.classes[on_host(codes, "labels")]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy: the (weighted) share of rows whose predicted label is y."""
@@ -192,14 +190,31 @@ class SoftmaxRegression(Params):
         weights = inputs.row_weights(sample_weight, None, None, None, len(predicted))
         return float(np.average(predicted == y, weights=weights))
 
+    def fitted(self) -> Fitted:
+        """The weights, and how features are read: what this model computes with.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        if not hasattr(self, "coef_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
+        return Fitted(
+            W=self.coef_.T,
+            b=self.intercept_,
+            classes=self.classes_,
+            feature_scale=self.feature_scale_,
+            scale_setting=self.feature_scale,
+        )
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to `path`: an .npz without pickles, whole or not at all.
 
         Raises:
             NotFittedError: nothing is there to save.
+            ValueError: weights or settings that were changed by hand to what `load` would refuse.
             OSError: the file cannot be written.
         """
-        self._require_fit()
+        self.fitted()
         self._adopt_weights()
         MW, Mb = self._bank.velocity
         arrays = {
@@ -220,6 +235,11 @@ class SoftmaxRegression(Params):
                 [_plain(label), _plain(weight)] for label, weight in self.class_weight.items()
             ]
         settings["params"] = {name: _plain(v) for name, v in settings["params"].items()}
+        try:
+            self.sgd_settings()
+            state_of(arrays, settings)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: this model cannot be saved: {error}") from error
         checkpoint.save(path, arrays, settings)
 
     @classmethod
@@ -236,42 +256,28 @@ class SoftmaxRegression(Params):
             if isinstance(params["class_weight"], list):
                 params["class_weight"] = dict(params["class_weight"])
             model = cls(**params)
-            model._resume(
-                arrays["W"],
-                arrays["b"],
-                (arrays["MW"], arrays["Mb"]),
-                classes=arrays["classes"],
-                seed=settings["seed"],
-                feature_scale=settings["feature_scale"],
-                loss_curve=arrays["loss_curve"],
-            )
-        except (KeyError, TypeError) as error:
-            raise checkpoint.CheckpointError(f"{path} is not a SoftmaxRegression") from error
+            model.sgd_settings()
+            model.resume(state_of(arrays, settings))
+        except (KeyError, TypeError, ValueError) as error:
+            raise checkpoint.CheckpointError(
+                f"{path} is not a SoftmaxRegression, or damaged: {error}"
+            ) from error
         return model
 
-    def _resume(
-        self,
-        W: Array,
-        b: Array,
-        velocity: tuple[Array, Array],
-        *,
-        classes: Array,
-        seed: int,
-        feature_scale: float,
-        loss_curve: Array,
-    ) -> None:
-        """Become a fitted model: W (1, d, c), b (1, c) and what else the training left."""
-        self.seed_, self.classes_, self.n_features_in_ = seed, classes, W.shape[1]
-        self._bank = trainer.Bank(W, b)
-        self._bank.velocity = velocity
-        self.loss_curve_, self.n_iter_, self.history_ = loss_curve, len(loss_curve), []
-        self.feature_scale_ = feature_scale
+    def resume(self, state: State) -> None:
+        """Become the fitted model that a training left."""
+        self.seed_, self.classes_, self.n_features_in_ = state.seed, state.classes, state.W.shape[1]
+        self._bank = trainer.Bank(state.W, state.b)
+        self._bank.velocity = state.velocity
+        self.loss_curve_, self.n_iter_ = state.loss_curve, len(state.loss_curve)
+        self.history_ = []
+        self.feature_scale_ = state.feature_scale
         self._publish()
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any, path: Any
     ) -> None:
-        descent = self._descent()
+        sgd = self.sgd_settings()
         if not isinstance(path, WeightPath | None):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         X = inputs.features(X)
@@ -291,7 +297,7 @@ class SoftmaxRegression(Params):
         for epoch in trainer.epochs(
             data,
             self._bank,
-            descent,
+            sgd,
             seed=self.seed_,
             count=inputs.integer("epochs", self.epochs, least=1),
             max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
@@ -315,7 +321,7 @@ class SoftmaxRegression(Params):
             path.end(done, self._bank.W[0], self._bank.b[0])
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        descent = dataclasses.replace(self._descent(), schedule="constant")
+        sgd = dataclasses.replace(self.sgd_settings(), schedule="constant")
         fitted = hasattr(self, "coef_")
         X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
         if fitted:
@@ -327,13 +333,17 @@ class SoftmaxRegression(Params):
             self._start(X, classes)
         data = self._data(X, y, sample_weight)
         for epoch in trainer.epochs(
-            data, self._bank, descent, seed=self.seed_, count=1, first=self.n_iter_
+            data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
         ):
             self._record(epoch, X)
 
-    def _descent(self) -> trainer.Descent:
-        """The settings of the descent, checked."""
-        return trainer.Descent(
+    def sgd_settings(self) -> trainer.SGDSettings:
+        """The settings of the descent, checked.
+
+        Raises:
+            TypeError, ValueError: a setting is not as described.
+        """
+        return trainer.SGDSettings(
             loss=inputs.choice("loss", self.loss, LOSSES),
             learning_rate=inputs.number("learning_rate", self.learning_rate, above=0),
             batch_size=inputs.integer("batch_size", self.batch_size, least=1),
@@ -363,14 +373,15 @@ class SoftmaxRegression(Params):
         """Seeds, first weights and empty curves."""
         self.seed_ = inputs.seed("random_state", self.random_state)
         self.classes_, self.n_features_in_ = classes, X.shape[1]
-        self.feature_scale_ = self._scale(X)
-        W = self._initial_weights((X.shape[1], len(classes)), compute_dtype(X))
+        self.feature_scale_ = feature_scale.factor(self.feature_scale, X)
+        W = self.initial_weights((X.shape[1], len(classes)), compute_dtype(X))
         self._bank = trainer.Bank(W[None], np.zeros((1, len(classes)), W.dtype))
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
 
-    def _initial_weights(self, shape: tuple[int, int], dtype: Any) -> Array:
+    def initial_weights(self, shape: tuple[int, int], dtype: Any) -> Array:
+        """W (d, c) before the first step, by `init`, `init_seed` and the seed of the fit."""
         init_seed = inputs.integer("init_seed", self.init_seed, least=0, optional=True)
         kind = inputs.choice("init", self.init, ("zeros", "normal"))
         seed = self.seed_ if init_seed is None else init_seed
@@ -381,33 +392,38 @@ class SoftmaxRegression(Params):
         weights = inputs.row_weights(sample_weight, self.class_weight, codes, self.classes_, len(X))
         if self._bank.W.dtype != compute_dtype(X):
             raise TypeError(f"X is {X.dtype}, but the model was started in {self._bank.W.dtype}")
-        scale, X = self._scale(X), place(X, self.backend)
-        return trainer.Data(X, beside(y, X), weights, scale)
+        scale = feature_scale.factor(self.feature_scale, X)
+        X = to_backend(X, self.backend)
+        return trainer.Data(X, to_device_of(y, X), weights, scale)
 
     def _held_out(self, X_val: Any, y_val: Any) -> trainer.Data | None:
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
-        X, scale = self._held_out_features(
+        X, scale = self.held_out_features(
             X_val, self.n_features_in_, self._bank.W.dtype, self.feature_scale_
         )
         if inputs.soft_targets(y_val):
             y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
         else:
             y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
-        return trainer.Data(X, beside(y, X), None, scale)
+        return trainer.Data(X, to_device_of(y, X), None, scale)
 
-    def _held_out_features(
+    def held_out_features(
         self, X_val: Any, d: int, dtype: np.dtype[Any], fitted_scale: float
     ) -> tuple[Array, float]:
-        """Held-out rows as the ops take them beside weights of `dtype`, and their scale."""
+        """Held-out rows, (n, d), as the ops take them with weights of `dtype`, and their scale.
+
+        Raises:
+            TypeError, ValueError: X_val is not of that form.
+        """
         X = inputs.features(X_val, "X_val", d)
-        scale = self._scale(X)
-        warn_of_pixels(X, "X_val", scale, fitted_scale)
+        scale = feature_scale.factor(self.feature_scale, X)
+        feature_scale.warn_of_pixels(X, "X_val", scale, fitted_scale)
         if compute_dtype(X) != dtype:
             X = X.astype(dtype)
-        return place(X, self.backend), scale
+        return to_backend(X, self.backend), scale
 
     def _record(self, epoch: trainer.Epoch, X: Array) -> None:
         """Keep the epoch's figures and publish the weights; refuse a descent that went astray."""
@@ -444,44 +460,11 @@ class SoftmaxRegression(Params):
             raise
 
     def _logits(self, X: Any) -> Any:
-        X, scale = self._features_to_predict(X)
-        W, b = self._weights(X)
+        fitted = self.fitted()
+        X, scale = fitted.features(X)
+        W, b = fitted.weights(X)
         return kernels.linear_forward(
             X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
-        )
-
-    def _require_fit(self) -> None:
-        if not hasattr(self, "coef_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-
-    def _features_to_predict(self, X: Any) -> tuple[Array, float]:
-        self._require_fit()
-        X = inputs.features(X, n_features=self.n_features_in_)
-        inputs.refuse_non_finite(X)
-        scale = self._scale(X)
-        warn_of_pixels(X, "X", scale, self.feature_scale_)
-        return X, scale
-
-    def _weights(self, X: Array) -> tuple[Array, Array]:
-        """W (d, c) and b (c,) in the dtype that goes with X."""
-        dtype = compute_dtype(X)
-        return self.coef_.T.astype(dtype, order="C"), self.intercept_.astype(dtype)
-
-    def _scale(self, X: Array) -> float:
-        if isinstance(self.feature_scale, str):
-            inputs.choice("feature_scale", self.feature_scale, ("auto",))
-            return PIXEL_SCALE if X.dtype == np.uint8 else 1.0
-        return float(inputs.number("feature_scale", self.feature_scale))
-
-
-def warn_of_pixels(X: Array, name: str, scale: float, fitted_scale: float) -> None:
-    """Warn where a model of uint8 pixels, scaled to [0, 1], meets pixels that are not scaled."""
-    was_pixels = fitted_scale == PIXEL_SCALE and scale == 1
-    if was_pixels and isinstance(X, np.ndarray) and X.max() > 1:
-        warnings.warn(
-            f"the model was fitted on uint8 pixels, read as [0, 1], but {name} is {X.dtype} and "
-            f"reaches {X.max():g}: give uint8, or divide by 255",
-            stacklevel=4,
         )
 
 

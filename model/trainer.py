@@ -12,6 +12,7 @@ import numpy as np
 
 from softstep import kernels
 from softstep.kernels.arrays import to_host
+from softstep.kernels.integers import ceil_div
 from softstep.model import schedules
 from softstep.model.path import WeightPath
 
@@ -78,7 +79,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Descent:
+class SGDSettings:
     """The settings of a descent; those of `kernels.train`, scalars or one per head."""
 
     loss: str | tuple[str, ...]
@@ -125,33 +126,33 @@ def initial_weights(kind: str, seed: int, shape: tuple[int, int], dtype) -> np.n
 
 
 def run_steps(
-    data: Data, bank: Bank, descent: Descent, order: np.ndarray, *, done: int, total: int
+    data: Data, bank: Bank, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Steps over the rows in `order`: losses and right rows, (steps, h); updates `bank`.
 
     `done` of the `total` steps of the descent came before: its schedule needs to know.
     """
-    steps = -(-len(order) // descent.batch_size)
+    steps = ceil_div(len(order), sgd.batch_size)
     figures = kernels.train(
         data.X,
         data.y,
         order,
-        descent.batch_size,
+        sgd.batch_size,
         bank.W,
         bank.b,
-        loss=descent.loss,
+        loss=sgd.loss,
         learning_rate=schedules.rates(
-            descent.schedule, descent.learning_rate, steps, first=done, total=total
+            sgd.schedule, sgd.learning_rate, steps, first=done, total=total
         ),
-        l2=descent.l2,
-        l2_bias=descent.l2_bias,
-        momentum=descent.momentum,
-        velocity=bank.velocity if np.any(descent.momentum) else None,
-        fit_bias=descent.fit_bias,
+        l2=sgd.l2,
+        l2_bias=sgd.l2_bias,
+        momentum=sgd.momentum,
+        velocity=bank.velocity if np.any(sgd.momentum) else None,
+        fit_bias=sgd.fit_bias,
         active=bank.active,
-        backend=descent.backend,
-        n_threads=descent.n_threads,
-        columns=descent.columns,
+        backend=sgd.backend,
+        n_threads=sgd.n_threads,
+        columns=sgd.columns,
         **data.keywords(),
     )
     losses, correct = map(to_host, figures)
@@ -165,7 +166,9 @@ class EpochSums:
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
         self.steps = self.rows = 0
-        self.loss, self.correct, self.counted = 0.0, 0, 0
+        self.loss: Any = 0.0
+        self.correct: Any = 0
+        self.counted: Any = 0
 
     def add(self, losses: np.ndarray, correct: np.ndarray, rows: int, counted: Any) -> None:
         """losses and correct (steps, h) of `rows` rows, of which `counted` have a weight."""
@@ -187,7 +190,7 @@ class EpochSums:
 def run_epoch(
     data: Data,
     bank: Bank,
-    descent: Descent,
+    sgd: SGDSettings,
     number: int,
     *,
     seed: int,
@@ -196,12 +199,12 @@ def run_epoch(
     path: WeightPath | None = None,
 ) -> Epoch:
     """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
-    order = row_order(seed, number, len(data.X))[: (total - done) * descent.batch_size]
-    sums = EpochSums(descent.batch_size)
+    order = row_order(seed, number, len(data.X))[: (total - done) * sgd.batch_size]
+    sums = EpochSums(sgd.batch_size)
     while len(order):
-        rows = len(order) if path is None else (path.due - done) * descent.batch_size
+        rows = len(order) if path is None else (path.due - done) * sgd.batch_size
         part, order = order[:rows], order[rows:]
-        figures = run_steps(data, bank, descent, part, done=done, total=total)
+        figures = run_steps(data, bank, sgd, part, done=done, total=total)
         sums.add(*figures, len(part), data.counted(part))
         done += len(figures[0])
         if path is not None and done == path.due:
@@ -211,14 +214,14 @@ def run_epoch(
 
 def planned_steps(n: int, batch_size: int, epochs: int, max_steps: int | None) -> int:
     """Steps of `epochs` passes over n rows, at most `max_steps`."""
-    steps = epochs * -(-n // batch_size)
+    steps = epochs * ceil_div(n, batch_size)
     return steps if max_steps is None else min(steps, max_steps)
 
 
 def epochs(
     data: Data,
     bank: Bank,
-    descent: Descent,
+    sgd: SGDSettings,
     *,
     seed: int,
     count: int,
@@ -235,19 +238,17 @@ def epochs(
     `path` keeps the weights of the first head; the caller, who may go back, ends it.
     """
     n = len(data.X)
-    total, done = planned_steps(n, descent.batch_size, count, max_steps), 0
+    total, done = planned_steps(n, sgd.batch_size, count, max_steps), 0
     if path is not None:
         path.begin()
         path.add(0, bank.W[0], bank.b[0])
     for number in range(first, first + count):
-        result = run_epoch(
-            data, bank, descent, number, seed=seed, done=done, total=total, path=path
-        )
+        result = run_epoch(data, bank, sgd, number, seed=seed, done=done, total=total, path=path)
         done += result.steps
         is_last = done == total
         due = eval_every is not None and (number - first + 1) % eval_every == 0
         if held_out is not None and (is_last or due):
-            figures = evaluate(held_out, bank.W, bank.b, descent)
+            figures = evaluate(held_out, bank.W, bank.b, sgd)
             result = replace(result, val_loss=figures[0], val_accuracy=figures[1])
         yield result
         if is_last:
@@ -255,7 +256,7 @@ def epochs(
 
 
 def evaluate(
-    data: Data, W: np.ndarray, b: np.ndarray, descent: Descent
+    data: Data, W: np.ndarray, b: np.ndarray, sgd: SGDSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head of a bank, (h,)."""
     figures = kernels.evaluate(
@@ -263,9 +264,9 @@ def evaluate(
         data.y,
         W,
         b,
-        loss=descent.loss,
-        backend=descent.backend,
-        n_threads=descent.n_threads,
+        loss=sgd.loss,
+        backend=sgd.backend,
+        n_threads=sgd.n_threads,
         **data.keywords(),
     )
     mean_loss, accuracy = map(to_host, figures)

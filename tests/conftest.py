@@ -3,18 +3,20 @@
 The cupy backend runs on a stand-in for CuPy whose kernels run in an emulator (tests/cuda).
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from softstep.bench import parity, workloads
+import softstep
+from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import parity
 
 BACKENDS = ("numpy", "numba", "cupy")
 
-# The helpers in these folders (emulator, standin, nvrtc, ...; pages) are modules of their own.
-sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("cuda", "helpers")]
+
+def pytest_report_header():
+    return f"softstep {softstep.__version__} from {Path(softstep.__file__).parent}"
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
-"""The peers: the same work as a good user of another library writes it, one file per library.
+"""The peers: the same work as an expert user of another library would write it.
 
 A peer is a function that takes a problem of `softstep.bench.problems`, puts the data into its
-library's arrays, and returns a call without arguments: the work that is timed. The call gives NumPy
-arrays of the forms that softstep gives, from fresh zero weights where it trains. It may skip the
-losses and the counts that `train` reports beside.
+library's arrays, and returns a call without arguments: the work that is timed. The call returns
+NumPy arrays of the same form as softstep's; one that trains starts from zero weights every time. It
+may leave out the losses and the counts that `train` also reports.
 """
 
 import importlib
@@ -20,14 +20,18 @@ Call = Callable[[], tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class Peer:
-    """What a competitor is called, the library it needs, its function in `peers/<library>_.py`."""
+    """What a competitor is called, the library it needs, its function, and in which file of peers/.
+
+    file: without it, <library>_.py.
+    """
 
     name: str
     library: str
     function: str
+    file: str = ""
 
     def why_not(self, threads: int, cores: int) -> str | None:
-        """Why it cannot run here in so many threads; None: it can."""
+        """Why it cannot run here on this number of threads; None if it can."""
         if not installed(self.library):
             return f"{self.library} is not installed"
         if threads == cores:
@@ -43,12 +47,18 @@ class Peer:
         """The call that is timed; one of ALL_CORES on fewer `threads` runs in a child process."""
         if threads is not None and self.library in ALL_CORES:
             return InChild(self, problem, threads)
-        module = importlib.import_module(f"softstep.bench.peers.{self.library}_")
-        call: Call = getattr(module, self.function)(problem)
+        call: Call = self.load()(problem)
         return call
 
+    def load(self) -> Callable[[Any], Call]:
+        """Its function."""
+        file = self.file or f"{self.library}_"
+        module = importlib.import_module(f"softstep.bench.peers.{file}")
+        function: Callable[[Any], Call] = getattr(module, self.function)
+        return function
 
-ALL_CORES = ("jax", "tensorflow")  # libraries that take all cores that they find when loaded
+
+ALL_CORES = ("jax", "tensorflow")  # libraries that take every core they find when they are loaded
 
 
 def installed(module: str) -> bool:
@@ -80,3 +90,11 @@ SOFTMAX = _all("softmax", "numpy", "scipy", "jax", "torch")
 PREDICT = _all("predict", "numpy", "torch", "jax", "sklearn")
 EVALUATE = _all("evaluate", "numpy", "torch", "jax")
 FIT = (Peer("LogisticRegression", "sklearn", "fit"),)
+SWEEP = (
+    Peer("torch, a loop of models", "torch", "loop_of_models", "torch_heads"),
+    Peer("torch, stacked autograd", "torch", "stacked", "torch_heads"),
+)
+SURFACE = (
+    Peer("torch, a product at each point", "torch", "product_at_each_point", "torch_surface"),
+    Peer("torch, three products", "torch", "three_products", "torch_surface"),
+)

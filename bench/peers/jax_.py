@@ -6,21 +6,31 @@ import numpy as np
 from jax import lax
 
 
+def _mse(V, y):
+    # V (n, h, c), one-hot y (n, c) -> the mean over the rows, summed over the heads
+    return jnp.sum((jax.nn.softmax(V) - y[:, None]) ** 2) / (len(V) * V.shape[2])
+
+
+def _cross_entropy(V, y):
+    # V (n, h, c), labels y (n,)
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(V), y[:, None, None], 2)
+    return -jnp.sum(log_p) / len(V)
+
+
+# Each loss, and how its targets are made of the labels, before the clock starts.
+LOSSES = {"mse": (_mse, jax.nn.one_hot), "cross_entropy": (_cross_entropy, lambda y, c: y)}
+
+
 def scan(e):
-    # the heads side by side: W (h·c, d), b (h, c), as XLA likes them best
+    # the heads side by side: W (h·c, d), b (h, c), the fastest form for XLA
     d, c, h = e.X.shape[1], e.c, len(e.rates)
+    loss_of, targets = LOSSES[e.loss]
     rates = jnp.asarray(e.rates)
-    X, y = jnp.asarray(e.X), jnp.asarray(e.y)
-    if e.loss == "mse":
-        y = jax.nn.one_hot(y, c)  # made beforehand
+    X, y = jnp.asarray(e.X), targets(jnp.asarray(e.y), c)
     batches = jnp.asarray(e.order.reshape(-1, e.batch_size))
 
     def loss(weights, x, y):
-        V = (x @ weights[0].T).reshape(-1, h, c) + weights[1]
-        if e.loss == "mse":
-            return jnp.sum((jax.nn.softmax(V) - y[:, None]) ** 2) / (len(x) * c)
-        log_p = jnp.take_along_axis(jax.nn.log_softmax(V), y[:, None, None], 2)
-        return -jnp.sum(log_p) / len(x)
+        return loss_of((x @ weights[0].T).reshape(-1, h, c) + weights[1], y)
 
     @jax.jit
     def epoch(X, y, batches, W, b):

@@ -3,9 +3,22 @@
 import numpy as np
 
 
+def _mse_gradient(P, Y):
+    dV = P - Y
+    dV *= 2 / P.shape[2]
+    dV -= (dV * P).sum(axis=2, keepdims=True)
+    dV *= P
+    return dV
+
+
+# dV (n, h, c) from P (n, h, c) and one-hot Y (n, 1, c)
+LOGIT_GRADIENTS = {"mse": _mse_gradient, "cross_entropy": np.subtract}
+
+
 def epoch(e):
     # X (n, d), y (n,) -> W (h, d, c), b (h, c); the heads side by side, W (h·c, d)
     d, c, h = e.X.shape[1], e.c, len(e.rates)
+    logit_gradient = LOGIT_GRADIENTS[e.loss]
     Y = np.eye(c, dtype=np.float32)[e.y][:, None]
     rates = np.repeat(e.rates, c)
 
@@ -22,12 +35,7 @@ def epoch(e):
             P -= P.max(axis=2, keepdims=True)
             np.exp(P, out=P)
             P /= P.sum(axis=2, keepdims=True)
-            dV = P - Y[rows]
-            if e.loss == "mse":
-                dV *= 2 / c
-                dV -= (dV * P).sum(axis=2, keepdims=True)
-                dV *= P
-            dV = dV.reshape(len(rows), h * c)
+            dV = logit_gradient(P, Y[rows]).reshape(len(rows), h * c)
             dV *= rates / np.float32(len(rows))
             W -= dV.T @ x
             b -= dV.sum(axis=0)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-# The fewest iterations after which 92% of MNIST's test rows are right: softstep.bench.budgets.
+# The fewest iterations after which 92% of MNIST's test rows are right (bench/studies/budgets.py).
 ITERATIONS = 27
 
 
@@ -18,7 +18,7 @@ def predict(model):
 
 
 def fit(data, iterations=ITERATIONS):
-    """Fit the pixels in [0, 1]; the accuracy on the test rows is part of no time."""
+    """Fit the pixels in [0, 1]; the accuracy on the test rows is not part of the time."""
 
     def call():
         regression = LogisticRegression(max_iter=iterations)

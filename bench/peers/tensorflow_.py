@@ -3,9 +3,23 @@
 import tensorflow as tf
 
 
+def _mse(V, y):
+    # V (n, h, c), one-hot y (n, 1, c) -> summed over the rows and heads
+    return tf.reduce_sum((tf.nn.softmax(V) - y) ** 2) / V.shape[2]
+
+
+def _cross_entropy(V, y):
+    y = tf.repeat(y, V.shape[1], axis=1)
+    return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(y, V))
+
+
+LOSSES = {"mse": _mse, "cross_entropy": _cross_entropy}
+
+
 def epoch(e):
     # the heads side by side: W (h·c, d), b (h·c,)
     d, c, h = e.X.shape[1], e.c, len(e.rates)
+    loss_of = LOSSES[e.loss]
     X, Y = tf.constant(e.X), tf.one_hot(e.y, c)[:, None]
     batches = tf.constant(e.order.reshape(-1, e.batch_size))
     rates = tf.repeat(tf.constant(e.rates), c)
@@ -14,11 +28,7 @@ def epoch(e):
     def loss(x, y):
         """Summed over the heads, the mean over the rows."""
         V = tf.matmul(x, W, transpose_b=True) + b
-        V = tf.reshape(V, (-1, h, c))
-        if e.loss == "mse":
-            return tf.reduce_sum((tf.nn.softmax(V) - y) ** 2) / (e.batch_size * c)
-        y = tf.repeat(y, h, axis=1)
-        return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(y, V)) / e.batch_size
+        return loss_of(tf.reshape(V, (-1, h, c)), y) / e.batch_size
 
     @tf.function(jit_compile=True)
     def descend():

@@ -5,16 +5,39 @@ import torch
 from torch.nn import functional
 
 
+def _mse(V, y):
+    # V (n, h, c), one-hot y (n, 1, c) -> the mean over the rows, summed over the heads
+    return ((torch.softmax(V, 2) - y) ** 2).sum() / (len(V) * V.shape[2])
+
+
+def _cross_entropy(V, y):
+    # V (n, h, c), labels y (n,)
+    n, h, c = V.shape
+    y = y.repeat_interleave(h) if h > 1 else y
+    return functional.cross_entropy(V.view(-1, c), y, reduction="sum") / n
+
+
+def _mse_gradient(P, Y):
+    dV = P - Y
+    dV *= 2 / P.shape[2]
+    return P * (dV - (dV * P).sum(2, keepdim=True))
+
+
+LOSSES = {"mse": _mse, "cross_entropy": _cross_entropy}
+LOGIT_GRADIENTS = {"mse": _mse_gradient, "cross_entropy": torch.sub}
+
+
 class _Data:
     """An epoch's data as tensors. The heads side by side, W (h·c, d), b (h·c,), as in nn.Linear."""
 
     def __init__(self, e):
+        self.loss_of, self.logit_gradient = LOSSES[e.loss], LOGIT_GRADIENTS[e.loss]
         self.e, self.c, self.h, self.d = e, e.c, len(e.rates), e.X.shape[1]
         self.X, self.y = torch.from_numpy(e.X), torch.from_numpy(e.y)
         self.order = torch.from_numpy(e.order)
         self.Y = functional.one_hot(self.y, e.c).float().unsqueeze(1)  # (n, 1, c)
         self.rates = torch.from_numpy(e.rates).repeat_interleave(e.c)
-        self.targets = self.Y if e.loss == "mse" else self.y  # of the loss
+        self.targets = {"mse": self.Y, "cross_entropy": self.y}[e.loss]
 
     def weights(self, requires_grad=False):
         rows = self.h * self.c
@@ -35,12 +58,7 @@ class _Data:
 
     def loss(self, x, y, W, b):
         """Summed over the heads, the mean over the rows."""
-        x = self.features(x)
-        V = self.logits(x, W, b)
-        if self.e.loss == "mse":
-            return ((torch.softmax(V, 2) - y) ** 2).sum() / (len(x) * self.c)
-        V, y = V.view(-1, self.c), y.repeat_interleave(self.h) if self.h > 1 else y
-        return functional.cross_entropy(V, y, reduction="sum") / len(x)
+        return self.loss_of(self.logits(self.features(x), W, b), y)
 
     def descend(self, batches):
         """The epoch by autograd."""
@@ -56,11 +74,7 @@ class _Data:
     def step(self, x, Y, W, b):
         """A step with the gradient written out; W and b change in place."""
         x = self.features(x)
-        P = torch.softmax(self.logits(x, W, b), 2)
-        dV = P - Y
-        if self.e.loss == "mse":
-            dV *= 2 / self.c
-            dV = P * (dV - (dV * P).sum(2, keepdim=True))
+        dV = self.logit_gradient(torch.softmax(self.logits(x, W, b), 2), Y)
         dV = dV.view(len(x), self.h * self.c) * (self.rates / len(x))
         W.addmm_(dV.T, x, alpha=-1)
         b.sub_(dV.sum(0))

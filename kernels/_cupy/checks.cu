@@ -1,7 +1,9 @@
-// Whether the values of an argument that lies on the GPU are good. Each warp writes one byte: 1 if
-// it met a bad value. What is bad, and where, the host then finds and says.
+// Whether the values of an argument on the GPU are good. Each warp writes one byte, 1 if it met a
+// bad value; the host then finds the value and names it.
 
-// All lanes of a warp come here, each with what it met.
+#include "common.cuh"
+
+// Called by all lanes of a warp, each with what it met.
 __device__ inline void report(bool met_bad, unsigned char *bad) {
   met_bad = __any_sync(FULL_WARP, met_bad);
   if (threadIdx.x % 32 == 0) bad[thread_number() / 32] = met_bad;
@@ -19,7 +21,7 @@ extern "C" __global__ void outside(const long long *values, unsigned char *bad, 
 
 extern "C" __global__ void no_distribution(const REAL *Y, unsigned char *bad, long long n,
                                            long long c) {
-  // Y is (n, c), bad is (warps,): has a row a negative value, or another sum than 1? A warp to a row.
+  // Y is (n, c), bad is (warps,): is a value negative, or a row's sum not 1? A warp takes a row.
   const long long step = thread_count() / 32;
   bool met_bad = false;
   for (long long r = thread_number() / 32; r < n; r += step) {
@@ -30,7 +32,7 @@ extern "C" __global__ void no_distribution(const REAL *Y, unsigned char *bad, lo
       sum += y;
     }
     for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(FULL_WARP, sum, lanes);
-    met_bad |= fabs(sum - 1) > SUM_TOLERANCE;  // NaN is not: it passes on to the arithmetic
+    met_bad |= fabs(sum - 1) > SUM_TOLERANCE;  // NaN passes, and goes on to the arithmetic
   }
   report(met_bad, bad);
 }

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import C_TYPE, WARP, blocks_for, ceil_div
+from softstep.kernels._cupy.arrays import asarray, empty, to_host
+from softstep.kernels._cupy.kernel import load_kernel
+from softstep.kernels._cupy.launch import C_TYPE, WARP, blocks_for
 from softstep.kernels._cupy.linear import X_KIND
 from softstep.kernels.checks import SUM_TOLERANCE
+from softstep.kernels.integers import ceil_div
 
 THREADS = 128
 
@@ -13,13 +15,13 @@ THREADS = 128
 def in_range(values, count):
     """Whether all of `values`, int64, are in [0, count)."""
     args = np.int64(values.size), np.int64(count)
-    return _all_good("outside", values, values.size, args, _defines(np.dtype(np.float64)))
+    return _all_good("outside", values, values.size, args, defines(np.dtype(np.float64)))
 
 
 def are_distributions(Y):
     """Whether the rows of Y (n, c) are >= 0 and sum to 1, NaN aside."""
     n, c = Y.shape
-    return _all_good("no_distribution", Y, n * WARP, (np.int64(n), np.int64(c)), _defines(Y.dtype))
+    return _all_good("no_distribution", Y, n * WARP, (np.int64(n), np.int64(c)), defines(Y.dtype))
 
 
 def all_finite(X):
@@ -27,19 +29,20 @@ def all_finite(X):
     if X.dtype == np.uint8:
         return True
     real = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-    defines = {**_defines(real), "X_KIND": X_KIND[np.dtype(X.dtype)]}
-    return _all_good("not_finite", device.asarray(X), X.size, (np.int64(X.size),), defines)
+    kind = X_KIND[np.dtype(X.dtype)]
+    types = {**defines(real), "X_KIND": kind}
+    return _all_good("not_finite", asarray(X), X.size, (np.int64(X.size),), types)
 
 
-def _defines(dtype):
+def defines(dtype):
+    """How checks.cu is compiled."""
     return {"REAL": C_TYPE[dtype], "SUM_TOLERANCE": repr(SUM_TOLERANCE)}
 
 
-def _all_good(name, values, threads, sizes, defines):
+def _all_good(name, values, threads, sizes, types):
     if threads == 0:
         return True
     blocks = blocks_for(threads, THREADS)
-    bad = device.empty((blocks * ceil_div(THREADS, WARP),), np.uint8)
-    kernel = device.kernel("checks.cu", name, **defines)
-    kernel((blocks,), (THREADS,), (values, bad, *sizes))
-    return not device.to_host(bad).any()
+    bad = empty((blocks * ceil_div(THREADS, WARP),), np.uint8)
+    load_kernel("checks.cu", name, **types)((blocks,), (THREADS,), (values, bad, *sizes))
+    return not to_host(bad).any()

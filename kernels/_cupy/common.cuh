@@ -1,8 +1,8 @@
-// What the kernels share. device.py puts this text in front of each .cu file.
+// What the kernels share. Headers are put in place before NVRTC sees a file (kernel.py).
 //
 // Definitions a kernel is compiled with:
 //   REAL         float or double: logits, weights and the arithmetic
-//   X_KIND       how the features are stored: 0 float32, 1 float64, 2 float16 (as its bits), 3 uint8
+//   X_KIND       how features are stored: 0 float32, 1 float64, 2 float16 (as its bits), 3 uint8
 //   Y_SOFT       0 if the targets are labels (n,), 1 if they are rows (n, c) of numbers
 //   ROW_THREADS  how many threads work on one row: 32, a warp, or the whole block if more
 //   ROW_VALUES   how many of the row's values each of them keeps in registers
@@ -183,7 +183,7 @@ __device__ inline Pair exponential(REAL v, REAL largest) {
   const bool is_float = sizeof(REAL) == 4;
   // Where e^x vanishes: float32 flushes its subnormals to 0.
   const REAL underflow = is_float ? -87.3365 : -745.2;
-  // ln 2 in two, the first of so few bits that k times it is exact
+  // ln 2 in two parts, the first of so few bits that k times it is exact
   const REAL ln2_high = is_float ? 0.693145751953125 : 6.93147180369123816490e-01;
   const REAL ln2_low = is_float ? 1.428606820309417e-06 : 1.90821492927058770002e-10;
   const int terms = is_float ? 7 : 14;
@@ -209,7 +209,7 @@ struct Largest {
   long long at;  // its column
 };
 
-// NaN comes before all numbers, the first of equals before the others: as numpy.argmax.
+// NaN beats every number, and the first of equals beats the others, as in numpy.argmax.
 __device__ inline Largest larger(Largest a, Largest b) {
   const bool a_is_nan = a.value != a.value, b_is_nan = b.value != b.value;
   const bool equal = a.value == b.value || (a_is_nan && b_is_nan);
@@ -229,7 +229,7 @@ __device__ inline long long first_row() { return thread_number() / ROW_THREADS; 
 
 __device__ inline long long row_step() { return thread_count() / ROW_THREADS; }
 
-// What the row's threads wrote before, all of them may read behind it.
+// What the row's threads wrote before it, all of them may read after it.
 __device__ inline void row_barrier() {
 #if ROW_WARPS == 1
   __syncwarp();
@@ -291,7 +291,7 @@ __device__ inline long long column(long long tile, int i) {
   return (tile * ROW_VALUES + i) * ROW_THREADS + row_thread();
 }
 
-// Past the end of the row -inf stands, which is never its largest and has the exponential 0.
+// Past the end of the row it is -inf, which is never the largest and whose exponential is 0.
 __device__ inline void load_tile(const REAL *row, long long c, long long tile, REAL *v) {
 #pragma unroll
   for (int i = 0; i < ROW_VALUES; ++i) {
@@ -313,7 +313,7 @@ __device__ inline void tile_exponentials(const REAL *v, REAL largest, REAL *e) {
   for (int i = 0; i < ROW_VALUES; ++i) e[i] = exponential(v[i], largest).high;
 }
 
-// What the softmax of a row needs to know of it.
+// What the softmax needs to know about a row.
 struct RowSoftmax {
   Largest largest;
   Pair others;  // Σ e^(v_j - largest) over all columns but the largest's, which adds exactly 1
@@ -321,7 +321,7 @@ struct RowSoftmax {
 
 // One pass over the row, online: where a later tile has a larger value, the sum so far is scaled.
 // The scale is a Pair, so that this costs next to nothing in accuracy. v and e are left with the
-// values and exponentials of the last tile, for many rows the only one.
+// values and exponentials of the last tile; most rows have no other.
 __device__ inline RowSoftmax row_softmax(const REAL *row, long long c, REAL *v, REAL *e) {
   RowSoftmax s;
   Pair others = {0, 0};  // this thread's part

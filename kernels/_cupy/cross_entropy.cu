@@ -1,5 +1,7 @@
 // Cross-entropy from logits: L = log Σ_j e^{v_j} - v_y, dv = p - y.
 
+#include "common.cuh"
+
 extern "C" __global__ void cross_entropy_forward(const REAL *V, const Target *y, REAL *loss,
                                                  long long n, long long c) {
   // V is (n, c), y is (n,) or (n, c), loss is (n,)

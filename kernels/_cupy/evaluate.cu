@@ -1,6 +1,9 @@
 // What trained heads do on rows: labels, losses, hits. A block of rows at a time: `count` rows of
 // X from `first` on, whose logits V of all h heads are (count, h, c), so h·count rows of c.
 
+#include "common.cuh"
+#include "losses.cuh"
+
 // All heads' weights side by side, which makes one linear layer of them.
 extern "C" __global__ void pack_bank(const REAL *W, REAL *packed, long long h, long long d,
                                      long long c) {
@@ -40,8 +43,8 @@ extern "C" __global__ void predict_rows(const REAL *V, long long *labels, long l
 #else
 
 // (1/c) Σ_j (y_j - p_j)² of a row of logits. e holds the last tile's exponentials.
-__device__ inline REAL mse_loss(const REAL *row, const RowSoftmax &s, const Target *y, long long c,
-                                REAL *v, REAL *e) {
+__device__ inline REAL mse_of_row(const REAL *row, const RowSoftmax &s, const Target *y,
+                                  long long c, REAL *v, REAL *e) {
   // y is (c,), or one label
   const REAL total = rounded(row_total(s));
   const long long last = row_tiles(c) - 1;
@@ -65,27 +68,26 @@ __device__ inline REAL mse_loss(const REAL *row, const RowSoftmax &s, const Targ
   return rounded(row_sum(sum)) / c;
 }
 
-extern "C" __global__ void evaluate_rows(const REAL *V, const long long *labels, const REAL *soft,
-                                         const long long *y_index, const unsigned char *is_mse,
-                                         REAL *losses, unsigned char *right, long long first,
-                                         long long count, long long n, long long h, long long c) {
-  // V is (count, h, c), labels is (t, n), soft is (n, c) or null, y_index is (h,),
-  // losses and right are (count, h)
+extern "C" __global__ void evaluate_rows(const REAL *V, const Targets targets, REAL *losses,
+                                         unsigned char *right, long long first, long long count,
+                                         long long h, long long c) {
+  // V is (count, h, c), losses and right are (count, h)
   for (long long q = first_row(); q < count * h; q += row_step()) {
     REAL v[ROW_VALUES], e[ROW_VALUES];
     const long long head = q % h, r = first + q / h;
     const REAL *row = V + q * c;
-    const long long *label = labels + y_index[head] * n + r;
+    const long long *label = targets.labels + targets.y_index[head] * targets.n + r;
 #if Y_SOFT
-    const Target *y_r = soft + r * c;
+    const Target *y = targets.soft + r * c;
 #else
-    const Target *y_r = label;
+    const Target *y = label;
 #endif
     const RowSoftmax s = row_softmax(row, c, v, e);
-    const REAL loss =
-        is_mse[head] ? mse_loss(row, s, y_r, c, v, e) : cross_entropy_of_row(row, s, y_r, c, v);
+    const RowLoss loss = loss_of_row(
+        targets.loss_codes[head], c, [&] { return cross_entropy_of_row(row, s, y, c, v); },
+        [&] { return mse_of_row(row, s, y, c, v, e); });
     if (row_thread() == 0) {
-      losses[q] = loss;
+      losses[q] = loss.value;
       right[q] = s.largest.at == *label;
     }
   }
@@ -100,16 +102,16 @@ extern "C" __global__ void evaluate_rows(const REAL *V, const long long *labels,
 #ifdef CHUNK
 
 extern "C" __global__ void __launch_bounds__(CHUNK)
-    sum_chunks(const REAL *losses, const unsigned char *right, const REAL *weights,
-               const long long *weight_index, double *partial, long long first, long long count,
-               long long n, long long h) {
-  // losses and right are (count, h), weights is (s, n) or null, weight_index is (h,),
-  // partial is (chunks, h, 3): Σ w L, Σ w [right], Σ w; a block for each chunk and head
+    sum_chunks(const REAL *losses, const unsigned char *right, const Targets targets,
+               double *partial, long long first, long long count, long long h) {
+  // losses and right are (count, h), partial is (chunks, h, 3): Σ w L, Σ w [right], Σ w; a block
+  // for each chunk and head
   __shared__ double terms[3][CHUNK];
   const long long head = blockIdx.x % h, i = blockIdx.x / h * CHUNK + threadIdx.x;
   double w = 0, loss = 0, hit = 0;
   if (i < count) {
-    w = weights ? weights[weight_index[head] * n + first + i] : 1;
+    const long long weight = targets.weight_index[head] * targets.n + first + i;
+    w = targets.weights ? targets.weights[weight] : 1;
     loss = w * losses[i * h + head];
     hit = w * right[i * h + head];
   }

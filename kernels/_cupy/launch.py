@@ -1,22 +1,85 @@
-"""What the launchers share: C types, the shape of a launch over rows, targets, and `out=`."""
+"""What the launchers share: C types and structs, launches over rows, targets, and `out=`."""
+
+import functools
+from typing import Any
 
 import numpy as np
 
-from softstep.kernels._cupy.device import MAX_GRID, device
+from softstep.kernels._cupy.arrays import asarray, copy_into, empty
+from softstep.kernels._cupy.device import MAX_GRID, multiprocessors
+from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels.arrays import as_dtype
+from softstep.kernels.integers import ceil_div
 
 C_TYPE = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}  # of the arithmetic
 
 WARP = 32
-WARP_ROW = 1024  # up to so many columns a warp takes a row, above it a block does
+WARP_ROW = 1024  # a row of up to so many columns is a warp's, a longer one a block's
 WARP_BLOCK, ROW_BLOCK = 128, 256  # threads of a block: four rows, or one
 VALUES = (1, 4, 16, 32)  # how many of a row's values a thread may hold at a time
-REGISTER_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # that its registers allow
-BLOCKS_PER_MULTIPROCESSOR = 32  # a launch over rows; the blocks go on to further rows
+REGISTER_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # as many as registers allow
+BLOCKS_PER_MULTIPROCESSOR = 32  # of a launch over rows; each block goes on to further rows
 
 
-def ceil_div(a, b):
-    return -(-a // b)
+class Struct(np.ndarray):
+    """A struct as a kernel takes it by value.
+
+        Struct(features={"X": X, "d": np.int64(d)}, scale=np.float32(1))
+        // struct Features { const float *X; long long d; };
+        // struct S { Features features; float scale; };
+
+    The keywords are the fields of the struct in C, in their order: CuPy arrays, NumPy scalars of
+    exactly the field's type, None for a null pointer, and dicts for structs in it.
+
+    CuPy passes a NumPy array of one item by value (its user guide: "Custom user types"): the driver
+    copies sizeof(struct) bytes from where the item begins. A numpy.void scalar would not do: CuPy
+    asserts that it has less than 64 bytes.
+
+    The pointers in it keep nothing alive; `fields` does, for as long as the Struct lives.
+    """
+
+    fields: dict[str, Any]
+    layout: np.dtype[Any]
+
+    def __new__(cls, **fields: Any) -> "Struct":
+        layout, values = _packed(fields)
+        # As bare bytes: CuPy reads __array_interface__ at each launch, where NumPy would describe
+        # every field, slowly.
+        struct = np.array(values, layout).view((np.void, layout.itemsize)).view(cls)
+        struct.fields, struct.layout = fields, layout
+        return struct
+
+
+def _packed(fields: dict[str, Any]) -> tuple[np.dtype[Any], tuple[Any, ...]]:
+    """The dtype of a struct with these fields, and what NumPy writes there."""
+    dtypes, values = [], []
+    dtype: np.dtype[Any]
+    packed: Any
+    for value in fields.values():
+        if isinstance(value, dict):
+            dtype, packed = _packed(value)
+        elif isinstance(value, np.generic):
+            dtype, packed = value.dtype, value
+        else:
+            dtype, packed = np.dtype(np.uint64), 0 if value is None else value.data.ptr
+        dtypes.append(dtype)
+        values.append(packed)
+    return _layout(tuple(zip(fields, dtypes, strict=True))), tuple(values)
+
+
+@functools.cache
+def _layout(fields: tuple[tuple[str, np.dtype[Any]], ...]) -> np.dtype[Any]:
+    """The dtype of a struct with these fields, aligned and padded as in C."""
+    return np.dtype(list(fields), align=True)
+
+
+def scalar(value, dtype):
+    """A number as a kernel of this dtype takes it; infinite if it is too large for that."""
+    with np.errstate(over="ignore"):
+        return np.dtype(dtype).type(value)
+
+
+# ---- grids
 
 
 def check_width(tiles, heads, classes):
@@ -28,15 +91,15 @@ def check_width(tiles, heads, classes):
 
 def blocks_for(count, per_block):
     """Blocks for a loop over `count` items in steps of the whole grid."""
-    return min(ceil_div(count, per_block), BLOCKS_PER_MULTIPROCESSOR * device.multiprocessors())
+    return min(ceil_div(count, per_block), BLOCKS_PER_MULTIPROCESSOR * multiprocessors())
 
 
 def row_defines(c, dtype, most=VALUES[-1]):
-    """How a kernel on rows of c columns is compiled, at `most` so many values in a thread."""
+    """How a kernel on rows of c columns is compiled, with at most `most` values in a thread."""
     threads = WARP if c <= WARP_ROW else ROW_BLOCK
     most = min(most, REGISTER_VALUES[dtype])
     enough = (v for v in VALUES if v * threads >= c)
-    values = min(next(enough, most), most)  # if not enough, tile by tile
+    values = min(next(enough, most), most)  # if that is not enough, tile by tile
     return {"REAL": C_TYPE[dtype], "ROW_THREADS": threads, "ROW_VALUES": values}
 
 
@@ -44,35 +107,32 @@ def launch_rows(file, name, rows, c, args, *, dtype, most=VALUES[-1], **defines)
     """Run a kernel that works on rows of c columns."""
     if rows == 0:
         return
-    rows_are = row_defines(c, dtype, most)
-    block = WARP_BLOCK if rows_are["ROW_THREADS"] == WARP else ROW_BLOCK
-    kernel = device.kernel(file, name, **rows_are, **defines)
-    kernel((blocks_for(rows, block // rows_are["ROW_THREADS"]),), (block,), args)
+    of_rows = row_defines(c, dtype, most)
+    block = WARP_BLOCK if of_rows["ROW_THREADS"] == WARP else ROW_BLOCK
+    kernel = load_kernel(file, name, **of_rows, **defines)
+    kernel((blocks_for(rows, block // of_rows["ROW_THREADS"]),), (block,), args)
+
+
+# ---- what goes in and comes out
 
 
 def targets(y, dtype):
     """Labels (int64) or soft targets (as `dtype`) on the device, and Y_SOFT."""
     if y.dtype.kind == "i":
-        return device.asarray(y), 0
-    return device.asarray(as_dtype(y, dtype)), 1
+        return asarray(y), 0
+    return asarray(as_dtype(y, dtype)), 1
 
 
-def scalar(value, dtype):
-    """A number as a kernel of this dtype takes it; infinite if it is too large for that."""
-    with np.errstate(over="ignore"):
-        return np.dtype(dtype).type(value)
-
-
-def result_for(out, like):
-    """Where a kernel writes a result of the form of `like`: `out` itself if that is on the GPU."""
+def result_array(out, like):
+    """Where a kernel writes a result of the form of `like`: to `out` itself if it is on the GPU."""
     if out is None or isinstance(out, np.ndarray):
-        return device.empty(like.shape, like.dtype)
-    return device.asarray(out)
+        return empty(like.shape, like.dtype)
+    return asarray(out)
 
 
-def finish(result, out):
-    """What an op returns: its result, or `out` with the result in it."""
+def result_in(out, result):
+    """What an op returns: `out` with the result in it, or where there is none the result."""
     if out is None:
         return result
-    device.copy_into(out, result)
+    copy_into(out, result)
     return out

@@ -9,9 +9,11 @@
 // TILE_ROWS x TILE_COLUMNS is 64 x 64; for few columns 128 x 32 or 128 x 16, so that fewer of a
 // tile's columns are idle.
 //
-// With TENSOR_CORES (64 x 64 tiles, no float64) the product is the tensor cores', in TF32: float32
-// with 11 bits. float16 and uint8 features fit into that, and the other factor goes in as two such
-// numbers, so that nothing is lost; with float32 features both factors are rounded to it.
+// With TENSOR_CORES (64 x 64 tiles, no float64) the tensor cores multiply, in TF32: float32 with 11
+// significant bits. float16 and uint8 features fit into that, and the other factor goes in as two
+// such numbers, so that nothing is lost; with float32 features both factors are rounded to it.
+
+#include "common.cuh"
 
 #ifdef TILE_ROWS
 
@@ -126,7 +128,7 @@ __device__ inline void multiply_slabs(const float a[DEPTH][A_STRIDE],
 #pragma unroll
       for (int i = 0; i < 2; ++i) high[i] = to_tf32(b[k + t + 4 * i][column + 8 * j]);
       multiply_16x8x8(a_k, high, sums[j]);
-#if X_KIND != 0  // what b was rounded by
+#if X_KIND != 0  // what rounding took from b
       unsigned low[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {

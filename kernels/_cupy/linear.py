@@ -9,28 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import (
-    C_TYPE,
-    blocks_for,
-    ceil_div,
-    check_width,
-    finish,
-    scalar,
-)
-from softstep.kernels.backend import BackendError
+from softstep.kernels._cupy.arrays import asarray, empty, zeros
+from softstep.kernels._cupy.device import compute_capability
+from softstep.kernels._cupy.kernel import load_kernel
+from softstep.kernels._cupy.launch import C_TYPE, blocks_for, check_width, result_in, scalar
+from softstep.kernels.errors import BackendError
+from softstep.kernels.integers import ceil_div
 
 DEPTH = 16  # of the slabs a tile goes through
-BLOCKS = 256  # a product in fewer tiles is split along its depth too, into about so many blocks
-LEAST_PART = 128  # of the depth, that is worth a block of its own
+BLOCKS = 256  # a product of fewer tiles is split along its depth too, into about this many blocks
+LEAST_PART = 128  # of the depth: less is not worth a block of its own
 MOST_PARTS = 64
 COLUMN_THREADS = 8  # rows a block of column_sums adds at a time
 THREADS = 256  # of a block of add_parts
 
-TILES = {16: 128, 32: 128, 64: 64}  # columns and rows of a tile: with few columns a narrow one
+TILES = {16: 128, 32: 128, 64: 64}  # columns of a tile: its rows; few columns take a narrow one
 
 TF32 = "SOFTSTEP_TF32"  # "1" asks for tensor cores, "0" or nothing for none; read at call time
-LEAST_TF32 = 80  # the compute capability that has them
+LEAST_TF32 = 80  # the first compute capability that has them
 
 X_KIND = {np.dtype(t): k for k, t in enumerate((np.float32, np.float64, np.float16, np.uint8))}
 
@@ -47,16 +43,16 @@ def asks_for_tf32():
         raise ValueError(f"{TF32} must be 1 or 0, not {asked!r}")
     if asked != "1":
         return False
-    found = device.compute_capability()
+    found = compute_capability()
     if found < LEAST_TF32:
         raise BackendError(
-            f"{TF32}=1 asks for TF32, which this GPU has not: its compute capability is "
+            f"{TF32}=1 asks for TF32, which this GPU does not have: its compute capability is "
             f"{found / 10}, at least {LEAST_TF32 / 10} is needed. Unset {TF32}"
         )
     return True
 
 
-def adding(dtype):
+def sum_defines(dtype):
     """How the kernels that only add are compiled."""
     return {"REAL": C_TYPE[dtype], "COLUMN_THREADS": COLUMN_THREADS}
 
@@ -97,14 +93,14 @@ class Tiling:
         if asks_for_tf32() and tile_columns == 64 and X.dtype != np.float64:
             tile["TENSOR_CORES"] = 1
         types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}
-        kernel = device.kernel("linear.cu", name, **types, **tile)
+        kernel = load_kernel("linear.cu", name, **types, **tile)
         across = ceil_div(self.rows if rows is None else rows, tile_rows)
         kernel((across, self.tiles[1], self.parts), (tile_rows * tile_columns // 16,), args)
 
 
 def parts_for(result, count):
     """Where a kernel writes `count` parts of a sum: one part is the result itself."""
-    return result if count == 1 else device.empty((count, *result.shape), result.dtype)
+    return result if count == 1 else empty((count, *result.shape), result.dtype)
 
 
 def add_parts(parts, bias, result, count):
@@ -112,7 +108,7 @@ def add_parts(parts, bias, result, count):
     if count == 1:
         return
     size, c = result.size, result.shape[-1]
-    kernel = device.kernel("linear.cu", "add_parts", **adding(result.dtype))
+    kernel = load_kernel("linear.cu", "add_parts", **sum_defines(result.dtype))
     args = (parts, bias, result, np.int64(count), np.int64(size), np.int64(c))
     kernel((blocks_for(size, THREADS),), (THREADS,), args)
 
@@ -133,11 +129,11 @@ def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     n, d = X.shape
     c = W.shape[1]
     check_width(Tiling(n, c, d).tiles[1], 1, c)
-    V = device.empty((n, c), W.dtype)  # `out` may be X, which is read until the end
+    V = empty((n, c), W.dtype)  # `out` may be X, which is read until the end
     if n > 0:
-        X, W, b = device.asarray(X), device.asarray(W), device.asarray(b)
+        X, W, b = asarray(X), asarray(W), asarray(b)
         logits(X, 0, W, b, V, Tiling(n, c, d), feature_scale)
-    return finish(V, out)
+    return result_in(out, V)
 
 
 def linear_backward(dV, X, *, feature_scale=1.0):
@@ -145,11 +141,11 @@ def linear_backward(dV, X, *, feature_scale=1.0):
     n, d = X.shape
     c = dV.shape[1]
     if n == 0:
-        return device.zeros((d, c), dV.dtype), device.zeros((c,), dV.dtype)
+        return zeros((d, c), dV.dtype), zeros((c,), dV.dtype)
     tiling = Tiling(d, c, n)
     check_width(tiling.tiles[1], 1, c)
-    dV, X = device.asarray(dV), device.asarray(X)
-    dW = device.empty((d, c), dV.dtype)
+    dV, X = asarray(dV), asarray(X)
+    dW = empty((d, c), dV.dtype)
     parts = parts_for(dW, tiling.parts)
     args = (dV, X, parts, scalar(feature_scale, dV.dtype), *map(np.int64, (n, d, c, tiling.part)))
     tiling.launch("linear_backward", X, dV.dtype, args)
@@ -161,9 +157,9 @@ def column_sums(dV):
     # dV (n, c) -> db (c,)
     n, c = dV.shape
     tiling = Tiling(1, c, n)
-    db = device.empty((c,), dV.dtype)
+    db = empty((c,), dV.dtype)
     parts = parts_for(db, tiling.parts)
-    kernel = device.kernel("linear.cu", "column_sums", **adding(dV.dtype))
+    kernel = load_kernel("linear.cu", "column_sums", **sum_defines(dV.dtype))
     args = (dV, parts, *map(np.int64, (n, c, tiling.part)))
     kernel((ceil_div(c, 32), tiling.parts), (32 * COLUMN_THREADS,), args)
     add_parts(parts, None, db, tiling.parts)

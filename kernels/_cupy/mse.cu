@@ -1,5 +1,7 @@
 // Mean squared error over the softmax outputs: L = (1/c) Σ_i (y_i - p_i)², dp = (2/c)(p - y).
 
+#include "common.cuh"
+
 // y_j of row r: the soft target, or 1 at the label.
 __device__ inline REAL target(const Target *y, long long r, long long c, long long j) {
 #if Y_SOFT

@@ -2,13 +2,8 @@
 
 import numpy as np
 
-from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.launch import (
-    finish,
-    launch_rows,
-    result_for,
-    targets,
-)
+from softstep.kernels._cupy.arrays import asarray, empty
+from softstep.kernels._cupy.launch import launch_rows, result_array, result_in, targets
 
 MOST_VALUES = 4  # in a thread: softmax_mse_backward holds four arrays of them, the others none
 
@@ -21,8 +16,8 @@ def mse_forward(P, Y):
     # P (n, c), Y (n,) or (n, c) -> loss (n,)
     n, c = P.shape
     Y, soft = targets(Y, P.dtype)
-    loss = device.empty((n,), P.dtype)
-    args = (device.asarray(P), Y, loss, np.int64(n), np.int64(c))
+    loss = empty((n,), P.dtype)
+    args = (asarray(P), Y, loss, np.int64(n), np.int64(c))
     _launch("mse_forward", n, c, args, P.dtype, soft)
     return loss
 
@@ -31,17 +26,17 @@ def mse_backward(P, Y, *, out=None):
     # P (n, c), Y (n,) or (n, c) -> dP (n, c)
     n, c = P.shape
     Y, soft = targets(Y, P.dtype)
-    dP = result_for(out, P)
-    args = (device.asarray(P), Y, dP, np.int64(n), np.int64(c))
+    dP = result_array(out, P)
+    args = (asarray(P), Y, dP, np.int64(n), np.int64(c))
     _launch("mse_backward", n, c, args, P.dtype, soft)
-    return finish(dP, out)
+    return result_in(out, dP)
 
 
 def softmax_mse_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
     n, c = V.shape
     y, soft = targets(y, V.dtype)
-    dV = device.empty((n, c), V.dtype)  # `out` may be V, which is read until the end
-    args = (device.asarray(V), y, dV, np.int64(n), np.int64(c))
+    dV = empty((n, c), V.dtype)  # `out` may be V, which is read until the end
+    args = (asarray(V), y, dV, np.int64(n), np.int64(c))
     _launch("softmax_mse_backward", n, c, args, V.dtype, soft)
-    return finish(dV, out)
+    return result_in(out, dV)

@@ -1,5 +1,4 @@
-// Minibatch gradient descent of a bank of heads: what its kernels share. device.py puts this text,
-// behind common.cuh, in front of each train_*.cu.
+// Minibatch gradient descent of a bank of heads: what its kernels share.
 //
 // A bank has N = h·c columns: column k·c + j is class j of head k. Two paths to the same bits:
 //   A  train_steps.cu, many steps in one cooperative launch, for small banks.
@@ -7,22 +6,62 @@
 //      tile: train_logits, train_rows, train_update.
 // A sum runs in an order that depends on d, c and the rows of the step alone: not on the path, the
 // tile, the grid or the heads beside it. A logit is added up slice by slice of SLICE_FEATURES
-// features, from the bias on. What a compiler could contract to an fma, or not, is written as fma()
-// or as plus(), which it leaves alone.
+// features, from the bias on. What a compiler might or might not contract to an fma is written as
+// fma() or as plus(), which it leaves alone.
 //
-// -D REAL, THREADS (of a block); for what works on rows ROW_LANES (lanes that share a row of one
-//    head: a power of two up to 32) and Y_SOFT.
+// -D REAL, X_KIND, THREADS (of a block); for what works on rows ROW_LANES (lanes that share a row
+//    of one head: a power of two up to 32) and Y_SOFT
 
-constexpr int FINITE = 1, RIGHT = 2;  // flags of a row of one head
+// ---- what the kernels are given; train.py builds these structs
 
-struct Rows {  // the rows of one step
+struct Features {
+  const Feature *X;  // (n, d)
+  long long d;
+  REAL scale;
+};
+
+struct Batches {
+  const long long *order;  // (m,): rows of X, `size` of them for each step
+  long long m, size;
+};
+
+struct Bank {
+  REAL *W, *b;    // (h, d, c), (h, c)
+  REAL *MW, *Mb;  // their velocities, or null where no head has momentum
+  long long h, c;
+};
+
+struct Settings {
+  const REAL *learning_rate;  // (steps, h)
+  const REAL *l2, *momentum;  // (h,)
+  bool l2_bias, fit_bias;
+};
+
+struct Results {
+  bool *active;        // (2, h); path A uses the first row alone
+  double *losses;      // (steps, h)
+  long long *correct;  // (steps, h)
+};
+
+struct Job {
+  Features features;
+  Batches batches;
+  Targets targets;
+  Bank bank;
+  Settings settings;
+  Results results;
+};
+
+// ---- steps and weights
+
+struct Rows {  // of one step
   const long long *index;
   long long count;
 };
 
-__device__ __forceinline__ Rows rows_of_step(const long long *order, long long m, long long batch,
-                                             long long step) {
-  return {order + step * batch, min(m - step * batch, batch)};
+__device__ __forceinline__ Rows rows_of_step(const Batches &batches, long long step) {
+  const long long first = step * batches.size;
+  return {batches.order + first, min(batches.m - first, batches.size)};
 }
 
 // M <- momentum·M + g, W <- W - learning rate·M, with g = dW + l2·W. No M: there is no momentum.
@@ -43,21 +82,14 @@ __device__ __forceinline__ long long weight_at(long long feature, long long colu
   return (head * d + feature) * c + column - head * c;
 }
 
+constexpr int FINITE = 1, RIGHT = 2;  // flags of a row of one head
+
 #ifdef ROW_LANES
 
-struct Targets {
-  const long long *labels;  // (t, n); where Y_SOFT where the largest target is
-  const REAL *soft;         // (n, c), null where not Y_SOFT
-  const REAL *weights;      // (s, n), or null: all 1
-  const long long *y_index, *weight_index;  // (h,)
-  const bool *is_mse;                       // (h,)
-  long long n, c;
-};
-
 // ---- a row of one head: softmax, loss, Jacobian, by ROW_LANES neighbouring lanes of a warp. A
-// lane reads and writes its own classes only, so that no barrier is needed. Not common.cuh's softmax,
-// whose accuracy (docs/numerics.md) asks for more instructions and registers than a step of training
-// needs: here exp() and plain sums do.
+// lane reads and writes its own classes only, so that no barrier is needed. The softmax here is not
+// that of common.cuh, whose accuracy (docs/numerics.md) takes more instructions and registers than
+// a step of training can use: here exp() and plain sums do.
 
 __device__ __forceinline__ unsigned lanes_of_row() {
   return (0xffffffffu >> (32 - ROW_LANES)) << (threadIdx.x % 32 / ROW_LANES * ROW_LANES);
@@ -92,13 +124,15 @@ __device__ __forceinline__ bool all_finite(const REAL *v, long long c) {
   return __all_sync(lanes_of_row(), finite);
 }
 
-// With p = e / Σe, q = Σ_{j≠y} p_j = 1 - p_y and s = Σ_{j≠y} p_j², no difference of near ones:
-//   cross-entropy  L = log1p(Σ_{j≠top} e_j) + v_top - v_y,  dv_y = -q,  dv_i = p_i
-//   MSE            L = (s + q²)/c,  dv_y = -(2/c) p_y (s + q²),  dv_i = (2/c) p_i (p_i - s + p_y q)
-// factor scales the gradient; for MSE it holds the 2/c.
+// With p = e / Σe, q = Σ_{j≠y} p_j = 1 - p_y and s = Σ_{j≠y} p_j², without a difference of numbers
+// that are close to each other:
+//   cross-entropy  log1p(Σ_{j≠top} e_j) + v_top - v_y,  p_y - 1 = -q
+//   MSE            (s + q²)/c
+//   Jacobian       p_y (p_y - 1 - Σ_j p_j (p_j - y_j)) = -p_y (s + q²),
+//                  p_i (p_i - Σ_j p_j (p_j - y_j)) = p_i (p_i - s + p_y q)
 __device__ __forceinline__ REAL label_gradient(REAL *v, long long c, long long label, Largest top,
-                                               bool is_mse, REAL factor) {
-  // v (c,): logits in, gradient out -> L
+                                               unsigned char loss_code, REAL weight) {
+  // v (c,): logits in, weight · gradient out -> L
   const int lane = threadIdx.x % ROW_LANES;
   REAL others = 0, squares = 0, tail = 0, margin = 0;
   for (long long j = lane; j < c; j += ROW_LANES) {
@@ -118,21 +152,23 @@ __device__ __forceinline__ REAL label_gradient(REAL *v, long long c, long long l
   margin = sum_of_lanes(margin);
   const REAL inverse = 1 / (1 + tail), q = others * inverse, s = squares * inverse * inverse;
   const REAL p_y = exp(-margin) * inverse, s_and_q = fma(q, q, s);
+  const RowLoss loss = loss_of_row(
+      loss_code, c, [&] { return plus(log1p(tail), margin); }, [&] { return s_and_q / (REAL)c; });
+  const REAL factor = weight * loss.slope;
   for (long long j = lane; j < c; j += ROW_LANES) {
     const REAL p = v[j] * inverse;
-    if (is_mse)
+    if (loss.through_jacobian)
       v[j] = factor * (j == label ? -p * s_and_q : p * fma(p_y, q, plus(p, -s)));
     else
       v[j] = factor * (j == label ? -q : p);
   }
-  return is_mse ? s_and_q / (REAL)c : plus(log1p(tail), margin);
+  return loss.value;
 }
 
-// Cross-entropy: L = Σ_j y_j (logsumexp(v) - v_j), dv = p - y; a target of 0 counts nothing.
-// MSE: L = (1/c) Σ_j (p_j - y_j)², dv_i = (2/c) p_i (p_i - y_i - Σ_j p_j (p_j - y_j)).
+// Of soft targets: the cross-entropy is Σ_j y_j (logsumexp(v) - v_j); a target of 0 counts nothing.
 __device__ __forceinline__ REAL soft_gradient(REAL *v, long long c, const REAL *y, Largest top,
-                                              bool is_mse, REAL factor) {
-  // v (c,): logits in, gradient out; y (c,) -> L
+                                              unsigned char loss_code, REAL weight) {
+  // v (c,): logits in, weight · gradient out; y (c,) -> L
   const int lane = threadIdx.x % ROW_LANES;
   REAL tail = 0, sum_y = 0, margins = 0;
   for (long long j = lane; j < c; j += ROW_LANES) {
@@ -154,29 +190,33 @@ __device__ __forceinline__ REAL soft_gradient(REAL *v, long long c, const REAL *
   }
   squares = sum_of_lanes(squares);
   mean = sum_of_lanes(mean);
+  const RowLoss loss = loss_of_row(
+      loss_code, c, [&] { return fma(log1p(tail), sum_y, margins); },
+      [&] { return squares / (REAL)c; });
+  const REAL factor = weight * loss.slope;
   for (long long j = lane; j < c; j += ROW_LANES) {
     const REAL p = v[j] * inverse, difference = plus(p, -y[j]);
-    v[j] = factor * (is_mse ? p * (difference - mean) : difference);
+    v[j] = factor * (loss.through_jacobian ? p * (difference - mean) : difference);
   }
-  return is_mse ? squares / (REAL)c : fma(log1p(tail), sum_y, margins);
+  return loss.value;
 }
 
-__device__ __forceinline__ int train_row(REAL *v, const Targets &targets, long long head,
-                                         long long row, long long rows, REAL *loss) {
+__device__ __forceinline__ int train_row(REAL *v, const Targets &targets, long long c,
+                                         long long head, long long row, long long rows,
+                                         REAL *loss) {
   // v (c,): logits in, dL/dv · weight / rows out; loss = weight · L -> flags
-  const long long c = targets.c;
-  const bool is_mse = targets.is_mse[head];
   const REAL weight =
       targets.weights ? targets.weights[targets.weight_index[head] * targets.n + row] : (REAL)1;
-  const REAL factor = weight / (REAL)rows * (is_mse ? (REAL)2 / (REAL)c : (REAL)1);
+  const REAL factor = weight / (REAL)rows;
+  const unsigned char code = targets.loss_codes[head];
   *loss = 0;
   if (!all_finite(v, c)) return 0;
   const Largest top = largest(v, c);
   const long long label = targets.labels[targets.y_index[head] * targets.n + row];
 #if Y_SOFT
-  *loss = weight * soft_gradient(v, c, targets.soft + row * c, top, is_mse, factor);
+  *loss = weight * soft_gradient(v, c, targets.soft + row * c, top, code, factor);
 #else
-  *loss = weight * label_gradient(v, c, label, top, is_mse, factor);
+  *loss = weight * label_gradient(v, c, label, top, code, factor);
 #endif
   return FINITE | (weight != 0 && top.at == label ? RIGHT : 0);
 }
@@ -212,3 +252,51 @@ __device__ __forceinline__ void report_head(const int *flags, const REAL *loss, 
     *correct = right;
   }
 }
+
+// ---- path B: what the kernels of a step hand on to each other
+
+// The first kernel of a step reads counter[0] and writes counter[1], the last one the other way
+// round: no block reads what another block of its launch writes.
+struct StepResults {
+  long long *counter;  // (2,): the step that comes next, and 1 + the one that is under way
+  REAL *dV;            // (batch, N): logits, then their gradient
+  REAL *loss;          // (h, batch)
+  int *flags;          // (h, batch)
+};
+
+__device__ __forceinline__ bool is_first_thread() {
+  return blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0;
+}
+
+__device__ __forceinline__ long long begin_step(const StepResults &results) {
+  const long long step = results.counter[0];
+  if (is_first_thread()) results.counter[1] = step + 1;
+  return step;
+}
+
+__device__ __forceinline__ long long this_step(const StepResults &results) {
+  return results.counter[1] - 1;
+}
+
+__device__ __forceinline__ long long end_step(const StepResults &results) {
+  const long long step = this_step(results);
+  if (is_first_thread()) results.counter[0] = step + 1;
+  return step;
+}
+
+#ifdef ROW_LANES
+
+// Row i of the step, for one head.
+__device__ __forceinline__ void train_row_of_step(REAL *v, const Job &job,
+                                                  const StepResults &results, Rows rows,
+                                                  long long i, long long head) {
+  // v (c,): logits in, gradient out
+  REAL loss;
+  const int flags =
+      train_row(v, job.targets, job.bank.c, head, rows.index[i], rows.count, &loss);
+  if (threadIdx.x % ROW_LANES != 0) return;
+  results.loss[head * job.batches.size + i] = loss;
+  results.flags[head * job.batches.size + i] = flags;
+}
+
+#endif  // ROW_LANES

@@ -1,8 +1,8 @@
 """Minibatch gradient descent of a bank of heads: which kernels run, on which tiles and scratch.
 
-Path A, one cooperative launch for many steps, where a bank is so small that launches would take
-longer than the arithmetic; else path B, two or three launches per step, replayed as a graph. Both
-give the same bits, and so do all tiles: what is chosen here is a matter of speed.
+Path A is one cooperative launch for many steps, for banks so small that launching would take longer
+than the arithmetic. Path B is two or three launches a step, replayed as a graph. Both give the same
+bits, and so do all tiles: what is chosen here is a matter of speed.
 """
 
 import math
@@ -11,10 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels._cupy.device import device
-from softstep.kernels._cupy.evaluate import label_sets
-from softstep.kernels._cupy.launch import ceil_div, check_width, scalar, targets
+from softstep.kernels._cupy.arrays import asarray, copy_into, empty, nans, zeros
+from softstep.kernels._cupy.device import launches_cooperatively
+from softstep.kernels._cupy.evaluate import targets_of_heads
+from softstep.kernels._cupy.kernel import capture, load_kernel
+from softstep.kernels._cupy.launch import Struct, check_width, scalar
 from softstep.kernels._cupy.linear import X_KIND
+from softstep.kernels._cupy.losses import DEFINES, codes
+from softstep.kernels.integers import ceil_div
 
 THREADS = 256  # of every block
 
@@ -32,115 +36,126 @@ ENOUGH_BLOCKS = 128
 
 
 def types_of(dtype):
-    """How what reads features of this dtype is compiled."""
-    return {"REAL": "double" if dtype == np.float64 else "float", "X_KIND": X_KIND[np.dtype(dtype)],
-            "THREADS": THREADS}  # fmt: skip
+    """How the kernels are compiled for features of this dtype."""
+    real = "double" if dtype == np.float64 else "float"
+    return {"REAL": real, "X_KIND": X_KIND[np.dtype(dtype)], "THREADS": THREADS, **DEFINES}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Call:
-    """What the kernels are given, in the groups and the order of their parameters."""
+    """A call of `train` as its kernels see it.
 
-    types: dict[str, Any]  # of the arithmetic and of the features
-    of_rows: dict[str, Any]  # how what works on rows is compiled
-    shape: tuple[int, int, int, int]  # batch (all rows where they are fewer), d, h, c
+    types: how all of them are compiled; row_types: what those that work on rows take besides.
+    batch: rows of a step, at most all there are. d, h, c: features, heads, classes.
+    job: what all of them are given (struct Job).
+    """
+
+    types: dict[str, Any]
+    row_types: dict[str, Any]
+    dtype: np.dtype[Any]  # of the arithmetic
+    batch: int
+    d: int
+    h: int
+    c: int
     steps: int
-    features: tuple[Any, ...]
-    rows: tuple[Any, ...]
-    targets: tuple[Any, ...]
-    sizes: tuple[Any, ...]
-    weights: tuple[Any, ...]
-    velocity: tuple[Any, ...]
-    settings: tuple[Any, ...]
-    results: tuple[Any, ...]
+    job: Struct
 
 
-def train(
-    X,
-    y,
-    order,
-    batch_size,
-    W,
-    b,
-    *,
-    loss,
-    learning_rate,
-    l2=0.0,
-    l2_bias=False,
-    momentum=0.0,
-    velocity=None,
-    fit_bias=True,
-    sample_weight=None,
-    y_index=None,
-    weight_index=None,
-    feature_scale=1.0,
-    active=None,
-    columns=None,
-):
+def train(data, bank, steps):
     # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
-    steps, h = learning_rate.shape
-    losses = device.nans((steps, h))
-    correct = device.zeros((steps, h), np.int64)
-    if steps == 0:
+    count, h = steps.learning_rate.shape
+    losses, correct = nans((count, h)), zeros((count, h), np.int64)
+    codes(bank.loss)  # refuses, also where there is nothing to do
+    if count == 0:
         return losses, correct
-    real = W.dtype.type
-    n, d = X.shape
-    c = W.shape[2]
-    batch = min(batch_size, len(order))
-    check_width(max(_tile_columns(h, c)[1], ceil_div(h * c, _update_columns(h * c, W.dtype))), h, c)
-    labels = label_sets(y)
-    y, is_soft = targets(y, W.dtype)
-    weights = (device.asarray(W), device.asarray(b))
-    moments = _velocity(velocity, momentum, W, b)
-    with np.errstate(over="ignore"):  # what float32 does not hold is infinite
-        settings = [device.asarray(values.astype(real)) for values in (learning_rate, l2, momentum)]
-    states = device.empty((2, h), np.bool_)  # of this step and of the next, which the step writes
-    device.copy_into(states[0], device.asarray(active))
-    call = _Call(
-        types=types_of(X.dtype),
-        of_rows={"Y_SOFT": is_soft, "ROW_LANES": _row_lanes(c)},
-        shape=(batch, d, h, c),
-        steps=steps,
-        features=(device.asarray(X), np.int64(d), scalar(feature_scale, W.dtype)),
-        rows=(device.asarray(order), np.int64(len(order)), np.int64(batch)),
-        targets=(
-            np.int64(n),
-            labels,
-            y if is_soft else None,
-            None if sample_weight is None else device.asarray(sample_weight),
-            device.asarray(y_index),
-            device.asarray(weight_index),
-            device.asarray(np.array(loss) == "mse"),
-        ),
-        sizes=(np.int64(h), np.int64(c)),
-        weights=weights,
-        velocity=moments,
-        settings=(*settings, np.bool_(l2_bias), np.bool_(fit_bias)),
-        results=(states, losses, correct),
-    )
-    last_state = _train_in_one_launch(call) if _is_small(call) else _train_step_by_step(call)
+    _check_width(bank.W)
+    weights = asarray(bank.W), asarray(bank.b)
+    velocity = _velocity(steps, bank)
+    active = empty((2, h), np.bool_)  # of this step and of the next, which the step writes
+    copy_into(active[0], asarray(steps.active))
+    results = {"active": active, "losses": losses, "correct": correct}
+    call = _call(data, bank, steps, weights, velocity, results)
+    last = _train_in_one_launch(call) if _is_small(call) else _train_step_by_step(call)
 
-    device.copy_into(W, weights[0])
-    device.copy_into(b, weights[1])
-    if velocity is not None:
-        device.copy_into(velocity[0], moments[0])
-        device.copy_into(velocity[1], moments[1])
-    device.copy_into(active, states[last_state])
+    written = [(bank.W, weights[0]), (bank.b, weights[1]), (steps.active, active[last])]
+    if steps.velocity is not None:
+        written += zip(steps.velocity, velocity, strict=True)
+    for theirs, ours in written:
+        copy_into(theirs, ours)
     return losses, correct
 
 
-def _velocity(velocity, momentum, W, b):
+def _check_width(W):
+    """Refuse a bank with more tiles of columns than a grid has."""
+    h, _, c = W.shape
+    _, tiles_of_logits = _tile_columns(h, c)
+    tiles_of_update = ceil_div(h * c, _update_columns(h * c, W.dtype))
+    check_width(max(tiles_of_logits, tiles_of_update), h, c)
+
+
+def _velocity(steps, bank):
     """(MW, Mb) on the device, or a pair of None where no head needs them."""
-    if velocity is not None:
-        return device.asarray(velocity[0]), device.asarray(velocity[1])
-    if not momentum.any():
+    if steps.velocity is not None:
+        return tuple(map(asarray, steps.velocity))
+    if not steps.momentum.any():
         return None, None
-    return device.zeros(W.shape, W.dtype), device.zeros(b.shape, b.dtype)
+    return zeros(bank.W.shape, bank.W.dtype), zeros(bank.b.shape, bank.b.dtype)
+
+
+def _call(data, bank, steps, weights, velocity, results):
+    """The call, with its data on the device."""
+    (h, d, c), dtype = bank.W.shape, bank.W.dtype
+    batch = min(steps.batch_size, len(steps.order))
+    targets, is_soft = targets_of_heads(data, bank)
+    (W, b), (MW, Mb) = weights, velocity
+    job = Struct(
+        features={
+            "X": asarray(data.X),
+            "d": np.int64(d),
+            "scale": scalar(data.feature_scale, dtype),
+        },
+        batches={
+            "order": asarray(steps.order),
+            "m": np.int64(len(steps.order)),
+            "size": np.int64(batch),
+        },
+        targets=targets,
+        bank={"W": W, "b": b, "MW": MW, "Mb": Mb, "h": np.int64(h), "c": np.int64(c)},
+        settings=_settings(steps, dtype),
+        results=results,
+    )
+    return _Call(
+        types=types_of(data.X.dtype),
+        row_types={"Y_SOFT": is_soft, "ROW_LANES": _row_lanes(c)},
+        dtype=dtype,
+        batch=batch,
+        d=d,
+        h=h,
+        c=c,
+        steps=len(steps.learning_rate),
+        job=job,
+    )
+
+
+def _settings(steps, dtype):
+    """The fields of struct Settings, in the dtype of the arithmetic."""
+
+    def on_device(values):
+        with np.errstate(over="ignore"):  # what float32 does not hold is infinite
+            return asarray(values.astype(dtype))
+
+    return {
+        "learning_rate": on_device(steps.learning_rate),
+        "l2": on_device(steps.l2),
+        "momentum": on_device(steps.momentum),
+        "l2_bias": np.bool_(steps.l2_bias),
+        "fit_bias": np.bool_(steps.fit_bias),
+    }
 
 
 def _row_lanes(c):
     """How many lanes of a warp work on a row of a head: 8 classes each, up to a warp."""
-    return min(32, 1 << max(0, math.ceil(c / 8) - 1).bit_length())
+    return min(32, 1 << max(0, ceil_div(c, 8) - 1).bit_length())
 
 
 # ---- path A
@@ -155,9 +170,8 @@ def _slices(d):
     return features, ceil_div(d, features)
 
 
-def _bytes_of_block(shape, item):
-    """The shared memory of train_steps, as it lays it out."""
-    batch, d, h, c = shape
+def _bytes_of_block(batch, d, h, c, item):
+    """The shared memory of train_steps: struct Block, for items of so many bytes."""
     features, _ = _slices(d)
     x_slices = 2 * 4 * ceil_div(batch, 4) * (features + 4)
     bank_and_velocity = 2 * (features + 1) * h * c
@@ -166,52 +180,45 @@ def _bytes_of_block(shape, item):
     return (x_slices + bank_and_velocity + gradient_and_loss) * item + flags_and_updates * 4
 
 
+def _shared_bytes(call):
+    return _bytes_of_block(call.batch, call.d, call.h, call.c, call.dtype.itemsize)
+
+
 def _steps_kernel(call):
-    slices = {"SLICE_FEATURES": _slices(call.shape[1])[0]}
-    defines = {**call.types, **call.of_rows, **slices}
-    return device.cooperative_kernel("train_steps.cu", "train_steps", **defines)
+    slices = {"SLICE_FEATURES": _slices(call.d)[0]}
+    defines = {**call.types, **call.row_types, **slices}
+    return load_kernel("train_steps.cu", "train_steps", cooperative=True, **defines)
 
 
 def _is_small(call):
     """Path A: a slice of the bank and of a batch fits into a block, and all blocks onto the GPU."""
-    if not device.launches_cooperatively():
+    shared = _shared_bytes(call)
+    if not launches_cooperatively() or shared > SHARED_BYTES:
         return False
-    shared = _bytes_of_block(call.shape, call.weights[0].dtype.itemsize)
-    if shared > SHARED_BYTES:
-        return False
-    _, blocks = _slices(call.shape[1])
-    return device.resident_blocks(_steps_kernel(call), THREADS, shared) >= blocks
+    _, blocks = _slices(call.d)
+    return _steps_kernel(call).resident_blocks(THREADS, shared) >= blocks
 
 
 def _train_in_one_launch(call):
-    """All steps, in launches of STEPS_PER_LAUNCH. Returns which row of the states is valid."""
-    batch, d, h, c = call.shape
-    dtype = call.weights[0].dtype
-    _, blocks = _slices(d)
+    """All steps, in launches of STEPS_PER_LAUNCH. Returns which row of `active` is valid."""
+    _, blocks = _slices(call.d)
     launches = ceil_div(call.steps, STEPS_PER_LAUNCH)
-    size = batch * h * c
-    by_owner = blocks * size * dtype.itemsize > REDUNDANT_BYTES
-    scratch = (
-        device.empty((2, blocks, size), dtype),
-        device.empty((size,), dtype),
-        device.empty((batch, h), dtype),
-        device.empty((batch, h), np.int32),
-        device.zeros((launches,), np.uint32),
+    size = call.batch * call.h * call.c
+    by_owner = blocks * size * call.dtype.itemsize > REDUNDANT_BYTES
+    exchange = Struct(
+        partials=empty((2, blocks, size), call.dtype),
+        dV=empty((size,), call.dtype),
+        loss=empty((call.batch, call.h), call.dtype),
+        flags=empty((call.batch, call.h), np.int32),
+        arrivals=zeros((launches,), np.uint32),
+        by_owner=np.bool_(by_owner),
     )
-    kernel = _steps_kernel(call)
-    for number in range(launches):
-        first = number * STEPS_PER_LAUNCH
+    kernel, shared = _steps_kernel(call), _shared_bytes(call)
+    for launch in range(launches):
+        first = launch * STEPS_PER_LAUNCH
         end = min(first + STEPS_PER_LAUNCH, call.steps)
-        kernel(
-            (blocks,),
-            (THREADS,),
-            (
-                *call.features, *call.rows, *call.targets, *call.sizes, *call.weights,
-                *call.velocity, *call.settings, *call.results,
-                np.int64(first), np.int64(end), np.bool_(by_owner), *scratch, np.int64(number),
-            ),
-            shared=_bytes_of_block(call.shape, dtype.itemsize),
-        )  # fmt: skip
+        args = (call.job, exchange, *map(np.int64, (first, end, launch)))
+        kernel((blocks,), (THREADS,), args, shared=shared)
     return 0
 
 
@@ -219,65 +226,54 @@ def _train_in_one_launch(call):
 
 
 def _train_step_by_step(call):
-    """All steps, as graphs of STEPS_PER_GRAPH. Returns which row of the states is valid."""
-    batch, _, h, c = call.shape
-    dtype = call.weights[0].dtype
-    counter = device.zeros((2,), np.int64)
-    gradient = device.empty((batch, h * c), dtype)
-    row_results = (device.empty((h, batch), dtype), device.empty((h, batch), np.int32))
-    forward = _forward(call, counter, gradient, row_results)
-    update = _update(call, counter, gradient, row_results)
+    """All steps, as graphs of STEPS_PER_GRAPH. Returns which row of `active` is valid."""
+    step_results = Struct(
+        counter=zeros((2,), np.int64),
+        dV=empty((call.batch, call.h * call.c), call.dtype),
+        loss=empty((call.h, call.batch), call.dtype),
+        flags=empty((call.h, call.batch), np.int32),
+    )
+    args = (call.job, step_results)
+    launches = [*_forward(call), _update(call)]
 
     def step():
-        for run in forward:
-            run()
-        update()
+        for kernel, grid in launches:
+            kernel(grid, (THREADS,), args)
 
     def steps():
         for _ in range(STEPS_PER_GRAPH):
             step()
 
-    device.capture(steps, call.steps // STEPS_PER_GRAPH)
+    capture(steps, call.steps // STEPS_PER_GRAPH)
     for _ in range(call.steps % STEPS_PER_GRAPH):
         step()
     return call.steps % 2
 
 
-def _forward(call, counter, gradient, row_results):
-    """What launches the logits and gradients of a step: one kernel, or two for wide heads."""
-    batch, d, h, c = call.shape
-    columns, column_tiles = _tile_columns(h, c)
-    is_high = ceil_div(batch, 64) * column_tiles >= ENOUGH_BLOCKS
+def _forward(call):
+    """The kernels of a step's logits and gradients, one or two, and their grids."""
+    columns, column_tiles = _tile_columns(call.h, call.c)
+    is_high = ceil_div(call.batch, 64) * column_tiles >= ENOUGH_BLOCKS
     tile = _tile(columns, is_high, call.types["REAL"])
-    defines = {**call.types, **tile, "SLICE_FEATURES": _slices(d)[0], "DEPTH": DEPTH}
-    grid = (ceil_div(batch, tile["TILE_ROWS"]), column_tiles)
-    if c <= WIDEST_TILE:
-        kernel = device.kernel("train_forward.cu", "train_forward", **defines, **call.of_rows)
-        args = (*call.features, *call.rows, *call.targets, *call.sizes, *call.weights,
-                counter, gradient, *row_results)  # fmt: skip
-        return [lambda: kernel(grid, (THREADS,), args)]
-    logits = device.kernel("train_forward.cu", "train_logits", **defines)
-    logits_args = (*call.features, *call.rows, *call.sizes, *call.weights, counter, gradient)
-    of_rows = {"REAL": call.types["REAL"], "THREADS": THREADS, **call.of_rows}
-    softmax = device.kernel("train_rows.cu", "train_rows", **of_rows)
-    softmax_args = (*call.rows, *call.targets, *call.sizes, counter, gradient, *row_results)
-    blocks = ceil_div(batch * h * call.of_rows["ROW_LANES"], THREADS)
+    defines = {**call.types, **tile, "SLICE_FEATURES": _slices(call.d)[0], "DEPTH": DEPTH}
+    grid = (ceil_div(call.batch, tile["TILE_ROWS"]), column_tiles)
+    if call.c <= WIDEST_TILE:
+        defines |= call.row_types
+        return [(load_kernel("train_forward.cu", "train_forward", **defines), grid)]
+    rows = load_kernel("train_rows.cu", "train_rows", **call.types, **call.row_types)
+    row_blocks = ceil_div(call.batch * call.h * call.row_types["ROW_LANES"], THREADS)
     return [
-        lambda: logits(grid, (THREADS,), logits_args),
-        lambda: softmax((blocks,), (THREADS,), softmax_args),
+        (load_kernel("train_forward.cu", "train_logits", **defines), grid),
+        (rows, (row_blocks,)),
     ]
 
 
-def _update(call, counter, gradient, row_results):
-    """What launches the update of a step."""
-    _, d, h, c = call.shape
-    columns = _update_columns(h * c, gradient.dtype)
+def _update(call):
+    """The kernel of a step's update, and its grid."""
+    columns = _update_columns(call.h * call.c, call.dtype)
     tile = {"TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": columns, "DEPTH": DEPTH}
-    kernel = device.kernel("train_update.cu", "train_update", **call.types, **tile)
-    grid = (ceil_div(d, TILE_FEATURES), ceil_div(h * c, columns))
-    args = (*call.features, *call.rows, *call.sizes, *call.weights, *call.velocity,
-            *call.settings, *call.results, counter, gradient, *row_results)  # fmt: skip
-    return lambda: kernel(grid, (THREADS,), args)
+    kernel = load_kernel("train_update.cu", "train_update", **call.types, **tile)
+    return kernel, (ceil_div(call.d, TILE_FEATURES), ceil_div(call.h * call.c, columns))
 
 
 def _update_columns(columns, dtype):

@@ -3,6 +3,10 @@
 //
 // -D TILE_ROWS, TILE_COLUMNS, SLICE_FEATURES, DEPTH (of the features: what a tile takes at a time)
 
+#include "common.cuh"
+#include "losses.cuh"
+#include "train.cuh"
+
 constexpr int SIDE = 16;  // SIDE × SIDE threads have a part of the tile each
 static_assert(SIDE * SIDE == THREADS);
 constexpr int THREAD_ROWS = TILE_ROWS / SIDE, THREAD_COLUMNS = TILE_COLUMNS / SIDE;
@@ -29,32 +33,33 @@ struct Reader {
   REAL x[THREAD_ROWS], w[THREAD_COLUMNS];
 };
 
-__device__ __forceinline__ void start(Reader &reader, const Tile &tile, Rows rows, long long d,
-                                      long long c) {
+__device__ __forceinline__ void start(Reader &reader, const Tile &tile, const Job &job, Rows rows) {
   const int t = threadIdx.x;
+  const long long d = job.features.d;
 #pragma unroll
   for (int i = 0; i < THREAD_ROWS; ++i) {
     const int r = t / DEPTH + THREADS / DEPTH * i;
     reader.x_row[i] = r < tile.rows ? rows.index[tile.first_row + r] * d : -1;
   }
   reader.w_column = t % TILE_COLUMNS < tile.columns
-                        ? weight_at(0, tile.first_column + t % TILE_COLUMNS, d, c)
+                        ? weight_at(0, tile.first_column + t % TILE_COLUMNS, d, job.bank.c)
                         : -1;
 }
 
-__device__ __forceinline__ void read(Reader &reader, const Feature *X, const REAL *W, long long k0,
-                                     long long d, long long c, REAL feature_scale) {
+__device__ __forceinline__ void read(Reader &reader, const Job &job, long long k0) {
   const int t = threadIdx.x;
+  const long long d = job.features.d;
   const long long x_k = k0 + t % DEPTH;
 #pragma unroll
   for (int i = 0; i < THREAD_ROWS; ++i)
     reader.x[i] = x_k < d && reader.x_row[i] >= 0
-                      ? load_feature(X, reader.x_row[i] + x_k) * feature_scale
+                      ? load_feature(job.features.X, reader.x_row[i] + x_k) * job.features.scale
                       : (REAL)0;
 #pragma unroll
   for (int i = 0; i < THREAD_COLUMNS; ++i) {
     const long long k = k0 + t / TILE_COLUMNS + THREADS / TILE_COLUMNS * i;
-    reader.w[i] = k < d && reader.w_column >= 0 ? W[reader.w_column + k * c] : (REAL)0;
+    reader.w[i] =
+        k < d && reader.w_column >= 0 ? job.bank.W[reader.w_column + k * job.bank.c] : (REAL)0;
   }
 }
 
@@ -93,27 +98,27 @@ __device__ __forceinline__ void multiply(const REAL *x_tile, const REAL *w_tile,
   }
 }
 
-__device__ __forceinline__ void logits_tile(const Tile &tile, const Feature *X, Rows rows,
-                                            const REAL *W, const REAL *b, long long d, long long c,
-                                            REAL feature_scale, REAL *shared) {
+__device__ __forceinline__ void logits_tile(const Tile &tile, const Job &job, Rows rows,
+                                            REAL *shared) {
   // -> shared (tile.rows, V_STRIDE) = s X W + b; shared holds the tiles of X and W on the way
   REAL *x_tile = shared, *w_tile = shared + TILE_ROWS * X_STRIDE;
+  const long long d = job.features.d;
   REAL total[THREAD_ROWS][THREAD_COLUMNS] = {}, sum[THREAD_ROWS][THREAD_COLUMNS];
 #pragma unroll
   for (int j = 0; j < THREAD_COLUMNS; ++j) {
     const int column = threadIdx.x % SIDE * THREAD_COLUMNS + j;
-    const REAL bias = column < tile.columns ? b[tile.first_column + column] : (REAL)0;
+    const REAL bias = column < tile.columns ? job.bank.b[tile.first_column + column] : (REAL)0;
 #pragma unroll
     for (int i = 0; i < THREAD_ROWS; ++i) sum[i][j] = bias;
   }
   Reader reader;
-  start(reader, tile, rows, d, c);
-  read(reader, X, W, 0, d, c, feature_scale);
+  start(reader, tile, job, rows);
+  read(reader, job, 0);
   int left = SLICE_FEATURES;  // of the slice
   for (long long k = 0; k < d; k += DEPTH) {
     store(reader, x_tile, w_tile);
     __syncthreads();  // the tiles are complete
-    if (k + DEPTH < d) read(reader, X, W, k + DEPTH, d, c, feature_scale);
+    if (k + DEPTH < d) read(reader, job, k + DEPTH);
     multiply(x_tile, w_tile, sum);
     __syncthreads();  // nobody reads them any more
     left -= DEPTH;
@@ -147,58 +152,42 @@ __device__ __forceinline__ void copy_tile(const Tile &tile, const REAL *shared, 
     V[(tile.first_row + r) * columns + tile.first_column + column] = shared[r * V_STRIDE + column];
 }
 
+constexpr int SHARED = TILES > TILE_ROWS * V_STRIDE ? TILES : TILE_ROWS * V_STRIDE;
+
 #ifndef ROW_LANES
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2) train_logits(
-    const Feature *X, long long d, REAL feature_scale, const long long *order, long long m,
-    long long batch, long long h, long long c, const REAL *W, const REAL *b, long long *counter,
-    REAL *V) {
-  // X (n, d), W (h, d, c), b (h, c) -> V (batch, N)
-  __shared__ __align__(16) REAL
-      shared[TILES > TILE_ROWS * V_STRIDE ? TILES : TILE_ROWS * V_STRIDE];
-  const long long step = counter[0];
-  if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) counter[1] = step + 1;
-  const Rows rows = rows_of_step(order, m, batch, step);
-  const Tile tile = this_tile(rows.count, h, c);
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    train_logits(const Job job, const StepResults results) {
+  // X (n, d), W (h, d, c), b (h, c) -> dV (batch, N): the logits
+  __shared__ __align__(16) REAL shared[SHARED];
+  const Rows rows = rows_of_step(job.batches, begin_step(results));
+  const Tile tile = this_tile(rows.count, job.bank.h, job.bank.c);
   if (tile.rows <= 0) return;  // a short batch
-  logits_tile(tile, X, rows, W, b, d, c, feature_scale, shared);
-  copy_tile(tile, shared, V, h * c);
+  logits_tile(tile, job, rows, shared);
+  copy_tile(tile, shared, results.dV, job.bank.h * job.bank.c);
 }
 
 #else  // ROW_LANES
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2) train_forward(
-    const Feature *X, long long d, REAL feature_scale, const long long *order, long long m,
-    long long batch, long long n, const long long *labels, const REAL *soft, const REAL *weights,
-    const long long *y_index, const long long *weight_index, const bool *is_mse, long long h,
-    long long c, const REAL *W, const REAL *b, long long *counter, REAL *dV, REAL *loss,
-    int *flags) {
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    train_forward(const Job job, const StepResults results) {
   // X (n, d), W (h, d, c), b (h, c) -> dV (batch, N), loss and flags (h, batch); c <= TILE_COLUMNS
-  __shared__ __align__(16) REAL
-      shared[TILES > TILE_ROWS * V_STRIDE ? TILES : TILE_ROWS * V_STRIDE];
-  const long long step = counter[0];
-  if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) counter[1] = step + 1;
-  const Rows rows = rows_of_step(order, m, batch, step);
-  const Tile tile = this_tile(rows.count, h, c);
+  __shared__ __align__(16) REAL shared[SHARED];
+  const long long c = job.bank.c;
+  const Rows rows = rows_of_step(job.batches, begin_step(results));
+  const Tile tile = this_tile(rows.count, job.bank.h, c);
   if (tile.rows <= 0) return;  // a short batch
-  logits_tile(tile, X, rows, W, b, d, c, feature_scale, shared);
+  logits_tile(tile, job, rows, shared);
 
-  const Targets targets = {labels, soft, weights, y_index, weight_index, is_mse, n, c};
   const int pairs = (int)(tile.columns / c) * TILE_ROWS;
   for (int pair = threadIdx.x / ROW_LANES; pair < pairs; pair += THREADS / ROW_LANES) {
     const int r = pair % TILE_ROWS, k = pair / TILE_ROWS;
     if (r >= tile.rows) continue;
-    const long long i = tile.first_row + r, head = tile.first_column / c + k;
-    REAL row_loss;
-    const int row_flags = train_row(shared + r * V_STRIDE + k * (int)c, targets, head,
-                                    rows.index[i], rows.count, &row_loss);
-    if (threadIdx.x % ROW_LANES == 0) {
-      loss[head * batch + i] = row_loss;
-      flags[head * batch + i] = row_flags;
-    }
+    train_row_of_step(shared + r * V_STRIDE + k * (int)c, job, results, rows, tile.first_row + r,
+                      tile.first_column / c + k);
   }
   __syncthreads();  // the gradients are complete
-  copy_tile(tile, shared, dV, h * c);
+  copy_tile(tile, shared, results.dV, job.bank.h * c);
 }
 
 #endif  // ROW_LANES

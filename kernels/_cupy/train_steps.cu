@@ -1,9 +1,18 @@
 // Path A: many steps in one launch, all of whose blocks are alive at once.
 //
+// Block k has features k·SLICE_FEATURES, ...: their weights and, of each step, their columns of X
+// stay in shared memory. A step: partial logits, barrier, their sum, the rows' gradients, update.
+// Each block works out all rows; or, by_owner, its share of them, which a second barrier hands on.
+// What a block holds fits its shared memory, so that an int can count it.
+//
 // -D SLICE_FEATURES
 
+#include "common.cuh"
+#include "losses.cuh"
+#include "train.cuh"
+
 constexpr int SLICE_STRIDE = SLICE_FEATURES + 4;  // rows of X start in different banks
-constexpr unsigned MOST_SPINS = 1u << 24;         // some seconds
+constexpr unsigned MOST_SPINS = 1u << 24;         // a few seconds
 
 // What blocks hand to each other goes through L2 (.cg): L1 may hold what was there before.
 #ifdef __CUDA_ARCH__
@@ -57,7 +66,7 @@ __device__ __forceinline__ T load_cg(const T *at) {
 }
 #endif
 
-// The grid barrier in two halves; what stands between them is done while other blocks come.
+// The grid barrier in two halves; what stands between them is done while other blocks arrive.
 __device__ __forceinline__ void arrive(unsigned *counter) {
   __syncthreads();  // what this block's threads wrote is what the release hands over
   if (threadIdx.x == 0) add_release(counter);
@@ -74,26 +83,111 @@ __device__ __forceinline__ void wait(const unsigned *counter, unsigned arrivals)
   __syncthreads();  // the others read only after thread 0 has acquired
 }
 
-__device__ __forceinline__ void gather(const Feature *X, Rows rows, long long first_feature,
-                                       long long d, REAL feature_scale, REAL *x) {
+// ---- what a block has
+
+struct Exchange {      // what blocks hand to each other
+  REAL *partials;      // (2, blocks, batch, N): each block's part of the logits, for two steps
+  REAL *dV;            // (batch, N)
+  REAL *loss;          // (batch, h)
+  int *flags;          // (batch, h)
+  unsigned *arrivals;  // (launches,), zeros at first: a launch's counter for its grid barriers
+  bool by_owner;       // whether each row of a head is worked out by one block, for all of them
+};
+
+struct Block {
+  // In shared memory; _bytes_of_block in train.py is its size.
+  REAL *x_slices;        // (2, padded, SLICE_STRIDE): features of two steps' rows
+  REAL *w, *velocity;    // (SLICE_FEATURES, N)
+  REAL *bias;            // (N,)
+  REAL *bias_velocity;   // (N,)
+  REAL *v;               // (batch, N): logits, then their gradient
+  REAL *loss;            // (batch, h)
+  int *flags;            // (batch, h)
+  int *updates;          // (h,): is the head updated?
+  int heads, classes, columns, padded;
+  long long first_feature;
+  bool has_bias;
+};
+
+__device__ __forceinline__ Block this_block(REAL *shared, const Job &job) {
+  const int heads = (int)job.bank.h, classes = (int)job.bank.c, columns = heads * classes;
+  const int batch = (int)job.batches.size, padded = (batch + 3) / 4 * 4;
+  Block block;
+  block.x_slices = shared;
+  block.w = block.x_slices + 2 * padded * SLICE_STRIDE;
+  block.velocity = block.w + SLICE_FEATURES * columns;
+  block.bias = block.velocity + SLICE_FEATURES * columns;
+  block.bias_velocity = block.bias + columns;
+  block.v = block.bias_velocity + columns;
+  block.loss = block.v + batch * columns;
+  block.flags = (int *)(block.loss + batch * heads);
+  block.updates = block.flags + batch * heads;
+  block.heads = heads, block.classes = classes, block.columns = columns, block.padded = padded;
+  block.first_feature = (long long)blockIdx.x * SLICE_FEATURES;
+  block.has_bias = blockIdx.x == 0;
+  return block;
+}
+
+__device__ __forceinline__ void load_bank(const Block &block, const Job &job) {
+  const Bank &bank = job.bank;
+  const long long d = job.features.d;
+  for (int i = threadIdx.x; i < SLICE_FEATURES * block.columns; i += THREADS) {
+    const long long k = block.first_feature + i / block.columns;
+    const long long at = weight_at(k, i % block.columns, d, bank.c);
+    block.w[i] = k < d ? bank.W[at] : (REAL)0;
+    if (bank.MW) block.velocity[i] = k < d ? bank.MW[at] : (REAL)0;
+  }
+  for (int i = threadIdx.x; block.has_bias && i < block.columns; i += THREADS) {
+    block.bias[i] = bank.b[i];
+    if (bank.Mb) block.bias_velocity[i] = bank.Mb[i];
+  }
+  for (int i = threadIdx.x; i < block.heads; i += THREADS)
+    block.updates[i] = job.results.active[i];
+}
+
+__device__ __forceinline__ void store_bank(const Block &block, const Job &job) {
+  const Bank &bank = job.bank;
+  const long long d = job.features.d;
+  for (int i = threadIdx.x; i < SLICE_FEATURES * block.columns; i += THREADS) {
+    const long long k = block.first_feature + i / block.columns;
+    const long long at = weight_at(k, i % block.columns, d, bank.c);
+    if (k >= d) break;
+    bank.W[at] = block.w[i];
+    if (bank.MW) bank.MW[at] = block.velocity[i];
+  }
+  if (!block.has_bias) return;
+  for (int i = threadIdx.x; i < block.columns; i += THREADS) {
+    bank.b[i] = block.bias[i];
+    if (bank.Mb) bank.Mb[i] = block.bias_velocity[i];
+  }
+  for (int i = threadIdx.x; i < block.heads; i += THREADS)
+    job.results.active[i] = block.updates[i];
+}
+
+// ---- the parts of a step
+
+__device__ __forceinline__ void gather(const Job &job, Rows rows, long long first_feature,
+                                       REAL *x) {
   // -> x (rows, SLICE_STRIDE): this block's features of the rows, zeros up to a multiple of 4 rows
+  const long long d = job.features.d;
   const int padded = ((int)rows.count + 3) / 4 * 4;
   for (int i = threadIdx.x; i < padded * SLICE_FEATURES; i += THREADS) {
     const int r = i / SLICE_FEATURES, f = i % SLICE_FEATURES;
     x[r * SLICE_STRIDE + f] =
         r < rows.count && first_feature + f < d
-            ? load_feature(X, rows.index[r] * d + first_feature + f) * feature_scale
+            ? load_feature(job.features.X, rows.index[r] * d + first_feature + f) *
+                  job.features.scale
             : (REAL)0;
   }
 }
 
-__device__ __forceinline__ void partial_logits(const REAL *x, const REAL *w, const REAL *bias,
-                                               int count, int columns, REAL *partial) {
-  // x (rows, SLICE_STRIDE), w (SLICE_FEATURES, N), bias (N,) or null -> partial (rows, N); a thread
-  // takes four rows of one column at a time
+__device__ __forceinline__ void partial_logits(const Block &block, const REAL *x, int count,
+                                               REAL *partial) {
+  // x (rows, SLICE_STRIDE) -> partial (rows, N); a thread takes four rows of one column at a time
+  const int columns = block.columns;
   for (int i = threadIdx.x; i < (count + 3) / 4 * columns; i += THREADS) {
     const int r = i / columns * 4, column = i % columns;
-    const REAL first = bias ? bias[column] : (REAL)0;
+    const REAL first = block.has_bias ? block.bias[column] : (REAL)0;
     REAL sum[4] = {first, first, first, first};
 #pragma unroll 2
     for (int f = 0; f < SLICE_FEATURES; f += 4) {
@@ -102,7 +196,7 @@ __device__ __forceinline__ void partial_logits(const REAL *x, const REAL *w, con
       for (int k = 0; k < 4; ++k) load_four(x + (r + k) * SLICE_STRIDE + f, four[k]);
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
-        const REAL weight = w[(f + q) * columns + column];
+        const REAL weight = block.w[(f + q) * columns + column];
 #pragma unroll
         for (int k = 0; k < 4; ++k) sum[k] = fma(four[k][q], weight, sum[k]);
       }
@@ -128,153 +222,149 @@ __device__ __forceinline__ REAL sum_of_blocks(const REAL *partial, long long blo
   return sum;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) train_steps(
-    const Feature *X, long long d, REAL feature_scale, const long long *order, long long m,
-    long long batch, long long n, const long long *labels, const REAL *soft, const REAL *weights,
-    const long long *y_index, const long long *weight_index, const bool *is_mse, long long h,
-    long long c, REAL *W, REAL *b, REAL *MW, REAL *Mb, const REAL *learning_rate, const REAL *l2,
-    const REAL *momentum, bool l2_bias, bool fit_bias, bool *active, double *losses,
-    long long *correct, long long first_step, long long end_step, bool by_owner, REAL *partials,
-    REAL *all_dV, REAL *all_loss, int *all_flags, unsigned *counters, long long launch) {
-  // X (n, d) -> W, MW (h, d, c), b, Mb (h, c), active (h,); losses, correct (steps, h).
-  // partials (2, blocks, batch, N); all_dV (batch, N), all_loss and all_flags (batch, h);
-  // counters (launches,), zeros.
-  //
-  // Block k has features k·SLICE_FEATURES, ...: their weights and, of each step, their columns of X
-  // stay in shared memory. A step: partial logits, barrier, their sum, the rows' gradients, update.
-  // Each block works out all rows; or, by_owner, its share of them, handed on by a second barrier.
-  // What a block holds fits its shared memory, so that int suffices to count it.
-  extern __shared__ __align__(16) REAL shared[];
-  const int t = threadIdx.x, heads = (int)h, classes = (int)c, columns = heads * classes;
-  const int padded = ((int)batch + 3) / 4 * 4, pairs_of_batch = (int)batch * heads;
-  const long long first_feature = (long long)blockIdx.x * SLICE_FEATURES;
-  const bool has_bias = blockIdx.x == 0;
-  // _bytes_of_block in train.py is the size of this.
-  REAL *x_slices = shared;                                  // (2, padded, SLICE_STRIDE)
-  REAL *w = x_slices + 2 * padded * SLICE_STRIDE;           // (SLICE_FEATURES, N)
-  REAL *velocity = w + SLICE_FEATURES * columns;            // (SLICE_FEATURES, N)
-  REAL *bias = velocity + SLICE_FEATURES * columns;         // (N,)
-  REAL *bias_velocity = bias + columns;                     // (N,)
-  REAL *v = bias_velocity + columns;                        // (batch, N)
-  REAL *loss = v + (int)batch * columns;                    // (batch, h)
-  int *flags = (int *)(loss + pairs_of_batch);              // (batch, h)
-  int *updates = flags + pairs_of_batch;                    // (h,)
+struct Pairs {  // of a row and a head, that a block works out
+  int first, end;
+};
 
-  for (int i = t; i < SLICE_FEATURES * columns; i += THREADS) {
-    const long long k = first_feature + i / columns, at = weight_at(k, i % columns, d, c);
-    w[i] = k < d ? W[at] : (REAL)0;
-    if (MW) velocity[i] = k < d ? MW[at] : (REAL)0;
+__device__ __forceinline__ Pairs share_of_block(int pairs, bool by_owner) {
+  if (!by_owner) return {0, pairs};
+  const int share = (pairs + (int)gridDim.x - 1) / (int)gridDim.x;
+  const int first = (int)min(blockIdx.x * (long long)share, (long long)pairs);
+  return {first, min(first + share, pairs)};
+}
+
+__device__ __forceinline__ void rows_of_block(const Block &block, const Job &job, Rows rows,
+                                              Pairs share, const REAL *partial) {
+  // partial (blocks, batch, N) -> v, loss and flags of the share
+  const int classes = block.classes, heads = block.heads;
+  const long long block_stride = job.batches.size * block.columns;
+  for (int i = share.first * classes + threadIdx.x; i < share.end * classes; i += THREADS)
+    block.v[i] = sum_of_blocks(partial + i, block_stride);
+  __syncthreads();  // the logits are complete
+  for (int pair = share.first + threadIdx.x / ROW_LANES; pair < share.end;
+       pair += THREADS / ROW_LANES) {
+    REAL loss;
+    const int flags = train_row(block.v + pair * classes, job.targets, classes, pair % heads,
+                                rows.index[pair / heads], rows.count, &loss);
+    if (threadIdx.x % ROW_LANES == 0) {
+      block.loss[pair] = loss;
+      block.flags[pair] = flags;
+    }
   }
-  for (int i = t; has_bias && i < columns; i += THREADS) {
-    bias[i] = b[i];
-    if (Mb) bias_velocity[i] = Mb[i];
+  __syncthreads();  // the gradients are complete
+}
+
+__device__ __forceinline__ void hand_out(const Block &block, const Exchange &exchange,
+                                         Pairs share) {
+  const int first = share.first * block.classes, end = share.end * block.classes;
+  for (int i = first + threadIdx.x; i < end; i += THREADS) store_cg(exchange.dV + i, block.v[i]);
+  for (int i = share.first + threadIdx.x; i < share.end; i += THREADS) {
+    store_cg(exchange.loss + i, block.loss[i]);
+    store_cg(exchange.flags + i, block.flags[i]);
   }
-  for (int i = t; i < heads; i += THREADS) updates[i] = active[i];
-  const Targets targets = {labels, soft, weights, y_index, weight_index, is_mse, n, c};
-  gather(X, rows_of_step(order, m, batch, first_step), first_feature, d, feature_scale, x_slices);
+}
+
+__device__ __forceinline__ void take_in(const Block &block, const Exchange &exchange, int pairs) {
+  for (int i = threadIdx.x; i < pairs * block.classes; i += THREADS)
+    block.v[i] = load_cg(exchange.dV + i);
+  for (int i = threadIdx.x; i < pairs; i += THREADS) {
+    block.loss[i] = load_cg(exchange.loss + i);
+    block.flags[i] = load_cg(exchange.flags + i);
+  }
+  __syncthreads();
+}
+
+// Which heads are updated. One block for each head reports it.
+__device__ __forceinline__ void decide(const Block &block, const Job &job, long long step,
+                                       int count) {
+  const int heads = block.heads;
+  for (int head = threadIdx.x / 32; head < heads; head += THREADS / 32) {
+    const bool is_updated =
+        block.updates[head] && head_is_finite(block.flags + head, count, heads);
+    __syncwarp();  // all lanes have read updates[head]
+    if (threadIdx.x % 32 == 0) block.updates[head] = is_updated;
+    if (is_updated && head % gridDim.x == blockIdx.x)
+      report_head(block.flags + head, block.loss + head, count, heads,
+                  job.results.losses + step * heads + head,
+                  job.results.correct + step * heads + head);
+  }
+  __syncthreads();  // it is known which heads are updated
+}
+
+// A thread has four features of one column; the last N items are the bias, in one block.
+__device__ __forceinline__ void update_bank(const Block &block, const Job &job, const REAL *x,
+                                            long long step, int count) {
+  const Settings &settings = job.settings;
+  const int columns = block.columns, weight_items = SLICE_FEATURES / 4 * columns;
+  const bool has_bias = block.has_bias && settings.fit_bias;
+  for (int i = threadIdx.x; i < weight_items + (has_bias ? columns : 0); i += THREADS) {
+    const int column = i % columns, head = column / block.classes;
+    if (!block.updates[head]) continue;
+    const REAL rate = settings.learning_rate[step * block.heads + head];
+    const REAL l2 = settings.l2[head], momentum = settings.momentum[head];
+    if (i >= weight_items) {
+      REAL sum = 0;
+      for (int r = 0; r < count; ++r) sum += block.v[r * columns + column];
+      update(block.bias + column, job.bank.Mb ? block.bias_velocity + column : nullptr, sum,
+             settings.l2_bias ? l2 : (REAL)0, momentum, rate);
+      continue;
+    }
+    const int f = i / columns * 4;
+    REAL sum[4] = {};
+#pragma unroll 4
+    for (int r = 0; r < count; ++r) {
+      REAL features[4];
+      load_four(x + r * SLICE_STRIDE + f, features);
+      const REAL dv = block.v[r * columns + column];
+#pragma unroll
+      for (int q = 0; q < 4; ++q) sum[q] = fma(features[q], dv, sum[q]);
+    }
+#pragma unroll
+    for (int q = 0; q < 4; ++q) {
+      const int at = (f + q) * columns + column;
+      update(block.w + at, job.bank.MW ? block.velocity + at : nullptr, sum[q], l2, momentum, rate);
+    }
+  }
+  __syncthreads();  // the next step reads the new weights
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    train_steps(const Job job, const Exchange exchange, long long first_step, long long stop_step,
+                long long launch) {
+  // X (n, d) -> W, MW (h, d, c), b, Mb (h, c), active (h,); losses, correct (steps, h) of the steps
+  // first_step, ..., stop_step - 1
+  extern __shared__ __align__(16) REAL shared[];
+  const Block block = this_block(shared, job);
+  const long long block_stride = job.batches.size * block.columns;
+  load_bank(block, job);
+  gather(job, rows_of_step(job.batches, first_step), block.first_feature, block.x_slices);
   __syncthreads();
 
-  unsigned *counter = counters + launch, arrivals = 0;
-  for (long long step = first_step; step < end_step; ++step) {
-    const Rows rows = rows_of_step(order, m, batch, step);
-    const int count = (int)rows.count, pairs = count * heads, turn = (int)((step - first_step) % 2);
-    const REAL *x = x_slices + turn * padded * SLICE_STRIDE;
-    const long long block_stride = batch * columns;
-    REAL *partial = partials + turn * gridDim.x * block_stride;  // a slow block may read the other
-    partial_logits(x, w, has_bias ? bias : nullptr, count, columns,
-                   partial + blockIdx.x * block_stride);
+  unsigned *counter = exchange.arrivals + launch, arrivals = 0;
+  for (long long step = first_step; step < stop_step; ++step) {
+    const Rows rows = rows_of_step(job.batches, step);
+    const int count = (int)rows.count, pairs = count * block.heads;
+    const int turn = (int)((step - first_step) % 2);
+    const REAL *x = block.x_slices + turn * block.padded * SLICE_STRIDE;
+    // A slow block may still read the other half.
+    REAL *partial = exchange.partials + turn * gridDim.x * block_stride;
+    partial_logits(block, x, count, partial + blockIdx.x * block_stride);
     arrive(counter);
-    if (step + 1 < end_step)
-      gather(X, rows_of_step(order, m, batch, step + 1), first_feature, d, feature_scale,
-             x_slices + (1 - turn) * padded * SLICE_STRIDE);
+    if (step + 1 < stop_step)
+      gather(job, rows_of_step(job.batches, step + 1), block.first_feature,
+             block.x_slices + (1 - turn) * block.padded * SLICE_STRIDE);
     wait(counter, arrivals += gridDim.x);
 
-    const int share = by_owner ? (pairs + (int)gridDim.x - 1) / (int)gridDim.x : pairs;
-    const int first_pair =
-        by_owner ? (int)min(blockIdx.x * (long long)share, (long long)pairs) : 0;
-    const int end_pair = min(first_pair + share, pairs);
-    for (int i = first_pair * classes + t; i < end_pair * classes; i += THREADS)
-      v[i] = sum_of_blocks(partial + i, block_stride);
-    __syncthreads();  // the logits are complete
-    for (int pair = first_pair + t / ROW_LANES; pair < end_pair; pair += THREADS / ROW_LANES) {
-      REAL row_loss;
-      const int row_flags = train_row(v + pair * classes, targets, pair % heads,
-                                      rows.index[pair / heads], rows.count, &row_loss);
-      if (t % ROW_LANES == 0) {
-        loss[pair] = row_loss;
-        flags[pair] = row_flags;
-      }
-    }
-    __syncthreads();  // the gradients are complete
-    if (by_owner) {
-      for (int i = first_pair * classes + t; i < end_pair * classes; i += THREADS)
-        store_cg(all_dV + i, v[i]);
-      for (int i = first_pair + t; i < end_pair; i += THREADS) {
-        store_cg(all_loss + i, loss[i]);
-        store_cg(all_flags + i, flags[i]);
-      }
+    const Pairs share = share_of_block(pairs, exchange.by_owner);
+    rows_of_block(block, job, rows, share, partial);
+    if (exchange.by_owner) {
+      hand_out(block, exchange, share);
       arrive(counter);
       wait(counter, arrivals += gridDim.x);
-      for (int i = t; i < pairs * classes; i += THREADS) v[i] = load_cg(all_dV + i);
-      for (int i = t; i < pairs; i += THREADS) {
-        loss[i] = load_cg(all_loss + i);
-        flags[i] = load_cg(all_flags + i);
-      }
-      __syncthreads();
+      take_in(block, exchange, pairs);
     }
-
-    for (int head = t / 32; head < heads; head += THREADS / 32) {
-      const bool is_updated = updates[head] && head_is_finite(flags + head, count, heads);
-      __syncwarp();  // all lanes have read updates[head]
-      if (t % 32 == 0) updates[head] = is_updated;
-      if (is_updated && head % gridDim.x == blockIdx.x)
-        report_head(flags + head, loss + head, count, heads, losses + step * h + head,
-                    correct + step * h + head);
-    }
-    __syncthreads();  // it is known which heads are updated
-
-    // A thread has four features of one column; the last N items are the bias, in one block.
-    const int weight_items = SLICE_FEATURES / 4 * columns;
-    for (int i = t; i < weight_items + (has_bias && fit_bias ? columns : 0); i += THREADS) {
-      const int column = i % columns, head = column / classes;
-      if (!updates[head]) continue;
-      const REAL rate = learning_rate[step * h + head];
-      if (i >= weight_items) {
-        REAL sum = 0;
-        for (int r = 0; r < count; ++r) sum += v[r * columns + column];
-        update(bias + column, Mb ? bias_velocity + column : nullptr, sum,
-               l2_bias ? l2[head] : (REAL)0, momentum[head], rate);
-        continue;
-      }
-      const int f = i / columns * 4;
-      REAL sum[4] = {};
-#pragma unroll 4
-      for (int r = 0; r < count; ++r) {
-        REAL features[4];
-        load_four(x + r * SLICE_STRIDE + f, features);
-        const REAL dv = v[r * columns + column];
-#pragma unroll
-        for (int q = 0; q < 4; ++q) sum[q] = fma(features[q], dv, sum[q]);
-      }
-#pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        const int at = (f + q) * columns + column;
-        update(w + at, MW ? velocity + at : nullptr, sum[q], l2[head], momentum[head], rate);
-      }
-    }
-    __syncthreads();  // the next step reads the new weights
+    decide(block, job, step, count);
+    update_bank(block, job, x, step, count);
   }
-
-  for (int i = t; i < SLICE_FEATURES * columns; i += THREADS) {
-    const long long k = first_feature + i / columns, at = weight_at(k, i % columns, d, c);
-    if (k >= d) break;
-    W[at] = w[i];
-    if (MW) MW[at] = velocity[i];
-  }
-  if (!has_bias) return;
-  for (int i = t; i < columns; i += THREADS) {
-    b[i] = bias[i];
-    if (Mb) Mb[i] = bias_velocity[i];
-  }
-  for (int i = t; i < heads; i += THREADS) active[i] = updates[i];
+  store_bank(block, job);
 }

@@ -4,28 +4,31 @@ import numba
 
 from softstep.kernels._numba.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numba.evaluate import evaluate, predict
+from softstep.kernels._numba.gce import gce_backward, gce_forward
 from softstep.kernels._numba.linear import linear_backward, linear_forward
 from softstep.kernels._numba.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._numba.softmax import softmax_backward, softmax_forward
 from softstep.kernels._numba.surface import surface_forward
 from softstep.kernels._numba.train import train
-from softstep.kernels.arrays import contiguous as place
+from softstep.kernels.arrays import contiguous as to_backend
 
 __all__ = [
     "cross_entropy_backward",
     "cross_entropy_forward",
     "evaluate",
+    "gce_backward",
+    "gce_forward",
     "linear_backward",
     "linear_forward",
     "mse_backward",
     "mse_forward",
-    "place",
     "predict",
     "probe",
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
     "surface_forward",
+    "to_backend",
     "train",
 ]
 

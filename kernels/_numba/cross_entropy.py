@@ -5,25 +5,14 @@ import math
 import numpy as np
 
 from softstep.kernels._numba.jit import STRICT, call, jit
+from softstep.kernels._numba.simd.targets import first_largest, label_of, split
 from softstep.kernels._numba.softmax import exponentials, rounding_error, sum_without
-from softstep.kernels._numba.targets import label_of, split
 
 
 @jit(STRICT)
-def first_largest(v):
-    """Where the first of the largest is; the first NaN comes before all."""
-    k = 0
-    for j in range(len(v)):
-        if v[j] != v[j]:
-            return j
-        if v[j] > v[k]:
-            k = j
-    return k
-
-
-@jit(STRICT)
-def row_loss(v, e, label, soft, r):
-    # v (c,), e (c,) its exponentials -> L = log Σ_j e^{v_j} - v_y = log1p(Σ_{j≠k} e_j) + v_k - v_y
+def cross_entropy_of_row(v, e, label, soft, r):
+    # v (c,), e (c,) its exponentials -> L = log Σ_j e^{v_j} - v_y; with v_k the largest,
+    # log1p(Σ_{j≠k} e_j) + (v_k - v_y): nothing cancels
     k = first_largest(v)
     tail = math.log1p(sum_without(e, k) + 0.0 * e[k])  # a bad row stays NaN
     m = np.float64(v[k])
@@ -41,7 +30,7 @@ def row_loss(v, e, label, soft, r):
 
 
 @jit(STRICT)
-def row_gradient(e, label, soft, r, dv):
+def gradient_of_row(e, label, soft, r, dv):
     # e (c,) exponentials of the logits -> dv (c,) = p - y, with p_y - 1 = -Σ_{j≠y} p_j
     total = sum_without(e, -1)
     for j in range(len(e)):
@@ -58,7 +47,7 @@ def _cross_entropy_forward(V, labels, soft, e, loss):
     # V (n, c) -> loss (n,); e (c,) is a buffer
     for r in range(len(V)):
         exponentials(V[r], e)
-        loss[r] = row_loss(V[r], e, label_of(labels, r), soft, r)
+        loss[r] = cross_entropy_of_row(V[r], e, label_of(labels, r), soft, r)
 
 
 def cross_entropy_forward(V, y):
@@ -73,7 +62,7 @@ def _cross_entropy_backward(V, labels, soft, e, dv, dV):
     # V (n, c) -> dV (n, c); e and dv (c,) are buffers
     for r in range(len(V)):
         exponentials(V[r], e)
-        row_gradient(e, label_of(labels, r), soft, r, dv)
+        gradient_of_row(e, label_of(labels, r), soft, r, dv)
         dV[r] = dv
 
 

@@ -8,23 +8,36 @@ from pathlib import Path
 import numba
 import numpy as np
 from numba.core.caching import FunctionCache
+from numba.extending import register_jitable
 
-# IEEE arithmetic: sums are taken in the order that is written, and compensated sums need it. Where
-# a sum may be fused with a product, the kernels say so (vector.fma).
+from softstep.kernels import integers, losses
+from softstep.kernels.integers import ceil_div
+
+# IEEE arithmetic: sums are taken in the order in which they are written, as compensated sums
+# require. Where a product may be fused with a sum, the kernels say so (`fma`).
 STRICT = {"nogil": True, "error_model": "numpy"}
-# A part of the one function that calls it, compiled with it and not once before.
+# The body replaces the call before types are inferred: nothing is compiled twice, no argument
+# passed, and functions may be arguments.
 INLINE = {**STRICT, "inline": "always"}
 
 
+def for_kernels_too(function):
+    """Decorator: a function of numbers that Python calls as it is, and kernels compiled."""
+    return register_jitable(**STRICT)(function)
+
+
+for_kernels_too(ceil_div)
+
+
 class PackageCache(FunctionCache):
-    """Numba's cache, valid for the whole folder: a kernel is compiled with the kernels it calls.
+    """Numba's cache, valid for all sources at once: a kernel contains the kernels it calls.
 
     A cache that cannot be read or written costs a compilation and a warning, never an error.
     """
 
     def __init__(self, py_func):
         super().__init__(py_func)
-        self._cache_file._source_stamp = _FOLDER_STAMP
+        self._cache_file._source_stamp = _STAMP
 
     def load_overload(self, sig, target_context):
         try:
@@ -52,7 +65,7 @@ class PackageCache(FunctionCache):
 
 
 def jit(flags):
-    """Decorator: compile with `flags` at first call and keep the machine code between processes."""
+    """Decorator: compile with `flags` at first call, keep the machine code between processes."""
 
     def decorate(py_func):
         dispatcher = numba.njit(**flags)(py_func)
@@ -66,12 +79,14 @@ def jit(flags):
 
 
 def call(kernel, *arguments):
-    """Call a kernel, read-only arrays as if they were not: it is not compiled anew for them."""
+    """Call a kernel; read-only arrays pass as writable ones, so it is compiled once for both."""
     kernel(*map(as_writable, arguments))
 
 
 def as_writable(value):
-    """A read-only array as one that is not."""
+    """A read-only array, or those in a bundle, as one that Numba takes for writable."""
+    if isinstance(value, tuple):
+        return type(value)(*map(as_writable, value))
     if not isinstance(value, np.ndarray) or value.flags.writeable:
         return value
     return np.asarray(_Writable(value))
@@ -86,14 +101,16 @@ class _Writable:
 
 @functools.cache
 def _say_once_that_it_compiles():
-    # No handler is set up by default, so this comes out as a plain line on standard error.
+    # Without a handler, as by default, this comes out as a plain line on standard error.
     logging.getLogger("softstep").warning(
         "softstep: compiling CPU kernels, about ten seconds for each kind of work; they are kept"
     )
 
 
-def _folder_stamp():
-    files = sorted(Path(__file__).parent.glob("*.py"))
+def _stamp():
+    """Changes with every file that kernels are compiled from: this folder, and two outside it."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    files += [Path(module.__file__) for module in (integers, losses)]
     return tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
 
 
@@ -104,5 +121,5 @@ def _warn(what):
         warnings.warn(f"softstep: {what}; kernels are compiled anew", RuntimeWarning, stacklevel=2)
 
 
-_FOLDER_STAMP = _folder_stamp()
+_STAMP = _stamp()
 _warned = False

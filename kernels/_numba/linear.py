@@ -1,30 +1,27 @@
-"""The linear layer: V = s X W + b and its gradient.
-
-Few columns: linear_few.py, many: linear_many.py.
-"""
+"""The linear layer: V = s X W + b and its gradient, by linear_narrow.py or linear_wide.py."""
 
 import numpy as np
 
-from softstep.kernels._numba.layout import FEW, stored
-from softstep.kernels._numba.linear_few import backward_few, forward_few
-from softstep.kernels._numba.linear_many import backward_many, forward_many
+from softstep.kernels._numba.linear_narrow import backward_narrow, forward_narrow
+from softstep.kernels._numba.linear_wide import backward_wide, forward_wide
+from softstep.kernels._numba.simd.layout import WIDEST_NARROW, stored
 
 
 def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
-    # X (n, d), W (d, c), b (c,) -> V (n, c)
+    # X (n, d), W (d, c), b (c,) -> out (n, c)
     out = np.empty((len(X), len(b)), W.dtype) if out is None else out
     if len(X):
-        if np.may_share_memory(X, out):  # which is written while X is read again
+        if np.may_share_memory(X, out):  # out is written while X is still read
             X = X.copy()
-        forward = forward_few if len(b) <= FEW else forward_many
+        forward = forward_narrow if len(b) <= WIDEST_NARROW else forward_wide
         forward(stored(X), W, b, feature_scale, out)
     return out
 
 
 def linear_backward(dV, X, *, feature_scale=1.0):
-    # dV (n, c), X (n, d) -> dW (d, c) = Σ_rows x ⊗ dv, db (c,) = Σ_rows dv
+    # dV (n, c), X (n, d) -> dW (d, c) = s Σ_rows x ⊗ dv, db (c,) = Σ_rows dv
     c, d = dV.shape[1], X.shape[1]
     if not len(X):
         return np.zeros((d, c), dV.dtype), np.zeros(c, dV.dtype)
-    backward = backward_few if c <= FEW else backward_many
+    backward = backward_narrow if c <= WIDEST_NARROW else backward_wide
     return backward(dV, stored(X), feature_scale)

@@ -5,13 +5,23 @@ import math
 import numpy as np
 
 from softstep.kernels._numba.jit import STRICT, call, jit
+from softstep.kernels._numba.simd.targets import label_of, split, target
 from softstep.kernels._numba.softmax import (
     exponentials,
     rounding_error,
     sum_in_two,
     sum_without,
 )
-from softstep.kernels._numba.targets import label_of, split, target
+
+
+@jit(STRICT)
+def mse_of_row(e, label, soft, r):
+    # e (c,) exponentials of the logits -> L = (1/c) Σ_j (y_j - p_j)²
+    total = sum_without(e, -1)
+    loss = 0.0
+    for j in range(len(e)):
+        loss += (target(label, soft, r, j) - e[j] / total) ** 2
+    return loss / len(e)
 
 
 @jit(STRICT)
@@ -100,7 +110,7 @@ def sums_of_differences(v, e, label, out):
     # v, e (c,) -> out_i = Σ_{j≠label} e_j (e_i - e_j), to a few roundings of Σ_j e_j |e_i - e_j|.
     # Sorted downwards, neighbours differ by gap_i = e_i - e_{i+1} = -e_i expm1(v_{i+1} - v_i):
     # below_i = below_{i+1} + gap_i Σ_{j>i} e_j,  above_i = above_{i-1} + gap_{i-1} Σ_{j<i} e_j,
-    # all of terms >= 0, each of the four running sums with its rounding errors beside.
+    # all of terms >= 0, each of the four running sums with its rounding errors.
     order = np.argsort(-v, kind="mergesort")
     total, total_error, above, above_error, last = 0.0, 0.0, 0.0, 0.0, -1
     for i in order:

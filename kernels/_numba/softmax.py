@@ -4,16 +4,16 @@ float32 results are within 1 ULP: what rounding takes away is carried along.
 """
 
 import math
-from collections import namedtuple
+from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba import team
-from softstep.kernels._numba.functions import exp_in_two
-from softstep.kernels._numba.jit import STRICT, call, jit
-from softstep.kernels._numba.layout import empty, lanes, padded
-from softstep.kernels._numba.team import borrowed, claim, enter, leave
-from softstep.kernels._numba.vector import (
+from softstep.kernels._numba.jit import INLINE, STRICT, call, jit
+from softstep.kernels._numba.parallel import pool
+from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.simd.functions import exp_in_two
+from softstep.kernels._numba.simd.layout import empty, lanes, padded
+from softstep.kernels._numba.simd.vector import (
     filled,
     first_lanes,
     fma,
@@ -31,6 +31,7 @@ from softstep.kernels._numba.vector import (
     transpose,
     widened,
 )
+from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
 
 UNDERFLOW = -746.0  # e^x is 0 in float64 below this
@@ -87,43 +88,59 @@ def sum_in_two(e, k):
     return new, rounding_error(total, error, new)
 
 
-# float32 rows: vectors, each exponential in two parts, so that results are rounded once. Few
-# classes: a row in each lane.
+# float32 rows: vectors, each exponential in two parts, so that results are rounded once. Up to
+# MAX_IN_LANES classes there is a row in each lane, beyond that vectors run along a row.
 
-FEW_CLASSES = 48
+MAX_IN_LANES = 47
 ITEM_VALUES = 1 << 13
 # Results are computed as 2^88 p, then scaled down: what makes up for roundings is not subnormal.
 UP, DOWN = 2.0**88, 2.0**-88
 
-Rows = namedtuple("Rows", "dP V out")  # the forward pass does not read dP
-# Of each member: few classes, T and rest (classes padded, lanes); else rest (1, classes padded).
-Buffers = namedtuple("Buffers", "T rest")
+
+class Rows(NamedTuple):
+    is_backward: bool
+    dP: np.ndarray  # (n, c); the forward pass does not read it
+    V: np.ndarray  # (n, c): logits; P in the backward pass
+    out: np.ndarray  # (n, c), written: P; the product of its Jacobian with dP in the backward pass
+
+
+class Scratch(NamedTuple):
+    """Buffers of each worker; of the forward pass."""
+
+    T: np.ndarray  # (workers, classes padded, lanes): exponentials, where rows are in lanes
+    rest: np.ndarray  # what their rounding left: like T, or (workers, 1, classes padded)
 
 
 @jit(STRICT)
-def _softmax_rows(team, size, member, job, buffers, backward):
-    # V (n, c) -> out (n, c): the softmax of V, or the product of its Jacobian with dP if V is P
-    job, buffers = borrowed(job), borrowed(buffers)
-    n, c = job.V.shape
-    lanes = lanes_of(job.V)
-    rows = max(ITEM_VALUES // c // lanes, 1) * lanes
-    if not enter(team, size, member, -(-n // rows)):
-        return
-    T, rest = buffers.T[member], buffers.rest[member]
-    item = claim(team, size, member)
-    while item >= 0:
-        r0, r1 = item * rows, min((item + 1) * rows, n)
-        if backward:
-            for r in range(r0, r1):
-                _jacobian_of_row(job.dP, job.V, r, job.out)
-        elif c < FEW_CLASSES:
-            for r in range(r0, r1, lanes):
-                _softmax_of_lanes(job.V, r, min(lanes, r1 - r), T, rest, job.out)
-        else:
-            for r in range(r0, r1):
-                _softmax_of_row(job.V, r, rest[0], job.out)
-        item = claim(team, size, member)
-    leave(team, size, member)
+def _softmax_rows(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, _begin, _do)
+
+
+@jit(INLINE)
+def _begin(job, scratch, step, phase):
+    return ceil_div(len(job.V), _item_rows(job.V)) if step == 0 else OVER
+
+
+@jit(STRICT)
+def _item_rows(V):
+    """Rows of an item: full vectors of them."""
+    return max(ITEM_VALUES // V.shape[1] // lanes_of(V), 1) * lanes_of(V)
+
+
+@jit(INLINE)
+def _do(job, scratch, step, phase, item, worker):
+    T, rest = scratch.T[worker], scratch.rest[worker]
+    rows, n = _item_rows(job.V), lanes_of(job.V)
+    r0, r1 = item * rows, min((item + 1) * rows, len(job.V))
+    if job.is_backward:
+        for r in range(r0, r1):
+            _jacobian_of_row(job.dP, job.V, r, job.out)
+    elif job.V.shape[1] <= MAX_IN_LANES:
+        for r in range(r0, r1, n):
+            _softmax_of_lanes(job.V, r, min(n, r1 - r), T, rest, job.out)
+    else:
+        for r in range(r0, r1):
+            _softmax_of_row(job.V, r, rest[0], job.out)
 
 
 @jit(STRICT)
@@ -132,9 +149,9 @@ def _softmax_of_lanes(V, r0, count, T, rest, out):
     c, lanes = V.shape[1], lanes_of(T)
     block = square(T)
     for first in range(0, c, lanes):
-        few = min(lanes, c - first)
+        classes = min(lanes, c - first)
         for i in range(lanes):
-            block[i, 0] = load_first(V, (r0 + min(i, count - 1), first), few)
+            block[i, 0] = load_first(V, (r0 + min(i, count - 1), first), classes)
         transpose(block)
         for i in range(lanes):
             store(T, (first + i, 0), block[i, 0])
@@ -152,13 +169,13 @@ def _softmax_of_lanes(V, r0, count, T, rest, out):
     high = narrowed(inverse)
     low = narrowed(inverse - widened(high))
     for first in range(0, c, lanes):
-        few = min(lanes, c - first)
+        classes = min(lanes, c - first)
         for i in range(lanes):
             e, left = load(T, (first + i, 0)), load(rest, (first + i, 0))
             block[i, 0] = fma(e, high, fma(e, low, left * high)) * DOWN
         transpose(block)
         for i in range(count):
-            store_first(out, (r0 + i, first), block[i, 0], few)
+            store_first(out, (r0 + i, first), block[i, 0], classes)
 
 
 @jit(STRICT)
@@ -220,15 +237,20 @@ def _jacobian_of_row(dP, P, r, out):
         store_first(out, (r, whole), narrowed(widened(p) * (widened(dp) - mean)), last)
 
 
-def _by_vectors(dP, V, out, backward):
+def _by_vectors(dP, V, out, *, is_backward):
     n, c = V.shape
-    few = c < FEW_CLASSES and not backward
-    size = threads_for(FLOP_PER_VALUE * n * c)
-    width = lanes(np.float32)
-    T = empty((size, padded(c, width) if few else 0, width), np.float32)
-    rest = np.empty_like(T) if few else empty((size, 1, padded(c, width)), np.float32)
     if n:
-        team.run(_softmax_rows, size, Rows(dP, V, out), Buffers(T, rest), backward)
+        in_lanes = c <= MAX_IN_LANES and not is_backward
+        workers, width = threads_for(FLOP_PER_VALUE * n * c), lanes(np.float32)
+        columns = padded(c, width)
+        scratch = Scratch(
+            T=empty((workers, columns if in_lanes else 0, width), np.float32),
+            rest=empty(
+                (workers, columns, width) if in_lanes else (workers, 1, columns), np.float32
+            ),
+        )
+        job = Rows(is_backward=is_backward, dP=dP, V=V, out=out)
+        pool.run(_softmax_rows, workers, job, scratch)
 
 
 # float64 rows: every difference and sum with its rounding error.
@@ -248,7 +270,7 @@ def softmax_forward(V, *, out=None):
     # V (n, c) -> P (n, c)
     out = np.empty_like(V) if out is None else out
     if V.dtype == np.float32:
-        _by_vectors(V, V, out, False)
+        _by_vectors(V, V, out, is_backward=False)
     else:
         call(_softmax_forward, V, np.empty(V.shape[1]), out)
     return out
@@ -269,7 +291,7 @@ def softmax_backward(dP, P, *, out=None):
     # dP (n, c), P (n, c) -> dV (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j)
     out = np.empty_like(P) if out is None else out
     if P.dtype == np.float32:
-        _by_vectors(dP, P, out, True)
+        _by_vectors(dP, P, out, is_backward=True)
     else:
         _softmax_backward(dP, P, np.empty(P.shape[1]), out)
     return out

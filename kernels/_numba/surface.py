@@ -1,29 +1,23 @@
 """The loss at many points at once: the logits of a row are affine in the offsets of the weights.
 
-A row's logits are put in order: first its label's, v_y, then those of the c - 1 other classes. With
-m = max_j v_j over all, e_j = e^{v_j - m} of the others, q = Σ_j e_j, E = e^{v_y - m},
+A row's logits are put in order: first its label's, v_y, then those of the c - 1 other classes. From
+then on it does not matter which class the label was: each lane has a row. With m = max_j v_j over
+all classes, e_j = e^{v_j - m} of the others, q = Σ_j e_j and E = e^{v_y - m},
     cross-entropy  L = m - v_y + log(E + q),   MSE  L = (Σ_j e_j² + q²) / (c (E + q)²),
-which keeps the figures of a sure row, whose loss is small. Which class was the label's is then
-forgotten: each lane has a row.
+which keep the figures of a sure row, whose loss is small; so does gce, a function of the first.
 """
 
-from collections import namedtuple
+from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba import team
-from softstep.kernels._numba.functions import exp, log1p
 from softstep.kernels._numba.jit import INLINE, STRICT, jit
-from softstep.kernels._numba.layout import lanes, zeros
-from softstep.kernels._numba.team import (
-    OVER,
-    PHASE,
-    borrowed,
-    claim,
-    enter,
-    leave,
-)
-from softstep.kernels._numba.vector import (
+from softstep.kernels._numba.losses import codes, loss_of_sums
+from softstep.kernels._numba.parallel import pool
+from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.simd.functions import exp
+from softstep.kernels._numba.simd.layout import lanes, zeros
+from softstep.kernels._numba.simd.vector import (
     every,
     filled,
     fma,
@@ -35,46 +29,69 @@ from softstep.kernels._numba.vector import (
     select,
     store,
 )
+from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
 
 ORDER, POINTS = range(2)  # the phases
 ITEM_VALUES = 1 << 14  # logits of the rows that an item goes through
 FLOP_PER_LOGIT = 25  # about, at each point: an exp is 20
 
-# labels (groups, lanes), U0, U1, U2 (groups, c, lanes), w_loss and w_hit (groups, lanes)
-# float64, x (nx,), y (ny,), sums (chunks, ny, nx, 2)
-Job = namedtuple("Job", "V0 V1 V2 labels U0 U1 U2 w_loss w_hit x y is_mse sums chunk")
-# Of each member: A (c, lanes), values and tied (lanes,), acc (nx, 2, lanes of float64).
-Buffers = namedtuple("Buffers", "A values tied acc")
+
+class Job(NamedTuple):
+    V0: np.ndarray  # (n, c); and so are V1 and V2
+    V1: np.ndarray
+    V2: np.ndarray
+    labels: np.ndarray  # (groups, lanes) int64: a group has a row in each lane
+    U0: np.ndarray  # (groups, c, lanes): V0 in order; and so are U1 and U2
+    U1: np.ndarray
+    U2: np.ndarray
+    w_loss: (
+        np.ndarray
+    )  # (groups, lanes) float64: what a row's loss weighs, NaN where V is not finite
+    w_hit: np.ndarray  # (groups, lanes) float64: what a hit weighs, 0 where V is not finite
+    x: np.ndarray  # (nx,)
+    y: np.ndarray  # (ny,)
+    code: int  # of the loss
+    chunk: int  # groups of an item
+    sums: np.ndarray  # (chunks, ny, nx, 2), written: Σ w L and Σ w [right]
+
+
+class Scratch(NamedTuple):
+    """Buffers of each worker."""
+
+    A: np.ndarray  # (workers, c, lanes): logits at x = 0
+    values: np.ndarray  # (workers, lanes): losses or hits
+    tied: np.ndarray  # (workers, lanes): 1 where a logit equals the label's
+    acc: np.ndarray  # (workers, nx, 2, lanes of float64): sums
 
 
 @jit(STRICT)
-def _surface(team, size, member, job, buffers):
-    # Chunks of groups of rows are the items, then chunks × rows of the grid.
-    job, buffers = borrowed(job), borrowed(buffers)
-    A, values = buffers.A[member], buffers.values[member]
-    tied, acc = buffers.tied[member], buffers.acc[member]
-    chunks, ny = len(job.sums), len(job.y)
-    items, done = (chunks, chunks * ny, OVER), 0
-    while enter(team, size, member, items[done], done):
-        item = claim(team, size, member)
-        while item >= 0:
-            chunk = item if team[PHASE] == ORDER else item // ny
-            first, end = chunk * job.chunk, min((chunk + 1) * job.chunk, len(job.labels))
-            if team[PHASE] == ORDER:
-                _put_in_order(job, first, end)
-            else:
-                _grid_row(
-                    job, first, end, item % ny, A, values, tied, acc, job.sums[chunk, item % ny]
-                )
-            item = claim(team, size, member)
-        leave(team, size, member)
-        done += 1
+def _surface(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 2, _begin, _do)
+
+
+@jit(INLINE)
+def _begin(job, scratch, step, phase):
+    # chunks of groups of rows are the items, then chunks × rows of the grid
+    if step > 0:
+        return OVER
+    return len(job.sums) if phase == ORDER else len(job.sums) * len(job.y)
+
+
+@jit(INLINE)
+def _do(job, scratch, step, phase, item, worker):
+    ny = len(job.y)
+    chunk = item if phase == ORDER else item // ny
+    first, end = chunk * job.chunk, min((chunk + 1) * job.chunk, len(job.labels))
+    if phase == ORDER:
+        _put_in_order(job, first, end)
+    else:
+        _grid_row(job, scratch, first, end, item % ny, worker, job.sums[chunk, item % ny])
 
 
 @jit(INLINE)
 def _put_in_order(job, first, end):
-    """U of the groups first … end, and a NaN weight and no hit for a row that is not finite."""
+    """U of the groups first … end; a row that is not finite weighs NaN, and nothing as a hit."""
     n = lanes_of(job.U0)
     for r in range(first * n, min(end * n, len(job.V0))):
         g, lane = r // n, r % n
@@ -89,12 +106,15 @@ def _put_in_order(job, first, end):
 
 
 @jit(INLINE)
-def _grid_row(job, first, end, i, A, values, tied, acc, sums):
+def _grid_row(job, scratch, first, end, i, worker, sums):
     """Σ w L and Σ w [right] of the groups first … end at every x and the i-th y: sums (nx, 2)."""
+    A, values = scratch.A[worker], scratch.values[worker]
+    tied, acc = scratch.tied[worker], scratch.acc[worker]
     c, t = len(A), job.y[i]
     acc[:] = 0
     for g in range(first, end):
-        for j in range(len(A)):
+        # what stays the same along the row of the grid
+        for j in range(c):
             at = (g, j, 0)
             store(A, (j, 0), fma(load(job.U2, at), t, load(job.U0, at)))
         for k in range(len(job.x)):
@@ -102,13 +122,7 @@ def _grid_row(job, first, end, i, A, values, tied, acc, sums):
             own, top = fma(load(job.U1, (g, 0, 0)), x, load(A, (0, 0))), _largest(A, job.U1, g, x)
             m = maximum(top, own)
             q, squares = _sums(A, job.U1, g, x, m)
-            e_own = exp(own - m)
-            if job.is_mse:
-                total = e_own + q
-                store(values, 0, fma(q, q, squares) / (total * total * c))
-            else:
-                # where the label's logit is the largest e_own - 1 is exactly 0, elsewhere q >= 1
-                store(values, 0, m - own + log1p(q + (e_own - 1.0)))
+            store(values, 0, loss_of_sums(job.code, m - own, exp(own - m), q, squares, c))
             _add(values, job.w_loss, g, acc, k, 0)
             store(values, 0, select(top < own, filled(values, 1.0), 0.0))
             apart = top - own  # 0 where they are equal; NaN lanes settle as no hit
@@ -167,33 +181,35 @@ def surface_forward(V0, V1, V2, y, x_offsets, y_offsets, *, loss, sample_weight=
     #   -> Σ w L (ny, nx), Σ w [right] (ny, nx)
     (n, c), dtype, nx, ny = V0.shape, V0.dtype, len(x_offsets), len(y_offsets)
     width = lanes(dtype)
-    groups = -(-n // width)
+    groups = ceil_div(n, width)
     chunk = max(ITEM_VALUES // (c * width), 1)
     labels, w = np.zeros((groups, width), np.int64), zeros((groups, width), np.float64)
     labels.reshape(-1)[:n] = y
     w.reshape(-1)[:n] = 1 if sample_weight is None else sample_weight
-    size = threads_for(FLOP_PER_LOGIT * n * c * nx * ny)
     job = Job(
-        V0,
-        V1,
-        V2,
-        labels,
-        *(zeros((groups, c, width), dtype) for _ in range(3)),
-        w,
-        w.copy(),
-        x_offsets.astype(dtype),
-        y_offsets.astype(dtype),
-        loss == "mse",
-        np.zeros((-(-groups // chunk), ny, nx, 2)),
-        chunk,
-    )
-    buffers = Buffers(
-        zeros((size, c, width), dtype),
-        zeros((size, width), dtype),
-        zeros((size, width), dtype),
-        zeros((size, nx, 2, lanes(np.float64)), np.float64),
+        V0=V0,
+        V1=V1,
+        V2=V2,
+        labels=labels,
+        U0=zeros((groups, c, width), dtype),
+        U1=zeros((groups, c, width), dtype),
+        U2=zeros((groups, c, width), dtype),
+        w_loss=w,
+        w_hit=w.copy(),
+        x=x_offsets.astype(dtype),
+        y=y_offsets.astype(dtype),
+        code=int(codes([loss])[0]),
+        chunk=chunk,
+        sums=np.zeros((ceil_div(groups, chunk), ny, nx, 2)),
     )
     if n and nx and ny:
-        team.run(_surface, size, job, buffers)
+        workers = threads_for(FLOP_PER_LOGIT * n * c * nx * ny)
+        scratch = Scratch(
+            A=zeros((workers, c, width), dtype),
+            values=zeros((workers, width), dtype),
+            tied=zeros((workers, width), dtype),
+            acc=zeros((workers, nx, 2, lanes(np.float64)), np.float64),
+        )
+        pool.run(_surface, workers, job, scratch)
     total = job.sums.sum(axis=0)  # over the chunks, in their order for every number of threads
     return total[..., 0].copy(), total[..., 1].copy()

@@ -1,118 +1,125 @@
 """Minibatch gradient descent of a bank of heads, one compiled call for all steps it is given.
 
-This file makes the job; train_few.py and train_many.py do it, in two ways with the same meaning.
+This file makes the job; train_narrow.py and train_wide.py do it, in two ways with one meaning.
 """
 
-from collections import namedtuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba import layout, team
-from softstep.kernels._numba.targets import split_sets
-from softstep.kernels._numba.train_few import scratch_few, train_few
-from softstep.kernels._numba.train_many import scratch_many, train_many
+from softstep.kernels._numba.losses import Learning, learning
+from softstep.kernels._numba.parallel import pool
+from softstep.kernels._numba.simd import layout
+from softstep.kernels._numba.train_narrow import narrow_scratch, train_narrow
+from softstep.kernels._numba.train_wide import train_wide, wide_scratch
 from softstep.kernels.threads import threads_for
 
-# What a step needs. W, M and what else has columns is stored as layout.py says.
-Job = namedtuple(
-    "Job",
-    "X scale labels soft order batch weights y_index w_index c is_mse "
-    "W b M Mb rate l2 momentum l2_bias fit_bias keep active losses correct",
+# About a tenth of a second on one core: between calls of so much Python notices Ctrl-C.
+FLOP_PER_INTERRUPT = 5e9
+
+
+class Job(NamedTuple):
+    """What the kernels are to do. Columns are those of layout.py: of each head, its classes."""
+
+    X: np.ndarray  # (n, d), as stored; float16 as its bits
+    scale: float  # multiplies the features
+    learning: Learning
+    order: np.ndarray  # (m,) int64: rows in the order in which they are visited,
+    batch: int  # so many of them in each step
+    classes: int
+    W: np.ndarray  # packed, and so is M
+    M: np.ndarray
+    b: np.ndarray  # (columns padded,), and so is Mb
+    Mb: np.ndarray
+    rate: np.ndarray  # (steps, h)
+    l2: np.ndarray  # (columns padded,)
+    momentum: np.ndarray  # (columns padded,)
+    l2_bias: bool  # whether l2 acts on the bias
+    fit_bias: bool  # whether the bias is trained
+    keeps_velocity: bool  # whether M and Mb are read and written
+    active: np.ndarray  # (h,) bool, updated
+    losses: np.ndarray  # (steps, h), written; and so is correct
+    correct: np.ndarray
+
+
+class Kind(NamedTuple):
+    """One of the two kinds of kernel."""
+
+    pack: Callable  # W (h, d, c) -> as the kernel stores it
+    unpack: Callable  # and back, in place
+    kernel: Callable
+    scratch: Callable
+
+
+NARROW = Kind(
+    pack=layout.pack_narrow,
+    unpack=layout.unpack_narrow,
+    kernel=train_narrow,
+    scratch=narrow_scratch,
+)
+WIDE = Kind(
+    pack=layout.pack_wide,
+    unpack=layout.unpack_wide,
+    kernel=train_wide,
+    scratch=wide_scratch,
 )
 
 
-# About a tenth of a second on one core: between parts Python sees an interrupt, as Ctrl-C.
-FLOP_OF_A_PART = 5e9
-
-
-def _parts(job, steps):
-    """The job cut into jobs of so many steps."""
-    for first in range(0, len(job.losses), steps):
-        some = slice(first, first + steps)
-        order = job.order[first * job.batch : (first + steps) * job.batch]
-        own = {name: getattr(job, name)[some] for name in ("rate", "losses", "correct")}
-        yield job._replace(order=order, **own)
-
-
 @np.errstate(over="ignore")  # settings beyond float32 become infinite
-def train(
-    X,
-    y,
-    order,
-    batch_size,
-    W,
-    b,
-    *,
-    loss,
-    learning_rate,
-    l2=0.0,
-    l2_bias=False,
-    momentum=0.0,
-    velocity=None,
-    fit_bias=True,
-    sample_weight=None,
-    y_index=None,
-    weight_index=None,
-    feature_scale=1.0,
-    active=None,
-    columns=None,
-):
+def train(data, bank, steps):
     # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
-    h, d, c = W.shape
-    losses = np.full(learning_rate.shape, np.nan)
-    correct = np.zeros(learning_rate.shape, np.int64)
+    W, b, velocity = bank.W, bank.b, steps.velocity
+    losses = np.full(steps.learning_rate.shape, np.nan)
+    correct = np.zeros(steps.learning_rate.shape, np.int64)
+    lessons = learning(data, bank)
     if not losses.size:
         return losses, correct
     MW, Mb = velocity or (np.zeros_like(W), np.zeros_like(b))
-    few = columns <= layout.FEW
-    pack, unpack = (
-        (layout.pack_few, layout.unpack_few) if few else (layout.pack_many, layout.unpack_many)
-    )
-    packed, momenta = pack(W), pack(MW)
-
-    def per_column(values):
-        """Values (h,) or (h, c) as the kind of kernel wants them."""
-        return values if few else layout.spread(values, c, packed)
-
-    bias, bias_momenta = per_column(b), per_column(Mb)
-    labels, soft = split_sets(y)
+    kind = NARROW if steps.columns <= layout.WIDEST_NARROW else WIDE
+    c, dtype = W.shape[2], W.dtype
     job = Job(
-        layout.stored(X),
-        feature_scale,
-        labels,
-        soft,
-        order,
-        batch_size,
-        np.empty((0, 0), W.dtype) if sample_weight is None else sample_weight,
-        y_index,
-        weight_index,
-        c,
-        np.array(loss) == "mse",
-        packed,
-        bias,
-        momenta,
-        bias_momenta,
-        learning_rate.astype(W.dtype),
-        per_column(l2.astype(W.dtype)),
-        per_column(momentum.astype(W.dtype)),
-        l2_bias,
-        fit_bias,
-        velocity is not None or bool(momentum.any()),
-        active,
-        losses,
-        correct,
+        X=layout.stored(data.X),
+        scale=data.feature_scale,
+        learning=lessons,
+        order=steps.order,
+        batch=steps.batch_size,
+        classes=c,
+        W=kind.pack(W),
+        M=kind.pack(MW),
+        b=layout.per_column(b, c, dtype),
+        Mb=layout.per_column(Mb, c, dtype),
+        rate=steps.learning_rate.astype(dtype),
+        l2=layout.per_column(steps.l2, c, dtype),
+        momentum=layout.per_column(steps.momentum, c, dtype),
+        l2_bias=steps.l2_bias,
+        fit_bias=steps.fit_bias,
+        keeps_velocity=velocity is not None or bool(steps.momentum.any()),
+        active=steps.active,
+        losses=losses,
+        correct=correct,
     )
-    flop = 4 * d * h * c
-    threads = threads_for(flop * len(order), flop * batch_size)
-    rows = min(batch_size, len(order))
-    make_scratch, kernel = (scratch_few, train_few) if few else (scratch_many, train_many)
-    scratch = make_scratch(threads, packed, c, rows, h)
-    for part in _parts(job, max(1, int(FLOP_OF_A_PART / (flop * batch_size)))):
-        team.run(kernel, threads, part, scratch)
-    unpack(packed, W)
-    if job.keep:
-        unpack(momenta, MW)
-    if not few:
-        b[:] = bias[: h * c].reshape(h, c)
-        Mb[:] = bias_momenta[: h * c].reshape(h, c)
+    _run(job, kind, 4 * W.size)
+    kind.unpack(job.W, W)
+    b[:] = job.b[: b.size].reshape(b.shape)
+    if velocity is not None:
+        kind.unpack(job.M, MW)
+        Mb[:] = job.Mb[: b.size].reshape(b.shape)
     return losses, correct
+
+
+def _run(job, kind, flop_per_row):
+    """Do all steps, in calls of not too many of them."""
+    flop_per_step = flop_per_row * job.batch
+    threads = threads_for(flop_per_row * len(job.order), flop_per_step)
+    scratch = kind.scratch(job, threads)
+    count = max(1, int(FLOP_PER_INTERRUPT / flop_per_step))
+    for first in range(0, len(job.losses), count):
+        some = slice(first, first + count)
+        part = job._replace(
+            order=job.order[first * job.batch : (first + count) * job.batch],
+            rate=job.rate[some],
+            losses=job.losses[some],
+            correct=job.correct[some],
+        )
+        pool.run(kind.kernel, threads, part, scratch)

@@ -4,28 +4,31 @@ import numpy as np
 
 from softstep.kernels._numpy.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numpy.evaluate import evaluate, predict
+from softstep.kernels._numpy.gce import gce_backward, gce_forward
 from softstep.kernels._numpy.linear import linear_backward, linear_forward
 from softstep.kernels._numpy.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._numpy.softmax import softmax_backward, softmax_forward
 from softstep.kernels._numpy.surface import surface_forward
 from softstep.kernels._numpy.train import train
-from softstep.kernels.arrays import contiguous as place
+from softstep.kernels.arrays import contiguous as to_backend
 
 __all__ = [
     "cross_entropy_backward",
     "cross_entropy_forward",
     "evaluate",
+    "gce_backward",
+    "gce_forward",
     "linear_backward",
     "linear_forward",
     "mse_backward",
     "mse_forward",
-    "place",
     "predict",
     "probe",
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
     "surface_forward",
+    "to_backend",
     "train",
 ]
 

@@ -26,7 +26,7 @@ def row_sums(terms):
 def row_sums_in_two(terms):
     """Σ_j terms[:, j] as the rounded sum and its rounding error, the sum itself where not finite.
 
-    A tree of TwoSums that adds up the errors beside.
+    A tree of TwoSums, which sums their rounding errors too.
     """
     total, error = terms, np.zeros_like(terms)
     while total.shape[1] > 1:

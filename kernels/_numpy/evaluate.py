@@ -2,24 +2,10 @@
 
 import numpy as np
 
-from softstep.kernels._numpy.cross_entropy import cross_entropy_forward
 from softstep.kernels._numpy.linear import linear_forward
-from softstep.kernels._numpy.mse import mse_forward
-from softstep.kernels._numpy.softmax import softmax_forward
+from softstep.kernels._numpy.losses import require, right_rows, row_losses
 
 BLOCK_ROWS = 1024
-
-
-def row_losses(V, y, loss):
-    # V (n, c), y (n,) or (n, c) -> (n,)
-    if loss == "mse":
-        return mse_forward(softmax_forward(V), y)
-    return cross_entropy_forward(V, y)
-
-
-def right_rows(V, y):
-    # V (n, c), y (n,) or (n, c) -> (n,) bool
-    return V.argmax(axis=1) == (y if y.ndim == 1 else y.argmax(axis=1))
 
 
 @np.errstate(all="ignore")
@@ -35,18 +21,28 @@ def predict(X, W, b, *, feature_scale=1.0):
 
 
 @np.errstate(all="ignore")
-def evaluate(
-    X, y, W, b, *, loss, sample_weight=None, y_index=None, weight_index=None, feature_scale=1.0
-):
+def evaluate(data, bank):
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), accuracy (h,)
-    loss_sum, right_sum, weight_sum = np.zeros((3, len(W)))
-    for start in range(0, len(X), BLOCK_ROWS):
+    require(bank.loss)
+    loss_sum, right_sum, weight_sum = np.zeros((3, len(bank.W)))
+    for start in range(0, len(data.X), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        for k in range(len(W)):
-            V = linear_forward(X[rows], W[k], b[k], feature_scale=feature_scale)
-            y_k = y[y_index[k], rows] if y.dtype.kind == "i" else y[rows]
-            w = np.ones(len(V)) if sample_weight is None else sample_weight[weight_index[k], rows]
-            loss_sum[k] += np.sum(w * row_losses(V, y_k, loss[k]), dtype=np.float64)
-            right_sum[k] += np.sum(w * right_rows(V, y_k), dtype=np.float64)
+        for k, loss in enumerate(bank.loss):
+            V = linear_forward(data.X[rows], bank.W[k], bank.b[k], feature_scale=data.feature_scale)
+            y, w = targets_of_head(data, k, rows), weights_of_head(data, k, rows, V.dtype)
+            loss_sum[k] += np.sum(w * row_losses(V, y, loss), dtype=np.float64)
+            right_sum[k] += np.sum(w * right_rows(V, y), dtype=np.float64)
             weight_sum[k] += np.sum(w, dtype=np.float64)
     return loss_sum / weight_sum, right_sum / weight_sum
+
+
+def targets_of_head(data, k, rows):
+    # -> (r,) or (r, c): what head k is to learn from these rows
+    return data.y[rows] if data.is_soft else data.y[data.y_index[k], rows]
+
+
+def weights_of_head(data, k, rows, dtype):
+    # -> (r,): what these rows count for head k
+    if data.sample_weight is None:
+        return np.ones(len(data.X[rows]), dtype)
+    return data.sample_weight[data.weight_index[k], rows]

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from softstep.kernels._numpy.evaluate import right_rows, row_losses
+from softstep.kernels._numpy.losses import require, right_rows, row_losses
 
 
 @np.errstate(all="ignore")
 def surface_forward(V0, V1, V2, y, x_offsets, y_offsets, *, loss, sample_weight=None):
     # V0, V1, V2 (n, c), y (n,), x_offsets (nx,), y_offsets (ny,)
     #   -> Σ w L (ny, nx), Σ w [right] (ny, nx)
+    require([loss])
     w = np.ones(len(V0)) if sample_weight is None else sample_weight.astype(np.float64)
     finite = np.isfinite(V0).all(axis=1) & np.isfinite(V1).all(axis=1) & np.isfinite(V2).all(axis=1)
     losses, right = np.empty((2, len(y_offsets), len(x_offsets)))

@@ -1,7 +1,7 @@
-"""softstep.model.plots: figures of softmax regressions, by matplotlib (`softstep[plot]`).
+"""softstep.model.plots: figures of softmax regressions, drawn with matplotlib (`softstep[plot]`).
 
 One file per figure. A figure function takes `theme="light"` or `"dark"` and returns a matplotlib
-Figure, which nothing else refers to; `style.py` says how all of them look.
+Figure that is not registered with pyplot; `style.py` says how all of them look.
 """
 
 from softstep.model.plots.confusion import confusion, counts

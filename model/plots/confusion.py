@@ -6,18 +6,19 @@ import numpy as np
 
 from softstep.model.plots import style
 
-SHOWN = 30  # classes at most that can be read
+SHOWN = 30  # the most classes that stay readable
 STRONGEST = 0.85  # opacity
-TOPS = (0.25, 0.5, 1.0)  # shares of mistakes that may be drawn as strong as all rows right
-# Inches: of a cell and of the matrix at most, of a name at most, of a line of text, of the key.
+TOPS = (0.25, 0.5, 1.0)  # shares of a row at which mistakes may reach the strongest colour
+# Inches: a cell, the matrix and a name at most; a line of text; the key.
 CELL, SIDE, NAME, LINE, KEY = 0.8, 5.0, 1.0, 0.24, 1.2
 EDGE, LEAST_HEIGHT = 0.1, 1.9
 
 
 def counts(y_true: Any, y_predicted: Any, classes: Any) -> Any:
-    """How many rows of class i were taken for class j, (c, c); others than `classes` do not count.
+    """How many rows of class i were predicted as class j, (c, c).
 
-    y_true, y_predicted: labels, (n,). classes: sorted, (c,).
+    y_true, y_predicted: labels, (n,); rows with a label outside `classes` are left out.
+    classes: sorted, (c,).
     """
     y_true, y_predicted, classes = map(np.asarray, (y_true, y_predicted, classes))
     known = np.isin(y_true, classes) & np.isin(y_predicted, classes)
@@ -27,19 +28,19 @@ def counts(y_true: Any, y_predicted: Any, classes: Any) -> Any:
 
 
 def most_mistaken(matrix: Any) -> Any:
-    """The classes a picture has room for, sorted: the SHOWN with the most mistakes of `counts`."""
+    """The SHOWN classes with the most mistakes in `counts`, sorted: a figure has room for these."""
     wrong = matrix.sum(axis=1) - matrix.diagonal()
     return np.sort(np.argsort(-wrong, kind="stable")[:SHOWN])
 
 
 def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
-    """A figure of `counts`: each row's shares as colour, the counts as numbers where they fit.
+    """A figure of `counts`: shares of each row as colour, counts as numbers where they fit.
 
-    Right answers and mistakes each have a colour. A mistake is as strong as a right answer of four
-    times its share, so that the few there are can be seen; of twice its share, or of its own,
-    where a mistake has a share above a quarter or a half. A key says so. Long names are shortened;
-    a number too wide for its cell is rounded to thousands or millions, or left out. Of more than
-    SHOWN classes those of `most_mistaken` are drawn; shares and the title are of all.
+    Right answers have one colour, mistakes another. So that rare mistakes can be seen, their colour
+    is at its strongest at a quarter of the row; at a half or the whole of it if some mistake is
+    more frequent. A key says which. Long names are shortened; a number too wide for its cell is
+    rounded to thousands or millions, or left out. Of more than SHOWN classes, `most_mistaken` are
+    drawn; shares and title still refer to all.
 
     Raises:
         ValueError: the matrix is not (c, c) for c classes.
@@ -73,7 +74,7 @@ def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
 
 
 def _frame(look: style.Theme, names: list[str]) -> tuple[Any, Any, float]:
-    """The figure, the axes of the matrix with the names of its classes, and a cell's inches."""
+    """The figure, the axes of the matrix labelled with its classes, and the size of a cell."""
     c = len(names)
     widest = max(style.text_width(name, style.SMALL) for name in names)
     left = EDGE + LINE + widest + 0.1
@@ -92,7 +93,7 @@ def _frame(look: style.Theme, names: list[str]) -> tuple[Any, Any, float]:
 
 
 def _shades(colour: str, strength: Any) -> Any:
-    """The colour in these strengths, 0 to 1; red, green, blue and opacity."""
+    """The colour at these strengths, 0 to 1: red, green, blue and opacity."""
     shades = np.empty((*strength.shape, 4))
     shades[..., :3] = style.rgb(colour)
     shades[..., 3] = STRONGEST * strength
@@ -100,7 +101,7 @@ def _shades(colour: str, strength: Any) -> Any:
 
 
 def _numbers(axes: Any, look: style.Theme, matrix: Any, grounds: Any, cell: float) -> None:
-    """The counts, all in one size, the larger one where all fit in it."""
+    """The counts, all in one size: the larger one if every count fits."""
     widest = max(style.text_width(f"{count}", style.TEXT) for count in matrix.flat)
     size = style.TEXT if widest <= 0.9 * cell else style.SMALL
     for (i, j), count in np.ndenumerate(matrix):
@@ -110,14 +111,14 @@ def _numbers(axes: Any, look: style.Theme, matrix: Any, grounds: Any, cell: floa
 
 
 def _fitting(count: int, width: float, size: float) -> str:
-    """The count as exactly as fits."""
+    """The count, as exact as the width allows."""
     texts = f"{count}", f"{count / 1e3:.0f}k", f"{count / 1e6:.0f}M"
     exact = texts[: 1 + (count >= 1e3) + (count >= 1e6)]
     return next((text for text in exact if style.text_width(text, size) <= width), "")
 
 
 def _lines(axes: Any, look: style.Theme, c: int, cell: float) -> None:
-    """Between the cells, in the colour of the ground."""
+    """Lines between the cells, in the colour of the background."""
     between = np.arange(1, c) - 0.5
     axes.set_xticks(between, minor=True)
     axes.set_yticks(between, minor=True)
@@ -128,7 +129,7 @@ def _lines(axes: Any, look: style.Theme, c: int, cell: float) -> None:
 
 
 def _key(figure: Any, look: style.Theme, up: float, top: float) -> None:
-    """What the colours mean, at the right, down from `up`."""
+    """What the colours mean, on the right, downwards from `up`."""
     bottom = up * figure.get_size_inches()[1] - 2 * LINE
     for colour, full, name in (
         (look.good, 1.0, "right answers"),

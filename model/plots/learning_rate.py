@@ -1,35 +1,36 @@
-"""Descent on one line with three learning rates: too small, good, too large."""
+"""Gradient descent along one line with three learning rates: too small, good, too large."""
 
 from typing import Any
 
 import numpy as np
 
-from softstep.model.line_descent import LineDescent
+from softstep.kernels import losses
+from softstep.model.landscape.line_descent import LineDescent
 from softstep.model.plots import style
 
 STEPS = 8  # of each descent
 NAMES, COLOURS = ("too small", "good", "too large"), (0, 2, 1)
-CLOSE = 0.02  # of the way down: a good rate comes at least so near the least loss
-FAR = 1.4  # times the line that the other rates need: then "too large" has a range of its own
-FACTOR = 2 ** (np.arange(-20, 21) / 2)  # the rates tried, times that which would be there at once
+CLOSE = 0.02  # of the way down: how near to the least loss a good rate has to come
+FAR = 1.4  # times the range of the other rates, from which "too large" gets a range of its own
+FACTOR = 2 ** (np.arange(-20, 21) / 2)  # the rates tried, times the one that gets there in one step
 
 
 def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, float, float]:
-    """A rate too small, a good one and one too large, for STEPS steps from `start`.
+    """A rate that is too small, a good one and one that is too large, for STEPS steps from `start`.
 
-    Of rates a root of two apart, good is the smallest that comes within CLOSE of the least
-    loss at `offsets`; too small is a quarter of it; too large is the smallest above it that ends
-    higher than it began.
+    Candidates are a factor √2 apart. Good is the smallest that comes within CLOSE of the least loss
+    at `offsets`; too small is a quarter of it; too large is the smallest above it that ends higher
+    than it started.
 
     Raises:
-        NothingToDrawError: there are no such rates from there.
+        NothingToDrawError: there are no such rates for this start.
     """
-    losses = line.losses(offsets)
-    bottom, least, first = offsets[np.argmin(losses)], losses.min(), line.losses([start])[0]
+    heights = line.losses(offsets)
+    bottom, least, first = offsets[np.argmin(heights)], heights.min(), line.losses([start])[0]
     slope = line.slope(start)
     if not slope * (start - bottom) > 0:
         raise style.NothingToDrawError(
-            f"the loss does not fall from offset {start:g} towards the least one"
+            f"the loss does not fall from offset {start:g} towards its minimum"
         )
     good = None
     for rate in FACTOR * (start - bottom) / slope:
@@ -38,7 +39,9 @@ def three_rates(line: LineDescent, start: float, offsets: Any) -> tuple[float, f
             good = rate
         elif good is not None and last > first:
             return good / 4, good, rate
-    raise style.NothingToDrawError(f"no good and too large rates from offset {start:g}")
+    raise style.NothingToDrawError(
+        f"from offset {start:g} no learning rate is good, or none is too large"
+    )
 
 
 def learning_rate(
@@ -49,15 +52,15 @@ def learning_rate(
     *,
     theme: str = "light",
 ) -> Any:
-    """A figure: the same start and three rates, on the true loss of the rows; then loss by step,
-    above the least on the line.
+    """A figure: three rates from one start, on the true loss of the rows; below, the loss by step,
+    measured from the least on the line.
 
-    Where the last rate leads far away, its panel shows more of the line, and what the others show
-    as a box in it.
+    Where the last rate leads far away, its panel shows more of the line, with the range of the
+    others as a box.
 
     Args:
-        line: the loss along a line. start: the offset all begin at.
-        rates: such as `three_rates` gives. offsets: where the loss is drawn at least, (k,).
+        line: the loss along a line. start: the offset from which all three start.
+        rates: such as `three_rates` gives. offsets: the range to draw at least, (k,).
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
@@ -67,10 +70,10 @@ def learning_rate(
     reached = np.append(offsets, walks)
     where = np.union1d(np.linspace(reached.min(), reached.max(), 2 * len(offsets)), walks)
     curve = line.losses(where)
-    name = style.LOSS_AXES[line.loss]
+    loss = losses.find(line.loss)
     for k, (rate, at) in enumerate(zip(rates, walks, strict=True)):
         panel, colour = axes[str(k)], look.colours[COLOURS[k]]
-        style.dress(panel, look, x="distance on the line", y="" if k else name)
+        style.dress(panel, look, x="distance along the line", y="" if k else loss.axis)
         title = f"{NAMES[k]}: rate {float(f'{rate:.3g}'):,g}"
         panel.set_title(title, color=colour, fontsize=style.TEXT, loc="left")
         panel.plot(where, curve, color=look.muted, linewidth=1.5)
@@ -89,21 +92,21 @@ def learning_rate(
     else:
         axes["2"].tick_params(labelleft=False)
     least = _least(line, where, curve)
-    _by_step(axes["steps"], look, line.loss, [line.losses(at) - least for at in walks])
+    _by_step(axes["steps"], look, loss, [line.losses(at) - least for at in walks])
     return figure
 
 
 def _balls(axes: Any, look: style.Theme, at: Any, heights: Any, colour: str) -> None:
-    """The walk: a line from each position to the next, a ball at each, fuller as time goes."""
+    """The descent: a ball at each position, later ones more opaque, and lines between them."""
     axes.plot(at, heights, color=colour, linewidth=1, alpha=0.7)
     shades = np.linspace(0.35, 1, len(at))
     axes.scatter(at, heights, s=42, c=colour, alpha=shades, edgecolors=look.page, zorder=3)
     ring = {"s": 90, "facecolors": "none", "edgecolors": look.ink, "linewidths": 1.4}
-    axes.scatter(at[:1], heights[:1], zorder=2.5, **ring)  # around the first ball, below them all
+    axes.scatter(at[:1], heights[:1], zorder=2.5, **ring)  # around the first ball, behind them all
 
 
 def _name_start(axes: Any, look: style.Theme, at: Any, height: float) -> None:
-    """Outside the valley, where no ball is."""
+    """Label the start on the outer side of the valley, where there are no balls."""
     outward = np.sign(at[0] - at[-1])
     axes.annotate(
         "start",
@@ -118,34 +121,34 @@ def _name_start(axes: Any, look: style.Theme, at: Any, height: float) -> None:
 
 
 def _look_at(axes: Any, where: Any, curve: Any, low: float, high: float) -> None:
-    """The part of the curve from `low` to `high`, with some room around it."""
+    """Show the curve from `low` to `high`, with some room around it."""
     seen = curve[(where >= low) & (where <= high)]
     x, y = 0.09 * (high - low), 0.07 * np.ptp(seen)
     axes.set(xlim=(low - x, high + x), ylim=(seen.min() - y, seen.max() + y))
 
 
 def _box(axes: Any, look: style.Theme, others: Any) -> None:
-    """What `others` show, as a box."""
+    """The range of `others`, as a box."""
     (x0, x1), (y0, y1) = others.get_xlim(), others.get_ylim()
     box = [x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0]
     axes.plot(*box, color=look.muted, linewidth=1, linestyle=(0, (3, 2)))
-    axes.set_xlabel("distance on the line\n(box: as at the left)", fontsize=style.TEXT)
+    axes.set_xlabel("distance along the line\n(box: the other panels)", fontsize=style.TEXT)
 
 
 def _least(line: LineDescent, where: Any, curve: Any) -> float:
-    """The least loss on the line: that of the curve, looked at more closely."""
+    """The least loss on the line: that of the curve, refined around its lowest point."""
     k = int(np.argmin(curve))
     left, right = where[max(k - 1, 0)], where[min(k + 1, len(where) - 1)]
     return min(float(curve[k]), float(line.losses(np.linspace(left, right, 201)).min()))
 
 
-def _by_step(axes: Any, look: style.Theme, loss: str, heights: list[Any]) -> None:
-    """How far above the least loss each walk is, by step, and its name at its end."""
-    unit = style.LOSS_AXES[loss].removeprefix(style.LOSSES[loss])
-    style.dress(axes, look, x="step", y=f"{style.LOSSES[loss]} above\nthe least{unit}")
+def _by_step(axes: Any, look: style.Theme, loss: losses.Loss, heights: list[Any]) -> None:
+    """How far above the least loss each descent is, by step, with its name at the end."""
+    unit = loss.axis.removeprefix(loss.title)
+    style.dress(axes, look, x="step", y=f"{loss.title}\nabove the least{unit}")
     axes.set_yscale("log")
     axes.set_xlim(-0.3, STEPS + 1.5)
-    seen = [np.where(above > 0, above, np.nan) for above in heights]  # 0 is not on this scale
+    seen = [np.where(above > 0, above, np.nan) for above in heights]  # 0 has no logarithm
     for k, above in enumerate(seen):
         axes.plot(above, "o-", color=look.colours[COLOURS[k]], markersize=5)
     axes.margins(y=0.12)
@@ -168,7 +171,7 @@ def _by_step(axes: Any, look: style.Theme, loss: str, heights: list[Any]) -> Non
 
 
 def apart(places: Any, least: float) -> Any:
-    """The places moved as little as brings them `least` apart, in their order, (k,)."""
+    """The places, moved as little as possible so that they are `least` apart, (k,)."""
     order = np.argsort(places, kind="stable")
     steps = least * np.arange(len(places))
     rising = np.asarray(places)[order] - steps

@@ -1,46 +1,46 @@
-"""Descent with momentum against plain descent, where plain descent stalls."""
+"""Gradient descent with and without momentum, where plain descent stalls in a local minimum."""
 
 from typing import Any
 
 import numpy as np
 
-from softstep.model.hollow import FREE_RATE, MOMENTUM, Hollow
+from softstep.model.landscape.local_minimum import FREE_RATE, MOMENTUM, LocalMinimum
 from softstep.model.plots import style
 
 
-def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light") -> Any:
-    """A figure: both walks on the true loss of a line, the loss by step there, and off the line.
+def momentum(minimum: LocalMinimum, losses_in_all_weights: Any, *, theme: str = "light") -> Any:
+    """A figure: both descents on the true loss of a line; losses by step, on and off the line.
 
     Args:
-        hollow: what `find_hollow` found.
-        losses_in_all_weights: of a plain descent that may leave the line, (steps + 1,).
+        minimum: what `find_local_minimum` found.
+        losses_in_all_weights: those of a plain descent that may leave the line, (steps + 1,).
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
     blue, orange, green = look.colours[:3]
     figure = style.new_figure(look, height=7.6)
     top, middle, bottom = figure.subplots(3, 1, height_ratios=[3, 2, 2])
-    title = f"MSE on a line through random weights (rate {hollow.learning_rate:,g})"
-    style.dress(top, look, x="distance on the line", y="MSE", title=title)
-    top.plot(hollow.offsets, hollow.losses, color=look.muted, linewidth=1.5)
-    height = np.ptp(hollow.losses)
+    title = f"MSE on a line through random weights (rate {minimum.learning_rate:,g})"
+    style.dress(top, look, x="distance along the line", y="MSE", title=title)
+    top.plot(minimum.offsets, minimum.losses, color=look.muted, linewidth=1.5)
+    height = np.ptp(minimum.losses)
     walks = (
-        (hollow.with_momentum, orange, "s", f"momentum {MOMENTUM:g}"),
-        (hollow.plain, blue, "o", "plain descent"),
+        (minimum.with_momentum, orange, "s", f"momentum {MOMENTUM:g}"),
+        (minimum.plain, blue, "o", "plain descent"),
     )
     for at, colour, marker, name in walks:
-        heights = hollow.line.losses(at)
+        heights = minimum.line.losses(at)
         top.plot(at, heights, marker, color=colour, markersize=5, alpha=0.75, label=name)
-    _name_places(top, look, hollow, 0.09 * height)
+    _name_places(top, look, minimum, 0.09 * height)
     style.legend(top, look, loc="lower left")
 
-    faster = hollow.learning_rate / (1 - MOMENTUM)
-    plain, rolled = (hollow.line.losses(at) for at in (hollow.plain, hollow.with_momentum))
+    faster = minimum.learning_rate / (1 - MOMENTUM)
+    plain, rolled = (minimum.line.losses(at) for at in (minimum.plain, minimum.with_momentum))
     _curves(
         middle,
         look,
         "on the line",
-        (hollow.line.losses(hollow.faster), look.muted, ":", f"plain, rate {faster:,.0f}"),
+        (minimum.line.losses(minimum.faster), look.muted, ":", f"plain, rate {faster:,.0f}"),
         (plain, blue, "-", "plain"),
         (rolled, orange, "-", f"momentum {MOMENTUM:g}"),
     )
@@ -59,7 +59,7 @@ def momentum(hollow: Hollow, losses_in_all_weights: Any, *, theme: str = "light"
 
 
 def _curves(axes: Any, look: style.Theme, title: str, *curves: tuple[Any, str, str, str]) -> None:
-    """Losses by step, and what each is, beside the title."""
+    """Losses by step, with their legend beside the title."""
     style.dress(axes, look, y="MSE", title=title)
     for losses, colour, dash, name in curves:
         axes.plot(losses, dash, color=colour, label=name)
@@ -67,13 +67,13 @@ def _curves(axes: Any, look: style.Theme, title: str, *curves: tuple[Any, str, s
     style.legend(axes, look, ncols=3, frameon=False, **above)
 
 
-def _name_places(axes: Any, look: style.Theme, hollow: Hollow, above: float) -> None:
-    for name in ("start", "hollow", "crest", "valley"):
-        at = getattr(hollow, name)
-        height = hollow.line.losses([at])[0]
+def _name_places(axes: Any, look: style.Theme, minimum: LocalMinimum, above: float) -> None:
+    for name in ("start", "local_minimum", "crest", "valley"):
+        at = getattr(minimum, name)
+        height = minimum.line.losses([at])[0]
         shift, side = (above, "bottom") if name in ("start", "crest") else (-above, "top")
         axes.annotate(
-            f"{name}\n{height:.4f}",
+            f"{name}\n{height:.4f}".replace("_", " "),
             (at, height + shift),
             ha="center",
             va=side,

@@ -1,4 +1,4 @@
-"""How all figures look: two themes, colours that colour-blind readers tell apart, one size of text.
+"""The look of all figures: two themes, text sizes, colours that colour-blind readers tell apart.
 
 A figure of the usual width is 1200 pixels wide; shown at 600, its text is 12 pixels high.
 """
@@ -17,24 +17,20 @@ TEXT, SMALL, TITLE = 11, 9.5, 12.5  # points
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-# Losses in text, and on axes with their unit.
-LOSSES = {"mse": "MSE", "cross_entropy": "cross-entropy"}
-LOSS_AXES = {"mse": "MSE", "cross_entropy": "cross-entropy (nats)"}
-
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours by what they are for."""
+    """Colours by purpose."""
 
     name: str
-    page: str  # the ground
-    ink: str  # text and what matters
-    muted: str  # axes and what is beside the point
+    page: str  # the background
+    ink: str  # text and whatever matters
+    muted: str  # axes and everything secondary
     grid: str
-    colours: tuple[str, ...]  # lines, in this order; Okabe and Ito 2008
+    colours: tuple[str, ...]  # of lines, in this order; Okabe and Ito 2008
     good: str
     bad: str
-    stops: tuple[str, ...]  # of values from low to high: from the ground to the strongest
+    stops: tuple[str, ...]  # of a scale of values: from the background to the strongest
     signs: tuple[str, str, str]  # negative, zero, positive
 
 
@@ -66,7 +62,7 @@ THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 
 
 class NothingToDrawError(ValueError):
-    """The numbers leave nothing to be seen, such as contours of a loss that is flat."""
+    """There is nothing to see in these numbers, such as contours of a flat loss."""
 
 
 def theme_named(name: str) -> Theme:
@@ -77,7 +73,7 @@ def theme_named(name: str) -> Theme:
 
 
 def new_figure(theme: Theme, *, height: float = HEIGHT) -> Any:
-    """An empty figure, WIDTH wide, so many inches high. MissingExtraError without matplotlib."""
+    """An empty figure, WIDTH by `height` inches. MissingExtraError without matplotlib."""
     figure = extras.load("matplotlib.figure", extra="plot")
     return figure.Figure(
         figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor=theme.page
@@ -85,13 +81,13 @@ def new_figure(theme: Theme, *, height: float = HEIGHT) -> Any:
 
 
 def axes_at(figure: Any, left: float, bottom: float, width: float, height: float) -> Any:
-    """Axes at a place in inches from the figure's lower left corner."""
+    """Axes at a position in inches from the figure's lower left corner."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
 def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "") -> Any:
-    """Axes (2-D or 3-D) in the theme's colours, with these names; returns them."""
+    """Give axes (2-D or 3-D) the theme's colours and these labels; returns them."""
     axes.set_facecolor(theme.page)
     axes.set_xlabel(x, color=theme.ink, fontsize=TEXT)
     axes.set_ylabel(y, color=theme.ink, fontsize=TEXT)
@@ -106,7 +102,7 @@ def dress(axes: Any, theme: Theme, *, x: str = "", y: str = "", title: str = "")
 
 
 def plain_logs(axis: Any) -> None:
-    """Numbers in full at a logarithmic axis, no small exponents; a few, also of a narrow range."""
+    """Label a logarithmic axis with plain numbers, no exponents; a few even for a narrow range."""
     ticker = extras.load("matplotlib.ticker", extra="plot")
     low, high = np.log10(axis.get_view_interval())
     subs = (1,) if high - low > 2 else (1, 3) if high - low > 1.2 else (1, 2, 5)
@@ -117,16 +113,16 @@ def plain_logs(axis: Any) -> None:
 
 
 def plain(name: Any) -> str:
-    """A name, such as a label, as matplotlib shows it unchanged: no $ of it begins a formula."""
+    """A name, such as a label, escaped so that matplotlib takes no $ in it for a formula."""
     return str(name).replace("$", r"\$")
 
 
 def fitted(name: Any, width: float, size: float) -> str:
-    """A name as `plain` gives it, its middle an ellipsis where it is wider than `width` inches.
+    """A name as `plain` gives it, with an ellipsis in the middle if it exceeds `width` inches.
 
-    The middle goes, because names of a kind differ at either end. `size`: of the text, points.
+    The middle goes because similar names differ at their ends. `size`: of the text, in points.
     """
-    whole = text = " ".join(str(name).split())  # in one line
+    whole = text = " ".join(str(name).split())  # on one line
     for kept in range(len(whole) - 1, 1, -1):
         if text_width(text, size) <= width:
             break
@@ -135,7 +131,7 @@ def fitted(name: Any, width: float, size: float) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """How wide a line of text is, in inches, at `size` points."""
+    """The width of a line of text at `size` points, in inches."""
     textpath = extras.load("matplotlib.textpath", extra="plot")
     fonts = extras.load("matplotlib.font_manager", extra="plot")
     width, _, _ = textpath.TextToPath().get_text_width_height_descent(
@@ -145,7 +141,7 @@ def text_width(text: str, size: float) -> float:
 
 
 def power_of_e(log: float, digits: int = 4) -> str:
-    """e^log in that many digits, as 2.31·10⁻⁷⁶ where it is far from 1; it need not be a float."""
+    """e^log to that many digits, written 2.31·10⁻⁷⁶ if far from 1; it may lie beyond all floats."""
     log10 = float(log) / np.log(10)
     if -3 <= log10 < 4 and "e" not in (text := f"{np.exp(log):.{digits}g}"):
         return text
@@ -155,7 +151,7 @@ def power_of_e(log: float, digits: int = 4) -> str:
 
 
 def power_of_ten(exponent: int) -> str:
-    """What follows a number: ·10⁻⁷⁶."""
+    """The power as it follows a number: ·10⁻⁷⁶."""
     return f"·10{str(exponent).translate(SUPERSCRIPTS)}"
 
 
@@ -171,29 +167,29 @@ def legend(axes: Any, theme: Theme, **keywords: Any) -> Any:
 
 
 def value_colours(theme: Theme) -> Any:
-    """A colour map for values that start at 0: the ground is the least."""
+    """A colour map for values from 0 up: 0 has the colour of the background."""
     colors = extras.load("matplotlib.colors", extra="plot")
     return colors.LinearSegmentedColormap.from_list(f"softstep-{theme.name}", theme.stops)
 
 
 def sign_colours(theme: Theme) -> Any:
-    """A colour map for values of either sign: the ground is 0."""
+    """A colour map for values of either sign: 0 has the colour of the background."""
     colors = extras.load("matplotlib.colors", extra="plot")
     return colors.LinearSegmentedColormap.from_list(f"softstep-signs-{theme.name}", theme.signs)
 
 
 def ink_on(theme: Theme, ground: Any) -> str:
-    """The colour of text on a ground, red, green and blue in [0, 1]: the one of more contrast."""
+    """The text colour with more contrast on `ground`: red, green and blue in [0, 1]."""
     return max((theme.ink, theme.page), key=lambda ink: contrast(rgb(ink), ground))
 
 
 def rgb(colour: str) -> Any:
-    """Red, green and blue of "#rrggbb", in [0, 1], (3,)."""
+    """ "#rrggbb" as red, green and blue in [0, 1], (3,)."""
     return np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
 
 
 def contrast(a: Any, b: Any) -> float:
-    """WCAG 2: ratio of the relative luminances."""
+    """The ratio of the relative luminances, as WCAG 2 defines it."""
     low, high = sorted((_luminance(a), _luminance(b)))
     return (high + 0.05) / (low + 0.05)
 
@@ -204,7 +200,7 @@ def _luminance(rgb: Any) -> float:
 
 
 def png(figure: Any) -> bytes:
-    """The figure as a PNG file's bytes."""
+    """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels import losses
 from softstep.model import extras
 from softstep.model.landscape import Surface
 from softstep.model.plots import style
@@ -11,26 +12,27 @@ from softstep.model.plots import style
 LEVELS = 16
 MESH = 51  # lines of the surface in each direction, at most
 VIEW = (36, -62)  # elevation and azimuth, degrees
-BOX, EYE = (1, 1, 0.66), 8.0  # the box's edges, and how far from its middle matplotlib looks
-PALE = 0.55  # opacity of what is behind the surface
-# In units of the range of the loss: how far the floor is below, and the path above the surface.
+BOX, EYE = (1, 1, 0.66), 8.0  # the box's edges; the distance of matplotlib's eye from its centre
+PALE = 0.55  # opacity of what lies behind the surface
+TITLE = 5.8  # inches: the longest title that fits on one line above the contours
+# As shares of the range of the loss: how far the floor lies below, the path above the surface.
 FLOOR, LIFT = 0.38, 0.012
-ENDS = {  # of the path; a start on the end is seen, being the smaller and above
+ENDS = {  # of the path; the start is smaller and on top, so that it is seen even on the end
     0: {"marker": "o", "markersize": 9, "label": "start", "zorder": 7},
     -1: {"marker": "*", "markersize": 16, "label": "end", "zorder": 6},
 }
 
 
 def surface(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
-    """A 3-D figure of the loss, its contours on the floor, and the path of descent where it is.
+    """A 3-D figure of the loss, its contours on the floor, and the descent path if there is one.
 
     Args:
-        surface: from `loss_surface`. of: what its rows are, in the title: "training rows", say.
+        surface: from `loss_surface`. of: what the title calls its rows, such as "training rows".
         theme: "light" or "dark".
     """
     look = style.theme_named(theme)
     figure = style.new_figure(look, height=6)
-    figure.set_layout_engine("none")  # it takes the names of 3-D axes for smaller than they are
+    figure.set_layout_engine("none")  # it underestimates the labels of 3-D axes
     axes = figure.add_axes((-0.05, 0.055, 1.0, 0.875), projection="3d", computed_zorder=False)
     x, y, loss = surface.x, surface.y, surface.loss
     colours = {"norm": heights(surface), "cmap": value_colours(look)}
@@ -61,46 +63,49 @@ def surface(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
 
 
 def contours(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
-    """A figure of the loss's contours, closer where it is low, and the path of descent.
+    """A figure of the loss contours, denser where the loss is low, and the descent path.
 
     The arguments are those of `surface`.
     """
     look = style.theme_named(theme)
     figure = style.new_figure(look, height=5.6)
     first, second = direction_names(surface)
-    axes = style.dress(figure.add_subplot(), look, x=first, y=second, title=title(surface, of))
+    heading = title(surface, of)
+    if style.text_width(heading, style.TITLE) > TITLE:
+        heading = heading.replace(" around ", "\naround ")
+    axes = style.dress(figure.add_subplot(), look, x=first, y=second, title=heading)
     draw_contours(axes, surface, look)
     if surface.path is not None:
         descent(axes, surface, look)
-        style.legend(axes, look, loc="best")  # beside the path
+        style.legend(axes, look, loc="best")  # clear of the path
     axes.set_aspect("equal")
     return figure
 
 
 def draw_contours(axes: Any, surface: Surface, look: style.Theme) -> None:
-    """Filled contours with the loss written on some, and a scale beside them."""
+    """Filled contours, and beside them a scale with the loss of every third."""
     given = (surface.x, surface.y, surface.loss, levels(surface))
     filled = axes.contourf(*given, norm=heights(surface), cmap=value_colours(look))
     axes.contour(*given, colors=look.page, linewidths=0.6, alpha=0.6)
     ticks = filled.levels[::3]
     bar = axes.figure.colorbar(filled, ax=axes, ticks=ticks, format=alike(ticks), pad=0.02)
-    bar.set_label(style.LOSS_AXES[surface.loss_name], color=look.ink, fontsize=style.TEXT)
+    bar.set_label(losses.find(surface.loss_name).axis, color=look.ink, fontsize=style.TEXT)
     bar.ax.tick_params(colors=look.muted, labelsize=style.SMALL)
     bar.outline.set_edgecolor(look.muted)
 
 
 def alike(ticks: Any) -> str:
-    """A format for all of these ticks, rising: of one number of decimals, that tells them apart."""
+    """A format with just enough decimals to tell all these rising ticks apart."""
     return f"%.{max(0, 1 - int(np.floor(np.log10(np.diff(ticks).min()))))}f"
 
 
 def in_plane(surface: Surface) -> Any:
-    """Which points of the path are on the part of the plane that is seen, (k,)."""
+    """Which points of the path lie on the visible part of the plane, (k,)."""
     return (np.abs(surface.path) <= (surface.x[-1], surface.y[-1])).all(axis=1)
 
 
 def descent(axes: Any, surface: Surface, look: style.Theme) -> None:
-    """The path on a plane, as far as it is seen, its start and its end."""
+    """The visible part of the path on the plane, with its start and its end."""
     x, y = np.where(in_plane(surface), surface.path.T, np.nan)
     label = descent_name(surface)
     axes.plot(x, y, color=look.page, linewidth=4.5, solid_capstyle="round")
@@ -110,7 +115,7 @@ def descent(axes: Any, surface: Surface, look: style.Theme) -> None:
 
 
 def _descent_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
-    """The path a little above the surface; what is behind the surface is dotted and pale."""
+    """The path a little above the surface; dotted and pale where the surface hides it."""
     x, y = np.where(in_plane(surface), surface.path.T, np.nan)
     z = surface.path_loss + LIFT * np.ptp(surface.loss)
     behind = hidden(surface, np.stack([x, y, z], axis=1), floor)
@@ -119,7 +124,7 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) ->
     axes.plot(x, y, front, color=look.page, linewidth=4.5, zorder=4)
     axes.plot(x, y, front, color=look.bad, linewidth=2.4, zorder=5, label=label)
     if behind.any():
-        beside = np.convolve(behind, [1, 1, 1])[1:-1] > 0  # up to the part in front
+        beside = np.convolve(behind, [1, 1, 1])[1:-1] > 0  # joins the visible part
         dots = {"linestyle": ":", "linewidth": 2, "alpha": PALE, "zorder": 5}
         axes.plot(x, y, np.where(beside, z, np.nan), color=look.bad, **dots)
     for k, marker in _ends(surface):
@@ -131,8 +136,7 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) ->
 def hidden(surface: Surface, points: np.ndarray, floor: float) -> np.ndarray:
     """Which points, (k, 3) with NaN for none, the surface hides from the eye in `surface`, (k,).
 
-    From each the way to the eye is followed through the box; where it is below the surface, that is
-    in between.
+    A point is hidden if its line of sight passes below the surface anywhere inside the box.
     """
     low = np.array([surface.x[0], surface.y[0], floor])
     box = np.array(BOX) / (np.array([surface.x[-1], surface.y[-1], surface.loss.max()]) - low)
@@ -151,7 +155,7 @@ def hidden(surface: Surface, points: np.ndarray, floor: float) -> np.ndarray:
 
 
 def _between(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Values on a grid, (steps, steps), at x and y from 0 to 1, linear between its points."""
+    """Values of a grid, (steps, steps), at x and y from 0 to 1, by bilinear interpolation."""
     last = len(values) - 1
     j, i = (np.minimum((at * last).astype(int), last - 1) for at in (x, y))
     u, v = x * last - j, y * last - i
@@ -161,14 +165,13 @@ def _between(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> None:
-    """Names, panes and ticks as `style.dress` leaves them in two dimensions."""
+    """Labels, panes and ticks in the look that `style.dress` gives 2-D axes."""
     x, y, loss = surface.x, surface.y, surface.loss
-    axes.set_zlabel(
-        style.LOSS_AXES[surface.loss_name], color=look.ink, fontsize=style.TEXT, labelpad=13
-    )
+    name = losses.find(surface.loss_name).axis
+    axes.set_zlabel(name, color=look.ink, fontsize=style.TEXT, labelpad=13)
     axes.xaxis.labelpad = axes.yaxis.labelpad = 14
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), zlim=(floor, loss.max()))
-    inner = slice(1, -1)  # the outermost of both axes would meet in the corner
+    inner = slice(1, -1)  # the outermost ticks of both axes would meet in the corner
     axes.set(xticks=np.linspace(x[0], x[-1], 5)[inner])
     axes.set(yticks=np.linspace(y[0], y[-1], 5)[inner])
     ticks = axes.get_zticks()
@@ -183,7 +186,7 @@ def _dress_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) -> N
 
 
 def _ends(surface: Surface) -> list[tuple[int, dict[str, Any]]]:
-    """Those ends of the path that are seen, and their markers."""
+    """The visible ends of the path, and their markers."""
     seen = in_plane(surface)
     return [(k, marker) for k, marker in ENDS.items() if seen[k]]
 
@@ -194,17 +197,17 @@ def _end(look: style.Theme) -> dict[str, Any]:
 
 def title(surface: Surface, of: str) -> str:
     middle = "the trained weights" if surface.path is not None else "the weights"
-    return f"{style.LOSSES[surface.loss_name]} of {surface.rows} {of} around {middle}"
+    return f"{losses.find(surface.loss_name).title} of {surface.rows} {of} around {middle}"
 
 
 def descent_name(surface: Surface) -> str:
-    """What the path on the plane is: of random directions hardly more than a shadow of it."""
-    kind = "descent" if surface.directions == "pca" else "shadow of the descent"
+    """What to call the path: on random directions it is only a projection of the descent."""
+    kind = "descent" if surface.directions == "pca" else "projection of the descent"
     return f"{kind}, {surface.path_steps[-1]} steps"
 
 
 def direction_names(surface: Surface) -> tuple[str, str]:
-    """What to write at the two axes; of principal components their shares of the variance."""
+    """Labels of the two axes; those of principal components give their shares of the variance."""
     if surface.explained_variance is not None:
         first, second = surface.explained_variance
         return (
@@ -216,31 +219,31 @@ def direction_names(surface: Surface) -> tuple[str, str]:
 
 
 def levels(surface: Surface, part: Any = ...) -> np.ndarray:
-    """Heights of contours: evenly spaced rings for a bowl that grows as the square.
+    """Heights of contours: evenly spaced rings in a quadratic bowl.
 
-    part: which points of the plane are seen, (steps, steps).
+    part: which points of the plane are visible, (steps, steps).
 
     Raises:
-        NothingToDrawError: the loss has no two values to draw rings between.
+        NothingToDrawError: the loss does not vary enough for distinct contours.
     """
     low, high = surface.loss[part].min(), surface.loss[part].max()
     rings = low + (high - low) * np.linspace(0, 1, LEVELS + 1) ** 2
     if not (np.diff(rings) > 0).all():
         raise style.NothingToDrawError(
-            f"the loss is {low:.6g} everywhere on this plane: there are no contours, take a "
+            f"the loss is {low:.6g} everywhere on this plane, so there are no contours: take a "
             "larger span"
         )
     return rings
 
 
 def heights(surface: Surface) -> Any:
-    """From losses to colours: by the root, as the rings are spaced."""
+    """From losses to colours: by the square root, to match the spacing of the rings."""
     colors = extras.load("matplotlib.colors", extra="plot")
     return colors.PowerNorm(0.5, surface.loss.min(), surface.loss.max())
 
 
 def value_colours(look: style.Theme) -> Any:
-    """The theme's colours for values, without the ground itself."""
+    """The theme's colours for values, without the background itself."""
     colors = extras.load("matplotlib.colors", extra="plot")
     whole = style.value_colours(look)
     return colors.LinearSegmentedColormap.from_list("heights", whole(np.linspace(0.12, 0.97, 64)))

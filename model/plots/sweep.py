@@ -4,19 +4,20 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels import losses
 from softstep.model import extras
 from softstep.model.plots import style
 from softstep.model.regression import SoftmaxRegression
 
-MARKS = {"cross_entropy": "o", "mse": "s"}
+MARKERS = "so^Dvp"  # by the code of the loss, as the colours, for whoever does not see those
 
 
 def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") -> Any:
-    """A figure of many trained heads, a point or a line for each, a colour for each loss.
+    """A figure of many trained heads: a point and a line for each, a colour for each loss.
 
     Args:
         results: `SoftmaxSweep.results_`, or columns like it: rank, mean_val_accuracy, mean_val_loss
-            and, where it is not SoftmaxRegression's default, param_learning_rate and param_loss,
+            and, unless they have SoftmaxRegression's default, param_learning_rate and param_loss,
             (m,).
         loss_curves: mean training loss of each epoch, (epochs, m); NaN where there is none.
         theme: "light" or "dark".
@@ -25,25 +26,29 @@ def sweep(results: dict[str, Any], loss_curves: Any, *, theme: str = "light") ->
     figure = style.new_figure(look, height=5.2)
     axes = figure.subplot_mosaic([["accuracy", "curves"], ["loss", "curves"]])
     rates, epochs = column(results, "learning_rate"), np.arange(1, len(loss_curves) + 1)
-    dot = "o" if len(epochs) == 1 else None  # a line through one point is not seen
-    for loss, chosen in by_loss(results).items():
-        colour = look.colours[sorted(style.LOSSES).index(loss)]
-        x, shown = rates[chosen], {"color": colour, "label": style.LOSSES[loss]}
+    dot = "o" if len(epochs) == 1 else None  # a line through one point cannot be seen
+    chosen = by_loss(results)
+    for loss, heads in chosen.items():
+        colour, marker = (kinds[loss.code % len(kinds)] for kinds in (look.colours, MARKERS))
         for name in ("accuracy", "loss"):
-            y = results[f"mean_val_{name}"][chosen]
-            axes[name].plot(x, y, MARKS[loss], markersize=5, alpha=0.8, **shown)
+            y = results[f"mean_val_{name}"][heads]
+            axes[name].plot(rates[heads], y, marker, color=colour, markersize=5, alpha=0.8)
         lines = axes["curves"].plot(
-            epochs, loss_curves[:, chosen], color=colour, alpha=0.55, marker=dot
+            epochs, loss_curves[:, heads], color=colour, alpha=0.55, marker=dot
         )
-        lines[0].set_label(style.LOSS_AXES[loss])
+        lines[0].set_label(loss.axis)
     _dress(axes, look, results)
-    _logs(axes["curves"], loss_curves)
-    names = {"handles": axes["curves"].get_legend_handles_labels()[0]}
-    shown = style.legend(figure, look, loc="outside lower center", ncols=2, **names)
-    for line in shown.get_lines():
-        line.set_alpha(1)
+    _log_scale(axes["curves"], loss_curves)
+    _legend(figure, look, axes["curves"], len(chosen))
     figure.align_ylabels([axes["accuracy"], axes["loss"]])
     return figure
+
+
+def _legend(figure: Any, look: style.Theme, axes: Any, count: int) -> None:
+    handles, _ = axes.get_legend_handles_labels()
+    shown = style.legend(figure, look, loc="outside lower center", ncols=count, handles=handles)
+    for line in shown.get_lines():
+        line.set_alpha(1)
 
 
 def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> None:
@@ -57,26 +62,27 @@ def _dress(axes: dict[str, Any], look: style.Theme, results: dict[str, Any]) -> 
     for name in ("accuracy", "loss"):
         axes[name].set_xscale("log")
     axes["loss"].sharex(axes["accuracy"])
-    _logs(axes["loss"], results["mean_val_loss"])
+    _log_scale(axes["loss"], results["mean_val_loss"])
     style.plain_logs(axes["accuracy"].xaxis)
     axes["accuracy"].tick_params(labelbottom=False)
 
 
-def _logs(axes: Any, losses: Any) -> None:
-    """A logarithmic axis for losses, unless all are 0 or none is left."""
-    if (losses > 0).any():
+def _log_scale(axes: Any, values: Any) -> None:
+    """A logarithmic axis for losses, unless none is above 0."""
+    if (values > 0).any():
         axes.set_yscale("log")
         style.plain_logs(axes.yaxis)
 
 
 def _best(results: dict[str, Any]) -> str:
-    """The setting that is ranked first; nothing where none is left, or each label set has one."""
+    """The setting ranked first; empty if every one diverged or several share the first rank."""
     accuracy, first = results["mean_val_accuracy"], np.flatnonzero(results["rank"] == 1)
     if len(first) != 1 or np.isnan(accuracy[first[0]]):
         return ""
     best = first[0]
-    loss, rate = style.LOSSES[column(results, "loss")[best]], column(results, "learning_rate")[best]
-    return f"best {accuracy[best]:.4f}: {loss}, rate {rate:.3g}"
+    loss = losses.find(str(column(results, "loss")[best]))
+    rate = column(results, "learning_rate")[best]
+    return f"best {accuracy[best]:.4f}: {loss.title}, rate {rate:.3g}"
 
 
 def column(results: dict[str, Any], name: str) -> Any:
@@ -86,7 +92,8 @@ def column(results: dict[str, Any], name: str) -> Any:
     return results.get(f"param_{name}", np.full(rows, default))
 
 
-def by_loss(results: dict[str, Any]) -> dict[str, Any]:
-    """Which entries of `results` have each loss."""
-    losses = column(results, "loss")
-    return {str(loss): np.flatnonzero(losses == loss) for loss in np.unique(losses)}
+def by_loss(results: dict[str, Any]) -> dict[losses.Loss, Any]:
+    """The losses in `results`, in the order of their table, and which entries have them."""
+    names = column(results, "loss")
+    found = {loss: np.flatnonzero(names == loss.name) for loss in losses.LOSSES.values()}
+    return {loss: entries for loss, entries in found.items() if len(entries)}

@@ -8,22 +8,22 @@ import numpy as np
 from softstep.model.plots import style
 
 ACROSS = 5
-# Inches: of an image's width, between two, of its height at most, of the name above it, of the
-# scale and what is written below it, of the scale's length.
+# Inches: an image's width, the gap between two, an image's height at most, the name above it, the
+# scale with the text below it, the scale's length.
 CELL, GAP, TALLEST, NAME, FOOT, BAR = 1.36, 0.1, 2.4, 0.34, 0.75, 4.2
 
 
 def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "light") -> Any:
-    """A figure with an image for each class: where ink speaks for it, and where against it.
+    """A figure with an image for each class: where ink counts for it, and where against it.
 
     Args:
-        coef: weights as `SoftmaxRegression.coef_`, (c, d).
+        coef: weights as in `SoftmaxRegression.coef_`, (c, d).
         classes: their labels, (c,); long ones are shortened.
-        shape: rows and columns of an image, their product d.
+        shape: rows and columns of an image; their product is d.
         theme: "light" or "dark".
 
     Raises:
-        ValueError: the shape does not go with the weights.
+        ValueError: the shape does not match the weights.
     """
     look = style.theme_named(theme)
     c, d = coef.shape
@@ -49,7 +49,7 @@ def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "li
 
 
 def _places(look: style.Theme, count: int, shape: tuple[int, int]) -> tuple[Any, list[Any]]:
-    """The figure, and axes for the images: rows of ACROSS, the last or only one in the middle."""
+    """The figure, and axes for the images: rows of ACROSS, a shorter last row centred."""
     down = math.ceil(count / ACROSS)
     high = min(CELL * shape[0] / shape[1], TALLEST)
     figure = style.new_figure(look, height=down * (high + NAME) + FOOT)

@@ -2,6 +2,6 @@
 
 import sys
 
-from softstep.cli import main
+from softstep.cli.main import main
 
 sys.exit(main())

@@ -4,7 +4,7 @@ import emulator
 import pytest
 from train_cases import LAUNCHES, STEPS
 
-from softstep.bench import parity
+from softstep.kernels.verify import parity
 
 
 @pytest.fixture(params=emulator.SCHEDULES)
@@ -22,7 +22,7 @@ def assert_op_parity(machine, assert_parity):
 
 @pytest.fixture
 def run_on(machine):
-    """run(path, arguments): all results of `train` (softstep.bench.parity.run) on that path."""
+    """run(path, arguments): all results of `train` on that path."""
 
     def run(path, arguments):
         machine.multiprocessors = 1000

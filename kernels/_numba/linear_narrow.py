@@ -1,0 +1,148 @@
+"""The linear layer with few columns: vectors run along the features, rows are read in place."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.parallel import pool
+from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.simd.dots import (
+    logits_of_rows,
+    outer_products,
+    rows_in_lanes,
+    sums_of_columns,
+)
+from softstep.kernels._numba.simd.layout import empty, lanes, pack_narrow, padded, zeros
+from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, DOT_ROWS
+from softstep.kernels.integers import ceil_div
+from softstep.kernels.threads import threads_for
+
+ITEM_ROWS = 60  # of the forward pass
+# The backward pass cuts the rows into parts, by their number alone, and those into blocks.
+BLOCK_ROWS = 50
+PART_ROWS, MAX_PARTS = 5 * BLOCK_ROWS, 16
+
+
+class Forward(NamedTuple):
+    X: np.ndarray  # (n, d), as stored
+    order: np.ndarray  # (n,): 0, 1, …
+    W: np.ndarray  # (columns padded, d padded)
+    b: np.ndarray  # (c,)
+    scale: float
+    out: np.ndarray  # (n, c)
+
+
+class ForwardScratch(NamedTuple):
+    """Buffers of each worker."""
+
+    T: np.ndarray  # (workers, columns padded, lanes): logits, a row in each lane
+    sums: np.ndarray  # (workers, sums of a tile)
+
+
+class Backward(NamedTuple):
+    dV: np.ndarray  # (n, c)
+    X: np.ndarray  # (n, d), as stored
+    order: np.ndarray  # (n,): 0, 1, …
+    part: int  # rows of a part
+    G: np.ndarray  # (parts, columns padded, d padded): Σ dv ⊗ x
+    Gb: np.ndarray  # (parts, columns padded): Σ dv
+
+
+class BackwardScratch(NamedTuple):
+    """Buffers of each worker."""
+
+    block: np.ndarray  # (workers, BLOCK_ROWS, columns padded): gradients
+
+
+@jit(STRICT)
+def _forward(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, _begin_forward, _forward_rows)
+
+
+@jit(INLINE)
+def _begin_forward(job, scratch, step, phase):
+    return ceil_div(len(job.X), ITEM_ROWS) if step == 0 else OVER
+
+
+@jit(INLINE)
+def _forward_rows(job, scratch, step, phase, item, worker):
+    T, (n, d) = scratch.T[worker], job.X.shape
+    block = rows_in_lanes(T)
+    for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
+        count = min(block, n - at)
+        ahead = min(at + ITEM_ROWS, n - count)
+        logits_of_rows(
+            job.X,
+            job.order,
+            at,
+            count,
+            ahead,
+            d,
+            job.W,
+            job.b,
+            job.scale,
+            T,
+            scratch.sums[worker],
+        )
+        for i in range(count):
+            for c in range(len(job.b)):
+                job.out[at + i, c] = T[c, i]
+
+
+def forward_narrow(X, W, b, scale, out):
+    # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
+    (n, d), c = X.shape, len(b)
+    workers, width, dtype = threads_for(2 * n * d * c), lanes(W.dtype), W.dtype
+    packed = pack_narrow(W[None])
+    job = Forward(X=X, order=np.arange(n), W=packed, b=b, scale=scale, out=out)
+    scratch = ForwardScratch(
+        T=empty((workers, len(packed), width), dtype),
+        sums=empty((workers, padded(DOT_ROWS * DOT_COLUMNS, width)), dtype),
+    )
+    pool.run(_forward, workers, job, scratch)
+
+
+@jit(STRICT)
+def _backward(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, _begin_backward, _backward_part)
+
+
+@jit(INLINE)
+def _begin_backward(job, scratch, step, phase):
+    return len(job.G) if step == 0 else OVER
+
+
+@jit(INLINE)
+def _backward_part(job, scratch, step, phase, item, worker):
+    block, n = scratch.block[worker], len(job.X)
+    begin, end = item * job.part, min((item + 1) * job.part, n)
+    for at in range(begin, end, BLOCK_ROWS):
+        count = min(BLOCK_ROWS, end - at)
+        for i in range(count):
+            for c in range(job.dV.shape[1]):
+                block[i, c] = job.dV[at + i, c]
+        ahead, add = min(at + count, n - count), at > begin
+        outer_products(job.X, job.order, at, count, ahead, 0, block, add, job.G[item])
+        sums_of_columns(block, count, add, job.Gb[item])
+
+
+@np.errstate(over="ignore", invalid="ignore")  # infinities follow the arithmetic
+def backward_narrow(dV, X, scale):
+    # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv
+    (n, c), d, dtype = dV.shape, X.shape[1], dV.dtype
+    part = padded(ceil_div(n, min(ceil_div(n, PART_ROWS), MAX_PARTS)), BLOCK_ROWS)
+    parts, columns = ceil_div(n, part), padded(c, DOT_COLUMNS)
+    job = Backward(
+        dV=dV,
+        X=X,
+        order=np.arange(n),
+        part=part,
+        G=zeros((parts, columns, padded(d, lanes(dtype))), dtype),
+        Gb=zeros((parts, columns), dtype),
+    )
+    workers = threads_for(2 * n * d * c)
+    scratch = BackwardScratch(block=zeros((workers, BLOCK_ROWS, columns), dtype))
+    pool.run(_backward, workers, job, scratch)
+    dW = job.G.sum(axis=0)[:c, :d].T * dtype.type(scale)
+    return np.ascontiguousarray(dW), job.Gb.sum(axis=0)[:c].copy()

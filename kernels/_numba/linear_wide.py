@@ -1,0 +1,252 @@
+"""The linear layer with many columns, in blocks of rows, by the tiles of tiles.py."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.parallel import pool
+from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.simd.layout import empty, lanes, odd_lines, padded, per_column, zeros
+from softstep.kernels._numba.simd.products import gather_rows, multiply, next_tile
+from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
+from softstep.kernels._numba.simd.vector import fma, lanes_of, load, load_first, store, store_first
+from softstep.kernels.integers import ceil_div
+from softstep.kernels.threads import threads_for
+
+ITEM_ROWS = 4 * TILE_ROWS  # of the forward pass
+BLOCK_VECTORS = 16  # of columns, in such an item
+BACKWARD_ROWS = 256  # of a step
+GRADIENT_ROWS = 4 * TILE_ROWS  # features of an item of the backward pass
+COPIED_ROWS = 16  # of an item that gathers
+CONFLICT_BYTES = 2048  # rows that are a multiple of it apart fall into a few sets of the cache
+
+PACK, MULTIPLY = range(2)  # the phases of the forward pass
+GATHER, GRADIENT = range(2)  # and of the backward pass
+PACKED_ROWS = 32  # of an item that packs
+
+
+class Forward(NamedTuple):
+    X: np.ndarray  # (n, d), as stored
+    order: np.ndarray  # (n,): 0, 1, …
+    in_place: bool  # whether X is read where it is stored
+    W: np.ndarray  # (d, c)
+    packed: np.ndarray  # (vectors, d, lanes): W
+    b: np.ndarray  # (columns padded,)
+    scale: float
+    out: np.ndarray  # (n, c)
+
+
+class Backward(NamedTuple):
+    dV: np.ndarray  # (n, c)
+    X: np.ndarray  # (n, d), as stored
+    order: np.ndarray  # (n,): 0, 1, …
+    in_place: bool  # whether X is read where it is stored
+    scale: float
+    dW: np.ndarray  # (d, c)
+    db: np.ndarray  # (columns padded,)
+
+
+class Blocks(NamedTuple):
+    """Blocks of rows, and a tile for each worker."""
+
+    X: np.ndarray  # (blocks, rows padded, d padded), or X itself where it is read: (1, n, d)
+    V: np.ndarray  # (blocks, vectors, rows padded, lanes): logits or their gradient
+    tile: np.ndarray  # (workers, TILE_VECTORS, TILE_ROWS, lanes)
+    gathered: np.ndarray  # (workers,): where the rows in the worker's block begin, -1: none yet
+
+
+def in_place(X, dtype):
+    """Whether a tile may read the features X where they are stored."""
+    return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0
+
+
+def row_blocks(X, dtype, *, blocks, rows, columns, workers):
+    n = lanes(dtype)
+    rows, d = padded(rows, n), odd_lines(X.shape[1], dtype)
+    return Blocks(
+        X=X[None] if in_place(X, dtype) else empty((blocks, rows, d), dtype),
+        V=empty((blocks, ceil_div(columns, n), rows, n), dtype),
+        tile=empty((workers, TILE_VECTORS, TILE_ROWS, n), dtype),
+        gathered=np.full(workers, -1),
+    )
+
+
+@jit(STRICT)
+def _forward(pool, size, worker, job, blocks):
+    # Two phases: pack W into vectors of columns; then multiply, ITEM_ROWS rows and BLOCK_VECTORS
+    # vectors in an item
+    work_through(pool, size, worker, job, blocks, 2, _begin_forward, _do_forward)
+
+
+@jit(INLINE)
+def _begin_forward(job, blocks, step, phase):
+    if step > 0:
+        return OVER
+    if phase == PACK:
+        return ceil_div(len(job.W), PACKED_ROWS)
+    return ceil_div(len(job.X), ITEM_ROWS) * ceil_div(len(job.packed), BLOCK_VECTORS)
+
+
+@jit(INLINE)
+def _do_forward(job, blocks, step, phase, item, worker):
+    if phase == PACK:
+        _pack(job.W, item * PACKED_ROWS, job.packed)
+    else:
+        groups = ceil_div(len(job.packed), BLOCK_VECTORS)
+        start, v0 = item // groups * ITEM_ROWS, item % groups * BLOCK_VECTORS
+        if not job.in_place and start != blocks.gathered[worker]:
+            count = min(ITEM_ROWS, len(job.X) - start)
+            gather_rows(job.X, job.order, start, count, blocks.X[worker], 0)
+            blocks.gathered[worker] = start
+        _forward_block(job, start, v0, blocks, worker)
+
+
+@jit(STRICT)
+def _pack(W, start, packed):
+    # rows start … start + PACKED_ROWS of W (d, c) -> packed (vectors, d, lanes)
+    n, c = lanes_of(packed), W.shape[1]
+    for f in range(start, min(start + PACKED_ROWS, len(W))):
+        for v in range(c // n):
+            store(packed, (v, f), load(W, (f, v * n)))
+        if c % n:
+            store(packed, (c // n, f), load_first(W, (f, c // n * n), c % n))
+
+
+@jit(STRICT)
+def _forward_block(job, start, v0, blocks, worker):
+    # out[start : start + ITEM_ROWS], the columns of BLOCK_VECTORS vectors from v0 on
+    X, r0 = (blocks.X[0], start) if job.in_place else (blocks.X[worker], 0)
+    W, tile, n = job.packed, blocks.tile[worker], lanes_of(job.packed)
+    count, scale = min(ITEM_ROWS, len(job.X) - start), W.dtype.type(job.scale)
+    for v in range(v0, min(v0 + BLOCK_VECTORS, len(W)), TILE_VECTORS):
+        vectors = min(TILE_VECTORS, len(W) - v)
+        i = 0
+        while i < count:
+            first, rows = next_tile(i, 0, count)
+            multiply(X, r0 + first, rows, W.shape[1], W, v, vectors, tile)
+            for u in range(vectors):
+                at = (v + u) * n
+                bias, left = load(job.b, at), job.out.shape[1] - at
+                for r in range(rows):
+                    values = fma(load(tile, (u, r)), scale, bias)
+                    if left >= n:
+                        store(job.out, (start + first + r, at), values)
+                    else:
+                        store_first(job.out, (start + first + r, at), values, left)
+            i = first + rows
+
+
+def forward_wide(X, W, b, scale, out):
+    # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
+    (n, d), c, dtype = X.shape, len(b), W.dtype
+    workers, width = threads_for(2 * n * d * c), lanes(dtype)
+    job = Forward(
+        X=X,
+        order=np.arange(n),
+        in_place=in_place(X, dtype),
+        W=W,
+        packed=empty((ceil_div(c, width), d, width), dtype),
+        b=per_column(b[None], c, dtype),
+        scale=scale,
+        out=out,
+    )
+    blocks = row_blocks(
+        X, dtype, blocks=workers, rows=min(ITEM_ROWS, n), columns=0, workers=workers
+    )
+    pool.run(_forward, workers, job, blocks)
+
+
+@jit(STRICT)
+def _backward(pool, size, worker, job, blocks):
+    # A step for each block of BACKWARD_ROWS rows, of two phases: gather X and dV, then add to tiles
+    # of dW
+    work_through(pool, size, worker, job, blocks, 2, _begin_backward, _do_backward)
+
+
+@jit(INLINE)
+def _begin_backward(job, blocks, step, phase):
+    rows = min(BACKWARD_ROWS, len(job.X) - step * BACKWARD_ROWS)
+    if rows <= 0:
+        return OVER
+    if phase == GATHER:
+        return ceil_div(rows, COPIED_ROWS)
+    vectors = blocks.V.shape[1]
+    return ceil_div(vectors, TILE_VECTORS) * ceil_div(len(job.dW), GRADIENT_ROWS) + vectors
+
+
+@jit(INLINE)
+def _do_backward(job, blocks, step, phase, item, worker):
+    X, V, tile = blocks.X[0], blocks.V[0], blocks.tile[worker]
+    start = step * BACKWARD_ROWS
+    rows, chunks = min(BACKWARD_ROWS, len(job.X) - start), ceil_div(len(job.dW), GRADIENT_ROWS)
+    tiles = ceil_div(len(V), TILE_VECTORS) * chunks
+    if phase == GATHER:
+        r0 = item * COPIED_ROWS
+        count = min(COPIED_ROWS, rows - r0)
+        if not job.in_place:
+            gather_rows(job.X, job.order, start + r0, count, X, r0)
+        _gather_gradients(job.dV, start + r0, count, V, r0)
+    elif item < tiles:
+        v, f0 = item // chunks * TILE_VECTORS, item % chunks * GRADIENT_ROWS
+        mine = X[start : start + rows] if job.in_place else X[:rows]
+        _products(mine.T, V, v, f0, V.dtype.type(job.scale), start > 0, tile, job.dW)
+    else:
+        v, at = item - tiles, (item - tiles) * lanes_of(V)
+        db = load(job.db, at)
+        for i in range(rows):
+            db = db + load(V, (v, i))
+        store(job.db, at, db)
+
+
+@jit(STRICT)
+def _gather_gradients(dV, at, count, V, r0):
+    # dV (n, c), rows at … at + count -> V (vectors, rows, lanes), rows from r0 on
+    n, c = lanes_of(V), dV.shape[1]
+    for i in range(count):
+        for v in range(c // n):
+            store(V, (v, r0 + i), load(dV, (at + i, v * n)))
+        if c % n:
+            store(V, (c // n, r0 + i), load_first(dV, (at + i, c // n * n), c % n))
+
+
+@jit(STRICT)
+def _products(A, V, v, f0, scale, add, tile, dW):
+    # A (d, rows), V (vectors, rows, lanes) -> dW[f0 : f0 + GRADIENT_ROWS], TILE_VECTORS vectors of
+    # its columns from v on, set to or, with `add`, increased by s Σ x ⊗ dv
+    n, c = lanes_of(V), dW.shape[1]
+    vectors = min(TILE_VECTORS, len(V) - v)
+    end = min(f0 + GRADIENT_ROWS, len(dW))
+    i = f0
+    while i < end:
+        first, count = next_tile(i, f0, end)
+        multiply(A, first, count, A.shape[1], V, v, vectors, tile)
+        for u in range(vectors):
+            j = (v + u) * n
+            for r in range(i - first, count):  # those before have been added
+                g = load(tile, (u, r)) * scale
+                if j + n <= c:
+                    store(dW, (first + r, j), load(dW, (first + r, j)) + g if add else g)
+                else:
+                    g = load_first(dW, (first + r, j), c - j) + g if add else g
+                    store_first(dW, (first + r, j), g, c - j)
+        i = first + count
+
+
+def backward_wide(dV, X, scale):
+    # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv
+    (n, c), d, dtype = dV.shape, X.shape[1], dV.dtype
+    columns, rows = padded(c, lanes(dtype)), min(n, BACKWARD_ROWS)
+    job = Backward(
+        dV=dV,
+        X=X,
+        order=np.arange(n),
+        in_place=in_place(X, dtype),
+        scale=scale,
+        dW=np.empty((d, c), dtype),
+        db=zeros((columns,), dtype),
+    )
+    workers = threads_for(2 * n * d * c, 2 * rows * d * c)
+    blocks = row_blocks(X, dtype, blocks=1, rows=rows, columns=columns, workers=workers)
+    pool.run(_backward, workers, job, blocks)
+    return job.dW, job.db[:c].copy()

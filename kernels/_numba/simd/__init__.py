@@ -1,0 +1,1 @@
+"""Vectors: the vector type, the register tiles, and the functions and layouts built on them."""

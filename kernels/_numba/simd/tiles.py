@@ -1,0 +1,138 @@
+"""The micro-kernels: blocks of sums held in vector registers. docs/kernels.md draws them.
+
+The number of vector registers decides their shapes. Every sum is taken in the same order in a tile
+of any shape: what a row or a column gets does not depend on its neighbours.
+"""
+
+from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.simd.vector import (
+    LANES,
+    REGISTERS,
+    fma,
+    lanes_of,
+    load,
+    load_first,
+    prefetch,
+    registers,
+    scalar,
+    splat,
+    store,
+    store_lane_sums,
+)
+
+HAS_32_REGISTERS = REGISTERS >= 32
+# Wide: TILE_ROWS × TILE_VECTORS sums, each a vector of columns.
+TILE_ROWS = 14 if HAS_32_REGISTERS else 6
+TILE_VECTORS = 2
+# Narrow: dots of DOT_ROWS × DOT_COLUMNS, outer products of DOT_COLUMNS × OUTER_VECTORS.
+DOT_ROWS = min(5, LANES) if HAS_32_REGISTERS else 2
+DOT_COLUMNS = 5
+OUTER_VECTORS = 5 if HAS_32_REGISTERS else 2
+LINE_BYTES = 64  # of a cache line
+
+
+def make_products(R, N):
+    """The tile of R rows × N vectors of columns."""
+
+    @jit(STRICT)
+    def products(A, i0, count, B, v0, out):
+        # A (rows, count), B (vectors, count, lanes) -> out (N, R, lanes):
+        # out[v, i] = Σ_k A[i0 + i, k] B[v0 + v, k], in the order of k
+        sums = registers(B, R, N)
+        b = registers(B, 1, N)
+        for k in range(count):
+            for v in range(N):
+                b[0, v] = load(B, (v0 + v, k))
+            for i in range(R):
+                a = splat(scalar(A, (i0 + i, k)))
+                for v in range(N):
+                    sums[i, v] = fma(a, b[0, v], sums[i, v])
+        for v in range(N):
+            for i in range(R):
+                store(out, (v, i), sums[i, v])
+
+    return products
+
+
+def make_dots(R):
+    """The tile of R rows × DOT_COLUMNS dot products."""
+
+    @jit(STRICT)
+    def dots(X, rows, i0, W, c0, ahead, line, end, out):
+        # X (n, d), rows (r,), W (columns, d padded) -> out[i·DOT_COLUMNS + c] =
+        # X[rows[i0 + i]] · W[c0 + c]. Of the rows needed next, from `ahead` on, the features from
+        # `line` up to `end` are prefetched, a cache line of each row per step.
+        d = X.shape[1]
+        lanes = lanes_of(W)
+        sums = registers(W, R, DOT_COLUMNS)
+        x = registers(W, R, 1)
+        lines = LINE_BYTES // X.itemsize
+        for j in range(0, d // lanes * lanes, lanes):
+            if line < end:
+                for i in range(R):
+                    prefetch(X, (rows[ahead + i], line))
+                line += lines
+            for i in range(R):
+                x[i, 0] = load(X, (rows[i0 + i], j))
+            for c in range(DOT_COLUMNS):
+                w = load(W, (c0 + c, j))
+                for i in range(R):
+                    sums[i, c] = fma(x[i, 0], w, sums[i, c])
+        rest = d % lanes
+        if rest:  # the last features: W is padded, X is not
+            for i in range(R):
+                x[i, 0] = load_first(X, (rows[i0 + i], d - rest), rest)
+            for c in range(DOT_COLUMNS):
+                w = load(W, (c0 + c, d - rest))
+                for i in range(R):
+                    sums[i, c] = fma(x[i, 0], w, sums[i, c])
+        store_lane_sums(sums, out, 0)
+
+    return dots
+
+
+def make_outer(N, is_full):
+    """The tile of DOT_COLUMNS × N vectors of features; not `is_full`: of the last few features."""
+
+    @jit(STRICT)
+    def outer(X, rows, i0, count, dV, c0, j0, ahead, line, add, out):
+        # X (n, d), rows (r,), dV (count, columns) -> out[c0 : c0 + DOT_COLUMNS, j0 : j0 + N·lanes]
+        # = Σ_i dV[i, c0 + c] X[rows[i0 + i], j0 : j0 + N·lanes], in the order of the rows; with
+        # `add`, on top of what is in out. Of the rows needed next, from `ahead` on, feature `line`
+        # is prefetched if there is one.
+        lanes = lanes_of(dV)
+        rest = X.shape[1] - j0
+        sums = registers(dV, DOT_COLUMNS, N)
+        if add:
+            for c in range(DOT_COLUMNS):
+                for v in range(N):
+                    sums[c, v] = load(out, (c0 + c, j0 + v * lanes))
+        x = registers(dV, 1, N)
+        for i in range(count):
+            if line < X.shape[1]:
+                prefetch(X, (rows[ahead + i], line))
+            for v in range(N):
+                if is_full:
+                    x[0, v] = load(X, (rows[i0 + i], j0 + v * lanes))
+                else:
+                    x[0, v] = load_first(X, (rows[i0 + i], j0), rest)
+            for c in range(DOT_COLUMNS):
+                p = splat(scalar(dV, (i, c0 + c)))
+                for v in range(N):
+                    sums[c, v] = fma(p, x[0, v], sums[c, v])
+        for c in range(DOT_COLUMNS):
+            for v in range(N):
+                store(out, (c0 + c, j0 + v * lanes), sums[c, v])
+
+    return outer
+
+
+products_full = make_products(TILE_ROWS, TILE_VECTORS)
+products_row = make_products(1, TILE_VECTORS)
+products_vector = make_products(TILE_ROWS, 1)
+products_single = make_products(1, 1)
+dots_full = make_dots(DOT_ROWS)
+dots_row = make_dots(1)
+outer_full = make_outer(OUTER_VECTORS, True)
+outer_vector = make_outer(1, True)
+outer_rest = make_outer(1, False)

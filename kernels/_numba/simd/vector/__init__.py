@@ -1,0 +1,80 @@
+"""A vector register as a Numba type: kernels say in plain loops what the processor does.
+
+`load` widens as it reads: float32 and float64 stay what they are, uint8 and float16 (its bits, as
+uint16) become float32. Vectors take +, -, *, / with vectors and numbers; comparisons give masks.
+`registers` is a block of vectors that the compiler keeps in registers, if the loops over it have
+constant bounds.
+"""
+
+from softstep.kernels._numba.simd.vector.arithmetic import (
+    every,
+    filled,
+    first_lanes,
+    fma,
+    is_double,
+    lane_max,
+    lane_sum,
+    lanes_of,
+    maximum,
+    select,
+    splat,
+)
+from softstep.kernels._numba.simd.vector.conversions import (
+    exponent_and_fraction,
+    narrowed,
+    power_of_rounded,
+    power_of_two,
+    rint,
+    widened,
+)
+from softstep.kernels._numba.simd.vector.memory import (
+    load,
+    load_doubles,
+    load_first,
+    prefetch,
+    scalar,
+    store,
+    store_first,
+)
+from softstep.kernels._numba.simd.vector.model import BYTES, HAS_HALF, LANES, REGISTERS
+from softstep.kernels._numba.simd.vector.registers import (
+    registers,
+    square,
+    store_lane_sums,
+    transpose,
+)
+
+__all__ = [
+    "BYTES",
+    "HAS_HALF",
+    "LANES",
+    "REGISTERS",
+    "every",
+    "exponent_and_fraction",
+    "filled",
+    "first_lanes",
+    "fma",
+    "is_double",
+    "lane_max",
+    "lane_sum",
+    "lanes_of",
+    "load",
+    "load_doubles",
+    "load_first",
+    "maximum",
+    "narrowed",
+    "power_of_rounded",
+    "power_of_two",
+    "prefetch",
+    "registers",
+    "rint",
+    "scalar",
+    "select",
+    "splat",
+    "square",
+    "store",
+    "store_first",
+    "store_lane_sums",
+    "transpose",
+    "widened",
+]

@@ -1,0 +1,183 @@
+"""Gradient descent of a narrow bank, of few columns: vectors run along the features.
+
+A batch is cut into parts of PART_ROWS rows or more, by its length alone. A step has two phases: the
+parts, forward to the logits and back to the part's outer products while its rows are near; then
+the features, where the parts are added in their order and the weights updated. Features are read
+where they are stored; while a part is worked on, the rows of the next one are prefetched.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from softstep.kernels._numba.jit import INLINE, STRICT, for_kernels_too, jit
+from softstep.kernels._numba.losses import Lanes, heads_of_rows, row_lanes
+from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.simd.dots import (
+    logits_of_rows,
+    outer_products,
+    prefetch_split,
+    rows_in_lanes,
+    sums_of_columns,
+)
+from softstep.kernels._numba.simd.layout import lanes, padded, zeros
+from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, DOT_ROWS, OUTER_VECTORS
+from softstep.kernels._numba.simd.update import (
+    Columns,
+    columns_like,
+    fill_columns,
+    record,
+    update,
+    update_bias,
+)
+from softstep.kernels._numba.simd.vector import first_lanes, lanes_of, load
+from softstep.kernels.integers import ceil_div
+
+PARTS, WEIGHTS = range(2)  # the phases
+PART_ROWS = 50 // DOT_ROWS * DOT_ROWS
+MAX_PARTS = 16  # of a batch: longer ones have longer parts
+
+
+class Scratch(NamedTuple):
+    """What the phases hand on, then buffers of each worker."""
+
+    loss: np.ndarray  # (h, batch padded): w L of each row
+    right: np.ndarray  # (h, batch padded): 1 where a row is right and weighs something, else 0
+    G: np.ndarray  # (parts, columns, d padded): Σ dv ⊗ x
+    Gb: np.ndarray  # (parts, columns, padded to full vectors): Σ dv
+    columns: Columns
+    lanes: Lanes
+    dV: np.ndarray  # (workers, rows of a part, columns)
+    sums: np.ndarray  # (workers, sums of a tile)
+
+
+def narrow_scratch(job, workers):
+    columns, padded_d = job.W.shape
+    h, dtype, n = len(job.active), job.W.dtype, lanes(job.W.dtype)
+    rows = min(job.batch, len(job.order))
+    parts = min(ceil_div(rows, PART_ROWS), MAX_PARTS)
+    return Scratch(
+        loss=zeros((h, padded(rows, n)), dtype),
+        right=zeros((h, padded(rows, n)), dtype),
+        G=zeros((parts, columns, padded_d), dtype),
+        Gb=zeros((parts, padded(columns, n)), dtype),
+        columns=columns_like(job.b),
+        lanes=row_lanes(workers, columns, job.classes, dtype),
+        dV=zeros((workers, part_rows(rows), columns), dtype),
+        sums=zeros((workers, padded(DOT_ROWS * DOT_COLUMNS, n)), dtype),
+    )
+
+
+@for_kernels_too
+def part_rows(rows):
+    """Rows of a part of a batch of `rows` rows: full tiles."""
+    return max(PART_ROWS, ceil_div(rows, MAX_PARTS * DOT_ROWS) * DOT_ROWS)
+
+
+@jit(STRICT)
+def train_narrow(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 2, _begin, _do)
+
+
+@jit(INLINE)
+def _begin(job, scratch, step, phase):
+    """How many items a phase has."""
+    if step == len(job.losses):
+        return OVER
+    if phase == PARTS:
+        rows = min(job.batch, len(job.order) - step * job.batch)
+        return ceil_div(rows, part_rows(rows))
+    fill_columns(job, scratch.columns, step)
+    features = ceil_div(job.W.shape[1], OUTER_VECTORS * lanes_of(job.W))
+    return len(job.active) + ceil_div(len(job.b), lanes_of(job.b)) + features
+
+
+@jit(INLINE)
+def _do(job, scratch, step, phase, item, worker):
+    start, heads = step * job.batch, len(job.active)
+    rows = min(job.batch, len(job.order) - start)
+    parts, bias_vectors = ceil_div(rows, part_rows(rows)), ceil_div(len(job.b), lanes_of(job.b))
+    if phase == PARTS:
+        _part(job, scratch, start, rows, item, worker)
+    elif item < heads:
+        record(job, scratch, step, rows, item)
+    elif item < heads + bias_vectors:
+        _bias(job, scratch, parts, item - heads)
+    else:
+        _weights(job, scratch, parts, item - heads - bias_vectors)
+
+
+@jit(INLINE)
+def _part(job, scratch, start, rows, item, worker):
+    """A part forward and back; meanwhile, prefetch the part this worker is likely to take next."""
+    part, size = part_rows(rows), len(scratch.dV)
+    parts = ceil_div(rows, part)
+    at = start + item * part
+    count = min(part, start + rows - at)
+    is_last = item + 1 == (worker + 1) * parts // size  # of its share: on to that of the next batch
+    ahead = start + rows + worker * parts // size * part if is_last else at + part
+    ahead = min(ahead, len(job.order) - part)
+    d, dV = job.X.shape[1], scratch.dV[worker]
+    forward_end = backward_begin = prefetch_split(d, job.X.itemsize)
+    if ahead < 0:  # there are fewer rows than a part has: nothing to prefetch
+        forward_end, backward_begin = 0, d
+    _rows(job, scratch, start, rows, at, count, ahead, forward_end, worker)
+    outer_products(job.X, job.order, at, count, ahead, backward_begin, dV, False, scratch.G[item])
+    sums_of_columns(dV, count, False, scratch.Gb[item])
+
+
+@jit(INLINE)
+def _rows(job, scratch, start, rows, at, count, ahead, split, worker):
+    """Forward to the losses and to the gradient of the logits, for order[at : at + count]."""
+    T, dV, sums = scratch.lanes.T[worker], scratch.dV[worker], scratch.sums[worker]
+    block, b = rows_in_lanes(T), job.b[: len(job.active) * job.classes]
+    for r0 in range(0, count, block):
+        taken = min(block, count - r0)
+        first = at + r0
+        logits_of_rows(
+            job.X, job.order, first, taken, ahead + r0, split, job.W, b, job.scale, T, sums
+        )
+        heads_of_rows(
+            job.learning,
+            scratch.lanes,
+            worker,
+            job.order[first : first + taken],
+            rows,
+            job.active,
+            scratch.loss,
+            scratch.right,
+            first - start,
+        )
+        for i in range(taken):
+            for j in range(len(T)):
+                dV[r0 + i, j] = T[j, i]
+
+
+@jit(INLINE)
+def _bias(job, scratch, parts, v):
+    """Add the parts and update the bias of vector v of the columns."""
+    if job.fit_bias:
+        at = v * lanes_of(job.b)
+        g = load(scratch.Gb, (0, at))
+        for part in range(1, parts):
+            g = g + load(scratch.Gb, (part, at))
+        update_bias(job, scratch.columns, at, g)
+
+
+@jit(INLINE)
+def _weights(job, scratch, parts, tile):
+    """Add the parts and update OUTER_VECTORS vectors of features, of all columns."""
+    W, G, n = job.W, scratch.G, lanes_of(job.W)
+    scale, keeps = W.dtype.type(job.scale), job.keeps_velocity
+    begin = tile * OUTER_VECTORS * n
+    end = min(begin + OUTER_VECTORS * n, W.shape[1])
+    for column in range(len(job.active) * job.classes):
+        if scratch.columns.active[column] > 0:
+            rate = scratch.columns.rate[column]
+            l2, momentum = job.l2[column], job.momentum[column]
+            for j in range(begin, end, n):
+                g = load(G, (0, column, j))
+                for part in range(1, parts):
+                    g = g + load(G, (part, column, j))
+                at, every_lane = (column, j), first_lanes(g, n)
+                update(W, job.M, at, g * scale, rate, l2, momentum, every_lane, keeps)

@@ -1,0 +1,164 @@
+"""Gradient descent of a wide bank, of many columns: vectors run along the columns.
+
+A step has four phases, each cut into items that write apart: the batch's rows, widened to the dtype
+of the arithmetic; tiles of logits; blocks of rows, from logits to their gradient; tiles of weights,
+each with its outer products and its update. docs/kernels.md draws them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.losses import Lanes, heads_of_rows, row_lanes
+from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.simd.layout import odd_lines, padded, zeros
+from softstep.kernels._numba.simd.products import (
+    gather_rows,
+    lanes_to_rows,
+    logits_tiles,
+    multiply,
+    next_tile,
+    rows_to_lanes,
+)
+from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
+from softstep.kernels._numba.simd.update import (
+    Columns,
+    columns_like,
+    fill_columns,
+    record,
+    update,
+    update_bias,
+)
+from softstep.kernels._numba.simd.vector import lanes_of, load
+from softstep.kernels.integers import ceil_div
+
+GATHER, LOGITS, ROWS, WEIGHTS = range(4)  # the phases
+GATHERED = 8  # rows of an item
+LOGIT_ROWS = 2 * TILE_ROWS  # of an item, TILE_VECTORS wide
+WEIGHT_ROWS = 4 * TILE_ROWS  # features of an item
+
+
+class Scratch(NamedTuple):
+    """What the phases hand on, then buffers of each worker."""
+
+    X: np.ndarray  # (batch padded, d padded): rows
+    V: np.ndarray  # (vectors, batch padded, lanes): logits, then their gradient
+    loss: np.ndarray  # (h, batch padded): w L of each row
+    right: np.ndarray  # (h, batch padded): 1 where a row is right and weighs something, else 0
+    columns: Columns
+    lanes: Lanes
+    tile: np.ndarray  # (workers, TILE_VECTORS, TILE_ROWS, lanes)
+
+
+def wide_scratch(job, workers):
+    vectors, d, n = job.W.shape
+    h, dtype, rows = len(job.active), job.W.dtype, padded(min(job.batch, len(job.order)), n)
+    return Scratch(
+        X=zeros((rows, odd_lines(d, dtype)), dtype),
+        V=zeros((vectors, rows, n), dtype),
+        loss=zeros((h, rows), dtype),
+        right=zeros((h, rows), dtype),
+        columns=columns_like(job.b),
+        lanes=row_lanes(workers, vectors * n, job.classes, dtype),
+        tile=zeros((workers, TILE_VECTORS, TILE_ROWS, n), dtype),
+    )
+
+
+@jit(STRICT)
+def train_wide(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 4, _begin, _do)
+
+
+@jit(INLINE)
+def _begin(job, scratch, step, phase):
+    """How many items a phase has."""
+    if step == len(job.losses):
+        return OVER
+    rows = min(job.batch, len(job.order) - step * job.batch)
+    pairs = ceil_div(len(job.W), TILE_VECTORS)
+    if phase == GATHER:
+        return ceil_div(rows, GATHERED)
+    if phase == LOGITS:
+        return pairs * ceil_div(rows, LOGIT_ROWS)
+    if phase == ROWS:
+        return ceil_div(rows, lanes_of(job.W))
+    fill_columns(job, scratch.columns, step)
+    return pairs * ceil_div(job.W.shape[1], WEIGHT_ROWS) + len(job.W) + len(job.active)
+
+
+@jit(INLINE)
+def _do(job, scratch, step, phase, item, worker):
+    X, V, W, tile = scratch.X, scratch.V, job.W, scratch.tile[worker]
+    start, vectors, d = step * job.batch, len(job.W), job.W.shape[1]
+    rows = min(job.batch, len(job.order) - start)
+    tiles = ceil_div(vectors, TILE_VECTORS) * ceil_div(d, WEIGHT_ROWS)
+    if phase == GATHER:
+        r0 = item * GATHERED
+        gather_rows(job.X, job.order, start + r0, min(GATHERED, rows - r0), X, r0)
+    elif phase == LOGITS:
+        chunks = ceil_div(rows, LOGIT_ROWS)
+        v, r0 = item // chunks * TILE_VECTORS, item % chunks * LOGIT_ROWS
+        end = min(r0 + LOGIT_ROWS, rows)
+        logits_tiles(X, W, job.b, job.scale, v, v + TILE_VECTORS, r0, end, V, tile)
+    elif phase == ROWS:
+        _rows(job, scratch, start, rows, item * lanes_of(W), worker)
+    elif item < tiles:
+        chunks = ceil_div(d, WEIGHT_ROWS)
+        v, f0 = item // chunks * TILE_VECTORS, item % chunks * WEIGHT_ROWS
+        _weights(job, scratch, rows, v, f0, min(f0 + WEIGHT_ROWS, d), tile)
+    elif item < tiles + vectors:
+        _bias(job, scratch, rows, item - tiles)
+    else:
+        record(job, scratch, step, rows, item - tiles - vectors)
+
+
+@jit(INLINE)
+def _rows(job, scratch, start, rows, r0, worker):
+    """From logits to their gradient for a row in each lane, from row r0 of the batch on."""
+    T = scratch.lanes.T[worker]
+    first = start + r0
+    mine = job.order[first : first + min(lanes_of(T), rows - r0)]
+    rows_to_lanes(scratch.V, r0, T)
+    heads_of_rows(
+        job.learning,
+        scratch.lanes,
+        worker,
+        mine,
+        rows,
+        job.active,
+        scratch.loss,
+        scratch.right,
+        r0,
+    )
+    lanes_to_rows(T, scratch.V, r0)
+
+
+@jit(INLINE)
+def _weights(job, scratch, rows, v0, f0, end, tile):
+    """Outer products of the rows and update: features f0 … end of TILE_VECTORS vectors from v0."""
+    W, n, scale = job.W, lanes_of(job.W), job.W.dtype.type(job.scale)
+    columns, keeps = scratch.columns, job.keeps_velocity
+    vectors = min(TILE_VECTORS, len(W) - v0)
+    i = f0
+    while i < end:
+        first, count = next_tile(i, f0, end)
+        multiply(scratch.X.T, first, count, rows, scratch.V, v0, vectors, tile)
+        for u in range(vectors):
+            column = (v0 + u) * n
+            active, rate = load(columns.active, column) > 0.0, load(columns.rate, column)
+            l2, momentum = load(job.l2, column), load(job.momentum, column)
+            for r in range(i - first, count):  # those before have been updated
+                at, g = (v0 + u, first + r), load(tile, (u, r)) * scale
+                update(W, job.M, at, g, rate, l2, momentum, active, keeps)
+        i = first + count
+
+
+@jit(INLINE)
+def _bias(job, scratch, rows, v):
+    """Add the rows' gradients and update the bias of vector v of the columns."""
+    if job.fit_bias:
+        g = load(scratch.V, (v, 0))
+        for i in range(1, rows):
+            g = g + load(scratch.V, (v, i))
+        update_bias(job, scratch.columns, v * lanes_of(job.W), g)

@@ -1,0 +1,6 @@
+"""Whole numbers."""
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b, rounded up."""
+    return -(-a // b)

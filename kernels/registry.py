@@ -1,0 +1,86 @@
+"""The backends there are, and what each must provide. Nothing here imports one."""
+
+import importlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A row of the table: a backend's name, how a user gets it, and where its arrays are.
+
+    Its package exports every op of `ops.py`, and
+        probe() -> str: what it runs on; raises with the reason where it cannot run.
+        to_backend(array): an array, moved to where it computes.
+    The ops take what `checks.py` and `bundles.py` describe, and check nothing.
+    A backend on a GPU has a `clock` (`GPUClock`) besides, and registers its `GPUArrays`
+    (`arrays.register_gpu`) when it is imported.
+    """
+
+    name: str
+    install: str
+    on_gpu: bool = False
+
+    @property
+    def package(self) -> str:
+        return f"softstep.kernels._{self.name}"
+
+    def load(self) -> ModuleType:
+        """Import its package."""
+        return importlib.import_module(self.package)
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("numpy", "pip install softstep"),
+        Backend("numba", "pip install numba"),
+        Backend("cupy", 'pip install "softstep[cuda12]"  (or cuda13)', on_gpu=True),
+    )
+}
+GPU = next(backend for backend in BACKENDS.values() if backend.on_gpu)
+CHOICES = ("auto", *BACKENDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPUArrays:
+    """What a GPU backend registers, so that arrays on the GPU are read and checked there.
+
+    Its own arrays are those of the library that it uses.
+
+    asarray(value): NumPy, or any array on the GPU, as one of its own, C-contiguous.
+    view(value): an array on the GPU as one of its own, of the same memory.
+    as_dtype(array, dtype): one of its own in this dtype.
+    to_host(array): a NumPy copy of one of its own.
+    is_its_own(array): whether this is one of its own.
+    complete(arrays): wait for what the backend writes, if one of these is another library's array.
+    in_range(values, count): whether all of these int64 are in [0, count).
+    are_distributions(rows): whether these rows are >= 0 and sum to 1, NaN aside.
+    all_finite(X): whether no feature is NaN or infinite.
+    """
+
+    asarray: Callable[[Any], Any]
+    view: Callable[[Any], Any]
+    as_dtype: Callable[[Any, Any], Any]
+    to_host: Callable[[Any], Any]
+    is_its_own: Callable[[Any], bool]
+    complete: Callable[[list[Any]], None]
+    in_range: Callable[[Any, int], bool]
+    are_distributions: Callable[[Any], bool]
+    all_finite: Callable[[Any], bool]
+
+
+class GPUClock(Protocol):
+    """What a GPU backend has as `clock`: how long the GPU takes."""
+
+    def synchronise(self) -> None:
+        """Wait until the GPU has done all it was given."""
+
+    def launch_times(self, call: Callable[[], Any]) -> list[tuple[str, float]]:
+        """Call it; what it launched, and the seconds each launch ran on the GPU."""
+
+    def around(self, label: str) -> AbstractContextManager[None]:
+        """Within `launch_times`: what this block gives the GPU counts as one launch."""

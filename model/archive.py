@@ -1,0 +1,264 @@
+"""Arrays from files that anybody may have written: the one door for .npy and .npz.
+
+Nothing is believed before it is checked: what a header claims is compared with what is stored, and
+with the limits, before memory is taken. NumPy's own reader, and so pickle, is never called.
+"""
+
+import ast
+import math
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+PathLike = str | os.PathLike[str]
+
+MAGIC = b"\x93NUMPY"
+LONGEST_HEADER = 10_000  # bytes; NumPy's own limit
+MOST_MEMBERS = 1_000
+KINDS = "?bBiufcUS"  # np.dtype.kind of what is read: no objects, no records
+UNSUSPECTED = 256 << 20  # bytes; files that unpack to less are not asked for their ratio
+RATIO, MEMORY = "SOFTSTEP_MAX_RATIO", "SOFTSTEP_MAX_MEMORY"
+
+
+class DataError(ValueError):
+    """A file that cannot be what it is taken for; the message names it and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a packed file may hold.
+
+    ratio: bytes unpacked for each byte stored. memory: bytes unpacked, in all.
+    """
+
+    ratio: float = 100.0
+    memory: float = math.inf
+
+    @classmethod
+    def of_environment(cls) -> "Limits":
+        """The defaults, or what SOFTSTEP_MAX_RATIO and SOFTSTEP_MAX_MEMORY (bytes) say.
+
+        Raises:
+            ValueError: a variable is no positive number.
+        """
+        return cls(_positive(RATIO, cls.ratio), _positive(MEMORY, _installed_memory()))
+
+    def check(self, path: PathLike, unpacked: int, stored: int) -> None:
+        """Refuse what unpacks to more than is allowed.
+
+        Raises:
+            DataError: it does.
+        """
+        if unpacked > self.memory:
+            raise DataError(
+                f"{path}: unpacks to {_size(unpacked)}, above the limit of {_size(self.memory)}; "
+                f"{MEMORY} raises it"
+            )
+        if unpacked > UNSUSPECTED and unpacked > self.ratio * stored:
+            raise DataError(
+                f"{path}: unpacks to {_size(unpacked)}, {unpacked / max(stored, 1):,.0f} times "
+                f"what is stored, above the limit of {self.ratio:g}; {RATIO} raises it"
+            )
+
+
+def _positive(variable: str, default: float) -> float:
+    given = os.environ.get(variable)
+    if not given:
+        return default
+    try:
+        value = float(given)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise ValueError(f"{variable} must be a number above 0, not {given!r}")
+    return value
+
+
+def _installed_memory() -> float:
+    """Bytes of this machine; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+@contextmanager
+def opened(path: PathLike) -> Iterator[IO[bytes]]:
+    """An ordinary file, opened to be read as bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it may not be read.
+        DataError: a folder, a pipe, a device: nothing with an end is waited for.
+    """
+    mode = Path(path).stat().st_mode  # of what a link leads to
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        raise DataError(f"{path}: {kinds.get(stat.S_IFMT(mode), 'a device')}, not a file")
+    with Path(path).open("rb") as file:
+        yield file
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands before the numbers of a .npy: their form, and where they begin."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran_order: bool
+    end: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def check(self, name: str, stored: int) -> None:
+        """Refuse another number of bytes behind it than it says.
+
+        Raises:
+            DataError: they differ.
+        """
+        if stored != self.nbytes:
+            raise DataError(
+                f"{name}: its header, shape {self.shape} of {self.dtype}, says {self.nbytes} "
+                f"bytes, but {stored} are stored"
+            )
+
+
+def read_header(file: IO[bytes], name: str) -> Header:
+    """The header of a .npy at the beginning of `file`.
+
+    Raises:
+        DataError: it is none, or describes what is not read: objects, records, impossible shapes.
+    """
+    start = file.read(8)
+    if len(start) < 8 or start[:6] != MAGIC:
+        raise DataError(f"{name}: not a .npy array")
+    version = start[6]
+    if version not in (1, 2, 3):
+        raise DataError(f"{name}: .npy format {version}.{start[7]} is not known")
+    length_bytes, form = (2, "<H") if version == 1 else (4, "<I")
+    packed = file.read(length_bytes)
+    if len(packed) < length_bytes:
+        raise DataError(f"{name}: cut off in its header")
+    (length,) = struct.unpack(form, packed)
+    if length > LONGEST_HEADER:
+        raise DataError(f"{name}: its header has {length} bytes, more than {LONGEST_HEADER}")
+    text = file.read(length)
+    if len(text) < length:
+        raise DataError(f"{name}: cut off in its header")
+    dtype, shape, fortran_order = _described(text.decode("latin-1"), name)
+    return Header(dtype, shape, fortran_order, 8 + length_bytes + length)
+
+
+def _described(text: str, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+    try:
+        about = ast.literal_eval(text.strip())
+        descr, order, shape = (about[key] for key in ("descr", "fortran_order", "shape"))
+        dtype = np.dtype(descr) if isinstance(descr, str) else None
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
+        raise DataError(f"{name}: its header is damaged") from error
+    if dtype is None or dtype.hasobject or dtype.kind not in KINDS:
+        raise DataError(
+            f"{name}: cannot be read: it holds objects or records ({str(descr)[:40]}), not plain "
+            "numbers or text"
+        )
+    is_shape = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
+    if not is_shape or len(shape) > 8 or math.prod(shape) * max(dtype.itemsize, 1) >= 2**63:
+        raise DataError(f"{name}: {str(shape)[:80]} is not a valid shape")
+    if not isinstance(order, bool):
+        raise DataError(f"{name}: its header is damaged")
+    return dtype, shape, order
+
+
+def map_npy(path: PathLike) -> Array:
+    """The array of a .npy file, mapped from the file and read-only.
+
+    Raises:
+        FileNotFoundError, OSError: as `opened`.
+        DataError: it is no such file, or holds fewer or more bytes than its header says.
+    """
+    with opened(path) as file:
+        header = read_header(file, str(path))
+        header.check(str(path), os.fstat(file.fileno()).st_size - header.end)
+        order: Any = "F" if header.fortran_order else "C"
+        if header.nbytes == 0:
+            return np.empty(header.shape, header.dtype, order)
+        return np.memmap(
+            file, header.dtype, mode="r", offset=header.end, shape=header.shape, order=order
+        )
+
+
+def read_npz(path: PathLike, limits: Limits | None = None) -> dict[str, Array]:
+    """The arrays of an .npz file by name.
+
+    Raises:
+        FileNotFoundError, OSError: as `opened`.
+        DataError: it is no such file, damaged, encrypted, packed in an unknown way, or holds more
+            than the limits allow (None: those of the environment).
+    """
+    limits = limits if limits is not None else Limits.of_environment()
+    with opened(path) as file:
+        stored = os.fstat(file.fileno()).st_size
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                _check_members(path, members)
+                limits.check(path, sum(m.file_size for m in members), stored)
+                return {m.filename[: -len(".npy")]: _member(path, archive, m) for m in members}
+        except DataError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, OSError) as error:
+            raise DataError(f"{path}: not an .npz file, or a damaged one: {error}") from error
+        except (NotImplementedError, RuntimeError, ValueError, UnicodeError) as error:
+            raise DataError(f"{path}: cannot be unpacked: {error}") from error
+
+
+def _check_members(path: PathLike, members: list[zipfile.ZipInfo]) -> None:
+    if len(members) > MOST_MEMBERS:
+        raise DataError(f"{path}: holds {len(members)} members, more than {MOST_MEMBERS}")
+    names = set()
+    for member in members:
+        name = member.filename
+        if not name.endswith(".npy"):
+            raise DataError(f"{path}: {name!r} is not an array")
+        if name in names:
+            raise DataError(f"{path}: holds {name!r} twice")
+        if member.flag_bits & 1:
+            raise DataError(f"{path}: {name!r} is encrypted")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{path}: {name!r} is packed in a way that .npz files are not")
+        names.add(name)
+
+
+def _member(path: PathLike, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    name = f"{path}: {member.filename}"
+    with archive.open(member) as file:
+        header = read_header(file, name)
+        header.check(name, member.file_size - header.end)
+        values, at = np.empty(header.nbytes, np.uint8), 0
+        while at < header.nbytes:
+            chunk = file.read(min(1 << 20, header.nbytes - at))
+            if not chunk:
+                raise DataError(f"{name}: cut off after {at} of {header.nbytes} bytes")
+            values[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            at += len(chunk)
+        file.read(1)  # at the end the checksum is compared
+    if header.nbytes == 0:
+        return np.empty(header.shape, header.dtype)
+    order: Any = "F" if header.fortran_order else "C"
+    return values.view(header.dtype).reshape(header.shape, order=order)

@@ -1,0 +1,42 @@
+"""What multiplies the features: uint8 are pixels, read as numbers in [0, 1]."""
+
+import sys
+import warnings
+
+import numpy as np
+
+from softstep.kernels.checks import Array
+from softstep.model import inputs
+
+PIXEL_SCALE = 1 / 255  # as torchvision's ToTensor reads bytes
+
+
+def factor(setting: float | str, X: Array) -> float:
+    """What multiplies X: the number that was set; for "auto" 1/255 for uint8, 1 for the rest.
+
+    Raises:
+        TypeError, ValueError: the setting is neither "auto" nor a finite number.
+    """
+    if isinstance(setting, str):
+        inputs.choice("feature_scale", setting, ("auto",))
+        return PIXEL_SCALE if X.dtype == np.uint8 else 1.0
+    return float(inputs.number("feature_scale", setting))
+
+
+def warn_of_pixels(X: Array, name: str, scale: float, fitted_scale: float) -> None:
+    """Warn where a model of uint8 pixels, scaled to [0, 1], meets pixels that are not scaled."""
+    was_pixels = fitted_scale == PIXEL_SCALE and scale == 1
+    if was_pixels and isinstance(X, np.ndarray) and X.max() > 1:
+        warnings.warn(
+            f"the model was fitted on uint8 pixels, read as [0, 1], but {name} is {X.dtype} and "
+            f"reaches {X.max():g}: give uint8, or divide by 255",
+            stacklevel=_level_of_the_user(),
+        )
+
+
+def _level_of_the_user() -> int:
+    """The `stacklevel` at which a warning of the function that calls this names the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_globals.get("__name__", "").startswith("softstep.") and frame.f_back:
+        level, frame = level + 1, frame.f_back
+    return level

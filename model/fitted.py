@@ -1,0 +1,44 @@
+"""What a fitted SoftmaxRegression computes with."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from softstep.kernels.checks import Array, compute_dtype
+from softstep.model import feature_scale, inputs
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The model has to be fitted before it can do this."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The weights of a fitted model, and how it reads features.
+
+    W: (d, c). b: (c,). classes: (c,), sorted.
+    feature_scale: what multiplied the features in training.
+    scale_setting: the model's `feature_scale`, by which other rows are scaled.
+    """
+
+    W: Array
+    b: Array
+    classes: Array
+    feature_scale: float
+    scale_setting: float | str
+
+    def features(self, X: Any) -> tuple[Array, float]:
+        """X as the ops take it, and what multiplies it.
+
+        Raises:
+            TypeError, ValueError: X is not (n, d), of a dtype that can be read, and finite.
+        """
+        X = inputs.features(X, n_features=len(self.W))
+        inputs.refuse_non_finite(X)
+        scale = feature_scale.factor(self.scale_setting, X)
+        feature_scale.warn_of_pixels(X, "X", scale, self.feature_scale)
+        return X, scale
+
+    def weights(self, X: Array) -> tuple[Array, Array]:
+        """W and b in the dtype of the arithmetic on X."""
+        dtype = compute_dtype(X)
+        return self.W.astype(dtype, order="C"), self.b.astype(dtype)

@@ -1,0 +1,62 @@
+"""What a saved SoftmaxRegression must hold, checked before anything is computed with it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.checks import FLOAT_DTYPES, Array
+from softstep.model import inputs
+
+
+@dataclass(frozen=True)
+class State:
+    """What a training leaves.
+
+    W: (1, d, c). b: (1, c). velocity: (MW, Mb), of the same forms. classes: (c,), sorted.
+    seed: of the fit. feature_scale: what multiplied the features. loss_curve: (epochs,).
+    """
+
+    W: Array
+    b: Array
+    velocity: tuple[Array, Array]
+    classes: Array
+    seed: int
+    feature_scale: float
+    loss_curve: Array
+
+
+def state_of(arrays: dict[str, Array], settings: dict[str, Any]) -> State:
+    """The state in what a file held.
+
+    Raises:
+        KeyError: something is missing. TypeError, ValueError: something cannot be right.
+    """
+    W, b, classes = arrays["W"], arrays["b"], arrays["classes"]
+    if W.dtype.name not in FLOAT_DTYPES or W.ndim != 3 or len(W) != 1 or 0 in W.shape:
+        raise ValueError(f"W is {W.dtype} of shape {W.shape}")
+    _, d, c = W.shape
+    for name, shape in (("W", (1, d, c)), ("b", (1, c)), ("MW", (1, d, c)), ("Mb", (1, c))):
+        _check_floats(name, arrays[name], shape, W.dtype)
+    curve = arrays["loss_curve"]
+    _check_floats("loss_curve", curve, (curve.size,), np.dtype(np.float64))
+    if classes.shape != (c,) or c < 2 or classes.dtype.kind not in "biufU":
+        raise ValueError(f"classes are {classes.dtype} of shape {classes.shape}, for {c} columns")
+    if not (classes[1:] > classes[:-1]).all():
+        raise ValueError("classes are not sorted, each once")
+    return State(
+        W=W,
+        b=b,
+        velocity=(arrays["MW"], arrays["Mb"]),
+        classes=classes,
+        seed=inputs.integer("seed", settings["seed"], least=0),
+        feature_scale=inputs.number("feature_scale", settings["feature_scale"]),
+        loss_curve=curve,
+    )
+
+
+def _check_floats(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite")

@@ -1,0 +1,167 @@
+"""What a sweep trains on: label sets, splits as weight sets, and the heads that use them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.arrays import on_host, to_host
+from softstep.kernels.checks import Array
+from softstep.model import inputs
+from softstep.model.sweep import folds
+from softstep.model.sweep.heads import Heads
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Label sets as numbers, (t, n), or soft targets (n, c); the classes of each label set."""
+
+    y: Array
+    classes: list[Array]
+    two_dimensional: bool
+
+    @property
+    def is_soft(self) -> bool:
+        return self.y.dtype.kind == "f"
+
+    @property
+    def count(self) -> int:
+        return len(self.classes)
+
+    def codes(self, label_set: int) -> Array | None:
+        return None if self.is_soft else self.y[label_set]
+
+    def encode(self, y: Any, n: int, name: str) -> Array:
+        """Other labels of these classes, in the form of `self.y`.
+
+        Raises:
+            TypeError, ValueError: of another form, or a label that is not one of the classes.
+        """
+        if inputs.soft_targets(y):
+            return to_host(inputs.soft_target_rows(y, n, len(self.classes[0]), name))
+        columns = _columns(y, n, name)
+        if len(columns) != self.count:
+            raise ValueError(f"{name} has {len(columns)} label sets, but y has {self.count}")
+        pairs = zip(columns, self.classes, strict=True)
+        return np.stack([inputs.encode(column, classes, name) for column, classes in pairs])
+
+
+def labels(y: Any, n: int) -> Labels:
+    """y as the ops take it: labels (n,), label sets (n, t), or float targets (n, c).
+
+    Raises:
+        TypeError, ValueError: of another form; fewer than two classes; unequal class counts.
+    """
+    if inputs.soft_targets(y):
+        y = to_host(inputs.soft_target_rows(y, n))
+        return Labels(y, [np.arange(y.shape[1])], False)
+    columns = _columns(y, n, "y")
+    classes = [np.unique(column) for column in columns]
+    for t, found in enumerate(classes):
+        if len(found) < 2:
+            raise ValueError(f"y has one class only, {found[0]!s}: at least two are needed")
+        if len(found) != len(classes[0]):
+            raise ValueError(
+                f"label set {t} has {len(found)} classes, but label set 0 has {len(classes[0])}: "
+                "in one sweep all need as many"
+            )
+    pairs = zip(columns, classes, strict=True)
+    codes = np.stack([inputs.encode(column, found) for column, found in pairs])
+    return Labels(codes, classes, np.ndim(y) == 2)
+
+
+def _columns(y: Any, n: int, name: str) -> list[Array]:
+    y = on_host(y, name)
+    if y.ndim != 2:
+        return [inputs.label_values(y, n, name)]
+    if len(y) != n or not y.shape[1]:
+        raise ValueError(
+            f"{name} has shape {y.shape}, but there are {n} rows: give one column for each label "
+            f"set, ({n}, t)"
+        )
+    return [inputs.label_values(y[:, t], n, f"{name}[:, {t}]") for t in range(y.shape[1])]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How often each split learns from each row, and the rows it is judged on, (k, n)."""
+
+    learn: Array
+    judge: Array | None
+
+    @property
+    def count(self) -> int:
+        return len(self.learn)
+
+
+def split_count(sweep: Any) -> int | None:
+    """How many splits a SoftmaxSweep asks for; None where only its splitter knows."""
+    if sweep.cv is not None and sweep.n_bootstrap is not None:
+        raise ValueError("give cv or n_bootstrap, not both")
+    if sweep.n_bootstrap is not None:
+        return inputs.integer("n_bootstrap", sweep.n_bootstrap, least=2)
+    if sweep.cv is None:
+        return 0
+    return None if folds.is_splitter(sweep.cv) else folds.count(sweep.cv)
+
+
+def splits(
+    sweep: Any, y: Any, groups: Any, data: Labels, n: int, seed: int, *, judges: bool
+) -> Splits:
+    """The folds or bootstraps of a SoftmaxSweep; none is k = 0. `judges`: by the rows left out."""
+    kind = inputs.choice("bootstrap", sweep.bootstrap, folds.BOOTSTRAPS)
+    if sweep.n_bootstrap is not None:
+        learn, left_out = folds.bootstraps(kind, sweep.n_bootstrap, n, seed)
+        return Splits(learn, folds.not_empty(left_out) if judges else None)
+    if sweep.cv is None:
+        return Splits(np.empty((0, n)), None)
+    codes = data.codes(0) if data.count == 1 else None
+    return Splits(*folds.cross_validation(sweep.cv, on_host(y, "y"), groups, codes, seed))
+
+
+def weight_sets(
+    sample_weight: Any, class_weight: Any, data: Labels, learn: Array, dtype: np.dtype[Any]
+) -> Array | None:
+    """A set of weights of mean 1 for all rows and one for each split, (1 + k, n) in `dtype`.
+
+    With class weights such a group of sets for each label set, one below the other. None where all
+    weights are 1.
+    """
+    n = learn.shape[1]
+    first = inputs.row_weights(sample_weight, class_weight, data.codes(0), data.classes[0], n)
+    if first is None and not len(learn):
+        return None
+    rows = np.ones(n) if sample_weight is None else on_host(sample_weight, "sample_weight")
+    groups = data.count if class_weight is not None else 1
+    sets = np.empty((groups * (1 + len(learn)), n), dtype)
+    for i in range(len(sets)):
+        t, split = divmod(i, 1 + len(learn))
+        counts = rows if split == 0 else rows * learn[split - 1]
+        codes, classes = data.codes(t), data.classes[t]
+        sets[i] = inputs.row_weights(counts, class_weight, codes, classes, n)
+    return sets
+
+
+def heads(settings: list[Any], label_sets: int, split_count: int, class_weight: bool) -> Heads:
+    """One head for each setting, label set and split, all rows first: the split runs fastest.
+
+    settings: a SoftmaxRegression for each.
+    """
+    each = 1 + split_count
+    h = len(settings) * label_sets * each
+    group, split = np.divmod(np.arange(h), each)
+    setting, label_set = np.divmod(group, label_sets)
+
+    def of(name: str) -> Array:
+        return np.array([getattr(model, name) for model in settings])[setting]
+
+    return Heads(
+        group=group,
+        split=split - 1,  # ALL_ROWS, 0, 1, …
+        label_set=label_set,
+        weight_set=split + (label_set * each if class_weight else 0),
+        loss=of("loss"),
+        learning_rate=of("learning_rate").astype(float),
+        l2=of("l2").astype(float),
+        momentum=of("momentum").astype(float),
+    )

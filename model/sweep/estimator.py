@@ -1,0 +1,364 @@
+"""Many softmax regressions on the same rows, trained together in one pass over them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+from softstep.kernels.backend import to_backend
+from softstep.kernels.checks import Array, compute_dtype
+from softstep.model import blocks, extras, feature_scale, inputs, trainer
+from softstep.model.fitted import NotFittedError
+from softstep.model.params import Params
+from softstep.model.regression import SoftmaxRegression
+from softstep.model.sweep import data as sweep_data
+from softstep.model.sweep import grid
+from softstep.model.sweep import memory as sweep_memory
+from softstep.model.sweep import results as sweep_results
+from softstep.model.sweep.data import Labels, Splits
+from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
+
+PIXEL_ROWS = 1000  # of a file of held-out rows, to see whether they are scaled as the others
+
+
+class SoftmaxSweep(Params):
+    """Many softmax regressions, trained together: each as if it were alone, in one pass.
+
+    Every setting of the grid is a head of one bank that the fused op `softstep.kernels.train`
+    trains. All heads see the rows in the same order. A head has the weights a `SoftmaxRegression`
+    with its settings and `random_state` ends with; in a bank of another kind of kernel to within
+    rounding, which settings that are unstable amplify.
+
+    Args:
+        param_grid: what is tried, as in scikit-learn's GridSearchCV: a dict of lists (their
+            product) or a list of such dicts; a plain value is a list of one, so a list of dicts of
+            plain values is a list of exact settings. Keys: learning_rate, l2, momentum, loss, init,
+            init_seed; what is not named has SoftmaxRegression's default.
+        cv: judge each setting by cross-validation: a number of folds, stratified and shuffled with
+            the seed, or an object with scikit-learn's `split`. A fold is a head whose row weights
+            are 0 on the rows it is judged on; a further head learns from all rows.
+        n_bootstrap: so many bootstraps of each setting, as row weights, and a head on all rows.
+            They are judged on X_val, or without it each on the rows it left out.
+        bootstrap: "poisson" (each row counts Poisson(1) times) or "multinomial" (n rows drawn with
+            replacement).
+        refit: "accuracy" or "loss": what the best setting is best in, on held-out rows, and what
+            halving goes by. Equal settings are told apart by the other one. Losses of different
+            kinds do not compare: in a grid with several, "loss" is an error, and of settings of
+            equal accuracy the first is the best.
+        halving: drop the worse half of the settings again and again, at even distances, until one
+            is left when the last epochs run, more than half where the epochs are few (a single one
+            has no halving); the bank is packed anew, so that time follows.
+        eval_every: evaluate held-out rows every so many epochs; None: after the last, at each
+            halving, and with `patience` after each.
+        patience: stop a head when its held-out loss has not got better for so many evaluations, and
+            keep its best weights. A head on all rows follows the mean loss of its folds.
+        memory: None: X is used where it is. Bytes, or "1.5 GB": X, such as a .npy mapped with
+            mmap_mode="r", is read in shuffled blocks (`softstep.model.blocks` has the order), X_val
+            in blocks too, and this much memory is used at most, beside what the process holds when
+            `fit` starts. A splitter makes its folds before that is checked.
+        schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept, random_state, class_weight,
+            feature_scale, backend, n_threads: as in `SoftmaxRegression`, for all heads.
+
+    Attributes:
+        results_: a dict of arrays, one entry for each setting (and label set): `params`,
+            `param_<name>`, `label_set` (for two-dimensional labels), `rank` (1 is best; the
+            diverged last), `mean_val_accuracy`, `std_val_accuracy`, `mean_val_loss`,
+            `std_val_loss` (over folds or bootstraps; std is NaN without), `epochs` run, `diverged`
+            (some head of the setting did: one fold or bootstrap is enough),
+            and the certificate of the head on all rows: `objective`, `gradient_norm` and `bound`,
+            which `objective` is above its least value by at most (`model/sweep/certificate.py`; NaN
+            where it does not apply: for losses that are not convex, and without l2 on all
+            parameters).
+        best_index_, best_params_, best_estimator_: the best setting: where it is in `results_`,
+            what it is, and a fitted SoftmaxRegression that learned from all rows. For
+            two-dimensional labels lists, one entry for each label set.
+        loss_curves_: mean training loss of each epoch and setting, (epochs, settings); NaN after a
+            setting has stopped.
+        seed_: the seed used. classes_: (c,), for two-dimensional labels a list of them.
+    """
+
+    def __init__(
+        self,
+        param_grid: dict[str, Any] | list[dict[str, Any]],
+        cv: Any = None,
+        n_bootstrap: int | None = None,
+        bootstrap: str = "poisson",
+        refit: str = "accuracy",
+        halving: bool = False,
+        schedule: str = "constant",
+        batch_size: int = 100,
+        epochs: int = 20,
+        max_steps: int | None = None,
+        l2_bias: bool = False,
+        fit_intercept: bool = True,
+        random_state: int | None = None,
+        class_weight: dict[Any, float] | str | None = None,
+        feature_scale: float | str = "auto",
+        eval_every: int | None = None,
+        patience: int | None = None,
+        memory: int | str | None = None,
+        backend: str | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        self.param_grid = param_grid
+        self.cv = cv
+        self.n_bootstrap = n_bootstrap
+        self.bootstrap = bootstrap
+        self.refit = refit
+        self.halving = halving
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.max_steps = max_steps
+        self.l2_bias = l2_bias
+        self.fit_intercept = fit_intercept
+        self.random_state = random_state
+        self.class_weight = class_weight
+        self.feature_scale = feature_scale
+        self.eval_every = eval_every
+        self.patience = patience
+        self.memory = memory
+        self.backend = backend
+        self.n_threads = n_threads
+
+    results_: dict[str, Any]
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        callback: Callable[[SweepEpoch], Any] | None = None,
+    ) -> Self:
+        """Train every setting.
+
+        Args:
+            X: features, (n, d): float32, float64, float16 and uint8 are read as stored.
+            y: labels (n,), integers or strings; labels (n, t), a column for each of t label sets,
+                all with as many classes: every setting learns each; or float targets (n, c).
+            X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
+            sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
+                alike.
+            groups: for a `cv` that splits by groups.
+            callback: called with a `SweepEpoch` after each epoch; True stops the training.
+
+        Returns:
+            self. What fails leaves it as it was.
+
+        Raises:
+            TypeError, ValueError: X, y, the weights or a setting are not as described; nothing to
+                judge the settings by; refit="loss" with several losses in the grid.
+            FloatingPointError: every setting diverged.
+            BackendError: a backend asked for by name cannot run.
+        """
+        settings = grid.configurations(self.param_grid)
+        seed = inputs.seed("random_state", self.random_state)
+        models = [self._model(setting, seed, X_val is not None) for setting in settings]
+        sgd, *_ = [model.sgd_settings() for model in models]  # those of all models are checked
+        refit = self._refit(models)
+        in_blocks = self.memory is not None
+        X = blocks.features(X, "X") if in_blocks else to_backend(inputs.features(X), self.backend)
+        data = sweep_data.labels(y, len(X))
+        given = self._given_rows(X, data, X_val, y_val, models[0])
+        heads, layout, splits = self._split(
+            models, X, y, groups, data, given, weighted=sample_weight is not None
+        )
+        dtype = compute_dtype(X)
+        weights = sweep_data.weight_sets(
+            sample_weight, self.class_weight, data, splits.learn, dtype
+        )
+        judge = splits.judge
+        del splits  # whole numbers for every row, no longer needed
+        rows = trainer.Data(X, data.y, weights, feature_scale.factor(self.feature_scale, X))
+        held_out = given
+        if held_out is None:
+            assert judge is not None
+            held_out = replace(rows, sample_weight=judge.astype(dtype))
+        del judge
+        plan = Plan(
+            data=rows,
+            held_out=held_out,
+            by_split=given is None,
+            sgd=sgd,
+            seed=seed,
+            epochs=inputs.integer("epochs", self.epochs, least=1),
+            max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
+            eval_every=inputs.integer("eval_every", self.eval_every, least=1, optional=True),
+            patience=inputs.integer("patience", self.patience, least=1, optional=True),
+            halving=inputs.flag("halving", self.halving),
+            refit=refit,
+            layout=layout,
+        )
+        bank = _first_weights(models, heads, data, X.shape[1], dtype)
+        training = Training(heads, bank, plan)
+        training.run(callback)
+        self._publish(settings, models, data, training)
+        return self
+
+    def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
+        """The fitted SoftmaxRegression of entry `index` of `results_`.
+
+        split: None is the head on all rows; else the head of that fold or bootstrap.
+
+        Raises:
+            NotFittedError: before `fit`. TypeError: not whole numbers.
+            IndexError: no such entry or split.
+            FloatingPointError: the setting diverged.
+        """
+        self._require_fit()
+        return self._trained.estimator(index, split)
+
+    def to_pandas(self) -> Any:
+        """`results_` as a pandas DataFrame.
+
+        Raises NotFittedError before `fit`, MissingExtraError without pandas.
+        """
+        self._require_fit()
+        pandas = extras.load("pandas", extra="pandas")
+        return pandas.DataFrame(self.results_)
+
+    def plot(self, *, theme: str = "light") -> Any:
+        """A matplotlib figure: accuracy and loss against learning rate, and the loss curves.
+
+        Raises NotFittedError before `fit`, MissingExtraError without matplotlib.
+        """
+        from softstep.model.plots.sweep import sweep
+
+        self._require_fit()
+        return sweep(self.results_, self.loss_curves_, theme=theme)
+
+    def _require_fit(self) -> None:
+        if not hasattr(self, "results_"):
+            raise NotFittedError("this SoftmaxSweep is not fitted: call fit first")
+
+    def _model(self, setting: dict[str, Any], seed: int, held_out: bool) -> SoftmaxRegression:
+        """What would train this setting alone."""
+        own = SoftmaxRegression().get_params()
+        shared = {name: value for name, value in self.get_params().items() if name in own}
+        model = SoftmaxRegression(**shared | {"random_state": seed} | setting)
+        if not held_out:  # the head on all rows has none
+            model.set_params(patience=None, eval_every=None)
+        model.seed_ = seed
+        return model
+
+    def _refit(self, models: list[SoftmaxRegression]) -> str:
+        """What the settings are judged by, checked."""
+        refit = inputs.choice("refit", self.refit, ("accuracy", "loss"))
+        if refit == "loss" and len({model.loss for model in models}) > 1:
+            raise ValueError(
+                "refit='loss' needs one loss in the grid: different losses do not compare; sweep "
+                "each by itself, or judge by accuracy"
+            )
+        return str(refit)
+
+    def _split(
+        self,
+        models: list[SoftmaxRegression],
+        X: Array,
+        y: Any,
+        groups: Any,
+        data: Labels,
+        given: trainer.Data | None,
+        *,
+        weighted: bool,
+    ) -> tuple[Heads, blocks.Layout | None, Splits]:
+        """The heads, the blocks that X is read in (None: as a whole), and the splits.
+
+        Whether the memory is enough is known before splits are made, unless a splitter, which
+        alone knows how many it makes, has to be asked first.
+        """
+        make_splits = partial(
+            sweep_data.splits, self, y, groups, data, len(X), models[0].seed_, judges=given is None
+        )
+        count, splits = sweep_data.split_count(self), None
+        if count is None:
+            splits = make_splits()
+            count = splits.count
+        heads = sweep_data.heads(models, data.count, count, self.class_weight is not None)
+        layout = None
+        if self.memory is not None:
+            layout = sweep_memory.layout(
+                self.memory,
+                X,
+                data,
+                heads,
+                models[0].sgd_settings(),
+                weight_sets=self._weight_sets(data, count, weighted),
+                given=given,
+            )
+        return heads, layout, splits if splits is not None else make_splits()
+
+    def _weight_sets(self, data: Labels, splits: int, weighted: bool) -> int:
+        """How many sets of row weights the heads will learn by."""
+        if self.class_weight is not None:
+            return data.count * (1 + splits)
+        return 1 + splits if weighted or splits else 0
+
+    def _given_rows(
+        self, X: Array, data: Labels, X_val: Any, y_val: Any, model: SoftmaxRegression
+    ) -> trainer.Data | None:
+        """The held-out rows given to judge by; None where the splits judge."""
+        if (X_val is None) != (y_val is None):
+            raise ValueError("give X_val and y_val together")
+        if X_val is None:
+            if self.cv is None and self.n_bootstrap is None:
+                raise ValueError("nothing to judge by: give cv, n_bootstrap, or X_val and y_val")
+            return None
+        if self.cv is not None:
+            raise ValueError("give cv or X_val, not both")
+        d, fitted = X.shape[1], feature_scale.factor(self.feature_scale, X)
+        if self.memory is None:
+            X_val, scale = model.held_out_features(X_val, d, compute_dtype(X), fitted)
+        else:  # left as it is, to be read and converted block by block
+            X_val = blocks.features(X_val, "X_val")
+            inputs.features(X_val, "X_val", d)
+            scale = feature_scale.factor(self.feature_scale, X_val)
+            feature_scale.warn_of_pixels(X_val[:PIXEL_ROWS], "X_val", scale, fitted)
+        return trainer.Data(X_val, data.encode(y_val, len(X_val), "y_val"), None, scale)
+
+    def _publish(
+        self,
+        settings: list[dict[str, Any]],
+        models: list[SoftmaxRegression],
+        data: Labels,
+        training: Training,
+    ) -> None:
+        """Turn what was trained into the attributes."""
+        count = data.count
+        if training.diverged.reshape(-1, count).all(axis=0).any():
+            raise FloatingPointError(
+                "every setting diverged: the logits overflow; "
+                "lower learning_rate, l2 or the scale of the features"
+            )
+        results = sweep_results.table(settings, data, training)
+        best = [
+            int(training.order(np.arange(t, training.groups, count))[0][0]) for t in range(count)
+        ]
+        self._trained = sweep_results.trained(models, data, training)
+        self.results_, self.seed_ = results, training.plan.seed
+        self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
+        found: list[Any] = [
+            best,
+            [dict(results["params"][i]) for i in best],
+            map(self.estimator, best),
+        ]
+        found = [list(values) if data.two_dimensional else next(iter(values)) for values in found]
+        self.best_index_, self.best_params_, self.best_estimator_ = found
+        self.classes_ = data.classes if data.two_dimensional else data.classes[0]
+
+
+def _first_weights(
+    models: list[SoftmaxRegression], heads: Heads, data: Labels, d: int, dtype: np.dtype[Any]
+) -> trainer.Bank:
+    """The bank before the first step."""
+    h, c = len(heads.group), len(data.classes[0])
+    each = h // len(models)
+    bank = trainer.Bank(np.empty((h, d, c), dtype), np.zeros((h, c), dtype))
+    for i, model in enumerate(models):
+        bank.W[i * each : (i + 1) * each] = model.initial_weights((d, c), dtype)
+    return bank

@@ -1,0 +1,349 @@
+"""Training a bank of heads that fall away: diverged, stopped early, or worse than the others.
+
+A group of heads is what is judged together: one setting's head on all rows and its heads on folds
+or bootstraps. The heads that are left are packed together again, so that time follows them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.integers import ceil_div
+from softstep.model import blocks, inputs, trainer
+
+ALL_ROWS = -1  # the split of a head that learns from all rows
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What the heads are, one entry each: settings, group, split, and the sets they use."""
+
+    group: np.ndarray
+    split: np.ndarray
+    label_set: np.ndarray
+    weight_set: np.ndarray
+    loss: np.ndarray
+    learning_rate: np.ndarray
+    l2: np.ndarray
+    momentum: np.ndarray
+
+    def take(self, heads: np.ndarray) -> "Heads":
+        return Heads(**{name: values[heads] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the bank trains. `sgd` holds what all heads share; `held_out` rows judge all heads,
+    or, where `by_split`, its weight set k the heads of split k."""
+
+    data: trainer.Data
+    held_out: trainer.Data
+    by_split: bool
+    sgd: trainer.SGDSettings
+    seed: int
+    epochs: int
+    max_steps: int | None
+    eval_every: int | None
+    patience: int | None
+    halving: bool
+    refit: str
+    layout: blocks.Layout | None
+
+
+@dataclass
+class Curves:
+    """Figures of each epoch and head, (epochs, h); NaN where there are none."""
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+    val_loss: np.ndarray
+    val_accuracy: np.ndarray
+    steps: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SweepEpoch:
+    """What a callback of `SoftmaxSweep.fit` is given after each epoch.
+
+    number: of the epoch, from 0. epochs: how many are planned.
+    alive: heads that go on, those of folds and bootstraps among them.
+    best: where the best setting so far will be in `results_`; None while nothing was evaluated.
+    score: its held-out figure that `refit` names, at its last evaluation; None likewise.
+    """
+
+    number: int
+    epochs: int
+    alive: int
+    best: int | None
+    score: float | None
+
+
+class Training:
+    """A bank of heads on its way; `run` goes to the end.
+
+    Attributes:
+        bank: all heads' weights and velocities. epochs: how many each head ran.
+        loss, accuracy: (groups,), held-out figures of each group, the mean over its splits.
+        loss_std, accuracy_std: their standard deviation over the splits; NaN without splits.
+        diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
+    """
+
+    def __init__(self, heads: Heads, bank: trainer.Bank, plan: Plan):
+        h, self.groups = len(heads.group), int(heads.group.max()) + 1
+        # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
+        sgd = replace(plan.sgd, columns=bank.b.size)
+        self.heads, self.bank, self.plan = heads, bank, replace(plan, sgd=sgd)
+        n, batch = len(plan.data.X), plan.sgd.batch_size
+        self.total_steps = trainer.planned_steps(n, batch, plan.epochs, plan.max_steps)
+        self.planned = ceil_div(self.total_steps, ceil_div(n, batch))
+        self.curves = Curves(*np.full((4, self.planned, h), np.nan))
+        self.epochs = np.zeros(h, np.int64)
+        self.diverged = np.zeros(self.groups, bool)
+        self.dropped = np.full(self.groups, np.iinfo(np.int64).max)
+        self.halvings = _halvings(heads, self.planned) if plan.halving else {}
+        self.has_splits = bool((heads.split != ALL_ROWS).any())
+        # What a head is judged by now: its last evaluation, with `patience` its best.
+        self.head_loss, self.head_accuracy = np.full((2, h), np.nan)
+        self.best_loss, self.best_accuracy = np.full(h, np.inf), np.full(h, np.nan)
+        self.best = (bank.W.copy(), bank.b.copy()) if plan.patience else (bank.W, bank.b)
+        self.waited = np.zeros(h, np.int64)
+        self._X_is_finite = self._held_out_is_finite = False
+        self.alive, self.packed, self.packed_bank = np.arange(h), heads, bank
+
+    def run(self, callback: Callable[[SweepEpoch], Any] | None) -> None:
+        done = 0
+        for number in range(self.planned):
+            done += self._epoch(number, done)
+            self._drop_groups(self._newly_diverged(), self.diverged, True)
+            is_last = done == self.total_steps
+            due = is_last or self._is_due(number)
+            if due:
+                self._judge(number)
+            if number + 1 in self.halvings:
+                worse = self._worse_half(self.halvings[number + 1])
+                self._drop_groups(worse, self.dropped, number + 1)
+            stop = callback is not None and callback(self._state(number))
+            if stop and not due:
+                self._judge(number)
+            if stop or is_last or not len(self.alive):
+                break
+        self._unpack()
+        improved = np.isfinite(self.best_loss)  # none without `patience`
+        self.bank.W[improved] = self.best[0][improved]
+        self.bank.b[improved] = self.best[1][improved]
+
+    def judged(self, figures: np.ndarray, statistic: Callable[..., Any] = np.mean) -> np.ndarray:
+        """(h,) -> (groups,): over a group's splits, or of its one head where it has none."""
+        judges = (self.heads.split != ALL_ROWS) == self.has_splits
+        shape = self.groups, int(judges.sum()) // self.groups
+        return np.asarray(statistic(figures[judges].reshape(shape), axis=1))
+
+    def order(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """These groups from the best to the worst, and their ranks in that order, from 1.
+
+        The diverged last, before them those halving dropped, the later the better; then by the
+        figure of `refit`, where that is equal by the other one. Losses of different kinds do not
+        compare: with several, accuracy alone decides. Equal groups have equal ranks.
+        """
+        loss, accuracy = self.judged(self.head_loss), -self.judged(self.head_accuracy)
+        figures: tuple[np.ndarray, ...]
+        figures = (accuracy, loss) if self.plan.refit == "accuracy" else (loss, accuracy)
+        if len(set(self.heads.loss)) > 1:
+            figures = (accuracy,)
+        keys = np.stack([f[groups] for f in (self.diverged, -self.dropped, *figures)]).astype(float)
+        keys = np.where(np.isnan(keys), np.inf, keys)
+        keys[2:, keys[0] == 1] = 0
+        order = np.lexsort(keys[::-1])
+        is_new = np.r_[True, (np.diff(keys[:, order]) != 0).any(axis=0)]
+        ranks = np.maximum.accumulate(np.where(is_new, np.arange(1, len(groups) + 1), 0))
+        return groups[order], ranks
+
+    def _epoch(self, number: int, done: int) -> int:
+        """Train what is alive for one epoch; the steps it took."""
+        plan, packed = self.plan, self.packed
+        data = replace(plan.data, y_index=packed.label_set, weight_index=packed.weight_set)
+        run = trainer.run_epoch
+        if plan.layout is not None:
+            run = partial(blocks.run_epoch, layout=plan.layout)
+        bank, sgd, total = self.packed_bank, self._sgd(), self.total_steps
+        epoch = run(data, bank, sgd, number, seed=plan.seed, done=done, total=total)
+        self.curves.loss[number, self.alive] = epoch.loss
+        self.curves.accuracy[number, self.alive] = epoch.accuracy
+        self.curves.steps.append(epoch.steps)
+        self.epochs[self.alive] = number + 1
+        return epoch.steps
+
+    def _sgd(self) -> trainer.SGDSettings:
+        packed = self.packed
+        return replace(
+            self.plan.sgd,
+            loss=tuple(packed.loss),
+            learning_rate=packed.learning_rate,
+            l2=packed.l2,
+            momentum=packed.momentum,
+        )
+
+    def _newly_diverged(self) -> np.ndarray:
+        """The groups with a head whose logits or weights are no longer finite."""
+        bank = self.packed_bank
+        sound = bank.active & np.isfinite(bank.W).all(axis=(1, 2)) & np.isfinite(bank.b).all(axis=1)
+        if not sound.all() and not self._X_is_finite:
+            self._refuse_non_finite(self.plan.data, "X")
+            self._X_is_finite = True
+        return np.unique(self.packed.group[~sound])
+
+    def _refuse_non_finite(self, data: trainer.Data, name: str) -> None:
+        """ValueError naming the first row and column of these features that is not finite."""
+        if self.plan.layout is None:
+            inputs.refuse_non_finite(data.X, name)
+            return
+        for x, rows in blocks.in_order(data.X, self.plan.layout):
+            inputs.refuse_non_finite(x, name, first_row=int(rows[0]))
+
+    def _is_due(self, number: int) -> bool:
+        plan = self.plan
+        every = plan.eval_every or (1 if plan.patience else None)
+        return number + 1 in self.halvings or (every is not None and (number + 1) % every == 0)
+
+    def _judge(self, number: int) -> None:
+        """Evaluate what is alive, and stop what has not got better for too long."""
+        self._evaluate(number)
+        if self.plan.patience:
+            self._pack(self.alive[~self._have_stopped(self.plan.patience)])
+
+    def _evaluate(self, number: int) -> None:
+        """The figures of the heads that are alive on the rows held out for them."""
+        plan, packed = self.plan, self.packed
+        judged = packed.split != ALL_ROWS if plan.by_split else np.ones(len(self.alive), bool)
+        if not judged.any():
+            return
+        evaluate = self._evaluate_splits if self._splits_can_be_cut() else self._evaluate_bank
+        loss, accuracy = np.empty((2, len(self.alive)))
+        evaluate(plan.held_out, np.flatnonzero(judged), loss, accuracy)
+        loss, accuracy = loss[judged], accuracy[judged]
+        if not self._held_out_is_finite and not np.isfinite(loss).all():
+            self._refuse_non_finite(plan.held_out, "X" if plan.by_split else "X_val")
+            self._held_out_is_finite = True
+        heads = self.alive[judged]
+        self.curves.val_loss[number, heads] = self.head_loss[heads] = loss
+        self.curves.val_accuracy[number, heads] = self.head_accuracy[heads] = accuracy
+
+    def _splits_can_be_cut(self) -> bool:
+        """Whether a split's rows can be taken out of X, so that its heads are evaluated on few."""
+        X = self.plan.held_out.X
+        return self.plan.by_split and self.plan.layout is None and isinstance(X, np.ndarray)
+
+    def _evaluate_splits(
+        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+    ) -> None:
+        """The heads of each split on its rows."""
+        judges = data.sample_weight
+        assert judges is not None
+        for split in np.unique(self.packed.split[heads]):
+            rows = np.flatnonzero(judges[split])
+            mine = heads[self.packed.split[heads] == split]
+            self._evaluate_heads(data.only(rows), mine, None, loss, accuracy)
+
+    def _evaluate_bank(
+        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+    ) -> None:
+        """The heads at once on all held-out rows, by weight those of their split."""
+        index = self.packed.split[heads] if self.plan.by_split else None
+        self._evaluate_heads(data, heads, index, loss, accuracy)
+
+    def _evaluate_heads(
+        self,
+        data: trainer.Data,
+        heads: np.ndarray,
+        weight_index: np.ndarray | None,
+        loss: np.ndarray,
+        accuracy: np.ndarray,
+    ) -> None:
+        """Figures of these of the packed heads, into loss and accuracy."""
+        bank, packed = self.packed_bank, self.packed
+        whole = len(heads) == len(bank.W)
+        W, b = (bank.W, bank.b) if whole else (bank.W[heads], bank.b[heads])
+        data = replace(data, y_index=packed.label_set[heads], weight_index=weight_index)
+        sgd = replace(self.plan.sgd, loss=tuple(packed.loss[heads]))
+        evaluate = trainer.evaluate
+        if self.plan.layout is not None:
+            evaluate = partial(blocks.evaluate, layout=self.plan.layout)
+        loss[heads], accuracy[heads] = evaluate(data, W, b, sgd)
+
+    def _have_stopped(self, patience: int) -> np.ndarray:
+        """Which of the heads alive have not got better for too long; keeps the best weights.
+
+        A head on all rows that no rows are held out for follows the mean loss of its splits, in
+        which a split that has stopped counts with its best, and stops when all of them have.
+        """
+        loss, alive, packed = self.head_loss.copy(), self.alive, self.packed
+        if self.plan.by_split:
+            whole = self.heads.split == ALL_ROWS
+            loss[whole] = self.judged(self.head_loss)[self.heads.group[whole]]
+        better = loss[alive] < self.best_loss[alive]
+        improved = alive[better]
+        self.best_loss[improved] = loss[improved]
+        self.best_accuracy[improved] = self.head_accuracy[improved]
+        W, b = self.best
+        W[improved], b[improved] = self.packed_bank.W[better], self.packed_bank.b[better]
+        self.waited[alive] = np.where(better, 0, self.waited[alive] + 1)
+        judged = alive[np.isfinite(self.best_loss[alive])]
+        self.head_loss[judged] = self.best_loss[judged]
+        self.head_accuracy[judged] = self.best_accuracy[judged]
+        stopped = self.waited[alive] >= patience
+        if self.plan.by_split:
+            follows = packed.split == ALL_ROWS
+            going_on = packed.group[~stopped & ~follows]
+            stopped |= follows & ~np.isin(packed.group, going_on)
+        return stopped
+
+    def _worse_half(self, most: int) -> np.ndarray:
+        """The worse half of the groups still in the race, of each label set, or all but `most`."""
+        label_set = self.heads.label_set[self.heads.split == ALL_ROWS]
+        racing = ~self.diverged & (self.dropped == np.iinfo(np.int64).max)
+        worse = [np.empty(0, np.int64)]
+        for t in np.unique(label_set):
+            order, _ = self.order(np.flatnonzero(racing & (label_set == t)))
+            worse.append(order[min(most, ceil_div(len(order), 2)) :])
+        return np.concatenate(worse)
+
+    def _drop_groups(self, groups: np.ndarray, record: np.ndarray, value: Any) -> None:
+        record[groups] = value
+        self._pack(self.alive[~np.isin(self.packed.group, groups)])
+
+    def _pack(self, heads: np.ndarray) -> None:
+        """Go on with these of the heads alone."""
+        if len(heads) < len(self.alive):
+            self._unpack()
+            self.alive, self.packed = heads, self.heads.take(heads)
+            self.packed_bank = self.bank.take(heads)
+
+    def _unpack(self) -> None:
+        """Write the weights of what is alive back to the whole bank."""
+        if self.packed_bank is not self.bank:
+            self.bank.put(self.alive, self.packed_bank)
+
+    def _state(self, number: int) -> SweepEpoch:
+        best, score = None, None
+        if not np.isnan(self.judged(self.head_loss)).all():
+            best = int(self.order(np.arange(self.groups))[0][0])
+            figures = self.head_accuracy if self.plan.refit == "accuracy" else self.head_loss
+            score = float(self.judged(figures)[best])
+        return SweepEpoch(number, self.planned, len(self.alive), best, score)
+
+
+def _halvings(heads: Heads, epochs: int) -> dict[int, int]:
+    """After how many epochs the worse half goes, as evenly as can be, and how many stay at most.
+
+    That is more than half of the settings, unless the epochs are too few for one to be left in the
+    end by halves; then equal shares go.
+    """
+    settings = np.bincount(heads.label_set[heads.split == ALL_ROWS]).max()
+    count = min(int(np.ceil(np.log2(settings))), epochs - 1)
+    return {
+        round(epochs * i / (count + 1)): int(np.ceil(round(settings ** (1 - i / count), 9)))
+        for i in range(1, count + 1)
+    }

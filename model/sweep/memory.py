@@ -1,0 +1,73 @@
+"""What a sweep needs of memory, reckoned before any of it is taken, and the blocks that fit."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.checks import compute_dtype
+from softstep.model import blocks, trainer
+from softstep.model.sweep import certificate
+from softstep.model.sweep import results as sweep_results
+from softstep.model.sweep.data import Labels
+from softstep.model.sweep.heads import Heads
+
+# Arrays the size of the bank: weights and velocity, both again of the heads that are left when some
+# have fallen away, the best weights, and two for what the fused op packs for itself.
+BANKS = 7
+ORDERS = 8  # arrays of row numbers held of a block
+OTHERS = 1 << 20  # bytes: the stack of the thread that reads, Python's own objects
+# Bytes for each row that turning labels into weight sets takes at once: row numbers, their order
+# and two weights in float64, which the heap may keep.
+SETUP = 32
+
+
+def layout(
+    memory: Any,
+    X: np.ndarray,
+    data: Labels,
+    heads: Heads,
+    sgd: trainer.SGDSettings,
+    *,
+    weight_sets: int,
+    given: trainer.Data | None,
+) -> blocks.Layout:
+    """The blocks that X is read in.
+
+    weight_sets: sets of row weights to learn by. given: the held-out rows, where splits do not
+    judge.
+
+    Raises:
+        TypeError, ValueError: `memory` is no amount of memory, or too little.
+    """
+    (n, d), h, c = X.shape, len(heads.group), len(data.classes[0])
+    size = compute_dtype(X).itemsize
+    splits = int(heads.split.max()) + 1
+    judges = splits if given is None else 0
+    set_row = data.y.nbytes // n + size * (weight_sets + judges)
+    certified = len(sweep_results.certified(heads, sgd))
+    fixed = (
+        OTHERS
+        + (SETUP + splits) * n  # the splits as booleans, before they are weights
+        + set_row * n
+        + BANKS * h * (d + 1) * c * size
+        + sgd.batch_size * (d + h * c) * size
+        + certificate.bytes_needed(n, certified, d, c)
+    )
+    per_row = 2 * set_row + ORDERS * 8
+    if given is not None:
+        fixed += given.y.nbytes
+        per_row += _held_out_row(given.X, X)
+    return blocks.layout(
+        X,
+        blocks.size_in_bytes(memory),
+        fixed=fixed,
+        per_row=per_row,
+        batch_size=sgd.batch_size,
+    )
+
+
+def _held_out_row(X_val: np.ndarray, X: np.ndarray) -> int:
+    """Bytes that a held-out row in a block takes more than a row of X: wider, or converted."""
+    wider = max(0, X_val.itemsize - X.itemsize)
+    is_converted = compute_dtype(X_val) != compute_dtype(X)
+    return X.shape[1] * (2 * wider + is_converted * compute_dtype(X).itemsize)

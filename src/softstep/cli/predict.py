@@ -1,0 +1,26 @@
+"""`softstep predict`: the label of each row of a file."""
+
+import argparse
+import sys
+from typing import Any
+
+from softstep.cli import common
+from softstep.model import SoftmaxRegression, datasets
+
+
+def add_parser(commands: Any) -> None:
+    parser = common.add_command(commands, "predict", "print the label of each row of a file")
+    parser.add_argument("model", metavar="MODEL", help="a file written by softstep train")
+    parser.add_argument("file", metavar="FILE", help=f"features: {common.FILES}")
+    common.add_backend(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    model = SoftmaxRegression.load(arguments.model)
+    X, y = datasets.load_features(arguments.file, n_features=model.n_features_in_)
+    for label in model.predict(X):
+        print(label)
+    if y is not None:
+        print(f"accuracy {model.score(X, y):.4f}", file=sys.stderr)
+    return 0

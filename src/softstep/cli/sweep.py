@@ -1,0 +1,211 @@
+"""`softstep sweep`: many softmax regressions in one pass, and a report on them."""
+
+import argparse
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softstep.cli import common
+from softstep.kernels.losses import LOSSES
+from softstep.model import SoftmaxSweep, extras
+from softstep.model.schedules import SCHEDULES
+from softstep.model.sweep.certificate import CERTIFIED
+from softstep.report import page as report_page
+from softstep.report import subject as report_subject
+from softstep.runs import folder as run_folder
+from softstep.runs import recipe
+from softstep.runs import record as run_record
+from softstep.runs import sweep as sweep_run
+
+SHOWN = 10  # settings in the table that is printed
+
+
+def add_parser(commands: Any) -> None:
+    parser = common.add_command(
+        commands, "sweep", "train a softmax regression for each setting of a grid, all in one pass"
+    )
+    common.add_rows(parser)
+    _add_grid(parser)
+    parser.add_argument(
+        "--cv",
+        type=int,
+        help="number of folds that judge (default: a fifth of the training rows judges)",
+    )
+    parser.add_argument(
+        "--refit",
+        choices=("accuracy", "loss"),
+        default="accuracy",
+        help="what makes a setting the best (default %(default)s); loss needs a single --loss",
+    )
+    parser.add_argument(
+        "--halving", action="store_true", help="drop the worse half of the settings again and again"
+    )
+    parser.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="constant",
+        help="how the learning rate falls during training (default %(default)s)",
+    )
+    parser.add_argument("--l2-bias", action="store_true", help="apply l2 to the bias too")
+    common.add_batch_size(parser)
+    parser.add_argument("--epochs", type=int, default=20, help="passes over the rows (20)")
+    common.add_seed(parser, "the order of the rows, and of the folds or the rows held out")
+    parser.add_argument("--out", type=Path, help="a folder for the results (runs/NAME-sweep)")
+    common.add_figures(parser, "also write the figure of the sweep there, as PNG files")
+    common.add_backend(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_grid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lr",
+        type=numbers,
+        default="1e-3:10:log20",
+        help="learning rates: 0.1,0.2 or FROM:TO:logN (default %(default)s)",
+    )
+    parser.add_argument(
+        "--loss",
+        type=loss_names,
+        default="mse,cross_entropy",
+        help=f"one or more of {', '.join(LOSSES)} (default %(default)s)",
+    )
+    parser.add_argument(
+        "--l2",
+        type=numbers,
+        default="0",
+        help=f"as for --lr; with --l2-bias, {' and '.join(CERTIFIED)} gets a bound on how far "
+        "it is from its optimum",
+    )
+    parser.add_argument("--momentum", type=numbers, default="0", help="as for --lr")
+
+
+def numbers(text: str) -> list[float]:
+    """Numbers separated by commas, without repeats; FROM:TO:logN means N numbers of equal ratio."""
+    return list(dict.fromkeys(value for part in text.split(",") for value in _span(part)))
+
+
+def _span(part: str) -> list[float]:
+    """One number, or those of FROM:TO:logN."""
+    try:
+        if ":" not in part:
+            return [float(part)]
+        first, last, count = part.split(":")
+        start, stop, n = float(first), float(last), int(count.removeprefix("log"))
+    except ValueError:
+        n, count = 0, ""
+    if not (count.startswith("log") and n > 0 and 0 < start < np.inf and 0 < stop < np.inf):
+        raise argparse.ArgumentTypeError(
+            f"{part!r}: give numbers, such as 0.1,0.2, or FROM:TO:logN, such as 1e-3:10:log20, "
+            "with FROM and TO above 0"
+        )
+    return [float(value) for value in np.geomspace(start, stop, n)]
+
+
+def loss_names(text: str) -> list[str]:
+    """Names of losses separated by commas, without repeats."""
+    names = list(dict.fromkeys(text.split(",")))
+    if not set(names) <= set(LOSSES):
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(LOSSES)}")
+    return names
+
+
+def run(arguments: argparse.Namespace) -> int:
+    figures: Path | None = arguments.figures
+    if figures is not None:
+        extras.load("matplotlib", extra="plot")  # before the work, not after
+    backend = common.say_backend()
+    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
+    out = arguments.out or Path("runs") / f"{data.name}-sweep"
+    with (
+        run_folder.ready(out),
+        contextlib.nullcontext() if figures is None else run_folder.ready(figures),
+    ):
+        rows = sweep_run.rows(data, arguments.cv, arguments.seed)
+        print(rows.judged, flush=True)
+        sweep = _sweep(arguments)
+        times = sweep_run.fit(sweep, rows)
+        best = sweep.best_estimator_
+        accuracy = best.score(data.X_test, data.y_test)
+        print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), times]))
+        print(f"test accuracy of the best {accuracy:.4f}")
+        record = run_record.record(
+            "sweep",
+            data.name,
+            source=arguments.data,
+            labels=arguments.labels,
+            seed=arguments.seed,
+            backend=backend,
+        )
+        record = sweep_run.save(out, sweep, record, accuracy, [rows.judged, times])
+        found = {"results": sweep.results_, "loss_curves": sweep.loss_curves_}
+        subject = report_subject.of_run(record, best, data, **found)
+        run_folder.write(out / "report.html", report_page.sweep_page(subject, figures, tell=print))
+        print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
+        if figures is not None:
+            print(f"sweep.png and sweep-dark.png saved to {figures}")
+    return 0
+
+
+def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
+    """The sweep that was asked for, not yet fitted."""
+    names = ("cv", "refit", "halving", "schedule", "l2_bias", "batch_size", "epochs")
+    return SoftmaxSweep(
+        {
+            "learning_rate": arguments.lr,
+            "l2": arguments.l2,
+            "momentum": arguments.momentum,
+            "loss": arguments.loss,
+        },
+        **{name: getattr(arguments, name) for name in names},
+        random_state=arguments.seed,
+    )
+
+
+def _best_lines(sweep: SoftmaxSweep) -> list[str]:
+    """A table of the best settings."""
+    results = sweep.results_
+    rows: list[tuple[str, ...]] = [("rank", "accuracy", "loss", "settings")]
+    for i in np.argsort(results["rank"], kind="stable")[:SHOWN]:
+        accuracy, loss = (
+            _figure(results[f"mean_val_{name}"][i], results[f"std_val_{name}"][i], form)
+            for name, form in (("accuracy", ".4f"), ("loss", ".4g"))
+        )
+        rows.append((str(results["rank"][i]), accuracy, loss, _settings(results, int(i))))
+    widths = [max(len(row[k]) for row in rows) for k in range(3)]
+    return ["  ".join([*(row[k].rjust(widths[k]) for k in range(3)), row[3]]) for row in rows]
+
+
+def _settings(results: dict[str, Any], i: int) -> str:
+    """The settings of an entry, whether it was trained to the end, and its bound."""
+    text = "  ".join(f"{name} {_short(value)}" for name, value in results["params"][i].items())
+    if results["diverged"][i]:
+        text += "  diverged"
+    elif results["epochs"][i] < results["epochs"].max():
+        text += f"  dropped after {results['epochs'][i]} epochs"
+    if np.isfinite(results["bound"][i]):
+        text += f"  bound {results['bound'][i]:.2g}"
+    return text
+
+
+def _figure(mean: float, std: float, form: str) -> str:
+    """Mean and, over folds, standard deviation; a dash if there is none."""
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:{form}}" + ("" if np.isnan(std) else f" ±{std:.2g}")
+
+
+def _at_the_end(sweep: SoftmaxSweep) -> list[str]:
+    """A hint if the best rate is the smallest or largest of several tried with its loss."""
+    best = sweep.best_params_
+    same = [p for p in sweep.results_["params"] if p["loss"] == best["loss"]]
+    rates = sorted({p["learning_rate"] for p in same})
+    ends = {rates[0]: "smallest", rates[-1]: "largest"} if len(rates) > 1 else {}
+    if best["learning_rate"] not in ends:
+        return []
+    return [f"the best rate is the {ends[best['learning_rate']]} tried: move the span of --lr"]
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"

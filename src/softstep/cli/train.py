@@ -1,0 +1,61 @@
+"""`softstep train`: a model on the training rows, and how well it does on the test rows."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from softstep.cli import common
+from softstep.kernels.losses import LOSSES
+from softstep.model import checkpoint
+from softstep.runs import recipe
+
+
+def add_parser(commands: Any) -> None:
+    parser = common.add_command(
+        commands, "train", "train a model and print how well it does on test rows"
+    )
+    common.add_rows(parser)
+    add_recipe(parser)
+    parser.add_argument("--max-steps", type=int, help="stop after this many steps")
+    common.add_seed(parser, "the order of the rows, and of the rows held out")
+    parser.add_argument("--out", type=Path, help="where to save the model (runs/NAME.npz)")
+    common.add_backend(parser)
+    parser.set_defaults(run=run)
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Loss, learning rate, batch size and epochs, whose defaults are the recipe's."""
+    rates, digits = (
+        ", ".join(f"{loss} {rate:g}" for loss, rate in table.items())
+        for table in (recipe.RATES, recipe.DIGITS_RATES)
+    )
+    parser.add_argument(
+        "--loss", choices=LOSSES, default=recipe.LOSS, help=f"default {recipe.LOSS}"
+    )
+    parser.add_argument("--lr", type=float, help=f"learning rate ({rates}; digits: {digits})")
+    common.add_batch_size(parser)
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        help=f"passes over the rows ({recipe.EPOCHS}; digits: {recipe.DIGITS_EPOCHS})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    common.say_backend()
+    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
+    out = arguments.out or Path("runs") / f"{data.name}.npz"
+    checkpoint.target(out).parent.mkdir(parents=True, exist_ok=True)
+    model = recipe.model_for(
+        data.name,
+        arguments.loss,
+        lr=arguments.lr,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        max_steps=arguments.max_steps,
+        random_state=arguments.seed,
+    )
+    recipe.train(model, data)
+    model.save(out)
+    print(f"model saved to {out}")
+    return 0

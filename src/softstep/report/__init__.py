@@ -1,0 +1,1 @@
+"""Reports: pages, texts and figures of what was trained."""

@@ -1,0 +1,116 @@
+"""What a report is about: a model, rows to show it on, and what is already known about it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softstep.model import SoftmaxRegression, WeightPath, datasets
+from softstep.model.datasets import Dataset
+from softstep.model.landscape import Line, Surface
+from softstep.runs import record as run_record
+from softstep.runs import results as run_results
+from softstep.runs.landscape import KINDS, Landscape, View, around, rows_of
+from softstep.runs.recipe import load_rows, model_for, train
+
+
+@dataclass(frozen=True)
+class Subject:
+    """results, loss_curves: of a sweep, as `SoftmaxSweep` has them. landscape: the loss around the
+    model, if it was computed before. notes: sentences on the run."""
+
+    title: str
+    model: SoftmaxRegression
+    data: Dataset
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    results: dict[str, Any] | None = None
+    loss_curves: Any = None
+    landscape: Landscape | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def test_rows(self) -> tuple[Any, Any]:
+        """Features and labels; `load_rows` makes sure that there are some."""
+        return self.data.X_test, self.data.y_test
+
+
+def read(given: str, data: str | None, labels: str | None, seed: int | None) -> Subject:
+    """The subject that `softstep report` was given.
+
+    given: the name of a data set, on which the recipe is trained; the path of a folder with a
+        run.json; or that of a model, which is shown on the data set `data`.
+
+    Raises:
+        FileNotFoundError, CheckpointError, DatasetError. ValueError: the folder has no run.json, or
+        the data do not match the model.
+    """
+    path, is_name = Path(given), given in datasets.NAMED
+    if (is_name or path.is_dir()) and not (data is None and labels is None):
+        raise ValueError(f"{given} determines the data: leave out --data and --labels")
+    if is_name:
+        return _recipe(given, seed or 0)
+    if path.is_dir():
+        if seed is not None:
+            raise ValueError(f"{given} determines the seed: leave out --seed")
+        return _folder(path)
+    model = SoftmaxRegression.load(path)
+    rows = load_rows(data or "digits", labels, seed or 0)
+    _refuse_other_features(model, rows, "name its data set with --data")
+    title = f"{path.name} on {rows.name}"
+    return Subject(title, model, rows, model.get_params(), run_record.versions())
+
+
+def of_run(
+    record: dict[str, Any], model: SoftmaxRegression, data: Dataset, **found: Any
+) -> Subject:
+    """A run with this record; found: its `results` and `loss_curves`, or its `landscape`."""
+    title = f"{record['command'].capitalize()} of {record['data']}"
+    notes = tuple(record["notes"])
+    return Subject(title, model, data, record["settings"], record["versions"], notes=notes, **found)
+
+
+def _recipe(name: str, seed: int) -> Subject:
+    """The recipe on a data set, and the plane in which its weights moved most."""
+    data = load_rows(name, None, seed)
+    model, path = model_for(name, random_state=seed), WeightPath()
+    train(model, data, path)
+    return Subject(
+        f"The recipe on {name}",
+        model,
+        data,
+        model.get_params(),
+        run_record.versions(),
+        landscape=around(model, data, View(directions="pca"), path=path),
+    )
+
+
+def _folder(folder: Path) -> Subject:
+    record = run_record.read(folder)
+    model = SoftmaxRegression.load(folder / record["model"])
+    data = load_rows(record["source"], record["labels"], record["seed"])
+    _refuse_other_features(model, data, "they have changed since")
+    if record["command"] == "sweep":
+        results, curves = run_results.read(folder)
+        return of_run(record, model, data, results=results, loss_curves=curves)
+    return of_run(record, model, data, landscape=_landscape(folder, record, model, data))
+
+
+def _landscape(
+    folder: Path, record: dict[str, Any], model: SoftmaxRegression, data: Dataset
+) -> Landscape:
+    kind = record["rows"]
+    if kind not in KINDS:
+        raise ValueError(f"{folder / run_record.NAME} is damaged: there are no {kind!r} rows")
+    surface, line = Surface.load(folder / record["surface"]), Line.load(folder / record["line"])
+    for found, name in ((surface.D1, "surface"), (line.D, "line")):
+        if found[0].shape != model.coef_.T.shape:
+            raise ValueError(f"{folder / record[name]} belongs to another model than the folder's")
+    return Landscape(model, *rows_of(model, data, kind), KINDS[kind], surface, line)
+
+
+def _refuse_other_features(model: SoftmaxRegression, rows: Dataset, advice: str) -> None:
+    d = rows.X_train.shape[1]
+    if d != model.n_features_in_:
+        raise ValueError(
+            f"the model takes {model.n_features_in_} features, but {rows.name} has {d}: {advice}"
+        )

@@ -1,0 +1,1 @@
+"""What commands run: the training of models, sweeps and landscapes, and the files it leaves."""

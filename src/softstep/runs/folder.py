@@ -1,0 +1,50 @@
+"""Where a command writes its results: tested before the work, each file whole or not at all."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from softstep.model import checkpoint
+
+
+@contextlib.contextmanager
+def ready(folder: Path) -> Iterator[None]:
+    """Create `folder` and try to write there, so that no work is lost for want of a place.
+
+    Folders that were created and stay empty are removed again.
+
+    Raises:
+        OSError: the folder cannot be created or written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, not a folder")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        yield
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # it is not empty, or was never created
+                path.rmdir()
+
+
+def ready_for(page: Path) -> contextlib.AbstractContextManager[None]:
+    """As `ready`, for the folder of a page.
+
+    Raises:
+        ValueError: it is a folder, or a file that is not a page. OSError: as `ready`.
+    """
+    if page.is_dir():
+        raise ValueError(f"{page} is a folder: name a file in it")
+    if page.exists() and page.suffix not in (".html", ".htm"):
+        raise ValueError(f"{page} exists and is not an .html file: name another one")
+    return ready(page.parent)
+
+
+def write(path: Path, text: str) -> None:
+    """Write `path`, whole or not at all; file names in it that are not Unicode keep their bytes."""
+    with checkpoint.atomic_write(path) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))

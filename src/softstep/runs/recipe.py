@@ -1,0 +1,64 @@
+"""The recipe: the settings that commands train with unless they are told otherwise."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.model import SoftmaxRegression, WeightPath, datasets, inputs
+from softstep.model.trainer import Epoch
+from softstep.runs.progress import Progress
+
+LOSS = "mse"
+EPOCHS, DIGITS_EPOCHS = 20, 300
+# Learning rates by loss. The digits are fewer and coarser than MNIST and take larger ones.
+RATES = {"mse": 0.2, "cross_entropy": 0.5, "gce": 2.0}
+DIGITS_RATES = {"mse": 2.0, "cross_entropy": 0.5, "gce": 2.0}
+
+
+def model_for(
+    data_name: str,
+    loss: str = LOSS,
+    *,
+    lr: float | None = None,
+    epochs: int | None = None,
+    **settings: Any,
+) -> SoftmaxRegression:
+    """The recipe's model, not yet fitted; None stands for what the recipe has for data and loss."""
+    is_digits = data_name == "digits"
+    if lr is None:
+        lr = (DIGITS_RATES if is_digits else RATES)[loss]
+    if epochs is None:
+        epochs = DIGITS_EPOCHS if is_digits else EPOCHS
+    return SoftmaxRegression(loss=loss, learning_rate=lr, epochs=epochs, **settings)
+
+
+def load_rows(name: str, labels: str | None, seed: int) -> datasets.Dataset:
+    """The data set; if it has no test rows, a fifth of its rows is held out, which is said."""
+    seed = inputs.integer("--seed", seed, least=0)
+    data = datasets.load(name, labels)
+    if data.X_test is None:
+        data = datasets.hold_out(data, fraction=0.2, seed=seed)
+        print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
+    return data
+
+
+def known_rows(model: SoftmaxRegression, y: Any) -> Any:
+    """Which rows have a label the model knows, (n,): all rows of a rare label may be held out."""
+    return np.isin(y, model.classes_)
+
+
+def train(
+    model: SoftmaxRegression, data: datasets.Dataset, path: WeightPath | None = None
+) -> float:
+    """Fit `model` on the training rows and show the progress; returns the test accuracy."""
+
+    def tell(epoch: Epoch) -> None:
+        done, of = epoch.number + 1, model.epochs
+        text = f"epoch {done:>{len(str(of))}}/{of}  loss {epoch.loss:.6f}"
+        progress.tell(f"{text}  training accuracy {epoch.accuracy:.4f}", done, of)
+
+    with Progress() as progress:
+        model.fit(data.X_train, data.y_train, callback=tell, path=path)
+    accuracy = model.score(data.X_test, data.y_test)
+    print(f"test accuracy {accuracy:.4f}", flush=True)
+    return accuracy

@@ -1,0 +1,149 @@
+"""A run of `softstep sweep`: the rows that judge, the training with its progress, the files."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softstep.model import SoftmaxRegression, SoftmaxSweep, datasets
+from softstep.model.sweep import certificate, grid
+from softstep.model.sweep.heads import SweepEpoch
+from softstep.runs import record as run_record
+from softstep.runs import results as run_results
+from softstep.runs.progress import Progress
+
+EVALUATIONS = 10  # of the held-out rows during training, for the best score so far
+MODEL = "best.npz"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows X, y to learn from, and those that judge, as `SoftmaxSweep.fit` takes them.
+
+    held_out: X_val and y_val; empty if folds judge. judged: a sentence on it.
+    """
+
+    X: Any
+    y: Any
+    held_out: dict[str, Any]
+    judged: str
+
+
+def rows(data: datasets.Dataset, cv: int | None, seed: int) -> Rows:
+    """All training rows if `cv` folds judge; else four fifths, and the fifth that judges.
+
+    Raises:
+        ValueError: some class has no row left to learn from.
+    """
+    if cv is not None:
+        judged = f"judged by {cv} folds of {len(data.X_train)} rows"
+        return Rows(data.X_train, data.y_train, {}, judged)
+    train = datasets.Dataset(data.name, data.X_train, data.y_train, None, None)
+    split = datasets.hold_out(train, fraction=0.2, seed=seed)
+    assert split.X_test is not None
+    assert split.y_test is not None
+    lost = np.setdiff1d(split.y_test, split.y_train)
+    if lost.size:
+        raise ValueError(
+            f"all rows of class {lost[0]} are among the fifth held out: judge by folds, --cv N"
+        )
+    judged = (
+        f"judged on {len(split.X_test)} of the training rows, a fifth; all models, the saved one "
+        f"too, learned from the other {len(split.X_train)}"
+    )
+    held_out = {"X_val": split.X_test, "y_val": split.y_test}
+    return Rows(split.X_train, split.y_train, held_out, judged)
+
+
+def fit(sweep: SoftmaxSweep, rows: Rows) -> str:
+    """Fit the sweep and show the progress; returns a sentence on the time it took.
+
+    The time does not include compiling the kernels.
+    """
+    sweep.set_params(eval_every=max(1, sweep.epochs // EVALUATIONS))
+    # One step of the same bank compiles what its training needs; it certifies nothing.
+    first_step = SoftmaxSweep(**sweep.get_params() | {"max_steps": 1, "l2_bias": False})
+    first_step.fit(rows.X, rows.y, **rows.held_out)
+    start = time.perf_counter()
+    with SweepProgress(sweep.refit, certifies(sweep)) as progress:
+        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress)
+    seconds = time.perf_counter() - start
+    alone = _seconds_an_epoch_alone(sweep.best_estimator_, rows.X, rows.y)
+    heads_each = 1 + (sweep.cv or 0)
+    epochs = int(sweep.results_["epochs"].sum()) * heads_each  # without those of dropped heads
+    times = (
+        f"{len(sweep.results_['rank']) * heads_each} heads in {progress.seconds:.2f} s; one head "
+        f"alone takes about {alone:.3f} s an epoch, so the {epochs} epochs they ran would take "
+        f"{epochs * alone:.1f} s one after another"
+    )
+    if progress.certifies:
+        times += f"; the certificates took another {seconds - progress.seconds:.1f} s"
+    return times
+
+
+def certifies(sweep: SoftmaxSweep) -> bool:
+    """Whether some setting gets a certificate."""
+    return any(
+        certificate.applies(setting["loss"], setting["l2"], sweep.l2_bias, sweep.fit_intercept)
+        for setting in grid.configurations(sweep.param_grid)
+    )
+
+
+def save(
+    folder: Path, sweep: SoftmaxSweep, record: dict[str, Any], accuracy: float, notes: list[str]
+) -> dict[str, Any]:
+    """Write what was found, the model first; returns the whole record.
+
+    record: of the command, to which settings, results and notes are added.
+    accuracy: of the best model on the test rows.
+    """
+    settings = sweep.get_params()
+    record |= {
+        "settings": settings.pop("param_grid") | settings,
+        "results": {"best": sweep.best_params_, "test_accuracy": accuracy},
+        "notes": notes,
+        "model": MODEL,
+    }
+    sweep.best_estimator_.save(folder / MODEL)
+    run_record.write(folder, record)
+    run_results.write(folder, sweep.results_, sweep.loss_curves_)
+    return record
+
+
+def _seconds_an_epoch_alone(model: SoftmaxRegression, X: Any, y: Any) -> float:
+    """How long one epoch of this model alone takes."""
+    lone = SoftmaxRegression(**model.get_params() | {"epochs": 1})
+    SoftmaxRegression(**lone.get_params() | {"max_steps": 1}).fit(X, y)  # compiles
+    start = time.perf_counter()
+    lone.fit(X, y)
+    return time.perf_counter() - start
+
+
+class SweepProgress(Progress):
+    """Shows the heads alive, the best score so far and the time left.
+
+    seconds: from the start to the end of the last epoch.
+    """
+
+    def __init__(self, refit: str, certifies: bool) -> None:
+        super().__init__()
+        self.refit, self.certifies = refit, certifies
+        self.start = time.perf_counter()
+        self.seconds = 0.0
+        self.alive: int | None = None
+        self.head_epochs = 0
+
+    def __call__(self, epoch: SweepEpoch) -> None:
+        done, of = epoch.number + 1, epoch.epochs
+        self.seconds = time.perf_counter() - self.start
+        # Time is proportional to the heads that train: those alive before the epoch.
+        self.head_epochs += epoch.alive if self.alive is None else self.alive
+        self.alive = epoch.alive
+        left = self.seconds / max(1, self.head_epochs) * epoch.alive * (of - done)
+        best = "" if epoch.score is None else f"  best {self.refit} {epoch.score:.4f}"
+        text = f"epoch {done:>{len(str(of))}}/{of}  {epoch.alive} heads{best}  {left:.0f} s left"
+        if done == of and self.certifies:
+            text += ", and the certificates"
+        self.tell(text, done, of)

@@ -1,0 +1,34 @@
+"""Promise: a study is a command, `python -m softstep.bench.studies.<name>`, with a help text."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+from softstep.bench import studies
+from softstep.bench.studies import roofline
+
+NAMES = [module.name for module in pkgutil.iter_modules(studies.__path__)]
+
+
+def test_there_are_studies():
+    assert {"sweep", "landscape", "wrong_labels", "roofline"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_tells_what_it_measures_and_how_it_is_called(name, capsys):
+    study = importlib.import_module(f"softstep.bench.studies.{name}")
+    with pytest.raises(SystemExit) as stop:
+        study.main(["--help"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: python -m softstep.bench.studies.{name} ")
+    assert study.__doc__.strip() in told
+
+
+def test_a_study_runs_as_a_module():
+    command = [sys.executable, "-m", "softstep.bench.studies.roofline"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{roofline.table()}\n"

@@ -1,0 +1,109 @@
+"""What a person with an NVIDIA GPU runs: `pytest -m gpu`."""
+
+import numpy as np
+import pytest
+from tensor_core_cases import DTYPES, OPS, SIZES, arguments, truth_and_bounds
+
+from softstep import SoftmaxRegression, kernels
+from softstep.bench import gpu as gpu_bench
+from softstep.kernels._cupy import clock
+from softstep.kernels.backend import probe
+from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import parity
+from softstep.kernels.verify.cases import Size
+from softstep.model.datasets import load_digits
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def gpu():
+    """CuPy on a real GPU."""
+    status = probe("cupy")
+    if not status.usable:
+        pytest.skip(f"no GPU to test on: {status.reason}")
+    return pytest.importorskip("cupy")
+
+
+def test_every_op_keeps_its_bounds_on_the_gpu():
+    wrong = [row for row in parity.check("cupy") if not row.passed]
+    assert not wrong
+
+
+def test_an_epoch_of_digits_has_numpys_losses_at_every_step():
+    digits = load_digits()
+    losses = {}
+    for name in ("numpy", "cupy"):
+        W, b = np.zeros((1, 64, 10), np.float32), np.zeros((1, 10), np.float32)
+        order = np.random.default_rng((0, 1, 0)).permutation(len(digits.X_train))
+        options = {"loss": "mse", "learning_rate": 0.2, "backend": name}
+        data = digits.X_train, digits.y_train, order, 100
+        losses[name], _ = kernels.train(*data, W, b, **options)
+    np.testing.assert_allclose(losses["cupy"], losses["numpy"], rtol=1e-5)
+
+
+def test_reruns_are_bit_identical():
+    digits = load_digits()
+    first, again = (
+        SoftmaxRegression(backend="cupy", random_state=0).fit(digits.X_train, digits.y_train)
+        for _ in range(2)
+    )
+    assert np.array_equal(first.coef_, again.coef_)
+
+
+def test_evaluate_holds_no_more_than_its_blocks(gpu):
+    n, d, c, h = 100_000, 16, 100, 20
+    X = gpu.asarray(workloads.features(n, d, np.float32, 0))
+    W, b = workloads.weights(h, d, c, np.float32, 0)
+    y = workloads.labels(n, c, 0)
+    pool = gpu.get_default_memory_pool()
+    pool.free_all_blocks()
+    before = pool.total_bytes()
+    kernels.evaluate(X, y, W, b, loss="mse")
+    assert pool.total_bytes() - before < n * h * c * 4 / 2  # all logits would be 800 MB
+
+
+@pytest.mark.parametrize("size", [*SIZES, Size(300, 1000, 1000)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", OPS)
+def test_tensor_cores_keep_their_bounds(op, dtype, size, gpu, monkeypatch):
+    if int(gpu.cuda.Device().compute_capability) < 80:
+        pytest.skip("this GPU has no tensor cores for TF32")
+    monkeypatch.setenv("SOFTSTEP_TF32", "1")
+    given = arguments(op, size, dtype)
+    found = parity.run(op, given, "cupy")
+    assert max(parity.ratios(found, *truth_and_bounds(op, given))) <= 1
+
+
+def test_every_op_and_every_peer_of_the_benchmark_is_right_and_timed():
+    size = Size(2_000, 784, 10, h=4)
+    for workload in [*workloads.op_workloads((size,)), *workloads.seed_workloads(size)]:
+        for row in gpu_bench.measure(workload, rounds=2):
+            assert row.agrees, row
+            assert row.wall > 0
+            assert row.kernel is None or row.kernel > 0
+
+
+def test_what_is_given_on_the_gpu_gives_the_bits_of_what_is_given_on_the_host(gpu):
+    size = Size(5_000, 20, 7)
+    (X, y, order, batch, W, b), options = workloads.OPS["train"].arguments(size, np.float32, 0)
+    results = []
+    for move in (np.asarray, gpu.asarray):
+        here = [move(a.copy()) for a in (W, b)]
+        kernels.train(move(X), move(y), move(order), batch, *here, **options, backend="cupy")
+        results.append([gpu.asnumpy(a) for a in here])
+    for of_host, of_gpu in zip(*results, strict=True):
+        assert np.array_equal(of_host, of_gpu)
+    y[7] = -1
+    with pytest.raises(ValueError, match=r"y\[7\] = -1 is not in"):
+        kernels.train(gpu.asarray(X), gpu.asarray(y), order, batch, W, b, **options)
+
+
+def test_a_small_bank_trains_in_one_cooperative_launch(gpu):
+    (X, y, order, batch, W, b), options = workloads.OPS["train"].arguments(
+        Size(2_000, 20, 7), np.float32, 0
+    )
+    launched = clock.launch_times(
+        lambda: kernels.train(X, y, order, batch, W, b, **options, backend="cupy")
+    )
+    assert [label for label, _ in launched] == ["train_steps.cu: train_steps"]

@@ -1,0 +1,177 @@
+"""Faults planted in train.cuh and train_*.cu: the checker or the error bounds find every one."""
+
+import importlib
+
+import emulator
+import pytest
+from train_cases import LAUNCHES, STEPS, mixed
+
+from softstep.kernels._cupy import kernel
+from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import parity
+from softstep.kernels.verify.cases import Size
+
+A, B, OWNERS, WIDE = STEPS, LAUNCHES, "by owner", "wide heads"
+WRONG, RACE, BLOCKS, UNSET, BOUNDS = (
+    "wrong numbers", "race", "race between blocks", "uninitialised", "out of bounds",
+)  # fmt: skip
+
+# The module: `train` of the package is the op.
+launcher = importlib.import_module("softstep.kernels._cupy.train")
+
+
+# What is wrong: the path, what is replaced, by what, and the findings that count. Which of them it
+# is depends on the schedule.
+FAULTS = {
+    # a step in two launches
+    "tiles read before they are complete": (
+        B, "__syncthreads();  // the tiles are complete\n    if (k +", "if (k +", {RACE, UNSET},
+    ),
+    "tiles overwritten while they are read": (
+        B, "sum);\n    __syncthreads();  // nobody", "sum);\n    // nobody", {RACE},
+    ),
+    "tiles of the update read before they are complete": (
+        B, "__syncthreads();  // the tiles are complete\n    if (r0 +", "if (r0 +", {RACE, UNSET},
+    ),
+    "logits used before they are complete": (
+        B, "__syncthreads();  // the logits are complete\n}", "}", {RACE, UNSET},
+    ),
+    "gradients copied before they are complete": (
+        B, "__syncthreads();  // the gradients are complete\n  copy", "copy", {RACE},
+    ),
+    "rows past the end of a short batch": (
+        B, "if (r >= tile.rows) continue;", "", {BOUNDS, UNSET, RACE, BLOCKS},
+    ),
+    "features past the last": (B, "x_k < d && reader.x_row", "reader.x_row", {BOUNDS, WRONG}),
+    "columns past the last": (
+        B, "t % TILE_COLUMNS < tile.columns\n                        ? weight_at",
+        "true ? weight_at", {BOUNDS},
+    ),
+    "weights past the last feature": (
+        B, "if (k < tile.features)\n        update", "update", {BOUNDS, BLOCKS},
+    ),
+    "rows of the tile above": (B, "* V_STRIDE + k * (int)c,", "* V_STRIDE,", {RACE, WRONG, UNSET}),
+    "a slice's sum left out": (B, "total[i][j] += sum[i][j]", "total[i][j] = sum[i][j]", {WRONG}),
+    "a head's flags of another head": (
+        B, "results.flags + head * job", "results.flags + (head + h) * job",
+        {BOUNDS},
+    ),
+    "sums of half the lanes": (
+        B, "int step = ROW_LANES / 2; step > 0; step /= 2)\n    value",
+        "int step = ROW_LANES / 4; step > 0; step /= 2)\n    value", {WRONG},
+    ),
+    "half of the lanes' mask": (B, ">> (32 - ROW_LANES)", ">> (33 - ROW_LANES)", {"lane mask"}),
+    "the diagonal of the Jacobian alone": (
+        B, "p * fma(p_y, q, plus(p, -s))", "p * p * (1 - p)", {WRONG},
+    ),
+    "the step's number written where it is read": (
+        B, "counter[0] = step + 1", "counter[1] = step + 2", {BLOCKS, RACE},
+    ),
+    "the next step's states written where they are read": (
+        B, "active[(step + 1) % 2 * h", "active[step % 2 * h", {BLOCKS, RACE, WRONG},
+    ),
+    "a head reported by every block": (B, "blockIdx.x == 0 && head * c", "head * c", {BLOCKS}),
+    "the bias updated by every block": (
+        B, "has_bias = blockIdx.x == 0 && t", "has_bias = t", {BLOCKS, WRONG},
+    ),
+    "wide heads: the row above": (
+        WIDE, "results.dV + pair * c", "results.dV + max(pair - 1, 0ll) * c",
+        {RACE, BLOCKS, WRONG},
+    ),
+    # the losses
+    "the slope of the cross-entropy for that of gce": (
+        B, "(REAL)GCE_Q, exp(exponent), false", "(REAL)GCE_Q, 1, false", {WRONG},
+    ),
+    "gce reported as cross-entropy": (
+        A, "return {-expm1(exponent) / (REAL)GCE_Q, exp", "return {entropy(), exp", {WRONG},
+    ),
+    "MSE without its factor": (A, "(REAL)2 / (REAL)c, true", "1, true", {WRONG}),
+    "the first head's loss for all": (B, "loss_codes[head]", "loss_codes[0]", {WRONG}),
+    "the cross-entropy through the Jacobian": (
+        A, "return {entropy(), 1, false}", "return {entropy(), 1, true}", {WRONG},
+    ),
+    # many steps in one launch
+    "no grid barrier": (
+        A, "wait(counter, arrivals += gridDim.x);\n\n", "arrivals += gridDim.x;\n\n",
+        {BLOCKS, UNSET},
+    ),
+    "a grid barrier for a block too few": (A, "< arrivals)", "< arrivals - 1)", {BLOCKS}),
+    "a grid barrier for a block too many": (A, "< arrivals)", "< arrivals + 1)", {"deadlock"}),
+    "no release": (A, "__ATOMIC_RELEASE", "__ATOMIC_RELAXED", {BLOCKS}),
+    "no acquire": (A, "__ATOMIC_ACQUIRE", "__ATOMIC_RELAXED", {BLOCKS}),
+    "no barrier of the block before the release": (
+        A, "  __syncthreads();  // what this", "  // what this", {BLOCKS},
+    ),
+    "one buffer for the partial logits": (
+        A, "partials + turn * gridDim.x * block_stride", "partials", {BLOCKS, WRONG},
+    ),
+    "one buffer for the features": (
+        A, "x_slices + (1 - turn) * block", "x_slices + turn * block", {RACE, WRONG, UNSET},
+    ),
+    "sums used before they are complete": (
+        A, "__syncthreads();  // the logits are complete\n  for", "for", {RACE, UNSET},
+    ),
+    "weights read before they are updated": (
+        A, "__syncthreads();  // the next step reads the new weights", "", {RACE},
+    ),
+    "states read before they are known": (
+        A, "__syncthreads();  // it is known which heads are updated", "", {RACE, UNSET},
+    ),
+    "the bias added by every block": (
+        A, "block.has_bias ? block.bias[column] : (REAL)0", "block.bias[column]", {UNSET},
+    ),
+    "owners: no second barrier": (
+        OWNERS, "wait(counter, arrivals += gridDim.x);\n      take_in",
+        "arrivals += gridDim.x;\n      take_in", {BLOCKS, UNSET},
+    ),
+    "owners: pairs without one": (
+        OWNERS, "(pairs + (int)gridDim.x - 1) / (int)gridDim.x", "pairs / (int)gridDim.x", {WRONG},
+    ),
+}  # fmt: skip
+
+
+def problem(path):
+    """A bank of more than one tile, slice and step, with a short last batch and tile."""
+    size = Size(20, 70, 130, 2) if path == WIDE else Size(44, 70, 10, 3)
+    (X, y, order, _, W, b), options = workloads.OPS["train"].arguments(size, "float32", 0)
+    options = {**options, "learning_rate": 0.07, "loss": mixed(size.h), "momentum": 0.5}
+    return (X, y, order, 20, 2 * W, b), options
+
+
+@pytest.fixture
+def finding(machine, run_on, monkeypatch):
+    """finding(path, schedule): the kind of error that the kernels show, or None."""
+
+    def find(path, schedule):
+        if path == OWNERS:
+            monkeypatch.setattr(launcher, "REDUNDANT_BYTES", 0)
+        machine.check, machine.schedule = True, schedule
+        arguments = problem(path)
+        try:
+            found = run_on(A if path in (A, OWNERS) else B, arguments)
+        except emulator.KernelError as error:
+            return error.kind
+        ratios = parity.ratios(found, *parity.truth_and_bounds("train", arguments))
+        return WRONG if max(ratios) > 1 else None
+
+    return find
+
+
+FILES = ("train_forward.cu", "train_rows.cu", "train_update.cu", "train_steps.cu")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault, finding, monkeypatch):
+    path, old, new, kinds = FAULTS[fault]
+    source = kernel.source
+    # What is shared stands before each of the files.
+    assert all(source(file).count(old) <= 1 for file in FILES)
+    assert any(old in source(file) for file in FILES)
+    monkeypatch.setattr(kernel, "source", lambda file: source(file).replace(old, new))
+    assert {finding(path, schedule) for schedule in ("in_order", "random")} <= kinds
+
+
+@pytest.mark.parametrize("schedule", emulator.SCHEDULES)
+@pytest.mark.parametrize("path", [A, B, WIDE, OWNERS])
+def test_the_kernels_as_they_are_show_none(path, schedule, finding):
+    assert finding(path, schedule) is None

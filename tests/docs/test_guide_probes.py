@@ -1,0 +1,63 @@
+"""Promise: the programs in docs/guide-probes.md run as they stand."""
+
+import re
+
+import numpy as np
+import pytest
+from repository import DOCS
+
+from softstep import SoftmaxRegression
+from softstep.model.datasets import load_digits
+
+GUIDE = (DOCS / "guide-probes.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
+NPY, SAFETENSORS, TORCH, MAPPED = PROGRAMS
+
+
+@pytest.fixture(autouse=True)
+def embeddings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    digits = load_digits()
+    order = np.random.default_rng(0).permutation(len(digits.y_train))
+    X, y = digits.X_train[order], digits.y_train[order]
+    np.save("embeddings.npy", X)
+    np.save("labels.npy", y)
+    return X
+
+
+def test_from_npy_to_a_probe(capsys):
+    exec(NPY, {})
+    accuracy = float(re.search(r"(0\.\d+)\)?$", capsys.readouterr().out.strip())[1])
+    assert accuracy > 0.93
+    digits = load_digits()
+    probe = SoftmaxRegression.load("probe.npz")
+    assert probe.score(digits.X_test, digits.y_test) > 0.93
+    assert len(NPY.strip().splitlines()) <= 12
+
+
+def test_from_safetensors(embeddings):
+    numpy = pytest.importorskip("safetensors.numpy")
+    numpy.save_file({"embeddings": embeddings}, "embeddings.safetensors")
+    assert np.array_equal(run(SAFETENSORS)["X"], embeddings)
+
+
+def test_from_torch(embeddings):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.from_numpy(embeddings), "embeddings.pt")
+    X = run(TORCH)["X"]
+    y = np.load("labels.npy")
+    settings = {"epochs": 2, "random_state": 0}
+    found = SoftmaxRegression(**settings).fit(X, y)
+    assert np.array_equal(found.coef_, SoftmaxRegression(**settings).fit(embeddings, y).coef_)
+
+
+def test_from_a_file_that_is_mapped():
+    names = {"grid": {"loss": ["mse"]}, "y": np.load("labels.npy")}
+    sweep = run("import numpy as np\nfrom softstep import SoftmaxSweep\n" + MAPPED, names)["sweep"]
+    assert sweep.results_["mean_val_accuracy"][0] > 0.7
+
+
+def run(program, names=None):
+    names = names or {}
+    exec(program, names)
+    return names

@@ -1,0 +1,166 @@
+"""Promise: the CPU kernels keep the contract where rows, threads and buffers meet."""
+
+import importlib
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from softstep import kernels
+from softstep.kernels import threads
+from softstep.kernels._numba import cross_entropy, mse
+from softstep.kernels._numba.parallel import workers
+from softstep.kernels.verify import cases as workloads
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Threads for the smallest work, so that they meet often."""
+    monkeypatch.setattr(threads, "FLOP_PER_CALL", 1)
+    monkeypatch.setattr(threads, "FLOP_PER_STEP", 1)
+
+
+@pytest.mark.parametrize(("d", "c", "batch", "columns"), [(16, 20, 500, 1), (4, 100, 400, 1000)])
+def test_a_head_that_one_thread_freezes_no_other_revives(d, c, batch, columns, eager):
+    X, y = workloads.features(batch, d, np.float32, 0), workloads.labels(batch, c, 0)
+    X[7] = np.inf
+    for _ in range(300):
+        W, b = np.ones((1, d, c), np.float32), np.zeros((1, c), np.float32)
+        active = np.ones(1, bool)
+        kernels.train(
+            *(X, y, np.arange(batch), batch, W, b),
+            loss="mse",
+            learning_rate=1,
+            active=active,
+            columns=columns,
+            backend="numba",
+            n_threads=2,
+        )
+        assert not active[0]
+        assert (W == 1).all()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_logits_may_be_written_over_the_features(n_threads):
+    size = 300  # more columns than one item has
+    X = workloads.features(size, size, np.float32, 0)
+    W, b = (a[0] for a in workloads.weights(1, size, size, np.float32, 0))
+    expected = kernels.linear_forward(X, W, b, backend="numba")
+    found = kernels.linear_forward(X, W, b, out=X, backend="numba", n_threads=n_threads)
+    assert found is X
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("columns", [1, 1000])
+def test_a_loss_is_finite_where_the_span_of_the_logits_is_not(columns):
+    X, y = np.ones((1, 1), np.float32), np.array([0])
+    W, b = np.array([[[3e38, -3e38]]], np.float32), np.zeros((1, 2), np.float32)
+    loss, accuracy = kernels.evaluate(X, y, W, b, loss="cross_entropy", backend="numba")
+    assert (loss, accuracy) == (0, 1)
+    losses, correct = kernels.train(
+        *(X, y, np.arange(1), 1, W, b),
+        loss="cross_entropy",
+        learning_rate=0.1,
+        columns=columns,
+        backend="numba",
+    )
+    assert (losses, correct) == (0, 1)
+
+
+def test_the_label_of_a_soft_target_is_its_first_nan_as_in_the_oracle():
+    X = np.ones((2, 1), np.float32)
+    Y = np.array([[0.5, np.nan, 0.5], [0.2, 0.7, 0.1]], np.float32)
+    W, b = np.array([[[0.0, 1.0, 0.0]]], np.float32), np.zeros((1, 3), np.float32)
+    found, expected = (
+        kernels.evaluate(X, Y, W, b, loss="mse", backend=backend)[1]
+        for backend in ("numba", "numpy")
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_interrupt_while_threads_start_leaves_none_at_work(eager, monkeypatch):
+    X = workloads.features(64, 8, np.float32, 0)
+    W, b = (a[0] for a in workloads.weights(1, 8, 4, np.float32, 0))
+    expected = kernels.linear_forward(X, W, b, backend="numba", n_threads=3)
+    begun, ended, ask = threading.Event(), threading.Event(), workers.ask
+
+    def watched(function, *arguments):
+        begun.set()
+        function(*arguments)
+        ended.set()
+
+    def interrupted(function, arguments):
+        if begun.is_set():
+            raise KeyboardInterrupt
+        work = ask(watched, (function, *arguments))
+        begun.wait(10)
+        return work
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            kernels.linear_forward(X, W, b, backend="numba", n_threads=3)
+    assert ended.wait(10)
+    np.testing.assert_array_equal(
+        kernels.linear_forward(X, W, b, backend="numba", n_threads=3), expected
+    )
+
+
+def test_ctrl_c_ends_a_long_training_soon_and_the_next_one_is_right():
+    code = """
+import os, signal, threading, time
+import numpy as np
+from softstep import kernels
+from softstep.kernels.verify import cases as workloads
+X, y = workloads.features(2000, 784, np.float32, 0), workloads.labels(2000, 10, 0)
+W, b = workloads.weights(1, 784, 10, np.float32, 0)
+def train(order, W, b):
+    kernels.train(X, y, order, 100, W, b, loss="mse", learning_rate=0.1, backend="numba")
+short, long = np.arange(2000), np.tile(np.arange(2000), 10_000)
+train(short, W.copy(), b.copy())
+before = W.copy()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.perf_counter()
+try:
+    train(long, W, b)
+except KeyboardInterrupt:
+    print(time.perf_counter() - start < 5, (W == before).all())
+V, c = W.copy(), b.copy()
+train(short, W, b)
+kernels.train(X, y, short, 100, V, c, loss="mse", learning_rate=0.1, backend="numba", n_threads=1)
+print((W == V).all())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout.split() == ["True"] * 3, run.stderr
+
+
+def test_training_in_parts_gives_the_bits_of_training_in_one(monkeypatch):
+    X, y = workloads.features(500, 30, np.float32, 0), workloads.labels(500, 4, 0)
+    order = np.random.default_rng(0).permutation(500)
+    found = []
+    for flop in (1e12, 1):
+        module = importlib.import_module("softstep.kernels._numba.train")
+        monkeypatch.setattr(module, "FLOP_PER_INTERRUPT", flop)
+        W, b = workloads.weights(2, 30, 4, np.float32, 0)
+        velocity = np.zeros_like(W), np.zeros_like(b)
+        rates = np.geomspace(0.1, 1, 16).reshape(8, 2)
+        figures = kernels.train(X, y, order, 63, W, b, loss="mse", learning_rate=rates,
+                                momentum=0.9, velocity=velocity, backend="numba")  # fmt: skip
+        found.append([*figures, W, b, *velocity])
+    for whole, parts in zip(*found, strict=True):
+        np.testing.assert_array_equal(whole, parts)
+
+
+def test_read_only_arrays_compile_nothing_anew():
+    V, Y = np.ones((3, 4), np.float32), np.full((3, 4), 0.25, np.float32)
+    for op in ("softmax_mse_backward", "cross_entropy_forward", "mse_forward"):
+        getattr(kernels, op)(V, Y, backend="numba")
+    compiled = [mse._softmax_mse_backward, cross_entropy._cross_entropy_forward, mse._mse_forward]
+    before = [len(kernel.signatures) for kernel in compiled]
+    V.flags.writeable = Y.flags.writeable = False
+    for op in ("softmax_mse_backward", "cross_entropy_forward", "mse_forward"):
+        getattr(kernels, op)(V, Y, backend="numba")
+    assert [len(kernel.signatures) for kernel in compiled] == before

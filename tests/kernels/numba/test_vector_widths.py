@@ -1,0 +1,55 @@
+"""Promise: the kernels are right on processors with other vectors, and without half precision.
+
+Numba compiles for another processor where NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say so; this one
+must be able to run the code. NEON was never run: its shapes are, on the vectors of SSE2.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import platform, sys
+if "neon" in sys.argv:  # its shapes: short vectors, many registers
+    platform.machine = lambda: "aarch64"
+import numpy as np
+from softstep.kernels._numba.simd import vector
+from softstep.kernels.verify import cases, parity
+from softstep.kernels.verify.cases import Size
+print("bytes", vector.BYTES, "half", vector.HAS_HALF)
+ops = [("softmax_forward", "float32"), ("surface_forward", "float32"),
+       ("linear_forward", "float16"), ("train", "uint8")]
+for op, dtype in ops:
+    for size in (Size(37, 17, 3, h=3), Size(33, 41, 10, h=4)):  # narrow and wide
+        arguments = cases.OPS[op].arguments(size, dtype, 0)
+        found = parity.run(op, arguments, "numba")
+        print(op, max(parity.ratios(found, *parity.truth_and_bounds(op, arguments))))
+"""
+
+PROCESSORS = {
+    "avx2": ("haswell", "+sse2,+avx,+avx2,+fma,+f16c", "bytes 32 half True"),
+    "sse2": ("x86-64", "+sse2", "bytes 16 half False"),
+    "neon": ("x86-64", "+sse2", "bytes 16 half False"),
+}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="code for x86-64")
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_parity_with_the_vectors_of(processor):
+    name, features, expected = PROCESSORS[processor]
+    environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, processor],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first == expected
+    assert len(lines) == 8
+    assert all(float(line.split()[1]) <= 1 for line in lines)

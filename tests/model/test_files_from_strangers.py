@@ -1,0 +1,258 @@
+"""Promise: a file that cannot be right is refused in one sentence, at once, and takes no memory."""
+
+import json
+import os
+import time
+import tracemalloc
+
+import hostile
+import numpy as np
+import pytest
+from command import softstep
+
+from softstep import SoftmaxRegression
+from softstep.model import CheckpointError, archive
+from softstep.model.archive import DataError
+from softstep.model.datasets import load_features, load_file
+
+FILES = hostile.files_of_rows()
+SECONDS, BYTES = 1.0, 200e6
+EVERY_FILE = pytest.mark.parametrize("case", FILES)
+
+
+def write(folder, case):
+    name, content = FILES[case]
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def refused(load, path, error=DataError):
+    """The sentence, which names the file, with what it took held to the limits."""
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        with pytest.raises(error) as info:
+            load()
+        took, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert took < 3 * SECONDS  # tracemalloc slows the reading of lines about threefold
+    assert peak < BYTES + path.stat().st_size
+    message = str(info.value)
+    assert str(path) in message
+    assert len(message) < 400
+    assert "\n" not in message
+    return message
+
+
+def test_the_corpus_is_large():
+    assert len(FILES) >= 80
+
+
+@EVERY_FILE
+def test_a_data_set_is_refused(case, tmp_path):
+    path = write(tmp_path, case)
+    labels = None
+    if path.suffix in (".npy", ".idx", ".gz"):
+        labels = tmp_path / "labels.npy"
+        np.save(labels, hostile.Y)
+    refused(lambda: load_file(path, labels), path)
+
+
+@EVERY_FILE
+def test_features_to_predict_from_are_refused(case, tmp_path):
+    path = write(tmp_path, case)
+    if case == "csv with one column":
+        pytest.skip("a column of features is right")
+    refused(lambda: load_features(path, 3 if path.suffix == ".csv" else None), path)
+
+
+@EVERY_FILE
+def test_a_model_is_refused(case, tmp_path):
+    path = write(tmp_path, case)
+    refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in FILES if FILES[case][0] in ("a.npz", "a.csv", "a.xyz")]
+)
+def test_the_command_says_one_line_and_ends_with_2(case, tmp_path, capsys):
+    path = write(tmp_path, case)
+    code, out, err = softstep(capsys, "train", path, "--epochs", "1", "--out", tmp_path / "m.npz")
+    assert code == 2
+    assert out.startswith("backend ")  # what runs is said first, and nothing more
+    assert out.count("\n") == 1
+    assert err.count("\n") == 1
+    assert err.startswith("softstep: ")
+    assert not (tmp_path / "m.npz").exists()
+
+
+def test_a_file_with_a_flipped_bit_is_refused_or_read_as_it_was(tmp_path):
+    whole = archive.read_npz(_written(tmp_path, hostile.GOOD_NPZ))
+    outcomes = set()
+    for at in range(0, len(hostile.GOOD_NPZ), 3):
+        path = _written(tmp_path, hostile.flipped(hostile.GOOD_NPZ, at, at % 8))
+        try:
+            found = archive.read_npz(path)
+        except DataError:
+            outcomes.add("refused")
+            continue
+        outcomes.add("read")
+        for name in found.keys() & whole.keys():
+            np.testing.assert_array_equal(found[name], whole[name])
+    assert outcomes == {"refused", "read"}  # some bits, as dates, have no meaning
+
+
+def _written(folder, content):
+    path = folder / "a.npz"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.csv", "a.idx", "a.idx.gz"])
+def test_what_has_no_end_is_not_waited_for(name, tmp_path):
+    pipe, link = tmp_path / name, tmp_path / f"link-{name}"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/zero")
+    for path in (pipe, link):
+        refused(lambda path=path: load_features(path, 3), path)
+        refused(lambda path=path: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+def test_limits_can_be_raised(tmp_path, monkeypatch):
+    path = tmp_path / "zeros.npz"
+    np.savez_compressed(path, X=np.zeros((300, 1 << 20), np.uint8), y=np.zeros(300, int))
+    assert archive.RATIO in refused(lambda: load_file(path), path)
+    monkeypatch.setenv(archive.RATIO, "2000")
+    assert load_file(path).X_train.shape == (300, 1 << 20)
+    monkeypatch.setenv(archive.MEMORY, "1e6")
+    assert archive.MEMORY in refused(lambda: load_file(path), path)
+    monkeypatch.setenv(archive.MEMORY, "much")
+    with pytest.raises(ValueError, match="must be a number above 0"):
+        load_file(path)
+
+
+# ---- models
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """The arrays and settings of a model that is right."""
+    model = SoftmaxRegression(epochs=1, momentum=0.5, random_state=0)
+    model.fit(np.random.default_rng(0).standard_normal((20, 4)), np.arange(20) % 3)
+    model.save(tmp_path / "right.npz")
+    from softstep.model import checkpoint
+
+    return checkpoint.load(tmp_path / "right.npz")
+
+
+def resaved(folder, arrays, settings):
+    from softstep.model import checkpoint
+
+    path = folder / "model.npz"
+    checkpoint.save(path, arrays, settings)
+    return path
+
+
+WRONG_ARRAYS = {
+    "weights NaN": lambda a: {"W": a["W"] * np.nan},
+    "weights infinite": lambda a: {"W": a["W"] + np.inf},
+    "whole numbers as weights": lambda a: {"W": a["W"].astype(np.int64)},
+    "complex weights": lambda a: {"W": a["W"] + 1j},
+    "text as weights": lambda a: {"W": a["W"].astype(str)},
+    "two heads": lambda a: {"W": np.repeat(a["W"], 2, axis=0)},
+    "flat weights": lambda a: {"W": a["W"][0]},
+    "a bias of another length": lambda a: {"b": a["b"][:, :2]},
+    "a bias of another dtype": lambda a: {"b": a["b"].astype(np.float32)},
+    "a velocity of another shape": lambda a: {"MW": a["MW"][:, :2]},
+    "a velocity that is NaN": lambda a: {"Mb": a["Mb"] * np.nan},
+    "a class twice": lambda a: {"classes": np.array([0, 0, 1])},
+    "classes unsorted": lambda a: {"classes": np.array([2, 1, 0])},
+    "classes in a matrix": lambda a: {"classes": a["classes"][None]},
+    "too few classes": lambda a: {"classes": a["classes"][:2]},
+    "too many classes": lambda a: {"classes": np.arange(4)},
+    "complex classes": lambda a: {"classes": a["classes"] + 1j},
+    "a curve in a matrix": lambda a: {"loss_curve": a["loss_curve"][None]},
+    "a curve of text": lambda a: {"loss_curve": a["loss_curve"].astype(str)},
+}
+WRONG_SETTINGS = {
+    "no parameters": {"params": None},
+    "unknown parameters": {"params": {"colour": 1, "class_weight": None}},
+    "a seed of text": {"seed": "0"},
+    "a negative seed": {"seed": -1},
+    "a scale of text": {"feature_scale": "1"},
+    "a scale in a list": {"feature_scale": [1]},
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ARRAYS)
+def test_a_model_whose_arrays_cannot_be_right_is_refused(case, parts, tmp_path):
+    arrays, settings = parts
+    path = resaved(tmp_path, arrays | WRONG_ARRAYS[case](arrays), settings)
+    refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+@pytest.mark.parametrize("name", ["W", "b", "MW", "Mb", "classes", "loss_curve"])
+def test_a_model_that_lacks_an_array_is_refused(name, parts, tmp_path):
+    arrays, settings = parts
+    del arrays[name]
+    path = resaved(tmp_path, arrays, settings)
+    refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+@pytest.mark.parametrize("case", WRONG_SETTINGS)
+def test_a_model_whose_settings_cannot_be_right_is_refused(case, parts, tmp_path):
+    arrays, settings = parts
+    path = resaved(tmp_path, arrays, settings | WRONG_SETTINGS[case])
+    refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("loss", "hinge"), ("learning_rate", "fast"), ("momentum", 2), ("batch_size", 0)],
+)
+def test_a_setting_that_fit_would_refuse_is_refused(name, value, parts, tmp_path):
+    arrays, settings = parts
+    path = resaved(tmp_path, arrays, settings | {"params": settings["params"] | {name: value}})
+    assert name in refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+@pytest.mark.parametrize("case", hostile.json_settings())
+def test_settings_that_are_no_json_are_refused(case, parts, tmp_path):
+    path = tmp_path / "model.npz"
+    np.savez(path, softstep=np.array(hostile.json_settings()[case]), **parts[0])
+    refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+def test_a_model_whose_arrays_were_exchanged_is_refused(parts, tmp_path):
+    arrays, settings = parts
+    path = tmp_path / "model.npz"
+    digests = {"W": "0"}
+    about = json.dumps({"format": "softstep model 2", "sha256": digests, **settings})
+    np.savez(path, softstep=np.array(about), **arrays)
+    assert "not those that were saved" in refused(
+        lambda: SoftmaxRegression.load(path), path, CheckpointError
+    )
+
+
+# ---- files that are written
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(parts, tmp_path):
+    path = resaved(tmp_path, *parts)
+    path.chmod(0o600)
+    resaved(tmp_path, *parts)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(parts, tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, type(tmp_path).replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append("sync"), sync(fd)))
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda a, b: (done.append("rename"), replace(a, b))
+    )
+    resaved(tmp_path, *parts)
+    assert done == ["sync", "rename", "sync"]

@@ -1,0 +1,90 @@
+"""Promise: what is built installs anywhere, complete, and claims no name but its own."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from processes import run
+from repository import FOLDERS, ROOT, copy_checkout
+
+KINDS = (".py", ".npz", ".cu", ".cuh", ".typed")
+ROOMS = {"src/softstep": "softstep", **{folder: f"softstep/{folder}" for folder in FOLDERS}}
+
+
+def build(source, out):
+    """The folder with the sdist, and the wheel built from that sdist."""
+    run(sys.executable, "-m", "build", "--outdir", out, source)
+    return out
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    return build(ROOT, tmp_path_factory.mktemp("dist"))
+
+
+def wheel_of(dist):
+    (wheel,) = dist.glob("*.whl")
+    return wheel
+
+
+def sources():
+    """Every file of the package: where it is in the repository -> where it is in the wheel."""
+    found = {}
+    for room, package in ROOMS.items():
+        for path in (ROOT / room).rglob("*"):
+            inside = path.relative_to(ROOT / room)
+            linked = room == "src/softstep" and inside.parts[0] in FOLDERS
+            if path.suffix in KINDS and "__pycache__" not in inside.parts and not linked:
+                found[f"{room}/{inside.as_posix()}"] = f"{package}/{inside.as_posix()}"
+    return found
+
+
+def contents(dist):
+    """Name -> checksum of what is in the wheel; name -> size of what is in the sdist."""
+    with zipfile.ZipFile(wheel_of(dist)) as wheel:
+        in_wheel = {file.filename: file.CRC for file in wheel.infolist()}
+    (archive,) = dist.glob("*.tar.gz")
+    with tarfile.open(archive) as sdist:
+        in_sdist = {file.name.partition("/")[2]: file.size for file in sdist.getmembers()}
+    return in_wheel, in_sdist
+
+
+def test_the_wheel_holds_every_source_and_nothing_else(dist):
+    names = contents(dist)[0]
+    assert "softstep/kernels/_cupy/softmax.cu" in names
+    assert {name for name in names if ".dist-info/" not in name} == set(sources().values())
+    licences = {Path(name).name for name in names if "/licenses/" in name}
+    assert licences == {"LICENSE", "NOTICE"}
+
+
+def test_the_sdist_holds_every_source_once(dist):
+    names = set(contents(dist)[1])
+    beside = {name for name in names if "/" not in name}
+    assert names - beside == set(sources())
+    assert {"pyproject.toml", "README.md", "CHANGELOG.md", "CITATION.cff"} <= beside
+    assert {"LICENSE", "NOTICE"} <= beside
+
+
+def test_a_clone_without_symbolic_links_builds_the_same(dist, tmp_path):
+    clone = copy_checkout(tmp_path / "clone", links="files")
+    assert (clone / "src/softstep/kernels").read_text() == "../../kernels"
+    assert contents(build(clone, tmp_path / "dist")) == contents(dist)
+
+
+def test_the_wheel_trains_in_a_new_environment_in_another_directory(dist, tmp_path):
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = (tmp_path / "venv" / "bin" / "python", "-I")  # whatever PYTHONPATH says
+    run(*python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel_of(dist))
+    run(*python, "-m", "softstep", "train", "digits", "--epochs", "2", cwd=tmp_path)
+    assert (tmp_path / "runs" / "digits.npz").exists()
+    where = run(*python, "-c", "import softstep.kernels as k; print(k.__file__)", cwd=tmp_path)
+    assert str(tmp_path) in where
+    for folder in FOLDERS:
+        code = f"import {folder}"
+        failed = subprocess.run(
+            [*python, "-c", code], cwd=tmp_path, capture_output=True, check=False
+        )
+        assert b"ModuleNotFoundError" in failed.stderr

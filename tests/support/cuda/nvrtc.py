@@ -1,0 +1,242 @@
+"""Compiles the kernels with NVRTC, which needs no GPU and no driver, and reads what each one costs.
+
+    python nvrtc.py          prints the table that docs/gpu.md keeps
+
+NVRTC comes with the wheel nvidia-cuda-nvrtc (CUDA 13) or nvidia-cuda-nvrtc-cu12. What is compiled
+stands in variants.py.
+"""
+
+import collections
+import ctypes
+import functools
+import hashlib
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import variants
+
+from softstep.kernels._cupy.kernel import options, source
+
+ARCHITECTURES = (75, 80, 90, 100)
+FULL = 80  # the architecture for which the tests compile every variant
+FLAGS = ("-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
+INSTALL = "pip install nvidia-cuda-nvrtc"
+
+
+class CompileError(Exception):
+    """NVRTC's log."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a thread (registers, stack, spills) and a block (shared) take; the last three in bytes.
+
+    stack: arrays kept in local memory, and spills. shared: the static part; CUDA itself takes
+    another 1 KB of each block from sm_80 on.
+    """
+
+    registers: int
+    stack: int
+    spills: int
+    shared: int
+
+
+# ---- NVRTC
+
+
+def library_path():
+    """The newest installed libnvrtc, or None."""
+    spec = importlib.util.find_spec("nvidia")
+    found = [
+        path
+        for folder in (spec.submodule_search_locations if spec else ())
+        for path in Path(folder).glob("*/lib/libnvrtc.so.*")
+    ]
+    return max(found, key=lambda path: int(path.suffix[1:]), default=None)
+
+
+def missing():
+    """Why nothing can be compiled here, or None."""
+    if library_path() is None:
+        return f"NVRTC is not installed: {INSTALL}"
+    return None
+
+
+@functools.cache
+def _library():
+    return ctypes.CDLL(str(library_path()))
+
+
+def version():
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return f"{major.value}.{minor.value}"
+
+
+def architectures():
+    """Those of ARCHITECTURES that this NVRTC knows."""
+    count = ctypes.c_int()
+    _library().nvrtcGetNumSupportedArchs(ctypes.byref(count))
+    known = (ctypes.c_int * count.value)()
+    _library().nvrtcGetSupportedArchs(known)
+    return tuple(architecture for architecture in ARCHITECTURES if architecture in known)
+
+
+def _text(program, what):
+    """The program's Log or PTX."""
+    size = ctypes.c_size_t()
+    getattr(_library(), f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+    text = ctypes.create_string_buffer(size.value)
+    getattr(_library(), f"nvrtcGet{what}")(program, text)
+    return text.value.decode()
+
+
+def compile_source(text, name, opts, architecture):
+    """Source -> its log, with ptxas's account of every kernel, and its PTX. CompileError if wrong.
+
+    CuPy 14 adds the same options (its compiler.py), but for the last, which logs the costs, and
+    --device-c for modules that are declared cooperative, which it links: there are none here.
+    """
+    opts = (*opts, f"-arch=sm_{architecture}", *FLAGS)
+    library, program = _library(), ctypes.c_void_p()
+    library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), name.encode(), 0, None, None)
+    try:
+        flags = (ctypes.c_char_p * len(opts))(*(option.encode() for option in opts))
+        failed = library.nvrtcCompileProgram(program, len(opts), flags)
+        log = _text(program, "ProgramLog")
+        if failed:
+            raise CompileError(f"{name} with {' '.join(opts)}:\n{log}")
+        return log, _text(program, "PTX")
+    finally:
+        library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def costs(log):
+    """ptxas's account -> {kernel: Cost}."""
+    found = {}
+    for entry in log.split("Compiling entry function ")[1:]:
+        name = re.match(r"'(\w+)'", entry).group(1)
+        # A kernel may call functions that were not inlined; theirs come later in its part.
+        stack, stores, loads = re.search(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", entry
+        ).groups()
+        registers = re.search(r"Used (\d+) registers", entry).group(1)
+        shared = re.search(r"(\d+) bytes smem", entry)
+        found[name] = Cost(
+            int(registers), int(stack), int(stores) + int(loads), int(shared[1]) if shared else 0
+        )
+    return found
+
+
+# ---- the kernels of the package
+
+
+def files():
+    """The package's files with kernels."""
+    folder = Path(importlib.import_module("softstep.kernels._cupy").__file__).parent
+    return sorted(path.name for path in folder.glob("*.cu"))
+
+
+def programs():
+    """What is compiled: (file, options) -> the names of the kernels that run with these options."""
+    found = collections.defaultdict(set)
+    for file, name, defines in variants.everything():
+        found[file, options(defines)].add(name)
+    return dict(found)
+
+
+def kinds(program, names):
+    """The kernels of a program, each with the types of its numbers."""
+    file, opts = program
+    types = tuple(o for o in opts if o.startswith(("-DREAL", "-DX_KIND")))
+    return {(file, name, types) for name in names}
+
+
+def fewer_programs(architecture):
+    """Of `programs` all for sm_80; else, to keep within a minute, each kernel for each type once.
+
+    Which of its variants that is differs from one architecture to the next.
+    """
+    everything = programs()
+    if architecture == FULL:
+        return everything
+    order = list(everything.items())
+    chosen, seen = {}, set()
+    for program, names in order if architecture == 90 else reversed(order):
+        if not kinds(program, names) <= seen:
+            chosen[program] = names
+            seen |= kinds(program, names)
+    return chosen
+
+
+def _compile(job):
+    """A program -> its costs. The log is kept on disk: the whole set takes minutes."""
+    file, opts, architecture = job
+    text = source(file)
+    key = hashlib.sha256("\0".join([version(), str(architecture), text, *opts, *FLAGS]).encode())
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "softstep-nvrtc"
+    path = cache / key.hexdigest()
+    if not path.exists():
+        log, _ = compile_source(text, file, opts, architecture)
+        cache.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(log)
+        unfinished.replace(path)
+    return costs(path.read_text())
+
+
+def compile_all(in_full=False):
+    """(kernel, options, architecture) -> Cost; `in_full`: of all programs on all architectures."""
+    wanted = {arch: programs() if in_full else fewer_programs(arch) for arch in architectures()}
+    jobs = [(file, opts, arch) for arch in wanted for file, opts in wanted[arch]]
+    # Processes: NVRTC compiles one program at a time in each.
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        results = pool.map(_compile, jobs, chunksize=1)
+    return {
+        (name, opts, arch): found[name]
+        for (file, opts, arch), found in zip(jobs, results, strict=True)
+        for name in wanted[arch][file, opts]
+    }
+
+
+# ---- the table
+
+
+def largest(measured):
+    """(kernel, architecture) -> the largest Cost, number by number, over the kernel's variants."""
+    groups = collections.defaultdict(list)
+    for (name, _, arch), cost in measured.items():
+        groups[name, arch].append(cost)
+    fields = Cost.__dataclass_fields__
+    return {
+        key: Cost(**{field: max(getattr(cost, field) for cost in group) for field in fields})
+        for key, group in groups.items()
+    }
+
+
+def table(measured):
+    """Markdown: a row for each kernel, the largest numbers of its variants."""
+    top = largest(measured)
+    archs = sorted({arch for _, arch in top})
+    compiled = collections.Counter(name for name, _, arch in measured if arch == archs[0])
+    rows = [
+        ["kernel", "variants", *(f"registers sm_{arch}" for arch in archs), "shared, bytes",
+         "stack, bytes", "spills, bytes"]
+    ]  # fmt: skip
+    rows.append(["---", *["--:"] * (len(rows[0]) - 1)])
+    for name in sorted(compiled):
+        of_kernel = [top[name, arch] for arch in archs]
+        rows.append([f"`{name}`", compiled[name], *(cost.registers for cost in of_kernel)])
+        for field in ("shared", "stack", "spills"):
+            rows[-1].append(max(getattr(cost, field) for cost in of_kernel))
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    print(f"NVRTC {version()}, the largest numbers over each kernel's variants:\n")
+    print(table(compile_all(in_full=True)))

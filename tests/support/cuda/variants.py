@@ -1,0 +1,109 @@
+"""What the tests compile to see what it costs: each kernel with the definitions of its launcher.
+
+Of kernels that work on rows the variants with most values in a thread, of the tiled ones the usual
+tiles, and of `train_*` those of two widths of rows.
+"""
+
+import importlib
+
+import numpy as np
+
+from softstep.kernels._cupy import checks, linear, mse, surface
+from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
+from softstep.kernels._cupy.losses import DEFINES
+
+# Modules: `train` and `evaluate` of the package are the ops.
+train = importlib.import_module("softstep.kernels._cupy.train")
+evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")
+
+KINDS = linear.X_KIND  # how features may be stored
+
+
+def everything():
+    """Triples: the file, the kernel, its definitions."""
+    for part in (_rows, _evaluate, _checks, _linear, _surface, _train):
+        yield from part()
+
+
+def _of_rows(file, name, most=VALUES[-1], **defines):
+    for dtype in C_TYPE:
+        for c in (WARP_ROW, 1 << 20):  # a warp has the row, or a block
+            yield file, name, {**row_defines(c, dtype, most), **defines}
+
+
+def _rows():
+    for name in ("softmax_forward", "softmax_backward"):
+        yield from _of_rows("softmax.cu", name)
+    for soft in (0, 1):
+        for name in ("cross_entropy_forward", "cross_entropy_backward"):
+            yield from _of_rows("cross_entropy.cu", name, Y_SOFT=soft)
+        for name in ("mse_forward", "mse_backward", "softmax_mse_backward"):
+            yield from _of_rows("mse.cu", name, mse.MOST_VALUES, Y_SOFT=soft)
+        of_rows = {"most": evaluate.MOST_VALUES, **DEFINES}
+        yield from _of_rows("evaluate.cu", "evaluate_rows", **of_rows, Y_SOFT=soft)
+    yield from _of_rows("evaluate.cu", "predict_rows", **of_rows)
+    for name in ("gce_forward", "gce_backward"):
+        yield from _of_rows("gce.cu", name, **DEFINES, Y_SOFT=0)
+
+
+def _evaluate():
+    for dtype in C_TYPE:
+        for name in ("pack_bank", "sum_chunks", "add_chunks", "means"):
+            yield "evaluate.cu", name, evaluate.sum_defines(dtype)
+
+
+def _checks():
+    for dtype in C_TYPE:
+        yield "checks.cu", "outside", checks.defines(dtype)
+        yield "checks.cu", "no_distribution", checks.defines(dtype)
+    for kind in (0, 1, 2):  # uint8 is always finite
+        real = np.float64 if kind == 1 else np.float32
+        yield "checks.cu", "not_finite", {**checks.defines(np.dtype(real)), "X_KIND": kind}
+
+
+def _linear():
+    for dtype, kind in KINDS.items():
+        types = {"REAL": "double" if dtype == np.float64 else "float", "X_KIND": kind}
+        for columns in linear.TILES if kind < 2 else (16,):
+            yield from _products(types, linear.TILES[columns], columns)
+        if kind != 1:
+            yield from _products({**types, "TENSOR_CORES": 1}, 64, 64)
+    for dtype in C_TYPE:
+        for name in ("add_parts", "column_sums"):
+            yield "linear.cu", name, linear.sum_defines(dtype)
+
+
+def _products(types, rows, columns):
+    tile = {"TILE_ROWS": rows, "TILE_COLUMNS": columns, "DEPTH": linear.DEPTH}
+    for name in ("linear_forward", "linear_backward"):
+        yield "linear.cu", name, {**types, **tile}
+
+
+def _surface():
+    for dtype in C_TYPE:
+        for name in ("surface_chunks", "surface_add"):
+            yield "surface.cu", name, surface.defines(dtype)
+
+
+def _train():
+    labels, wide_soft = {"Y_SOFT": 0, "ROW_LANES": 2}, {"Y_SOFT": 1, "ROW_LANES": 32}
+    depth, slices = {"DEPTH": train.DEPTH}, {"SLICE_FEATURES": 32}
+    for dtype, kind in KINDS.items():
+        types = train.types_of(dtype)
+        real = types["REAL"]
+        forward, update = {**types, **depth, **slices}, {**types, **depth, "TILE_FEATURES": 64}
+        square = train._tile(64, True, real)
+        yield "train_forward.cu", "train_forward", {**forward, **square, **labels}
+        yield "train_forward.cu", "train_logits", {**forward, **square}
+        widest = train._update_columns(1000, dtype if kind == 1 else np.dtype(np.float32))
+        yield "train_update.cu", "train_update", {**update, "TILE_COLUMNS": widest}
+        yield "train_steps.cu", "train_steps", {**types, **slices, **labels}
+        yield "train_rows.cu", "train_rows", {**types, **wide_soft}
+        if kind > 1:
+            continue
+        for tile in (train._tile(128, True, real), train._tile(16, False, real)):
+            yield "train_forward.cu", "train_forward", {**forward, **tile, **labels}
+        yield "train_forward.cu", "train_forward", {**forward, **square, **wide_soft}
+        yield "train_update.cu", "train_update", {**update, "TILE_COLUMNS": 16}
+        yield "train_steps.cu", "train_steps", {**types, **slices, **wide_soft}
+        yield "train_rows.cu", "train_rows", {**types, **labels}
