@@ -364,7 +364,7 @@ def test_a_first_call_says_whether_numba_compiled_in_it():
 def one_case(monkeypatch):
     monkeypatch.setattr(run, "SUITES", {"d": lambda quick: iter([tiny_case()])})
     monkeypatch.setattr(measure, "QUICK", ONE_ROUND)
-    monkeypatch.setattr(peak, "measure", lambda counts: LIMITS)
+    monkeypatch.setattr(peak, "of_machine", lambda counts: LIMITS)
 
 
 def test_the_command_prints_and_writes_all_competitors_and_fails_if_one_is_wrong(
@@ -517,7 +517,7 @@ def test_the_busy_benchmark_times_both_states_and_ends_its_process(monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(busy, "subprocess", types.SimpleNamespace(Popen=popen))
-    times = busy.measure(rows=300, rounds=1)
+    times = busy.times_of_epochs(rows=300, rounds=1)
     counts = dict.fromkeys((1, suites.cores()))
     assert list(times) == [(state, k) for state in ("quiet", "busy") for k in counts]
     assert min(times.values()) > 0
