@@ -285,6 +285,15 @@ def test_a_peer_that_is_wrong_or_cannot_run_is_listed_with_the_reason_and_never_
     assert rows["absent"].not_run == "absent is missing"
 
 
+def test_a_peer_that_cannot_be_prepared_is_listed_with_the_reason():
+    others = (Peer("broken", "numpy", "epoch"), Peer("NumPy", "numpy", "softmax"))
+    case = measure.against(
+        others, lambda: (), np.ones((2, 3)), suite="e", name="2x3", flop=1, check=gate.agreement
+    )
+    assert list(case.calls) == [OURS, "NumPy"]
+    assert case.not_run["broken"].startswith("AttributeError: 'numpy.ndarray' object has no")
+
+
 def test_an_error_of_softstep_itself_is_not_swallowed():
     case = tiny_case()
     case.calls[OURS] = case.calls["broken"]
