@@ -59,13 +59,24 @@ def against(
     """The case of softstep and those of the peers that can run here, on all cores or `threads`."""
     cores = available_cores()
     count = threads or cores
-    why_not = {peer.name: peer.why_not(count, cores) for peer in peers}
     fewer = count if count < cores else None
-    calls = {
-        peer.name: peer.prepare(problem, fewer) for peer in peers if why_not[peer.name] is None
-    }
-    not_run = {name: why for name, why in why_not.items() if why is not None}
-    return Case(suite, name, flop, count, {OURS: ours, **calls}, check, not_run, **more)
+    calls = {OURS: ours}
+    not_run: dict[str, str] = {}
+    for peer in peers:
+        why_not = peer.why_not(count, cores)
+        if why_not is None:
+            try:
+                calls[peer.name] = peer.prepare(problem, fewer)
+            except Exception as error:
+                why_not = _in_a_line(error)
+        if why_not is not None:
+            not_run[peer.name] = why_not
+    return Case(suite, name, flop, count, calls, check, not_run, **more)
+
+
+def _in_a_line(error: Exception) -> str:
+    text = (str(error).strip() or "no reason given").splitlines()[0]
+    return f"{type(error).__name__}: {text}"
 
 
 @dataclass(frozen=True)
@@ -140,8 +151,7 @@ def _first_call(case: Case, name: str) -> Row:
         except Exception as reason:
             if name == OURS:
                 raise
-            text = (str(reason).strip() or "no reason given").splitlines()[0]
-            return replace(row, agrees=False, not_run=f"{type(reason).__name__}: {text}")
+            return replace(row, agrees=False, not_run=_in_a_line(reason))
     error, agrees = case.check(results)
     ulp = case.ulp(results) if case.ulp else None
     row = replace(row, error=error, agrees=agrees, ulp=ulp)

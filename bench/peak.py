@@ -47,7 +47,7 @@ class Peak:
     gb_per_s: float
 
 
-def measure(threads: set[int]) -> Peak:
+def of_machine(threads: set[int]) -> Peak:
     """Measure both: medians of a few rounds."""
     flop = {k: _median(lambda k=k: _flop_per_s(k)) for k in sorted(threads)}
     most = max(threads)

@@ -91,12 +91,17 @@ class Plane:
     points: tuple[tuple[float, float], ...]
 
 
+def epoch(arguments: cases.Arguments) -> Epoch:
+    """The epoch of these arguments of `train`, whose weights are zero."""
+    (X, y, order, batch_size, W, _), options = arguments
+    h, _, c = W.shape
+    rates = np.full(h, options["learning_rate"], np.float32)
+    return Epoch(X, y, order, batch_size, c, rates, options["loss"], options["feature_scale"])
+
+
 def recipe(n: int, dtype: Any) -> Epoch:
     """The original recipe: pixels, 10 classes, batches of 100, MSE through softmax, rate 0.2."""
-    workload = cases.seed_workload(dtype, Size(n, 784, 10))
-    (X, y, order, batch_size, _, _), options = workload.arguments(SEED)
-    scale = options["feature_scale"]
-    return Epoch(X, y, order, batch_size, 10, np.full(1, 0.2, np.float32), "mse", scale)
+    return epoch(cases.seed_workload(dtype, Size(n, 784, 10)).arguments(SEED))
 
 
 def bank(size: Size, batch_size: int) -> Epoch:

@@ -112,13 +112,18 @@ def peak_lines(peak: Peak) -> list[str]:
 
 
 def as_json(about: dict[str, str], peak: Peak, rows: list[Row], *, quick: bool) -> dict[str, Any]:
-    """Everything; NaN and infinity, which JSON does not have, are null."""
+    """Everything."""
     return {
         "machine": about,
         "peak": asdict(peak),
-        "rows": [{k: _finite(v) for k, v in asdict(row).items()} for row in rows],
+        "rows": rows_as_json(rows),
         "goals": [] if quick else [_goal_json(goal, rows) for goal in GOALS],
     }
+
+
+def rows_as_json(rows: list[Row]) -> list[dict[str, Any]]:
+    """Their figures; NaN and infinity, which JSON does not have, are null."""
+    return [{k: _finite(v) for k, v in asdict(row).items()} for row in rows]
 
 
 def _finite(value: Any) -> Any:

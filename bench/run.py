@@ -75,7 +75,7 @@ def bench_command(
         ]
         about = machine()
         print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
-        limits = peak.measure(set(range(1, cores() + 1)))
+        limits = peak.of_machine(set(range(1, cores() + 1)))
         print(*report.peak_lines(limits), "", report.header(), sep="\n", flush=True)
         rows: list[Row] = []
         for case in run(suites, quick, limits):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import softstep
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 
 BACKENDS = ("numpy", "numba", "cupy")
 
@@ -60,7 +59,7 @@ def assert_parity():
         assert [(f.dtype, f.shape) for f in found] == [(e.dtype, e.shape) for e in expected]
         truth, bound = parity.truth_and_bounds(op, arguments)
         allowed = bound
-        if backend == "cupy" and workloads.weight_dtype(arguments[0][0].dtype) == np.float32:
+        if backend == "cupy" and cases.weight_dtype(arguments[0][0].dtype) == np.float32:
             lost = 4 * np.finfo(np.float32).tiny
             pairs = zip(truth, bound, strict=True)
             allowed = [e + lost * (np.abs(t) < 2 * lost) for t, e in pairs]

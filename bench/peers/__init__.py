@@ -4,6 +4,9 @@ A peer is a function that takes a problem of `softstep.bench.problems`, puts the
 library's arrays, and returns a call without arguments: the work that is timed. The call returns
 NumPy arrays of the same form as softstep's; one that trains starts from zero weights every time. It
 may leave out the losses and the counts that `train` also reports.
+
+Those in ON_GPU leave their results on the GPU. Where they do not train, their problem is the op's
+positional arguments.
 """
 
 import importlib
@@ -98,3 +101,19 @@ SURFACE = (
     Peer("torch, a product at each point", "torch", "product_at_each_point", "torch_surface"),
     Peer("torch, three products", "torch", "three_products", "torch_surface"),
 )
+ON_GPU = {  # by op
+    "linear_forward": (
+        Peer("CuPy @", "cupy", "forward"),
+        Peer("torch", "torch", "forward", "torch_cuda"),
+    ),
+    "linear_backward": (
+        Peer("CuPy @", "cupy", "backward"),
+        Peer("torch", "torch", "backward", "torch_cuda"),
+    ),
+    "softmax_forward": (Peer("torch", "torch", "softmax", "torch_cuda"),),
+    "cross_entropy_forward": (Peer("torch", "torch", "cross_entropy", "torch_cuda"),),
+    "train": (
+        Peer("CuPy loop", "cupy", "epoch"),
+        Peer("torch loop", "torch", "epoch", "torch_cuda"),
+    ),
+}

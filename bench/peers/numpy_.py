@@ -1,6 +1,10 @@
 """NumPy, with plain float32 arithmetic and `@`."""
 
+import operator
+
 import numpy as np
+
+from softstep.kernels.losses import GCE_Q
 
 
 def _mse_gradient(P, Y):
@@ -11,29 +15,34 @@ def _mse_gradient(P, Y):
     return dV
 
 
+def _gce_gradient(P, Y):
+    return (P * Y).sum(axis=2, keepdims=True) ** GCE_Q * (P - Y)
+
+
 # dV (n, h, c) from P (n, h, c) and one-hot Y (n, 1, c)
-LOGIT_GRADIENTS = {"mse": _mse_gradient, "cross_entropy": np.subtract}
+LOGIT_GRADIENTS = {"mse": _mse_gradient, "cross_entropy": operator.sub, "gce": _gce_gradient}
 
 
-def epoch(e):
+def epoch(e, xp=np):
+    """The epoch in NumPy, or in another library `xp` that has its functions."""
     # X (n, d), y (n,) -> W (h, d, c), b (h, c); the heads side by side, W (h·c, d)
     d, c, h = e.X.shape[1], e.c, len(e.rates)
     logit_gradient = LOGIT_GRADIENTS[e.loss]
-    Y = np.eye(c, dtype=np.float32)[e.y][:, None]
-    rates = np.repeat(e.rates, c)
+    X, y, order, rates = map(xp.asarray, (e.X, e.y, e.order, np.repeat(e.rates, c)))
+    Y = xp.eye(c, dtype=np.float32)[y][:, None]
 
     def call():
-        W, b = np.zeros((h * c, d), np.float32), np.zeros(h * c, np.float32)
-        for start in range(0, len(e.order), e.batch_size):
-            rows = e.order[start : start + e.batch_size]
-            x = e.X.take(rows, axis=0)
+        W, b = xp.zeros((h * c, d), np.float32), xp.zeros(h * c, np.float32)
+        for start in range(0, len(order), e.batch_size):
+            rows = order[start : start + e.batch_size]
+            x = X.take(rows, axis=0)
             if x.dtype != W.dtype:
                 x = x * np.float32(e.feature_scale)
             P = x @ W.T
             P += b
             P = P.reshape(len(rows), h, c)
             P -= P.max(axis=2, keepdims=True)
-            np.exp(P, out=P)
+            xp.exp(P, out=P)
             P /= P.sum(axis=2, keepdims=True)
             dV = logit_gradient(P, Y[rows]).reshape(len(rows), h * c)
             dV *= rates / np.float32(len(rows))

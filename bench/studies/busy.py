@@ -21,7 +21,7 @@ from softstep.bench.suites import BACKEND, cores, train
 EPOCHS = 10  # in each timing: the system shares out the cores over some tens of milliseconds
 
 
-def measure(rows: int, rounds: int) -> dict[tuple[str, int], float]:
+def times_of_epochs(rows: int, rounds: int) -> dict[tuple[str, int], float]:
     """Seconds of an epoch, by "quiet" or "busy", and the number of threads."""
     call = functools.partial(train, problems.recipe(rows, "uint8"), BACKEND)
     times: dict[tuple[str, int], list[float]] = {}
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--rows", type=int, default=60_000)
     options.add_argument("--rounds", type=int, default=15)
     given = options.parse_args(argv)
-    times = measure(given.rows, given.rounds)
+    times = times_of_epochs(given.rows, given.rounds)
     for (state, threads), taken in times.items():
         print(f"{state}, {threads} thread{'s'[: threads > 1]}: {1e3 * taken:.1f} ms an epoch")
     together = times["busy", cores()]

@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     given = options.parse_args(argv)
     size = Size(given.rows, SEED_SIZE.d, SEED_SIZE.c)
     pace = dataclasses.replace(measure.FULL, rounds=given.rounds)
-    limits = peak.measure({cores()})
+    limits = peak.of_machine({cores()})
     rows = measure.measure(case(size), pace, limits.gflop_per_s[cores()])
     one = seconds_of_one_head(size, pace)
     print(*report.peak_lines(limits), "", report.header(), report.block(rows), sep="\n")

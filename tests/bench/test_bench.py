@@ -285,6 +285,15 @@ def test_a_peer_that_is_wrong_or_cannot_run_is_listed_with_the_reason_and_never_
     assert rows["absent"].not_run == "absent is missing"
 
 
+def test_a_peer_that_cannot_be_prepared_is_listed_with_the_reason():
+    others = (Peer("broken", "numpy", "epoch"), Peer("NumPy", "numpy", "softmax"))
+    case = measure.against(
+        others, lambda: (), np.ones((2, 3)), suite="e", name="2x3", flop=1, check=gate.agreement
+    )
+    assert list(case.calls) == [OURS, "NumPy"]
+    assert case.not_run["broken"].startswith("AttributeError: 'numpy.ndarray' object has no")
+
+
 def test_an_error_of_softstep_itself_is_not_swallowed():
     case = tiny_case()
     case.calls[OURS] = case.calls["broken"]
@@ -364,7 +373,7 @@ def test_a_first_call_says_whether_numba_compiled_in_it():
 def one_case(monkeypatch):
     monkeypatch.setattr(run, "SUITES", {"d": lambda quick: iter([tiny_case()])})
     monkeypatch.setattr(measure, "QUICK", ONE_ROUND)
-    monkeypatch.setattr(peak, "measure", lambda counts: LIMITS)
+    monkeypatch.setattr(peak, "of_machine", lambda counts: LIMITS)
 
 
 def test_the_command_prints_and_writes_all_competitors_and_fails_if_one_is_wrong(
@@ -517,7 +526,7 @@ def test_the_busy_benchmark_times_both_states_and_ends_its_process(monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(busy, "subprocess", types.SimpleNamespace(Popen=popen))
-    times = busy.measure(rows=300, rounds=1)
+    times = busy.times_of_epochs(rows=300, rounds=1)
     counts = dict.fromkeys((1, suites.cores()))
     assert list(times) == [(state, k) for state in ("quiet", "busy") for k in counts]
     assert min(times.values()) > 0

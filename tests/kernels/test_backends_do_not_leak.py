@@ -17,7 +17,7 @@ INSTRUMENTS = {"softstep.bench.peak": "its own kernel, of our vectors, measures 
 # Where the word may stand in a string that is no docstring.
 NAMES_CUPY = {
     "softstep.kernels.registry": "the name of the backend and how to install it",
-    "softstep.bench.gpu": "CuPy's own products, which ours are compared with",
+    "softstep.bench.peers": "CuPy's own products, which ours are compared with",
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from softstep import kernels
 from softstep.kernels._cupy.device import OutOfDeviceMemory
-from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
 
 # The module: `evaluate` of the package is the op.
@@ -17,7 +17,7 @@ SIZE = Size(n=1100, d=9, c=7, h=3)  # of 1100 rows the last block takes 76
 
 
 def results(dtype):
-    (X, y, W, b), options = workloads.OPS["evaluate"].arguments(SIZE, dtype, 1)
+    (X, y, W, b), options = cases.OPS["evaluate"].arguments(SIZE, dtype, 1)
     weights = np.random.default_rng(2).random((1, SIZE.n))
     loss = ("mse", "cross_entropy", "gce")
     options = {**options, "loss": loss, "sample_weight": weights, "backend": "cupy"}
@@ -38,7 +38,7 @@ def test_the_free_memory_does_not_change_the_bits(dtype, machine, monkeypatch):
 
 
 def test_no_block_takes_more_than_half_of_the_free_memory(machine):
-    (X, W, b), _ = workloads.OPS["predict"].arguments(Size(20_000, 2, 100), np.float32, 1)
+    (X, W, b), _ = cases.OPS["predict"].arguments(Size(20_000, 2, 100), np.float32, 1)
     machine.memory = 2 << 20  # all logits at once are 8 MB
     labels = kernels.predict(X, W, b, backend="cupy")
     np.testing.assert_array_equal(labels, kernels.predict(X, W, b, backend="numpy"))
@@ -46,14 +46,14 @@ def test_no_block_takes_more_than_half_of_the_free_memory(machine):
 
 
 def test_a_bank_too_large_for_one_chunk_says_how_much_was_asked(machine):
-    (X, W, b), _ = workloads.OPS["predict"].arguments(Size(300, 1, 900, 5), np.float32, 1)
+    (X, W, b), _ = cases.OPS["predict"].arguments(Size(300, 1, 900, 5), np.float32, 1)
     machine.memory = 1 << 20
     with pytest.raises(OutOfDeviceMemory, match=r"4\.\d+ MB asked for .*fewer heads in a bank"):
         kernels.predict(X, W, b, backend="cupy")
 
 
 def test_no_weight_gives_nan(machine):
-    (X, y, W, b), options = workloads.OPS["evaluate"].arguments(SIZE, np.float32, 1)
+    (X, y, W, b), options = cases.OPS["evaluate"].arguments(SIZE, np.float32, 1)
     loss, accuracy = kernels.evaluate(
         X, y, W, b, **options, sample_weight=np.zeros(SIZE.n), backend="cupy"
     )

@@ -6,7 +6,7 @@ import pytest
 from softstep import kernels
 from softstep.kernels._cupy.arrays import asarray, to_host
 from softstep.kernels._cupy.linear import Tiling, linear_backward, linear_forward
-from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
 
 FEATURES = ("float32", "float64", "float16", "uint8")
@@ -21,8 +21,8 @@ def at_odd_address(array):
 @pytest.mark.parametrize("size", [Size(70, 36, 8), Size(40, 20, 20), Size(70, 64, 68)])
 @pytest.mark.parametrize("dtype", FEATURES)
 def test_single_loads_give_the_bits_of_vector_loads(dtype, size, machine):
-    (X, W, b), options = workloads.OPS["linear_forward"].arguments(size, dtype, 1)
-    (dV, _), _ = workloads.OPS["linear_backward"].arguments(size, dtype, 1)
+    (X, W, b), options = cases.OPS["linear_forward"].arguments(size, dtype, 1)
+    (dV, _), _ = cases.OPS["linear_backward"].arguments(size, dtype, 1)
     aligned = [asarray(a) for a in (X, W, dV)]
     odd = [at_odd_address(a) for a in (X, W, dV)]
     results = []
@@ -50,7 +50,7 @@ def test_every_uint8_is_read_exactly(machine):
 
 
 def test_nan_and_infinity_stay_in_their_rows_and_columns(machine):
-    (X, W, b), _ = workloads.OPS["linear_forward"].arguments(Size(20, 33, 5), np.float32, 2)
+    (X, W, b), _ = cases.OPS["linear_forward"].arguments(Size(20, 33, 5), np.float32, 2)
     X, W = np.abs(X) + 1, np.abs(W) + 1
     X[3, 7], X[5, 32], W[32, 2] = np.nan, np.inf, np.inf
     found = kernels.linear_forward(X, W, b, backend="cupy")

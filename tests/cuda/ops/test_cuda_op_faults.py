@@ -10,8 +10,7 @@ import pytest
 from softstep.kernels._cupy import cross_entropy, kernel, launch
 from softstep.kernels._cupy.arrays import asarray
 from softstep.kernels.losses import LOSSES
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 WRONG = "wrong numbers"
@@ -34,7 +33,7 @@ class Fault:
 
 def soft(arguments, size):
     (first, _), options = arguments
-    return (first, workloads.probabilities(size.n, size.c, np.float32, 3)), options
+    return (first, cases.probabilities(size.n, size.c, np.float32, 3)), options
 
 
 def wide(arguments, size):
@@ -302,7 +301,7 @@ FAULTS = {
 
 
 def arguments_of(fault):
-    usual = workloads.OPS[fault.op].arguments(fault.size, np.float32, 1)
+    usual = cases.OPS[fault.op].arguments(fault.size, np.float32, 1)
     return fault.arguments(usual, fault.size) if fault.arguments else usual
 
 
@@ -348,7 +347,7 @@ def test_without_the_fault_nothing_is_found(name, checked):
 
 def test_a_label_read_after_it_was_overwritten_is_found(checked, monkeypatch):
     """In place, without the barrier after which all threads have read V[label]."""
-    V, y = workloads.logits(3, 5, np.float32, 1), np.array([1, 2, 0])
+    V, y = cases.logits(3, 5, np.float32, 1), np.array([1, 2, 0])
 
     def in_place():
         logits = asarray(V)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 SIZES = {
@@ -14,7 +13,7 @@ SIZES = {
 }
 KINDS = {"linear_forward": "layers", "linear_backward": "layers", "predict": "banks"}
 KINDS["evaluate"] = "banks"
-OPS = [op for op in workloads.OPS if op != "train"]
+OPS = [op for op in cases.OPS if op != "train"]
 
 
 @pytest.mark.parametrize("schedule", ["in_order", "random"])
@@ -22,7 +21,7 @@ OPS = [op for op in workloads.OPS if op != "train"]
 def test_clean(op, schedule, machine):
     machine.check, machine.schedule = True, schedule
     for size in SIZES[KINDS.get(op, "rows")]:
-        arguments = workloads.OPS[op].arguments(size, np.float32, 1)
+        arguments = cases.OPS[op].arguments(size, np.float32, 1)
         found = parity.run(op, arguments, "cupy")
         assert all(np.isfinite(f).all() for f in found)
 
@@ -32,12 +31,12 @@ def test_clean(op, schedule, machine):
 def test_clean_for_every_kind_of_features(op, dtype, machine):
     machine.check = True
     for size in (Size(33, 20, 20), Size(33, 33, 3)):
-        parity.run(op, workloads.OPS[op].arguments(size, dtype, 1), "cupy")
+        parity.run(op, cases.OPS[op].arguments(size, dtype, 1), "cupy")
 
 
 @pytest.mark.parametrize("op", ["cross_entropy_forward", "cross_entropy_backward", "mse_forward"])
 @pytest.mark.parametrize("c", [3, 1030])
 def test_clean_with_soft_targets(op, c, machine):
     machine.check = True
-    (first, _), options = workloads.OPS[op].arguments(Size(2, 1, c), np.float32, 1)
-    parity.run(op, ((first, workloads.probabilities(2, c, np.float32, 2)), options), "cupy")
+    (first, _), options = cases.OPS[op].arguments(Size(2, 1, c), np.float32, 1)
+    parity.run(op, ((first, cases.probabilities(2, c, np.float32, 2)), options), "cupy")

@@ -5,8 +5,7 @@ import pytest
 
 from softstep.kernels._cupy import surface
 from softstep.kernels.losses import LOSSES
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 FEATURES = ("float32", "float64", "float16", "uint8")
@@ -45,7 +44,7 @@ BANKS = ((1, 1, 1, 1), (3, 2, 2, 2), (600, 17, 3, 5), (100, 33, 33, 2), (5, 4, 1
 @pytest.mark.parametrize("op", ROWS)
 def test_rows(op, dtype, size, assert_op_parity):
     n, c = size
-    assert_op_parity(op, workloads.OPS[op].arguments(Size(n, 1, c), dtype, 1))
+    assert_op_parity(op, cases.OPS[op].arguments(Size(n, 1, c), dtype, 1))
 
 
 @pytest.mark.parametrize("size", ROW_SIZES)
@@ -53,12 +52,12 @@ def test_rows(op, dtype, size, assert_op_parity):
 @pytest.mark.parametrize("op", SOFT)
 def test_soft_targets(op, dtype, size, assert_op_parity):
     n, c = size
-    (first, _), options = workloads.OPS[op].arguments(Size(n, 1, c), dtype, 2)
-    assert_op_parity(op, ((first, workloads.probabilities(n, c, dtype, 3)), options))
+    (first, _), options = cases.OPS[op].arguments(Size(n, 1, c), dtype, 2)
+    assert_op_parity(op, ((first, cases.probabilities(n, c, dtype, 3)), options))
 
 
 def test_soft_targets_of_another_dtype_are_converted(assert_op_parity):
-    V = workloads.logits(5, 3, np.float32, 1)
+    V = cases.logits(5, 3, np.float32, 1)
     Y = np.eye(3)[[0, 1, 2, 0, 1]]  # float64, and float32 too
     assert_op_parity("cross_entropy_forward", ((V, Y), {}))
 
@@ -67,26 +66,26 @@ def test_soft_targets_of_another_dtype_are_converted(assert_op_parity):
 @pytest.mark.parametrize("dtype", FEATURES)
 @pytest.mark.parametrize("op", ["linear_forward", "linear_backward"])
 def test_layers(op, dtype, size, assert_op_parity):
-    assert_op_parity(op, workloads.OPS[op].arguments(Size(*size), dtype, 4))
+    assert_op_parity(op, cases.OPS[op].arguments(Size(*size), dtype, 4))
 
 
 @pytest.mark.parametrize("size", BANKS)
 @pytest.mark.parametrize("dtype", FEATURES)
 @pytest.mark.parametrize("op", ["predict", "evaluate"])
 def test_banks(op, dtype, size, assert_op_parity):
-    assert_op_parity(op, workloads.OPS[op].arguments(Size(*size), dtype, 5))
+    assert_op_parity(op, cases.OPS[op].arguments(Size(*size), dtype, 5))
 
 
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_each_head_has_its_loss_its_labels_and_its_weights(dtype, soft, assert_op_parity):
     n, d, c, h = 300, 7, 5, 4
-    (X, _, W, b), _ = workloads.OPS["evaluate"].arguments(Size(n, d, c, h), dtype, 6)
+    (X, _, W, b), _ = cases.OPS["evaluate"].arguments(Size(n, d, c, h), dtype, 6)
     rng = np.random.default_rng(7)
     sets = {"sample_weight": rng.random((2, n)), "weight_index": np.array([1, 0, 1, 1])}
     if not soft:
         sets["y_index"] = np.array([2, 0, 0, 1])
-    y = workloads.probabilities(n, c, dtype, 8) if soft else rng.integers(0, c, (3, n))
+    y = cases.probabilities(n, c, dtype, 8) if soft else rng.integers(0, c, (3, n))
     losses = ("mse", "cross_entropy", "mse" if soft else "gce", "cross_entropy")
     assert_op_parity("evaluate", ((X, y, W, b), {"loss": losses, **sets}))
 
@@ -96,14 +95,14 @@ def test_each_head_has_its_loss_its_labels_and_its_weights(dtype, soft, assert_o
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_surfaces(dtype, size, loss, assert_op_parity):
     n, c = size
-    arguments, _ = workloads.OPS["surface_forward"].arguments(Size(n, 1, c), dtype, 10)
+    arguments, _ = cases.OPS["surface_forward"].arguments(Size(n, 1, c), dtype, 10)
     weights = np.random.default_rng(11).random(n).astype(dtype)
     assert_op_parity("surface_forward", (arguments, {"loss": loss}))
     assert_op_parity("surface_forward", (arguments, {"loss": loss, "sample_weight": weights}))
 
 
 def test_surfaces_have_the_same_bits_however_many_rows_there_is_room_for(machine, monkeypatch):
-    arguments = workloads.OPS["surface_forward"].arguments(Size(700, 1, 3), np.float32, 12)
+    arguments = cases.OPS["surface_forward"].arguments(Size(700, 1, 3), np.float32, 12)
     whole = parity.run("surface_forward", arguments, "cupy")
     monkeypatch.setattr(surface, "MOST_BYTES", 1)
     machine.log.clear()
@@ -119,4 +118,4 @@ OTHERS = ("linear_forward", "linear_backward", "predict", "evaluate", "surface_f
 
 @pytest.mark.parametrize("op", [*ROWS, *OTHERS])
 def test_no_rows_give_the_same_as_the_oracle(op, assert_op_parity):
-    assert_op_parity(op, workloads.OPS[op].arguments(Size(0, 3, 4, 2), np.float32, 9))
+    assert_op_parity(op, cases.OPS[op].arguments(Size(0, 3, 4, 2), np.float32, 9))

@@ -6,7 +6,7 @@ import pytest
 from softstep import kernels
 from softstep.kernels._cupy import cross_entropy, gce, linear, mse, softmax
 from softstep.kernels._cupy.arrays import asarray, to_host
-from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
 
 OPS = {
@@ -27,7 +27,7 @@ SIZES["linear_forward"] = (Size(70, 70, 70), Size(200, 300, 300))
 
 @pytest.mark.parametrize("op", OPS)
 def test_out_in_host_memory_is_written_and_returned(op, machine):
-    arguments, _ = workloads.OPS[op].arguments(SIZES[op][0], np.float32, 1)
+    arguments, _ = cases.OPS[op].arguments(SIZES[op][0], np.float32, 1)
     expected = to_host(OPS[op](*arguments))
     out = np.full(expected.shape, np.nan, np.float32)
     assert OPS[op](*arguments, out=out) is out
@@ -39,7 +39,7 @@ def test_out_in_host_memory_is_written_and_returned(op, machine):
 def test_out_may_be_an_input(op, schedule, machine):
     machine.schedule = schedule
     for size in SIZES[op]:
-        arguments, _ = workloads.OPS[op].arguments(size, np.float32, 1)
+        arguments, _ = cases.OPS[op].arguments(size, np.float32, 1)
         expected = to_host(OPS[op](*arguments))
         for i, argument in enumerate(arguments):
             if argument.shape != expected.shape or argument.dtype != np.float32:
@@ -52,8 +52,8 @@ def test_out_may_be_an_input(op, schedule, machine):
 @pytest.mark.parametrize("op", ["mse_backward", "cross_entropy_backward", "softmax_mse_backward"])
 def test_out_may_be_the_soft_targets(op, machine):
     for c in (5, 4500):
-        (first, _), _ = workloads.OPS[op].arguments(Size(2, 1, c), np.float32, 1)
-        Y = workloads.probabilities(2, c, np.float32, 2)
+        (first, _), _ = cases.OPS[op].arguments(Size(2, 1, c), np.float32, 1)
+        Y = cases.probabilities(2, c, np.float32, 2)
         expected = to_host(OPS[op](first, Y))
         out = asarray(Y)
         assert OPS[op](asarray(first), out, out=out) is out
@@ -61,9 +61,9 @@ def test_out_may_be_the_soft_targets(op, machine):
 
 
 def test_out_on_the_device_that_overlaps_an_input_in_part_is_refused(machine):
-    room = asarray(workloads.probabilities(6, 5, np.float32, 1))
+    room = asarray(cases.probabilities(6, 5, np.float32, 1))
     before = to_host(room)
-    P = asarray(workloads.probabilities(5, 5, np.float32, 2))
+    P = asarray(cases.probabilities(5, 5, np.float32, 2))
     W, b = asarray(np.ones((5, 5), np.float32)), asarray(np.ones(5, np.float32))
     for op, given in (
         (kernels.softmax_forward, (room[:5],)),
@@ -80,7 +80,7 @@ def test_out_on_the_device_that_overlaps_an_input_in_part_is_refused(machine):
 
 
 def test_results_on_the_device_need_no_trip_to_the_host(machine):
-    V = asarray(workloads.logits(5, 3, np.float32, 1))
+    V = asarray(cases.logits(5, 3, np.float32, 1))
     machine.log.clear()
     softmax.softmax_forward(V, out=V)
     assert machine.log == ["launch softmax_forward"]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from softstep.kernels._cupy import kernel
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 # Of each op the kernels with the most synchronisation: two warps' worth of columns, a block a row,
@@ -33,7 +32,7 @@ SCHEDULES = ("reversed", "random", "greedy_warp")
 @pytest.mark.parametrize("op", CASES)
 def test_any_order(op, schedule, machine):
     for size in CASES[op]:
-        arguments = workloads.OPS[op].arguments(size, np.float32, 1)
+        arguments = cases.OPS[op].arguments(size, np.float32, 1)
         expected = parity.run(op, arguments, "cupy")
         machine.schedule, machine.seed = schedule, 11
         found = parity.run(op, arguments, "cupy")
@@ -48,7 +47,7 @@ def test_any_number_of_multiprocessors(op, machine, monkeypatch):
     monkeypatch.setattr("softstep.kernels._cupy.launch.BLOCKS_PER_MULTIPROCESSOR", 1)
     for size in CASES[op]:
         results = []
-        arguments = workloads.OPS[op].arguments(size, np.float32, 1)
+        arguments = cases.OPS[op].arguments(size, np.float32, 1)
         for machine.multiprocessors in (1, 100):
             results.append(parity.run(op, arguments, "cupy"))
         for one, many in zip(*results, strict=True):
@@ -59,7 +58,7 @@ def test_the_order_does_matter_where_a_barrier_is_missing(machine, monkeypatch):
     """The schedules bite: without the barriers of a block's reduction the bits do change."""
     source = kernel.source
     monkeypatch.setattr(kernel, "source", lambda file: source(file).replace("__syncthreads();", ""))
-    arguments = workloads.OPS["softmax_forward"].arguments(Size(2, 1, 1025), np.float32, 1)
+    arguments = cases.OPS["softmax_forward"].arguments(Size(2, 1, 1025), np.float32, 1)
     results = []
     for machine.schedule in ("in_order", *SCHEDULES):
         results.append(parity.run("softmax_forward", arguments, "cupy")[0])

@@ -10,8 +10,7 @@ from softstep import kernels
 from softstep.kernels._cupy import linear
 from softstep.kernels._cupy.kernel import options, source
 from softstep.kernels._cupy.linear import DEPTH
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 
@@ -72,7 +71,7 @@ def test_they_are_off_unless_asked_for_and_never_for_float64(asked, used, machin
     )
     dtypes = ("float32", "float64", "float16", "uint8")
     for dtype in dtypes:
-        (X, W, b), _ = workloads.OPS["linear_forward"].arguments(Size(3, 4, 40), dtype, 3)
+        (X, W, b), _ = cases.OPS["linear_forward"].arguments(Size(3, 4, 40), dtype, 3)
         kernels.linear_forward(X, W, b, backend="cupy")
     assert seen == [dtype in used for dtype in dtypes]
 

@@ -17,8 +17,7 @@ from train_cases import (
     velocity,
 )  # fmt: skip
 
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 # The module: `train` of the package is the op.
@@ -98,7 +97,7 @@ def test_both_paths_give_the_same_bits(shape, run_on):
     arguments = bank(Size(*shape), dtype, batch, **settings)
     assert_same_bits(run_on(STEPS, arguments), run_on(LAUNCHES, arguments))
     (X, _, *rest), options = arguments
-    Y = workloads.probabilities(shape[0], shape[2], rest[-1].dtype, seed=9)
+    Y = cases.probabilities(shape[0], shape[2], rest[-1].dtype, seed=9)
     arguments = (X, Y, *rest), {**options, "loss": mixed_soft(h)}
     assert_same_bits(run_on(STEPS, arguments), run_on(LAUNCHES, arguments))
 

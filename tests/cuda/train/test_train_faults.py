@@ -7,8 +7,7 @@ import pytest
 from train_cases import LAUNCHES, STEPS, mixed
 
 from softstep.kernels._cupy import kernel
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 A, B, OWNERS, WIDE = STEPS, LAUNCHES, "by owner", "wide heads"
@@ -133,7 +132,7 @@ FAULTS = {
 def problem(path):
     """A bank of more than one tile, slice and step, with a short last batch and tile."""
     size = Size(20, 70, 130, 2) if path == WIDE else Size(44, 70, 10, 3)
-    (X, y, order, _, W, b), options = workloads.OPS["train"].arguments(size, "float32", 0)
+    (X, y, order, _, W, b), options = cases.OPS["train"].arguments(size, "float32", 0)
     options = {**options, "learning_rate": 0.07, "loss": mixed(size.h), "momentum": 0.5}
     return (X, y, order, 20, 2 * W, b), options
 

@@ -23,8 +23,7 @@ from train_cases import (
 )  # fmt: skip
 
 from softstep.kernels.losses import LOSSES
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 # The module: `train` of the package is the op.
@@ -80,7 +79,7 @@ def test_soft_targets(loss, dtype, path, assert_train_parity):
     for size in (Size(N, D, C, 3), Size(20, 3, 100, 1), Size(9, 4, 130, 1), Size(5, 2, 1, 2)):
         (X, _, *rest), options = bank(size, dtype, loss=loss)
         for y_dtype in FLOATS:
-            Y = workloads.probabilities(size.n, size.c, y_dtype, seed=9)
+            Y = cases.probabilities(size.n, size.c, y_dtype, seed=9)
             Y[0] = np.eye(size.c)[0]  # targets of 0 count nothing
             assert_train_parity(path, ((X, Y, *rest), options))
 
@@ -115,7 +114,7 @@ def test_the_checker_raises_no_alarm(path, dtype, machine, assert_train_parity):
     (X, y, *rest), options = small_bank(7, dtype, **sets(7), loss=mixed(7), momentum=0.5, l2=0.1)
     assert_train_parity(path, ((X, np.stack([y, (y + 1) % 3, (2 * y) % 3]), *rest), options))
     (X, _, *rest), options = small_bank(2, dtype, loss="cross_entropy")
-    Y = workloads.probabilities(N, C, "float32", 9)
+    Y = cases.probabilities(N, C, "float32", 9)
     assert_train_parity(path, ((X, Y, *rest), options))
 
 

@@ -12,7 +12,7 @@ from softstep import kernels
 from softstep.kernels import threads
 from softstep.kernels._numba import cross_entropy, mse
 from softstep.kernels._numba.parallel import workers
-from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import cases
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def eager(monkeypatch):
 
 @pytest.mark.parametrize(("d", "c", "batch", "columns"), [(16, 20, 500, 1), (4, 100, 400, 1000)])
 def test_a_head_that_one_thread_freezes_no_other_revives(d, c, batch, columns, eager):
-    X, y = workloads.features(batch, d, np.float32, 0), workloads.labels(batch, c, 0)
+    X, y = cases.features(batch, d, np.float32, 0), cases.labels(batch, c, 0)
     X[7] = np.inf
     for _ in range(300):
         W, b = np.ones((1, d, c), np.float32), np.zeros((1, c), np.float32)
@@ -45,8 +45,8 @@ def test_a_head_that_one_thread_freezes_no_other_revives(d, c, batch, columns, e
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_logits_may_be_written_over_the_features(n_threads):
     size = 300  # more columns than one item has
-    X = workloads.features(size, size, np.float32, 0)
-    W, b = (a[0] for a in workloads.weights(1, size, size, np.float32, 0))
+    X = cases.features(size, size, np.float32, 0)
+    W, b = (a[0] for a in cases.weights(1, size, size, np.float32, 0))
     expected = kernels.linear_forward(X, W, b, backend="numba")
     found = kernels.linear_forward(X, W, b, out=X, backend="numba", n_threads=n_threads)
     assert found is X
@@ -81,8 +81,8 @@ def test_the_label_of_a_soft_target_is_its_first_nan_as_in_the_oracle():
 
 
 def test_an_interrupt_while_threads_start_leaves_none_at_work(eager, monkeypatch):
-    X = workloads.features(64, 8, np.float32, 0)
-    W, b = (a[0] for a in workloads.weights(1, 8, 4, np.float32, 0))
+    X = cases.features(64, 8, np.float32, 0)
+    W, b = (a[0] for a in cases.weights(1, 8, 4, np.float32, 0))
     expected = kernels.linear_forward(X, W, b, backend="numba", n_threads=3)
     begun, ended, ask = threading.Event(), threading.Event(), workers.ask
 
@@ -113,9 +113,9 @@ def test_ctrl_c_ends_a_long_training_soon_and_the_next_one_is_right():
 import os, signal, threading, time
 import numpy as np
 from softstep import kernels
-from softstep.kernels.verify import cases as workloads
-X, y = workloads.features(2000, 784, np.float32, 0), workloads.labels(2000, 10, 0)
-W, b = workloads.weights(1, 784, 10, np.float32, 0)
+from softstep.kernels.verify import cases
+X, y = cases.features(2000, 784, np.float32, 0), cases.labels(2000, 10, 0)
+W, b = cases.weights(1, 784, 10, np.float32, 0)
 def train(order, W, b):
     kernels.train(X, y, order, 100, W, b, loss="mse", learning_rate=0.1, backend="numba")
 short, long = np.arange(2000), np.tile(np.arange(2000), 10_000)
@@ -138,13 +138,13 @@ print((W == V).all())
 
 
 def test_training_in_parts_gives_the_bits_of_training_in_one(monkeypatch):
-    X, y = workloads.features(500, 30, np.float32, 0), workloads.labels(500, 4, 0)
+    X, y = cases.features(500, 30, np.float32, 0), cases.labels(500, 4, 0)
     order = np.random.default_rng(0).permutation(500)
     found = []
     for flop in (1e12, 1):
         module = importlib.import_module("softstep.kernels._numba.train")
         monkeypatch.setattr(module, "FLOP_PER_INTERRUPT", flop)
-        W, b = workloads.weights(2, 30, 4, np.float32, 0)
+        W, b = cases.weights(2, 30, 4, np.float32, 0)
         velocity = np.zeros_like(W), np.zeros_like(b)
         rates = np.geomspace(0.1, 1, 16).reshape(8, 2)
         figures = kernels.train(X, y, order, 63, W, b, loss="mse", learning_rate=rates,

@@ -13,14 +13,14 @@ import pytest
 from softstep import SoftmaxRegression, kernels
 from softstep.kernels import threads
 from softstep.kernels._numba.parallel import pool, workers
-from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import cases
 
 N, D, C, BATCH = 2000, 300, 10, 250
 
 
 def trained(n_threads=None, seed=0):
-    X, y = workloads.features(N, D, np.float32, seed), workloads.labels(N, C, seed)
-    W, b = workloads.weights(2, D, C, np.float32, seed)
+    X, y = cases.features(N, D, np.float32, seed), cases.labels(N, C, seed)
+    W, b = cases.weights(2, D, C, np.float32, seed)
     order = np.random.default_rng(seed).permutation(N)
     for _ in range(5):
         kernels.train(
@@ -169,8 +169,8 @@ def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch):
 
 def test_a_thread_that_waits_is_taken_and_no_other_started():
     trained(2)
-    X, order = workloads.features(N, D, np.float32, 0), np.arange(N)
-    y, (W, b) = workloads.labels(N, C, 0), workloads.weights(2, D, C, np.float32, 0)
+    X, order = cases.features(N, D, np.float32, 0), np.arange(N)
+    y, (W, b) = cases.labels(N, C, 0), cases.weights(2, D, C, np.float32, 0)
     for _ in range(10):
         end = time.monotonic() + 10
         while not workers._idle and time.monotonic() < end:
@@ -214,7 +214,7 @@ def test_work_that_has_not_begun_is_cancelled():
 
 def test_the_estimator_hands_the_number_on(monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, "2")
-    X, y = workloads.features(N, D, np.float32, 0), workloads.labels(N, C, 0)
+    X, y = cases.features(N, D, np.float32, 0), cases.labels(N, C, 0)
     sizes = set()
     run = pool.run
     monkeypatch.setattr(

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from softstep.kernels.verify import cases as workloads
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 OPS = ("linear_forward", "linear_backward")
@@ -24,4 +23,4 @@ def truth_and_bounds(op, arguments):
 
 
 def arguments(op, size, dtype):
-    return workloads.OPS[op].arguments(size, dtype, 1)
+    return cases.OPS[op].arguments(size, dtype, 1)

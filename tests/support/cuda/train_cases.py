@@ -3,7 +3,7 @@
 import numpy as np
 
 from softstep.kernels.losses import LOSSES, Targets
-from softstep.kernels.verify import cases as workloads
+from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
 
 STEPS, LAUNCHES = "one launch", "launches per step"  # the launcher's paths A and B
@@ -19,7 +19,7 @@ def bank(size, dtype, batch=None, **options):
 
     The rate falls with the features, so that a step's rounding errors do not blow up in the next.
     """
-    (X, y, order, _, W, b), rest = workloads.OPS["train"].arguments(size, dtype, 0)
+    (X, y, order, _, W, b), rest = cases.OPS["train"].arguments(size, dtype, 0)
     batch = batch or size.n // 3 + 1
     rest = {**rest, "learning_rate": min(0.3, 5 / size.d), **options}
     return (X, y, order, batch, 2 * W, b), rest
@@ -39,7 +39,7 @@ def mixed_soft(h):
 
 
 def velocity(h, dtype):
-    return workloads.weights(h, D, C, workloads.weight_dtype(dtype), seed=5)
+    return cases.weights(h, D, C, cases.weight_dtype(dtype), seed=5)
 
 
 def sets(h):

@@ -12,6 +12,7 @@ graph is captured, anything but launches.
 
 import contextlib
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 from softstep.kernels import backend
@@ -113,6 +114,7 @@ def _cupy(machine):
     module = ModuleType("cupy")
     vars(module).update(
         array.functions(machine),
+        __spec__=ModuleSpec("cupy", loader=None),
         __version__="14.0 (stand-in)",
         ndarray=array.ndarray,
         RawModule=type("RawModule", (raw.RawModule,), {"machine": machine}),
