@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 
 from softstep import __version__
+from softstep.bench import isa
 from softstep.bench.peers import installed
 from softstep.kernels.threads import available_cores
 
 LIBRARIES = ("numpy", "numba", "torch", "jax", "scipy", "scikit-learn")
 
 
-def machine() -> dict[str, str]:
-    """Date, processor, versions, BLAS, threads."""
+def machine(instructions: str = isa.NATIVE) -> dict[str, str]:
+    """Date, processor, versions, BLAS, threads, and what each library runs of `instructions`.
+
+    Raises:
+        ValueError: a library does not keep to them.
+    """
     limits = [f"{key}={value}" for key, value in os.environ.items() if key.endswith("_NUM_THREADS")]
     about = {
         "date": datetime.date.today().isoformat(),
@@ -31,7 +36,9 @@ def machine() -> dict[str, str]:
         "blas": _blas(),
         "thread limits": " ".join(limits) or "none set",
     }
-    if "OPENBLAS_CORETYPE" in os.environ:
+    if instructions != isa.NATIVE:
+        about["instruction set"] = isa.obeyed(instructions)
+    elif "OPENBLAS_CORETYPE" in os.environ:
         about["WARNING"] = (
             f"OPENBLAS_CORETYPE={os.environ['OPENBLAS_CORETYPE']} is set: "
             "NumPy's matrix products may not run the kernel made for this processor"

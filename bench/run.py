@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from softstep.bench import chart, measure, peak, report
+from softstep.bench import chart, isa, measure, peak, report
 from softstep.bench.machine import machine
 from softstep.bench.measure import Row
 from softstep.bench.problems import SEED
@@ -51,15 +51,18 @@ def bench_command(
     only: str | None = None,
     markdown_path: str | None = None,
     chart_path: str | None = None,
+    instructions: str = isa.NATIVE,
 ) -> int:
     """Print the header, and each case as soon as it is done; write the files asked for.
+
+    instructions: a key of `isa.ISAS`, to whose environment this process is limited, or NATIVE.
 
     Returns:
         The exit code: 1 if a result disagrees with the oracle, else 0.
 
     Raises:
         OSError, ValueError: before anything runs, if a file cannot be written, the chart cannot be
-            drawn, or a suite does not exist.
+            drawn, a suite does not exist, or a library does not keep to the instruction set.
     """
     suites = chosen(only)
     if chart_path:
@@ -73,7 +76,7 @@ def bench_command(
                 (chart_path, "wb"),
             )
         ]
-        about = machine()
+        about = machine(instructions)
         print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
         limits = peak.of_machine(set(range(1, cores() + 1)))
         print(*report.peak_lines(limits), "", report.header(), sep="\n", flush=True)
@@ -82,7 +85,7 @@ def bench_command(
             print(report.block(case), flush=True)
             rows += case
         print("", report.summary(rows), report.LEGEND, sep="\n")
-        _write(files, about, limits, rows, quick, _command(quick, only))
+        _write(files, about, limits, rows, quick, _command(quick, only, instructions))
     wrong = [f"{r.case} on {r.competitor}" for r in rows if not r.agrees and not r.not_run]
     if wrong:
         print(f"error: not the oracle's result: {', '.join(wrong)}", file=sys.stderr)
@@ -111,5 +114,6 @@ def _write(
         chart.draw(rows, picture)
 
 
-def _command(quick: bool, only: str | None) -> str:
-    return "softstep bench" + (" --quick" if quick else "") + (f" --only {only}" if only else "")
+def _command(quick: bool, only: str | None, instructions: str) -> str:
+    limited = f" --isa {instructions}" if instructions != isa.NATIVE else ""
+    return "softstep bench" + " --quick" * quick + (f" --only {only}" if only else "") + limited

@@ -23,6 +23,12 @@ def add_parser(commands: Any) -> None:
         choices=[GPU.name],
         help="the GPU alone, with the time in kernels apart from the wall time",
     )
+    parser.add_argument(
+        "--isa",
+        choices=("avx2", "sse2", "native"),
+        default="native",
+        help="limit softstep and every peer to this instruction set of x86-64 (native: no limit)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -30,11 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.backend == GPU.name:
         from softstep.bench import gpu
 
-        if arguments.only or arguments.markdown or arguments.chart:
+        if arguments.only or arguments.markdown or arguments.chart or arguments.isa != "native":
             raise ValueError(
-                f"--only, --markdown and --chart cannot be used with --backend {GPU.name}"
+                f"--only, --markdown, --chart and --isa cannot be used with --backend {GPU.name}"
             )
         return gpu.bench_command(quick=arguments.quick, json_path=arguments.json)
+    from softstep.bench import isa
+
+    if not isa.is_limited_to(arguments.isa):
+        return isa.start_limited(arguments.isa, _options(arguments))
     from softstep.bench.run import bench_command
 
     return bench_command(
@@ -43,4 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
         only=arguments.only,
         markdown_path=arguments.markdown,
         chart_path=arguments.chart,
+        instructions=arguments.isa,
     )
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    """The options as they were given, without --isa."""
+    names = ("only", "json", "markdown", "chart")
+    given = [f"--{name}={value}" for name in names if (value := getattr(arguments, name))]
+    return [*given, *["--quick"] * arguments.quick]
