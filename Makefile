@@ -17,7 +17,7 @@ train: $(VENV)/installed
 	$(BIN)/softstep train digits
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile tests bench --benchmark-disable
 
 test-wheel: $(BIN)/python
 	set -e; outside=$$(mktemp -d); trap 'rm -rf "$$outside"' EXIT; \
