@@ -109,8 +109,8 @@ def row_order(seed: int, epoch: int, n: int, layout: Layout) -> np.ndarray:
 
 
 def run_epoch(
-    data: trainer.Data,
-    bank: trainer.Bank,
+    data: trainer.Rows,
+    bank: trainer.BankState,
     sgd: trainer.SGDSettings,
     number: int,
     *,
@@ -143,7 +143,7 @@ def run_epoch(
 
 
 def evaluate(
-    data: trainer.Data, W: np.ndarray, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
+    data: trainer.Rows, W: np.ndarray, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head, (h,), the rows read, and converted, in blocks."""
     totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
@@ -185,7 +185,7 @@ def _blocks(
         yield rows, rng.permutation(len(rows))
 
 
-def _rows_of(data: trainer.Data, x: np.ndarray, rows: np.ndarray) -> trainer.Data:
+def _rows_of(data: trainer.Rows, x: np.ndarray, rows: np.ndarray) -> trainer.Rows:
     """`data` of these rows alone, whose features are x."""
     y = data.y[rows] if data.y.dtype.kind == "f" else data.y[:, rows]
     weights = None if data.sample_weight is None else data.sample_weight[:, rows]

@@ -8,6 +8,7 @@ import numpy as np
 from softstep import kernels
 from softstep.kernels import losses
 from softstep.kernels.losses import Loss
+from softstep.model.fitted import Fitted
 from softstep.model.regression import SoftmaxRegression
 
 Array = Any
@@ -57,7 +58,7 @@ def explain(model: SoftmaxRegression, x: Any, label: int) -> Explanation:
         NotFittedError. ValueError: x has another shape, or the label is not one of the classes.
         ArithmeticError: the weight gradient is not the outer product of x and dv.
     """
-    X, scale = model.fitted().features(np.asarray(x)[None])
+    X, scale = Fitted.of(model).features(np.asarray(x)[None])
     X = X.astype(np.float64) * scale
     found = np.flatnonzero(model.classes_ == label)
     if not found.size:

@@ -1,7 +1,7 @@
 """What a fitted SoftmaxRegression computes with."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import feature_scale, inputs
@@ -25,6 +25,23 @@ class Fitted:
     classes: Array
     feature_scale: float
     scale_setting: float | str
+
+    @classmethod
+    def of(cls, model: Any) -> Self:
+        """What a SoftmaxRegression computes with.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        if not hasattr(model, "coef_"):
+            raise NotFittedError(f"this {type(model).__name__} is not fitted: call fit first")
+        return cls(
+            W=model.coef_.T,
+            b=model.intercept_,
+            classes=model.classes_,
+            feature_scale=model.feature_scale_,
+            scale_setting=model.feature_scale,
+        )
 
     def features(self, X: Any) -> tuple[Array, float]:
         """X as the ops take it, and what multiplies it.

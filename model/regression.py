@@ -13,13 +13,11 @@ from softstep import kernels
 from softstep.kernels.arrays import on_host, to_device_of
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.kernels.losses import LOSSES
 from softstep.model import checkpoint, feature_scale, inputs, trainer
-from softstep.model.fitted import Fitted, NotFittedError
+from softstep.model.fitted import Fitted
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
 from softstep.model.saved_model import State, state_of
-from softstep.model.schedules import SCHEDULES
 
 
 class SoftmaxRegression(Params):
@@ -107,7 +105,7 @@ class SoftmaxRegression(Params):
         self.backend = backend
         self.n_threads = n_threads
 
-    _bank: trainer.Bank
+    _bank: trainer.BankState
     history_: list[trainer.Epoch]
     n_iter_: int
 
@@ -173,7 +171,7 @@ class SoftmaxRegression(Params):
 
     def predict(self, X: Any) -> Any:
         """The most probable label of each row, (n,)."""
-        fitted = self.fitted()
+        fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
         codes = kernels.predict(
@@ -190,22 +188,6 @@ class SoftmaxRegression(Params):
         weights = inputs.row_weights(sample_weight, None, None, None, len(predicted))
         return float(np.average(predicted == y, weights=weights))
 
-    def fitted(self) -> Fitted:
-        """The weights, and how features are read: what this model computes with.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        if not hasattr(self, "coef_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-        return Fitted(
-            W=self.coef_.T,
-            b=self.intercept_,
-            classes=self.classes_,
-            feature_scale=self.feature_scale_,
-            scale_setting=self.feature_scale,
-        )
-
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to `path`: an .npz without pickles, whole or not at all.
 
@@ -214,7 +196,7 @@ class SoftmaxRegression(Params):
             ValueError: weights or settings that were changed by hand to what `load` would refuse.
             OSError: the file cannot be written.
         """
-        self.fitted()
+        Fitted.of(self)
         self._adopt_weights()
         MW, Mb = self._bank.velocity
         arrays = {
@@ -236,7 +218,7 @@ class SoftmaxRegression(Params):
             ]
         settings["params"] = {name: _plain(v) for name, v in settings["params"].items()}
         try:
-            self.sgd_settings()
+            trainer.SGDSettings.of(self)
             state_of(arrays, settings)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: this model cannot be saved: {error}") from error
@@ -256,28 +238,18 @@ class SoftmaxRegression(Params):
             if isinstance(params["class_weight"], list):
                 params["class_weight"] = dict(params["class_weight"])
             model = cls(**params)
-            model.sgd_settings()
-            model.resume(state_of(arrays, settings))
+            trainer.SGDSettings.of(model)
+            resume(model, state_of(arrays, settings))
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.CheckpointError(
                 f"{path} is not a SoftmaxRegression, or damaged: {error}"
             ) from error
         return model
 
-    def resume(self, state: State) -> None:
-        """Become the fitted model that a training left."""
-        self.seed_, self.classes_, self.n_features_in_ = state.seed, state.classes, state.W.shape[1]
-        self._bank = trainer.Bank(state.W, state.b)
-        self._bank.velocity = state.velocity
-        self.loss_curve_, self.n_iter_ = state.loss_curve, len(state.loss_curve)
-        self.history_ = []
-        self.feature_scale_ = state.feature_scale
-        self._publish()
-
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any, path: Any
     ) -> None:
-        sgd = self.sgd_settings()
+        sgd = trainer.SGDSettings.of(self)
         if not isinstance(path, WeightPath | None):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         X = inputs.features(X)
@@ -321,7 +293,7 @@ class SoftmaxRegression(Params):
             path.end(done, self._bank.W[0], self._bank.b[0])
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        sgd = dataclasses.replace(self.sgd_settings(), schedule="constant")
+        sgd = dataclasses.replace(trainer.SGDSettings.of(self), schedule="constant")
         fitted = hasattr(self, "coef_")
         X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
         if fitted:
@@ -336,25 +308,6 @@ class SoftmaxRegression(Params):
             data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
         ):
             self._record(epoch, X)
-
-    def sgd_settings(self) -> trainer.SGDSettings:
-        """The settings of the descent, checked.
-
-        Raises:
-            TypeError, ValueError: a setting is not as described.
-        """
-        return trainer.SGDSettings(
-            loss=inputs.choice("loss", self.loss, LOSSES),
-            learning_rate=inputs.number("learning_rate", self.learning_rate, above=0),
-            batch_size=inputs.integer("batch_size", self.batch_size, least=1),
-            l2=inputs.number("l2", self.l2, least=0),
-            l2_bias=inputs.flag("l2_bias", self.l2_bias),
-            momentum=inputs.number("momentum", self.momentum, least=0, below=1),
-            fit_bias=inputs.flag("fit_intercept", self.fit_intercept),
-            schedule=inputs.choice("schedule", self.schedule, SCHEDULES),
-            backend=self.backend,
-            n_threads=inputs.integer("n_threads", self.n_threads, least=1, optional=True),
-        )
 
     def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
         """The targets as the ops take them, and the classes: those given, or those in y."""
@@ -374,56 +327,34 @@ class SoftmaxRegression(Params):
         self.seed_ = inputs.seed("random_state", self.random_state)
         self.classes_, self.n_features_in_ = classes, X.shape[1]
         self.feature_scale_ = feature_scale.factor(self.feature_scale, X)
-        W = self.initial_weights((X.shape[1], len(classes)), compute_dtype(X))
-        self._bank = trainer.Bank(W[None], np.zeros((1, len(classes)), W.dtype))
+        W = trainer.initial_weights(self, (X.shape[1], len(classes)), compute_dtype(X))
+        self._bank = trainer.BankState(W[None], np.zeros((1, len(classes)), W.dtype))
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
 
-    def initial_weights(self, shape: tuple[int, int], dtype: Any) -> Array:
-        """W (d, c) before the first step, by `init`, `init_seed` and the seed of the fit."""
-        init_seed = inputs.integer("init_seed", self.init_seed, least=0, optional=True)
-        kind = inputs.choice("init", self.init, ("zeros", "normal"))
-        seed = self.seed_ if init_seed is None else init_seed
-        return trainer.initial_weights(kind, seed, shape, dtype)
-
-    def _data(self, X: Array, y: Array, sample_weight: Any) -> trainer.Data:
+    def _data(self, X: Array, y: Array, sample_weight: Any) -> trainer.Rows:
         codes = y if y.ndim == 1 else None
         weights = inputs.row_weights(sample_weight, self.class_weight, codes, self.classes_, len(X))
         if self._bank.W.dtype != compute_dtype(X):
             raise TypeError(f"X is {X.dtype}, but the model was started in {self._bank.W.dtype}")
         scale = feature_scale.factor(self.feature_scale, X)
         X = to_backend(X, self.backend)
-        return trainer.Data(X, to_device_of(y, X), weights, scale)
+        return trainer.Rows(X, to_device_of(y, X), weights, scale)
 
-    def _held_out(self, X_val: Any, y_val: Any) -> trainer.Data | None:
+    def _held_out(self, X_val: Any, y_val: Any) -> trainer.Rows | None:
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
-        X, scale = self.held_out_features(
-            X_val, self.n_features_in_, self._bank.W.dtype, self.feature_scale_
+        X, scale = held_out_features(
+            self, X_val, self.n_features_in_, self._bank.W.dtype, self.feature_scale_
         )
         if inputs.soft_targets(y_val):
             y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
         else:
             y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
-        return trainer.Data(X, to_device_of(y, X), None, scale)
-
-    def held_out_features(
-        self, X_val: Any, d: int, dtype: np.dtype[Any], fitted_scale: float
-    ) -> tuple[Array, float]:
-        """Held-out rows, (n, d), as the ops take them with weights of `dtype`, and their scale.
-
-        Raises:
-            TypeError, ValueError: X_val is not of that form.
-        """
-        X = inputs.features(X_val, "X_val", d)
-        scale = feature_scale.factor(self.feature_scale, X)
-        feature_scale.warn_of_pixels(X, "X_val", scale, fitted_scale)
-        if compute_dtype(X) != dtype:
-            X = X.astype(dtype)
-        return to_backend(X, self.backend), scale
+        return trainer.Rows(X, to_device_of(y, X), None, scale)
 
     def _record(self, epoch: trainer.Epoch, X: Array) -> None:
         """Keep the epoch's figures and publish the weights; refuse a descent that went astray."""
@@ -460,12 +391,41 @@ class SoftmaxRegression(Params):
             raise
 
     def _logits(self, X: Any) -> Any:
-        fitted = self.fitted()
+        fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
         return kernels.linear_forward(
             X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
         )
+
+
+def resume(model: SoftmaxRegression, state: State) -> None:
+    """Make `model` the fitted model that a training left."""
+    model.seed_, model.classes_, model.n_features_in_ = state.seed, state.classes, state.W.shape[1]
+    model._bank = trainer.BankState(state.W, state.b)
+    model._bank.velocity = state.velocity
+    model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
+    model.history_ = []
+    model.feature_scale_ = state.feature_scale
+    model._publish()
+
+
+def held_out_features(
+    model: SoftmaxRegression, X_val: Any, d: int, dtype: np.dtype[Any], fitted_scale: float
+) -> tuple[Array, float]:
+    """Held-out rows, (n, d), as the ops take them with weights of `dtype`, and their scale.
+
+    fitted_scale: what multiplies the features in training.
+
+    Raises:
+        TypeError, ValueError: X_val is not of that form.
+    """
+    X = inputs.features(X_val, "X_val", d)
+    scale = feature_scale.factor(model.feature_scale, X)
+    feature_scale.warn_of_pixels(X, "X_val", scale, fitted_scale)
+    if compute_dtype(X) != dtype:
+        X = X.astype(dtype)
+    return to_backend(X, model.backend), scale
 
 
 def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:

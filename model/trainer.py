@@ -13,12 +13,13 @@ import numpy as np
 from softstep import kernels
 from softstep.kernels.arrays import to_host
 from softstep.kernels.integers import ceil_div
-from softstep.model import schedules
+from softstep.kernels.losses import LOSSES
+from softstep.model import inputs, schedules
 from softstep.model.path import WeightPath
 
 
 @dataclass
-class Bank:
+class BankState:
     """Heads that train together: weights (h, d, c), biases (h, c), velocities, who is active."""
 
     W: np.ndarray
@@ -30,20 +31,20 @@ class Bank:
         self.velocity = np.zeros_like(self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
 
-    def take(self, heads: np.ndarray) -> "Bank":
+    def take(self, heads: np.ndarray) -> "BankState":
         """A bank of these heads, copied."""
-        taken = Bank(self.W[heads], self.b[heads])
+        taken = BankState(self.W[heads], self.b[heads])
         taken.velocity = self.velocity[0][heads], self.velocity[1][heads]
         return taken
 
-    def put(self, heads: np.ndarray, bank: "Bank") -> None:
+    def put(self, heads: np.ndarray, bank: "BankState") -> None:
         """Write what `take` took back."""
         self.W[heads], self.b[heads] = bank.W, bank.b
         self.velocity[0][heads], self.velocity[1][heads] = bank.velocity
 
 
 @dataclass(frozen=True)
-class Data:
+class Rows:
     """Rows and what they are to become, as `kernels.train` and `kernels.evaluate` take them."""
 
     X: np.ndarray
@@ -61,7 +62,7 @@ class Data:
             "weight_index": self.weight_index,
         }
 
-    def only(self, rows: np.ndarray) -> "Data":
+    def only(self, rows: np.ndarray) -> "Rows":
         """These rows, copied, without their weights."""
         is_soft = self.y.dtype.kind == "f"
         y = self.y[rows] if is_soft else self.y[..., rows]
@@ -94,6 +95,26 @@ class SGDSettings:
     n_threads: int | None = None
     columns: int | None = None  # of the bank as it began
 
+    @classmethod
+    def of(cls, model: Any) -> "SGDSettings":
+        """Those of a SoftmaxRegression, checked.
+
+        Raises:
+            TypeError, ValueError: a setting is not as described.
+        """
+        return cls(
+            loss=inputs.choice("loss", model.loss, LOSSES),
+            learning_rate=inputs.number("learning_rate", model.learning_rate, above=0),
+            batch_size=inputs.integer("batch_size", model.batch_size, least=1),
+            l2=inputs.number("l2", model.l2, least=0),
+            l2_bias=inputs.flag("l2_bias", model.l2_bias),
+            momentum=inputs.number("momentum", model.momentum, least=0, below=1),
+            fit_bias=inputs.flag("fit_intercept", model.fit_intercept),
+            schedule=inputs.choice("schedule", model.schedule, schedules.SCHEDULES),
+            backend=model.backend,
+            n_threads=inputs.integer("n_threads", model.n_threads, least=1, optional=True),
+        )
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -117,16 +138,24 @@ def row_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng((seed, 1, epoch)).permutation(n)
 
 
-def initial_weights(kind: str, seed: int, shape: tuple[int, int], dtype) -> np.ndarray:
-    """W (d, c): zeros, or normal with standard deviation 1/√d, drawn in float64 and cast."""
-    if kind == "zeros":
+def initial_weights(model: Any, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+    """W (d, c) of a SoftmaxRegression before its first step, by `init`, `init_seed` and `seed_`.
+
+    Zeros, or normal with standard deviation 1/√d, drawn in float64 and cast.
+
+    Raises:
+        TypeError, ValueError: a setting is not as described.
+    """
+    init_seed = inputs.integer("init_seed", model.init_seed, least=0, optional=True)
+    if inputs.choice("init", model.init, ("zeros", "normal")) == "zeros":
         return np.zeros(shape, dtype)
+    seed = model.seed_ if init_seed is None else init_seed
     draws = np.random.default_rng((seed, 2)).standard_normal(shape)
     return (draws / np.sqrt(shape[0])).astype(dtype)
 
 
 def run_steps(
-    data: Data, bank: Bank, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
+    data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Steps over the rows in `order`: losses and right rows, (steps, h); updates `bank`.
 
@@ -188,8 +217,8 @@ class EpochSums:
 
 
 def run_epoch(
-    data: Data,
-    bank: Bank,
+    data: Rows,
+    bank: BankState,
     sgd: SGDSettings,
     number: int,
     *,
@@ -219,15 +248,15 @@ def planned_steps(n: int, batch_size: int, epochs: int, max_steps: int | None) -
 
 
 def epochs(
-    data: Data,
-    bank: Bank,
+    data: Rows,
+    bank: BankState,
     sgd: SGDSettings,
     *,
     seed: int,
     count: int,
     max_steps: int | None = None,
     first: int = 0,
-    held_out: Data | None = None,
+    held_out: Rows | None = None,
     eval_every: int | None = None,
     path: WeightPath | None = None,
 ) -> Iterator[Epoch]:
@@ -256,7 +285,7 @@ def epochs(
 
 
 def evaluate(
-    data: Data, W: np.ndarray, b: np.ndarray, sgd: SGDSettings
+    data: Rows, W: np.ndarray, b: np.ndarray, sgd: SGDSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head of a bank, (h,)."""
     figures = kernels.evaluate(
@@ -283,7 +312,7 @@ class EarlyStop:
         self.steps = self.best_steps = 0
         self.best: tuple[np.ndarray, np.ndarray] | None = None
 
-    def should_stop(self, epoch: Epoch, bank: Bank) -> bool:
+    def should_stop(self, epoch: Epoch, bank: BankState) -> bool:
         self.steps += epoch.steps
         if epoch.val_loss is None:
             return False
@@ -294,7 +323,7 @@ class EarlyStop:
             self.waited += 1
         return self.waited >= self.patience
 
-    def restore(self, bank: Bank) -> None:
+    def restore(self, bank: BankState) -> None:
         """Put the best weights seen back into the bank; `best_steps` came before them."""
         if self.best is not None:
             bank.W[:], bank.b[:] = self.best

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model import inputs
+from softstep.model.fitted import Fitted
 from softstep.model.path import WeightPath
 from softstep.model.regression import SoftmaxRegression
 
@@ -22,7 +23,7 @@ def fitted_weights(model: Any) -> tuple[Array, Array]:
     """W (d, c) and b (c,) of a fitted model, float64. TypeError; NotFittedError."""
     if not isinstance(model, SoftmaxRegression):
         raise TypeError(f"model must be a SoftmaxRegression, not {type(model).__name__}")
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     return fitted.W.astype(np.float64), fitted.b.astype(np.float64)
 
 

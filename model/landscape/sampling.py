@@ -16,6 +16,7 @@ from softstep.kernels import losses
 from softstep.kernels.arrays import to_device_of, to_host
 from softstep.kernels.backend import to_backend
 from softstep.model import inputs
+from softstep.model.fitted import Fitted
 from softstep.model.landscape.directions import (
     Array,
     Direction,
@@ -227,7 +228,7 @@ def _blocks(
 
     The logits are where the backend computes.
     """
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     X, scale = fitted.features(X)
     codes = inputs.encode(inputs.label_values(y, len(X)), fitted.classes)
     W, b = fitted.weights(X)

@@ -12,11 +12,8 @@ from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, extras, feature_scale, inputs, trainer
 from softstep.model.fitted import NotFittedError
 from softstep.model.params import Params
-from softstep.model.regression import SoftmaxRegression
-from softstep.model.sweep import data as sweep_data
-from softstep.model.sweep import grid
-from softstep.model.sweep import memory as sweep_memory
-from softstep.model.sweep import results as sweep_results
+from softstep.model.regression import SoftmaxRegression, held_out_features
+from softstep.model.sweep import data, grid, memory, results
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
 
@@ -159,22 +156,20 @@ class SoftmaxSweep(Params):
         settings = grid.configurations(self.param_grid)
         seed = inputs.seed("random_state", self.random_state)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
-        sgd, *_ = [model.sgd_settings() for model in models]  # those of all models are checked
+        sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
         refit = self._refit(models)
         in_blocks = self.memory is not None
         X = blocks.features(X, "X") if in_blocks else to_backend(inputs.features(X), self.backend)
-        data = sweep_data.labels(y, len(X))
-        given = self._given_rows(X, data, X_val, y_val, models[0])
+        labels = data.labels(y, len(X))
+        given = self._given_rows(X, labels, X_val, y_val, models[0])
         heads, layout, splits = self._split(
-            models, X, y, groups, data, given, weighted=sample_weight is not None
+            models, X, y, groups, labels, given, weighted=sample_weight is not None
         )
         dtype = compute_dtype(X)
-        weights = sweep_data.weight_sets(
-            sample_weight, self.class_weight, data, splits.learn, dtype
-        )
+        weights = data.weight_sets(sample_weight, self.class_weight, labels, splits.learn, dtype)
         judge = splits.judge
         del splits  # whole numbers for every row, no longer needed
-        rows = trainer.Data(X, data.y, weights, feature_scale.factor(self.feature_scale, X))
+        rows = trainer.Rows(X, labels.y, weights, feature_scale.factor(self.feature_scale, X))
         held_out = given
         if held_out is None:
             assert judge is not None
@@ -194,10 +189,10 @@ class SoftmaxSweep(Params):
             refit=refit,
             layout=layout,
         )
-        bank = _first_weights(models, heads, data, X.shape[1], dtype)
+        bank = _first_weights(models, heads, labels, X.shape[1], dtype)
         training = Training(heads, bank, plan)
         training.run(callback)
-        self._publish(settings, models, data, training)
+        self._publish(settings, models, labels, training)
         return self
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
@@ -262,8 +257,8 @@ class SoftmaxSweep(Params):
         X: Array,
         y: Any,
         groups: Any,
-        data: Labels,
-        given: trainer.Data | None,
+        labels: Labels,
+        given: trainer.Rows | None,
         *,
         weighted: bool,
     ) -> tuple[Heads, blocks.Layout | None, Splits]:
@@ -273,35 +268,35 @@ class SoftmaxSweep(Params):
         alone knows how many it makes, has to be asked first.
         """
         make_splits = partial(
-            sweep_data.splits, self, y, groups, data, len(X), models[0].seed_, judges=given is None
+            data.splits, self, y, groups, labels, len(X), models[0].seed_, judges=given is None
         )
-        count, splits = sweep_data.split_count(self), None
+        count, splits = data.split_count(self), None
         if count is None:
             splits = make_splits()
             count = splits.count
-        heads = sweep_data.heads(models, data.count, count, self.class_weight is not None)
+        heads = data.heads(models, labels.count, count, self.class_weight is not None)
         layout = None
         if self.memory is not None:
-            layout = sweep_memory.layout(
+            layout = memory.layout(
                 self.memory,
                 X,
-                data,
+                labels,
                 heads,
-                models[0].sgd_settings(),
-                weight_sets=self._weight_sets(data, count, weighted),
+                trainer.SGDSettings.of(models[0]),
+                weight_sets=self._weight_sets(labels, count, weighted),
                 given=given,
             )
         return heads, layout, splits if splits is not None else make_splits()
 
-    def _weight_sets(self, data: Labels, splits: int, weighted: bool) -> int:
+    def _weight_sets(self, labels: Labels, splits: int, weighted: bool) -> int:
         """How many sets of row weights the heads will learn by."""
         if self.class_weight is not None:
-            return data.count * (1 + splits)
+            return labels.count * (1 + splits)
         return 1 + splits if weighted or splits else 0
 
     def _given_rows(
-        self, X: Array, data: Labels, X_val: Any, y_val: Any, model: SoftmaxRegression
-    ) -> trainer.Data | None:
+        self, X: Array, labels: Labels, X_val: Any, y_val: Any, model: SoftmaxRegression
+    ) -> trainer.Rows | None:
         """The held-out rows given to judge by; None where the splits judge."""
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
@@ -313,52 +308,53 @@ class SoftmaxSweep(Params):
             raise ValueError("give cv or X_val, not both")
         d, fitted = X.shape[1], feature_scale.factor(self.feature_scale, X)
         if self.memory is None:
-            X_val, scale = model.held_out_features(X_val, d, compute_dtype(X), fitted)
+            X_val, scale = held_out_features(model, X_val, d, compute_dtype(X), fitted)
         else:  # left as it is, to be read and converted block by block
             X_val = blocks.features(X_val, "X_val")
             inputs.features(X_val, "X_val", d)
             scale = feature_scale.factor(self.feature_scale, X_val)
             feature_scale.warn_of_pixels(X_val[:PIXEL_ROWS], "X_val", scale, fitted)
-        return trainer.Data(X_val, data.encode(y_val, len(X_val), "y_val"), None, scale)
+        return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), None, scale)
 
     def _publish(
         self,
         settings: list[dict[str, Any]],
         models: list[SoftmaxRegression],
-        data: Labels,
+        labels: Labels,
         training: Training,
     ) -> None:
         """Turn what was trained into the attributes."""
-        count = data.count
+        count = labels.count
         if training.diverged.reshape(-1, count).all(axis=0).any():
             raise FloatingPointError(
                 "every setting diverged: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
             )
-        results = sweep_results.table(settings, data, training)
+        found = results.trained(models, labels, training)
+        table = results.table(settings, labels, training)
         best = [
             int(training.order(np.arange(t, training.groups, count))[0][0]) for t in range(count)
         ]
-        self._trained = sweep_results.trained(models, data, training)
-        self.results_, self.seed_ = results, training.plan.seed
-        self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
-        found: list[Any] = [
+        of_best: list[Any] = [
             best,
-            [dict(results["params"][i]) for i in best],
-            map(self.estimator, best),
+            [dict(table["params"][i]) for i in best],
+            [found.estimator(i, split=None) for i in best],
         ]
-        found = [list(values) if data.two_dimensional else next(iter(values)) for values in found]
-        self.best_index_, self.best_params_, self.best_estimator_ = found
-        self.classes_ = data.classes if data.two_dimensional else data.classes[0]
+        if not labels.two_dimensional:
+            of_best = [of_one_set for (of_one_set,) in of_best]
+        self._trained, self.results_, self.seed_ = found, table, training.plan.seed
+        self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
+        self.best_index_, self.best_params_, self.best_estimator_ = of_best
+        self.classes_ = labels.classes if labels.two_dimensional else labels.classes[0]
 
 
 def _first_weights(
-    models: list[SoftmaxRegression], heads: Heads, data: Labels, d: int, dtype: np.dtype[Any]
-) -> trainer.Bank:
+    models: list[SoftmaxRegression], heads: Heads, labels: Labels, d: int, dtype: np.dtype[Any]
+) -> trainer.BankState:
     """The bank before the first step."""
-    h, c = len(heads.group), len(data.classes[0])
+    h, c = len(heads.group), len(labels.classes[0])
     each = h // len(models)
-    bank = trainer.Bank(np.empty((h, d, c), dtype), np.zeros((h, c), dtype))
+    bank = trainer.BankState(np.empty((h, d, c), dtype), np.zeros((h, c), dtype))
     for i, model in enumerate(models):
-        bank.W[i * each : (i + 1) * each] = model.initial_weights((d, c), dtype)
+        bank.W[i * each : (i + 1) * each] = trainer.initial_weights(model, (d, c), dtype)
     return bank

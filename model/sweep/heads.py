@@ -39,8 +39,8 @@ class Plan:
     """How the bank trains. `sgd` holds what all heads share; `held_out` rows judge all heads,
     or, where `by_split`, its weight set k the heads of split k."""
 
-    data: trainer.Data
-    held_out: trainer.Data
+    data: trainer.Rows
+    held_out: trainer.Rows
     by_split: bool
     sgd: trainer.SGDSettings
     seed: int
@@ -91,7 +91,7 @@ class Training:
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
     """
 
-    def __init__(self, heads: Heads, bank: trainer.Bank, plan: Plan):
+    def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):
         h, self.groups = len(heads.group), int(heads.group.max()) + 1
         # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
         sgd = replace(plan.sgd, columns=bank.b.size)
@@ -195,7 +195,7 @@ class Training:
             self._X_is_finite = True
         return np.unique(self.packed.group[~sound])
 
-    def _refuse_non_finite(self, data: trainer.Data, name: str) -> None:
+    def _refuse_non_finite(self, data: trainer.Rows, name: str) -> None:
         """ValueError naming the first row and column of these features that is not finite."""
         if self.plan.layout is None:
             inputs.refuse_non_finite(data.X, name)
@@ -237,7 +237,7 @@ class Training:
         return self.plan.by_split and self.plan.layout is None and isinstance(X, np.ndarray)
 
     def _evaluate_splits(
-        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+        self, data: trainer.Rows, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
     ) -> None:
         """The heads of each split on its rows."""
         judges = data.sample_weight
@@ -248,7 +248,7 @@ class Training:
             self._evaluate_heads(data.only(rows), mine, None, loss, accuracy)
 
     def _evaluate_bank(
-        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+        self, data: trainer.Rows, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
     ) -> None:
         """The heads at once on all held-out rows, by weight those of their split."""
         index = self.packed.split[heads] if self.plan.by_split else None
@@ -256,7 +256,7 @@ class Training:
 
     def _evaluate_heads(
         self,
-        data: trainer.Data,
+        data: trainer.Rows,
         heads: np.ndarray,
         weight_index: np.ndarray | None,
         loss: np.ndarray,

@@ -6,8 +6,7 @@ import numpy as np
 
 from softstep.kernels.checks import compute_dtype
 from softstep.model import blocks, trainer
-from softstep.model.sweep import certificate
-from softstep.model.sweep import results as sweep_results
+from softstep.model.sweep import certificate, results
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import Heads
 
@@ -29,7 +28,7 @@ def layout(
     sgd: trainer.SGDSettings,
     *,
     weight_sets: int,
-    given: trainer.Data | None,
+    given: trainer.Rows | None,
 ) -> blocks.Layout:
     """The blocks that X is read in.
 
@@ -44,7 +43,7 @@ def layout(
     splits = int(heads.split.max()) + 1
     judges = splits if given is None else 0
     set_row = data.y.nbytes // n + size * (weight_sets + judges)
-    certified = len(sweep_results.certified(heads, sgd))
+    certified = len(results.certified(heads, sgd))
     fixed = (
         OTHERS
         + (SETUP + splits) * n  # the splits as booleans, before they are weights

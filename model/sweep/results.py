@@ -11,7 +11,7 @@ import numpy as np
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import blocks, trainer
-from softstep.model.regression import SoftmaxRegression
+from softstep.model.regression import SoftmaxRegression, resume
 from softstep.model.saved_model import State
 from softstep.model.sweep import certificate
 from softstep.model.sweep.data import Labels
@@ -26,7 +26,7 @@ class Trained:
     classes: list[Array]
     feature_scale: float
     heads: Heads
-    bank: trainer.Bank
+    bank: trainer.BankState
     curves: Curves
     epochs: Array
     diverged: Array
@@ -58,7 +58,7 @@ class Trained:
             feature_scale=self.feature_scale,
             loss_curve=self.curves.loss[:epochs, head].copy(),
         )
-        model.resume(state)
+        resume(model, state)
         model.history_ = [self._epoch(number, head) for number in range(epochs)]
         return model
 
@@ -152,7 +152,7 @@ def _certify(training: Training, some: Array) -> tuple[Array, Array, Array]:
 
 
 def _blocks(
-    data: trainer.Data, heads: Heads, shape: tuple[int, ...], layout: blocks.Layout | None
+    data: trainer.Rows, heads: Heads, shape: tuple[int, ...], layout: blocks.Layout | None
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Features, targets and weights of some rows at a time, for these heads."""
     _, d, c = shape

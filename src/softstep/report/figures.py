@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model import SoftmaxRegression, datasets, plots
+from softstep.model.fitted import Fitted
 from softstep.model.inputs import encode
 from softstep.model.landscape.line_descent import LineDescent
 from softstep.model.landscape.local_minimum import (
@@ -62,7 +63,7 @@ def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
     if not known.any():
         return Picture("forward", title, "Not drawn: no test row has a label that the model knows.")
     row = _instructive_row(model, X, labels, int(known.argmax()))
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     (x,), scale = fitted.features(X[row : row + 1])
     y, (W, b) = encode(labels[row : row + 1], model.classes_)[0], fitted.weights(x)
     return Picture(
@@ -145,7 +146,7 @@ def _line(subject: Subject) -> tuple[LineDescent, float, Any]:
     """A random line through the weights, where to start on it, and where to draw it."""
     model, data = subject.model, subject.data
     X, y = rows_of(model, data, "train")
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     X, scale = fitted.features(X)
     W, b = fitted.weights(X)
     rng = np.random.default_rng(0)
