@@ -22,7 +22,7 @@ from softstep.report.subject import Subject
 from softstep.runs.landscape import Landscape, rows_of
 from softstep.runs.recipe import known_rows
 
-FEW = 20  # classes, at most, that the figures of a row and of the weights have room for
+MOST_CLASSES = 20  # that the figures of a row and of the weights have room for
 SURE = 0.9
 CANDIDATES = 1000  # test rows that are considered for the figure of the forward pass
 POINTS = 241  # at which the curve of the learning-rate figure is drawn
@@ -34,7 +34,7 @@ def all_of(subject: Subject, landscape: Landscape | None) -> Iterator[Picture]:
     if subject.results is not None:
         yield sweep(subject)
     shape = subject.data.image_shape
-    if shape is not None and len(subject.model.classes_) <= FEW:
+    if shape is not None and len(subject.model.classes_) <= MOST_CLASSES:
         yield _forward(subject, shape)
         yield _weights(subject, shape)
     yield confusion(subject)
