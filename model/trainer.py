@@ -20,7 +20,11 @@ from softstep.model.path import WeightPath
 
 @dataclass
 class BankState:
-    """Heads that train together: weights (h, d, c), biases (h, c), velocities, who is active."""
+    """The state of h heads that train together.
+
+    W: weights (h, d, c). b: biases (h, c). velocity: (MW, Mb), of the same shapes. active: (h,)
+    bool, which heads still train.
+    """
 
     W: np.ndarray
     b: np.ndarray
@@ -45,7 +49,7 @@ class BankState:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows and what they are to become, as `kernels.train` and `kernels.evaluate` take them."""
+    """Rows and their targets, in the form that `kernels.train` and `kernels.evaluate` take."""
 
     X: np.ndarray
     y: np.ndarray
@@ -63,13 +67,13 @@ class Rows:
         }
 
     def only(self, rows: np.ndarray) -> "Rows":
-        """These rows, copied, without their weights."""
+        """A copy of these rows, without their weights."""
         is_soft = self.y.dtype.kind == "f"
         y = self.y[rows] if is_soft else self.y[..., rows]
         return replace(self, X=self.X[rows], y=y, sample_weight=None, weight_index=None)
 
     def counted(self, order: np.ndarray) -> Any:
-        """How many rows of `order` have a weight, for each head; one number without weights."""
+        """How many rows in `order` have a nonzero weight: (h,), or one number without weights."""
         if self.sample_weight is None:
             return len(order)
         sets = np.atleast_2d(self.sample_weight)
@@ -81,7 +85,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class SGDSettings:
-    """The settings of a descent; those of `kernels.train`, scalars or one per head."""
+    """The settings of a descent, as in `kernels.train`: scalars, or one value per head."""
 
     loss: str | tuple[str, ...]
     learning_rate: float | np.ndarray
@@ -93,11 +97,11 @@ class SGDSettings:
     schedule: str = "constant"
     backend: str | None = None
     n_threads: int | None = None
-    columns: int | None = None  # of the bank as it began
+    columns: int | None = None  # of the bank before any head was dropped
 
     @classmethod
     def of(cls, model: Any) -> "SGDSettings":
-        """Those of a SoftmaxRegression, checked.
+        """The settings of a SoftmaxRegression, checked.
 
         Raises:
             TypeError, ValueError: a setting is not as described.
@@ -157,9 +161,12 @@ def initial_weights(model: Any, shape: tuple[int, int], dtype: Any) -> np.ndarra
 def run_steps(
     data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps over the rows in `order`: losses and right rows, (steps, h); updates `bank`.
+    """Take the steps over the rows in `order`, updating `bank`.
 
-    `done` of the `total` steps of the descent came before: its schedule needs to know.
+    `done` of the descent's `total` steps came before, which its schedule depends on.
+
+    Returns:
+        The mean loss and the number of correct rows of each step and head, (steps, h) each.
     """
     steps = ceil_div(len(order), sgd.batch_size)
     figures = kernels.train(
@@ -189,8 +196,8 @@ def run_steps(
 
 
 class EpochSums:
-    """Sums over the steps of an epoch, added up step by step: the bits of a head's sum depend
-    neither on how many heads there are nor on how many calls the steps came in."""
+    """Sums over the steps of an epoch, added step by step, so that the bits of a head's sum depend
+    neither on the number of heads nor on how the steps are split into calls."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
@@ -200,7 +207,7 @@ class EpochSums:
         self.counted: Any = 0
 
     def add(self, losses: np.ndarray, correct: np.ndarray, rows: int, counted: Any) -> None:
-        """losses and correct (steps, h) of `rows` rows, of which `counted` have a weight."""
+        """Add losses and correct (steps, h) of `rows` rows, `counted` of them with a weight."""
         rows_per_step = np.full(len(losses), self.batch_size)
         rows_per_step[-1] = rows - self.batch_size * (len(losses) - 1)
         terms = rows_per_step[:, None] * losses
@@ -227,7 +234,7 @@ def run_epoch(
     total: int,
     path: WeightPath | None = None,
 ) -> Epoch:
-    """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
+    """One pass over the rows, or the remaining `total - done` steps if fewer; updates `bank`."""
     order = row_order(seed, number, len(data.X))[: (total - done) * sgd.batch_size]
     sums = EpochSums(sgd.batch_size)
     while len(order):
@@ -242,7 +249,7 @@ def run_epoch(
 
 
 def planned_steps(n: int, batch_size: int, epochs: int, max_steps: int | None) -> int:
-    """Steps of `epochs` passes over n rows, at most `max_steps`."""
+    """The number of steps in `epochs` passes over n rows, at most `max_steps`."""
     steps = epochs * ceil_div(n, batch_size)
     return steps if max_steps is None else min(steps, max_steps)
 
@@ -262,9 +269,9 @@ def epochs(
 ) -> Iterator[Epoch]:
     """Train for `count` epochs, or `max_steps` steps if that is less, and yield each one's figures.
 
-    Epochs are numbered from `first`, which is also what their row order is drawn from. Held-out
-    rows are evaluated every `eval_every` epochs and after the last; None: only after the last.
-    `path` keeps the weights of the first head; the caller, who may go back, ends it.
+    Epochs are numbered from `first`; the number determines the row order. Held-out rows are
+    evaluated every `eval_every` epochs and after the last one; None: only after the last. `path`
+    records the weights of the first head; the caller, who may restore earlier weights, ends it.
     """
     n = len(data.X)
     total, done = planned_steps(n, sgd.batch_size, count, max_steps), 0
@@ -303,7 +310,7 @@ def evaluate(
 
 
 class EarlyStop:
-    """Says when the held-out loss has stopped getting better; keeps the best weights."""
+    """Detects when the held-out loss has stopped improving, and keeps the best weights."""
 
     def __init__(self, patience: int):
         self.patience = patience
@@ -324,6 +331,6 @@ class EarlyStop:
         return self.waited >= self.patience
 
     def restore(self, bank: BankState) -> None:
-        """Put the best weights seen back into the bank; `best_steps` came before them."""
+        """Put the best weights seen, those after `best_steps` steps, back into the bank."""
         if self.best is not None:
             bank.W[:], bank.b[:] = self.best

@@ -1,4 +1,4 @@
-"""What a sweep found: the table of results, and each head as a SoftmaxRegression."""
+"""The results of a sweep: the table, and each head as a SoftmaxRegression."""
 
 import copy
 import numbers
@@ -32,7 +32,10 @@ class Trained:
     diverged: Array
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
-        """The head of that entry of the results and that split (None: all rows), alone."""
+        """The head of that entry and split (None: all rows) as a fitted SoftmaxRegression.
+
+        Raises as `SoftmaxSweep.estimator`, except NotFittedError.
+        """
         for name, value in (("index", index), ("split", 0 if split is None else split)):
             if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
                 raise TypeError(f"{name} must be a whole number, not {value!r}")
