@@ -2,7 +2,7 @@
 
 NumPy arrays, sequences and whatever has `__array__` come in through `numpy.asarray`, torch, JAX and
 other libraries through DLPack; results go back to the library and the device X came from. A library
-that has no `from_dlpack` gets NumPy arrays or, on the GPU, CuPy's.
+that has no `from_dlpack` gets NumPy arrays or, on the GPU, the GPU backend's own.
 """
 
 import sys
@@ -15,25 +15,14 @@ from softstep.kernels.registry import GPU, GPUArrays
 CUDA, CUDA_MANAGED = 2, 13  # what __dlpack_device__ calls the memory of NVIDIA GPUs
 
 
-_gpu_arrays: GPUArrays | None = None
-
-
-def register_gpu(arrays: GPUArrays) -> None:
-    """Called by a GPU backend when it is imported: what reads and checks arrays on the GPU."""
-    global _gpu_arrays
-    _gpu_arrays = arrays
-
-
 def gpu() -> GPUArrays:
-    """What the GPU backend registered; the backend is imported at first need."""
-    if _gpu_arrays is None:
-        GPU.load()
-    assert _gpu_arrays is not None, f"{GPU.package} registers no arrays"
-    return _gpu_arrays
+    """How arrays on the GPU are read and checked; the GPU backend is imported at first need."""
+    arrays: GPUArrays = GPU.load().gpu_arrays
+    return arrays
 
 
 def is_on_gpu(value: Any) -> bool:
-    """Whether `value` is an array in the memory of an NVIDIA GPU, of CuPy or another library."""
+    """Whether `value` is an array, of whatever library, in the memory of an NVIDIA GPU."""
     if isinstance(value, np.ndarray):
         return False
     # Asked first: a torch tensor that requires a gradient raises at the other.
@@ -60,11 +49,6 @@ def asarray(value: Any, name: str) -> Any:
     except (ValueError, TypeError, BufferError, RuntimeError) as error:
         kind = type(value).__name__
         raise TypeError(f"{name} ({kind}) cannot be read as a NumPy array: {error}") from error
-
-
-def memory_on_gpu(value: Any) -> Any:
-    """An array on the GPU as a CuPy array of the same memory."""
-    return gpu().view(value)
 
 
 def on_host(value: Any, name: str) -> np.ndarray:
@@ -107,8 +91,8 @@ def to_device_of(array: Any, like: Any) -> Any:
 def to_caller(result: Any, like: Any, *written: Any) -> Any:
     """`result` on the device of `like`, in its library where that has `from_dlpack`.
 
-    Else as a NumPy array or, on the GPU, a CuPy array. What another library than CuPy was given to
-    look at, `like` and the arrays that were `written`, is complete when this returns.
+    Else as a NumPy array or, on the GPU, as the GPU backend made it. If `like` or an array that was
+    `written` belongs to another library than the GPU backend's, it is complete when this returns.
     """
     theirs = [array for array in (like, *written) if is_on_gpu(array)]
     if theirs:

@@ -15,7 +15,6 @@ from softstep.kernels.arrays import (
     contiguous,
     gpu,
     is_on_gpu,
-    memory_on_gpu,
     on_host,
     to_host,
 )
@@ -84,8 +83,8 @@ def out_array(
 
 
 def _addresses(array: Any) -> tuple[int, int]:
-    """Where a C-contiguous array begins and ends; CUDA's addresses are none of the host's."""
-    begin = array.data.ptr if is_on_gpu(array) else array.ctypes.data
+    """Where a C-contiguous array begins and ends. No address on a GPU is one of the host's."""
+    begin = gpu().address(array) if is_on_gpu(array) else array.ctypes.data
     return begin, begin + array.nbytes
 
 
@@ -95,7 +94,7 @@ def in_place(name: str, value: Any) -> Array:
         kind = type(value).__name__
         raise TypeError(f"{name} is updated in place, so it must be an array, not {kind}")
     if is_on_gpu(value):
-        array = memory_on_gpu(value)
+        array = gpu().view(value)
         interface = getattr(value, "__cuda_array_interface__", {"data": (0, False)})
         as_given = array.flags.c_contiguous and not interface["data"][1]  # which is: read only
     else:

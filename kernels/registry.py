@@ -16,8 +16,9 @@ class Backend:
         probe() -> str: what it runs on; raises with the reason where it cannot run.
         to_backend(array): an array, moved to where it computes.
     The ops take what `checks.py` and `bundles.py` describe, and check nothing.
-    A backend on a GPU has a `clock` (`GPUClock`) besides, and registers its `GPUArrays`
-    (`arrays.register_gpu`) when it is imported.
+    A backend on a GPU has besides
+        gpu_arrays (`GPUArrays`): how arrays on the GPU are read and checked.
+        clock (`GPUClock`): how long the GPU takes.
     """
 
     name: str
@@ -41,21 +42,24 @@ BACKENDS = {
         Backend("cupy", 'pip install "softstep[cuda12]"  (or cuda13)', on_gpu=True),
     )
 }
+# "auto" takes it for arrays on the GPU, and its `gpu_arrays` reads them for every backend.
 GPU = next(backend for backend in BACKENDS.values() if backend.on_gpu)
 CHOICES = ("auto", *BACKENDS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPUArrays:
-    """What a GPU backend registers, so that arrays on the GPU are read and checked there.
+    """What a GPU backend has as `gpu_arrays`: arrays on the GPU are read and checked there.
 
-    Its own arrays are those of the library that it uses.
+    Its own arrays are those of the library that it uses. They have NumPy's `shape`, `ndim`,
+    `dtype`, `nbytes`, `flags.c_contiguous`, `astype` and indexing.
 
     asarray(value): NumPy, or any array on the GPU, as one of its own, C-contiguous.
     view(value): an array on the GPU as one of its own, of the same memory.
     as_dtype(array, dtype): one of its own in this dtype.
     to_host(array): a NumPy copy of one of its own.
     is_its_own(array): whether this is one of its own.
+    address(array): where the memory of one of its own begins.
     complete(arrays): wait for what the backend writes, if one of these is another library's array.
     in_range(values, count): whether all of these int64 are in [0, count).
     are_distributions(rows): whether these rows are >= 0 and sum to 1, NaN aside.
@@ -67,6 +71,7 @@ class GPUArrays:
     as_dtype: Callable[[Any, Any], Any]
     to_host: Callable[[Any], Any]
     is_its_own: Callable[[Any], bool]
+    address: Callable[[Any], int]
     complete: Callable[[list[Any]], None]
     in_range: Callable[[Any, int], bool]
     are_distributions: Callable[[Any], bool]

@@ -1,4 +1,4 @@
-"""softstep.model: what people train."""
+"""softstep.model: the estimators, and what surrounds them."""
 
 if __name__ != "softstep.model":
     raise ImportError("this folder is the package softstep.model: import softstep.model")

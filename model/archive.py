@@ -1,7 +1,7 @@
-"""Arrays from files that anybody may have written: the one door for .npy and .npz.
+"""The only reader of .npy and .npz files, which may come from anyone.
 
-Nothing is believed before it is checked: what a header claims is compared with what is stored, and
-with the limits, before memory is taken. NumPy's own reader, and so pickle, is never called.
+Nothing is trusted before it is checked: what a header claims is compared with what is stored, and
+with the limits, before memory is allocated. NumPy's own reader, and so pickle, is never called.
 """
 
 import ast
@@ -26,19 +26,19 @@ MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 10_000  # bytes; NumPy's own limit
 MOST_MEMBERS = 1_000
 KINDS = "?bBiufcUS"  # np.dtype.kind of what is read: no objects, no records
-UNSUSPECTED = 256 << 20  # bytes; files that unpack to less are not asked for their ratio
+UNSUSPECTED = 256 << 20  # bytes; the ratio of files that unpack to less is not checked
 RATIO, MEMORY = "SOFTSTEP_MAX_RATIO", "SOFTSTEP_MAX_MEMORY"
 
 
 class DataError(ValueError):
-    """A file that cannot be what it is taken for; the message names it and what is wrong."""
+    """A file that is not in the expected format; the message names it and says what is wrong."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a packed file may hold.
+    """How far a compressed file may expand.
 
-    ratio: bytes unpacked for each byte stored. memory: bytes unpacked, in all.
+    ratio: bytes unpacked per byte stored. memory: bytes unpacked, in total.
     """
 
     ratio: float = 100.0
@@ -49,15 +49,14 @@ class Limits:
         """The defaults, or what SOFTSTEP_MAX_RATIO and SOFTSTEP_MAX_MEMORY (bytes) say.
 
         Raises:
-            ValueError: a variable is no positive number.
+            ValueError: a variable is not a positive number.
         """
         return cls(_positive(RATIO, cls.ratio), _positive(MEMORY, _installed_memory()))
 
     def check(self, path: PathLike, unpacked: int, stored: int) -> None:
-        """Refuse what unpacks to more than is allowed.
+        """Raise DataError if a file unpacks to more than the limits allow.
 
-        Raises:
-            DataError: it does.
+        unpacked, stored: sizes in bytes.
         """
         if unpacked > self.memory:
             raise DataError(
@@ -85,7 +84,7 @@ def _positive(variable: str, default: float) -> float:
 
 
 def _installed_memory() -> float:
-    """Bytes of this machine; infinite where the system does not say."""
+    """The memory of this machine in bytes; infinite where the system does not say."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):
@@ -98,12 +97,12 @@ def _size(count: float) -> str:
 
 @contextmanager
 def opened(path: PathLike) -> Iterator[IO[bytes]]:
-    """An ordinary file, opened to be read as bytes.
+    """Open a regular file for reading bytes.
 
     Raises:
         FileNotFoundError: there is no such file.
-        OSError: it may not be read.
-        DataError: a folder, a pipe, a device: nothing with an end is waited for.
+        OSError: it cannot be read.
+        DataError: it is a folder, a pipe or a device, whose end may never come.
     """
     mode = Path(path).stat().st_mode  # of what a link leads to
     if not stat.S_ISREG(mode):
@@ -115,7 +114,7 @@ def opened(path: PathLike) -> Iterator[IO[bytes]]:
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the numbers of a .npy: their form, and where they begin."""
+    """The header of a .npy file: the array's dtype and layout, and the offset of its data."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -127,10 +126,10 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def check(self, name: str, stored: int) -> None:
-        """Refuse another number of bytes behind it than it says.
+        """Check that `stored`, the number of bytes after the header, is what it says.
 
         Raises:
-            DataError: they differ.
+            DataError: it is not.
         """
         if stored != self.nbytes:
             raise DataError(
@@ -143,7 +142,7 @@ def read_header(file: IO[bytes], name: str) -> Header:
     """The header of a .npy at the beginning of `file`.
 
     Raises:
-        DataError: it is none, or describes what is not read: objects, records, impossible shapes.
+        DataError: there is none, or it describes objects, records or an impossible shape.
     """
     start = file.read(8)
     if len(start) < 8 or start[:6] != MAGIC:
@@ -186,11 +185,11 @@ def _described(text: str, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bo
 
 
 def map_npy(path: PathLike) -> Array:
-    """The array of a .npy file, mapped from the file and read-only.
+    """The array of a .npy file, memory-mapped read-only.
 
     Raises:
         FileNotFoundError, OSError: as `opened`.
-        DataError: it is no such file, or holds fewer or more bytes than its header says.
+        DataError: it is not a .npy file, or its size differs from what its header says.
     """
     with opened(path) as file:
         header = read_header(file, str(path))
@@ -208,8 +207,8 @@ def read_npz(path: PathLike, limits: Limits | None = None) -> dict[str, Array]:
 
     Raises:
         FileNotFoundError, OSError: as `opened`.
-        DataError: it is no such file, damaged, encrypted, packed in an unknown way, or holds more
-            than the limits allow (None: those of the environment).
+        DataError: it is not an .npz file, is damaged, encrypted or compressed in an unknown way, or
+            exceeds the limits (None: those of the environment).
     """
     limits = limits if limits is not None else Limits.of_environment()
     with opened(path) as file:

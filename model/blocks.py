@@ -28,7 +28,7 @@ UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows of a chunk, and at most how many chunks a block has."""
+    """The number of rows in a chunk, and of chunks in a block at most."""
 
     chunk_rows: int
     block_chunks: int
@@ -57,7 +57,7 @@ def size_in_bytes(value: Any) -> int:
 
 
 def features(X: Any, name: str) -> np.ndarray:
-    """X as it can be read block by block; TypeError or ValueError where it cannot."""
+    """X, if it can be read block by block; else TypeError or ValueError."""
     if not isinstance(X, np.ndarray) or X.dtype.name not in FEATURE_DTYPES:
         kind = getattr(X, "dtype", type(X).__name__)
         raise TypeError(
@@ -79,17 +79,17 @@ def features(X: Any, name: str) -> np.ndarray:
 
 
 def layout(X: np.ndarray, memory: int, *, fixed: int, per_row: int, batch_size: int) -> Layout:
-    """The blocks that keep within `memory` bytes.
+    """The largest blocks that fit into `memory` bytes.
 
-    fixed: bytes needed whatever the blocks; per_row: bytes for each row of a block beside the two
-    buffers of features.
+    fixed: bytes needed regardless of the blocks. per_row: bytes for each row of a block, besides
+    the two buffers of features.
 
     Raises:
-        ValueError: too little memory for blocks of two batches; says how much would do.
+        ValueError: too little memory for blocks of two batches; the text says how much is needed.
     """
     row_bytes = X.shape[1] * X.itemsize
     each = 2 * row_bytes + per_row
-    rows = (memory - fixed) // each - 2 * batch_size  # what is left of a block goes to the next
+    rows = (memory - fixed) // each - 2 * batch_size  # the rest of a block goes into the next
     least = max(2 * batch_size, LEAST_CHUNKS)
     if rows < least:
         needed = fixed + (least + 2 * batch_size) * each
@@ -109,8 +109,8 @@ def row_order(seed: int, epoch: int, n: int, layout: Layout) -> np.ndarray:
 
 
 def run_epoch(
-    data: trainer.Data,
-    bank: trainer.Bank,
+    data: trainer.Rows,
+    bank: trainer.BankState,
     sgd: trainer.SGDSettings,
     number: int,
     *,
@@ -119,7 +119,7 @@ def run_epoch(
     done: int,
     total: int,
 ) -> trainer.Epoch:
-    """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
+    """One pass over the rows, or the remaining `total - done` steps if fewer; updates `bank`."""
     batch = sgd.batch_size
     blocks = _blocks(seed, number, len(data.X), layout)
     left_x, left = data.X[:0], np.empty(0, np.int64)
@@ -143,9 +143,9 @@ def run_epoch(
 
 
 def evaluate(
-    data: trainer.Data, W: np.ndarray, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
+    data: trainer.Rows, W: np.ndarray, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss and accuracy of each head, (h,), the rows read, and converted, in blocks."""
+    """Mean loss and accuracy of each head, (h,) float64; rows are read and converted in blocks."""
     totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
     for x, rows in in_order(data.X, layout):
         if compute_dtype(x) != W.dtype:
@@ -164,7 +164,7 @@ def evaluate(
 
 
 def in_order(X: np.ndarray, layout: Layout) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of consecutive rows, from the first row to the last, and the rows' numbers."""
+    """Blocks of consecutive rows, from first to last: features and row numbers."""
     starts = range(0, len(X), layout.block_rows)
     stops = (min(start + layout.block_rows, len(X)) for start in starts)
     blocks = ((np.arange(*span), None) for span in zip(starts, stops, strict=True))
@@ -175,7 +175,7 @@ def in_order(X: np.ndarray, layout: Layout) -> Iterator[tuple[np.ndarray, np.nda
 def _blocks(
     seed: int, epoch: int, n: int, layout: Layout
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each block its rows as they lie in the file, and the order in which they are visited."""
+    """For each block its rows in file order, and the order in which they are visited."""
     rng = np.random.default_rng((seed, 1, epoch))
     chunks = rng.permutation(ceil_div(n, layout.chunk_rows))
     for block in np.array_split(chunks, ceil_div(len(chunks), layout.block_chunks)):
@@ -185,8 +185,8 @@ def _blocks(
         yield rows, rng.permutation(len(rows))
 
 
-def _rows_of(data: trainer.Data, x: np.ndarray, rows: np.ndarray) -> trainer.Data:
-    """`data` of these rows alone, whose features are x."""
+def _rows_of(data: trainer.Rows, x: np.ndarray, rows: np.ndarray) -> trainer.Rows:
+    """`data` restricted to these rows, whose features are x."""
     y = data.y[rows] if data.y.dtype.kind == "f" else data.y[:, rows]
     weights = None if data.sample_weight is None else data.sample_weight[:, rows]
     return replace(data, X=x, y=y, sample_weight=weights)
@@ -195,10 +195,10 @@ def _rows_of(data: trainer.Data, x: np.ndarray, rows: np.ndarray) -> trainer.Dat
 def _read_ahead(
     X: np.ndarray, blocks: Iterator[tuple[np.ndarray, Any]], layout: Layout, *, room: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Any, bool]]:
-    """Features (after `room` free rows), rows, what else the block has, and if it is the last.
+    """Yields features (after `room` free rows), rows, the block's extra, whether it is the last.
 
-    A thread reads the next block meanwhile. A block is overwritten when the one after the next is
-    asked for.
+    A thread reads the next block meanwhile. A block is overwritten when the next but one is
+    requested.
     """
     shape = room + min(layout.block_rows, len(X)), X.shape[1]
     buffers = [np.empty(shape, X.dtype) for _ in range(2)]
@@ -224,7 +224,7 @@ def _read_ahead(
 
 
 def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
-    """The stretches of consecutive numbers in ascending `rows`, none longer than `longest`."""
+    """The runs of consecutive numbers in ascending `rows`, none longer than `longest`."""
     start = 0
     breaks = [*np.flatnonzero(np.diff(rows) != 1) + 1, len(rows)]
     for stop in breaks:

@@ -20,11 +20,11 @@ LONGEST_SETTINGS = 1 << 24  # characters
 
 
 class CheckpointError(DataError):
-    """A file that is not what softstep saved as such, or is damaged."""
+    """A file that softstep did not save, or that is damaged."""
 
 
 def target(path: PathLike) -> Path:
-    """Where `save` writes for `path`: what it links to; ValueError if that is no ordinary file."""
+    """The file that `path` stands for, links resolved; ValueError if it is not a regular file."""
     resolved = Path(path).resolve()
     if resolved.exists() and not resolved.is_file():
         raise ValueError(f"{path} is not an ordinary file: nothing can be saved there")
@@ -33,9 +33,9 @@ def target(path: PathLike) -> Path:
 
 @contextlib.contextmanager
 def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
-    """A file of bytes that takes the place of `path` when it is done, and leaves it if it fails.
+    """Open a binary file that replaces `path` on success and leaves `path` as it was on failure.
 
-    It is on the disk before it gets its name, and has the permissions of the file it replaces.
+    It is synced to disk before it gets its name, and has the permissions of the file it replaces.
     """
     path = target(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # two may save at once
@@ -53,7 +53,7 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the folder's names on the disk, where the system lets a folder be opened."""
+    """Sync the folder's entries to disk, where the system allows opening a folder."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -99,13 +99,13 @@ def load(path: PathLike, kind: str = FORMAT) -> tuple[dict[str, Array], dict[str
 
 
 def _digest(array: Array) -> str:
-    """SHA-256 of an array: of its form and its numbers, row by row."""
+    """SHA-256 of an array's dtype, shape and values, row by row."""
     form = f"{array.dtype.str} {array.shape} ".encode()
     return hashlib.sha256(form + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _settings(member: Array | None) -> dict[str, Any]:
-    """What the member of settings says.
+    """The settings, decoded.
 
     Raises:
         DataError: it is missing, or not a JSON object.

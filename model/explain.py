@@ -8,6 +8,7 @@ import numpy as np
 from softstep import kernels
 from softstep.kernels import losses
 from softstep.kernels.losses import Loss
+from softstep.model.fitted import Fitted
 from softstep.model.regression import SoftmaxRegression
 
 Array = Any
@@ -15,7 +16,7 @@ Array = Any
 
 @dataclass(frozen=True)
 class Explanation:
-    """The passes of one row, in float64.
+    """The forward and backward pass of one row, in float64.
 
     Attributes:
         x: features, scaled, (d,). label: the class 0…c-1. y: the target, (c,).
@@ -54,10 +55,11 @@ def explain(model: SoftmaxRegression, x: Any, label: int) -> Explanation:
         model: fitted. x: features like those it was fitted on, (d,). label: one of its classes.
 
     Raises:
-        NotFittedError. ValueError: x has another shape, or the label is not one of the classes.
+        NotFittedError: before `fit`.
+        ValueError: x has another shape, or the label is not one of the classes.
         ArithmeticError: the weight gradient is not the outer product of x and dv.
     """
-    X, scale = model.fitted().features(np.asarray(x)[None])
+    X, scale = Fitted.of(model).features(np.asarray(x)[None])
     X = X.astype(np.float64) * scale
     found = np.flatnonzero(model.classes_ == label)
     if not found.size:

@@ -1,18 +1,18 @@
-"""Packages that only some functions need: imported there, named with the install command."""
+"""Optional packages: imported where they are needed; an error says how to install them."""
 
 import importlib
 from types import ModuleType
 
 
 class MissingExtraError(ImportError):
-    """A package of one of softstep's extras is not installed."""
+    """A package that belongs to one of softstep's extras is not installed."""
 
 
 def load(module: str, *, extra: str) -> ModuleType:
-    """The module of that name.
+    """Import the module of that name.
 
     Raises:
-        MissingExtraError: its package is not there; the text has the command that installs it.
+        MissingExtraError: its package is not installed; the text has the command to install it.
     """
     try:
         return importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""What multiplies the features: uint8 are pixels, read as numbers in [0, 1]."""
+"""The factor applied to the features: uint8 are pixels, scaled to [0, 1]."""
 
 import sys
 import warnings
@@ -12,7 +12,7 @@ PIXEL_SCALE = 1 / 255  # as torchvision's ToTensor reads bytes
 
 
 def factor(setting: float | str, X: Array) -> float:
-    """What multiplies X: the number that was set; for "auto" 1/255 for uint8, 1 for the rest.
+    """The factor for X: the number set; for "auto", 1/255 for uint8 and 1 for other dtypes.
 
     Raises:
         TypeError, ValueError: the setting is neither "auto" nor a finite number.
@@ -24,7 +24,7 @@ def factor(setting: float | str, X: Array) -> float:
 
 
 def warn_of_pixels(X: Array, name: str, scale: float, fitted_scale: float) -> None:
-    """Warn where a model of uint8 pixels, scaled to [0, 1], meets pixels that are not scaled."""
+    """Warn if a model fitted on uint8 pixels, scaled to [0, 1], is given unscaled pixels."""
     was_pixels = fitted_scale == PIXEL_SCALE and scale == 1
     if was_pixels and isinstance(X, np.ndarray) and X.max() > 1:
         warnings.warn(

@@ -1,14 +1,14 @@
-"""What a fitted SoftmaxRegression computes with."""
+"""The weights a fitted SoftmaxRegression predicts with, and how it reads features."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import feature_scale, inputs
 
 
 class NotFittedError(ValueError, AttributeError):
-    """The model has to be fitted before it can do this."""
+    """The model must be fitted first."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Fitted:
     """The weights of a fitted model, and how it reads features.
 
     W: (d, c). b: (c,). classes: (c,), sorted.
-    feature_scale: what multiplied the features in training.
-    scale_setting: the model's `feature_scale`, by which other rows are scaled.
+    feature_scale: the factor applied to the features in training.
+    scale_setting: the model's setting `feature_scale`, from which the scale of other rows follows.
     """
 
     W: Array
@@ -26,11 +26,28 @@ class Fitted:
     feature_scale: float
     scale_setting: float | str
 
-    def features(self, X: Any) -> tuple[Array, float]:
-        """X as the ops take it, and what multiplies it.
+    @classmethod
+    def of(cls, model: Any) -> Self:
+        """The weights and settings of a fitted SoftmaxRegression.
 
         Raises:
-            TypeError, ValueError: X is not (n, d), of a dtype that can be read, and finite.
+            NotFittedError: before `fit`.
+        """
+        if not hasattr(model, "coef_"):
+            raise NotFittedError(f"this {type(model).__name__} is not fitted: call fit first")
+        return cls(
+            W=model.coef_.T,
+            b=model.intercept_,
+            classes=model.classes_,
+            feature_scale=model.feature_scale_,
+            scale_setting=model.feature_scale,
+        )
+
+    def features(self, X: Any) -> tuple[Array, float]:
+        """X in the form the ops take, and its scale.
+
+        Raises:
+            TypeError, ValueError: X is not finite, of shape (n, d) and of a supported dtype.
         """
         X = inputs.features(X, n_features=len(self.W))
         inputs.refuse_non_finite(X)
@@ -39,6 +56,6 @@ class Fitted:
         return X, scale
 
     def weights(self, X: Array) -> tuple[Array, Array]:
-        """W and b in the dtype of the arithmetic on X."""
+        """Copies of W, (d, c), and b, (c,), in the dtype in which X is computed with."""
         dtype = compute_dtype(X)
         return self.W.astype(dtype, order="C"), self.b.astype(dtype)

@@ -1,4 +1,4 @@
-"""What the estimators demand of rows, labels and weights, beyond the checks of the ops."""
+"""Checks that the estimators make of rows, labels and weights, beyond those of the ops."""
 
 import numbers
 
@@ -11,11 +11,11 @@ BLOCK_VALUES = 1 << 22
 
 
 def features(X, name="X", n_features=None):
-    """X as the ops take it: other integers and booleans become float64, the rest stays as stored.
+    """X as an array (n, d) that the ops take; integers but uint8, and booleans, become float64.
 
     Raises:
-        TypeError: complex, object or other dtypes.
-        ValueError: not 2-D, empty, or not `n_features` wide.
+        TypeError: a dtype that is not supported, such as complex or object.
+        ValueError: not 2-D, empty, or without exactly `n_features` columns.
     """
     X = asarray(X, name)
     if X.dtype.kind in "iub" and X.dtype != np.uint8:
@@ -34,7 +34,7 @@ def features(X, name="X", n_features=None):
 def refuse_non_finite(X, name="X", first_row=0):
     """Raise ValueError naming the first row and column of X that holds NaN or an infinity.
 
-    first_row: the number of X's first row in the error.
+    first_row: the number that the error gives X's first row.
     """
     if X.dtype == np.uint8 or _finite_on_gpu(X):
         return
@@ -52,7 +52,7 @@ def refuse_non_finite(X, name="X", first_row=0):
 
 
 def _finite_on_gpu(X):
-    """Whether X is on the GPU and all finite. Else the host has to look, to name what is not."""
+    """Whether X is on the GPU and all finite. If not, the host looks for the bad value to name."""
     return is_on_gpu(X) and gpu().all_finite(X)
 
 
@@ -60,8 +60,8 @@ def label_values(y, n, name="y"):
     """Labels as given: (n,) integers, whole floats, booleans or strings.
 
     Raises:
-        TypeError: complex, bytes or mixed objects.
-        ValueError: not 1-D, of another length than n, or a label that is not a whole number.
+        TypeError: complex numbers, bytes or mixed objects.
+        ValueError: not 1-D, not of length n, or a label that is not a whole number.
     """
     y = on_host(y, name)
     if y.ndim != 1:
@@ -84,7 +84,7 @@ def label_values(y, n, name="y"):
 
 
 def encode(y, classes, name="y"):
-    """The number of each label in `classes` (sorted), int64.
+    """The index of each label in `classes` (sorted), (n,) int64.
 
     Raises:
         ValueError: a label that is not one of `classes`; the first is named.
@@ -103,19 +103,19 @@ def encode(y, classes, name="y"):
 
 
 def soft_targets(y):
-    """Whether y is a matrix of float targets (n, c) and not labels."""
+    """Whether y holds float targets (n, c) rather than labels."""
     y = y if hasattr(y, "dtype") else np.asanyarray(y)
     return y.ndim == 2 and str(y.dtype).removeprefix("torch.") in (*FLOAT_DTYPES, "float16")
 
 
 def soft_target_rows(y, n, c=None, name="y"):
-    """Float targets (n, c), finite, of at least two classes; `c` None: as many as there are.
+    """Float targets (n, c), finite, with at least two classes; `c` None: any number.
 
-    On the GPU they stay there.
+    Targets on the GPU stay there.
 
     Raises:
-        ValueError: another shape; an entry that is not finite, of which the first is named; whole
-            numbers beyond 0 and 1, which must be labels (looked for on the host alone).
+        ValueError: another shape; an entry that is not finite (the first is named); whole numbers
+            other than 0 and 1, which are probably labels (checked on the host only).
     """
     y = asarray(y, name)
     if len(y) != n:
@@ -140,10 +140,11 @@ def soft_target_rows(y, n, c=None, name="y"):
 
 
 def row_weights(sample_weight, class_weight, codes, classes, n):
-    """sample_weight × class_weight per row, scaled to mean 1; None where neither is given.
+    """sample_weight × class_weight per row, (n,) float64 of mean 1; None if neither is given.
 
     Raises:
-        ValueError: wrong length, negative, not finite, all zero, or a class that is not there.
+        TypeError, ValueError: not numbers, of the wrong length, negative, not finite or all
+            zero; an unknown class; class weights with soft targets.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -213,7 +214,7 @@ def integer(name, value, *, least, optional=False):
 
 
 def seed(name, value):
-    """A seed, a whole number of at least 0; drawn anew for None."""
+    """A seed, a whole number >= 0; a random one for None."""
     given = integer(name, value, least=0, optional=True)
     return int(np.random.default_rng().integers(2**32)) if given is None else given
 

@@ -1,4 +1,4 @@
-"""scikit-learn's way with settings, without scikit-learn: clone() and GridSearchCV work."""
+"""scikit-learn's interface to settings, without scikit-learn: clone() and GridSearchCV work."""
 
 import inspect
 
@@ -15,7 +15,7 @@ class Params:
         }
 
     def get_params(self, deep=True):
-        """The settings by name; `deep` is there for scikit-learn and changes nothing."""
+        """The settings by name; `deep` exists for scikit-learn and has no effect."""
         return {name: getattr(self, name) for name in self._defaults()}
 
     def set_params(self, **params):

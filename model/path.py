@@ -1,4 +1,4 @@
-"""The way the weights take in training."""
+"""The path of the weights during training."""
 
 import math
 from typing import Any
@@ -9,24 +9,25 @@ GROWTH = 1.1
 
 
 class WeightPath:
-    """Keeps the weights of `SoftmaxRegression.fit(..., path=WeightPath())` at chosen steps.
+    """Records the weights at selected steps of `SoftmaxRegression.fit(..., path=WeightPath())`.
 
-    Those are 0 (before the first step), 1, 2, 3 … and then each a tenth later than the one before,
-    and the last: some 80 for 10000 steps. The weights grow about as the logarithm of the steps, so
-    these lie about evenly along the way. Training gives the same bits with a path as without.
+    These steps are 0 (before training), 1, 2, 3 … and then each a tenth later than the one before,
+    and the last: about 80 for 10000 steps. The weights grow roughly as the logarithm of the number
+    of steps, so the points are spread evenly along the path. Recording does not change the bits of
+    the result.
 
-    The last point is the model: where early stopping went back, the path ends there too.
+    The last point is the final model, also where early stopping restored earlier weights.
 
     Attributes:
-        steps: (k,), how many steps came before.
-        W, b: the weights then, (k, d, c) and (k, c).
+        steps: (k,) int64, the number of steps before each point.
+        W, b: the weights at each point, (k, d, c) and (k, c), in the dtype of the model.
     """
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what there is."""
+        """Discard all points."""
         self._points: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.due = 0
 
@@ -36,7 +37,7 @@ class WeightPath:
         self.due = max(step + 1, math.ceil(GROWTH * step))
 
     def end(self, step: int, W: Any, b: Any) -> None:
-        """Let W and b after `step` steps be the last point."""
+        """Make W and b after `step` steps the last point, discarding later ones."""
         self._points = [point for point in self._points if point[0] < step]
         self.add(step, W, b)
 

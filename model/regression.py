@@ -13,56 +13,55 @@ from softstep import kernels
 from softstep.kernels.arrays import on_host, to_device_of
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.kernels.losses import LOSSES
 from softstep.model import checkpoint, feature_scale, inputs, trainer
-from softstep.model.fitted import Fitted, NotFittedError
+from softstep.model.fitted import Fitted
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
 from softstep.model.saved_model import State, state_of
-from softstep.model.schedules import SCHEDULES
 
 
 class SoftmaxRegression(Params):
     """Softmax regression by minibatch gradient descent; the defaults are the original recipe.
 
     p = softmax(s xᵀW + b); the loss of a row is L = (1/c) Σ_i (y_i - p_i)² ("mse"),
-    L = -log p_y ("cross_entropy") or L = (1 - p_y^0.7)/0.7 ("gce", for labels alone).
+    L = -log p_y ("cross_entropy") or L = (1 - p_y^0.7)/0.7 ("gce", for labels only).
     A step on a batch takes g = mean gradient + l2·W,
     M ← momentum·M + g, W ← W - learning_rate·M. docs/derivation.md derives it.
 
     Args:
         loss: "mse", "cross_entropy" or "gce".
-        learning_rate: the step's size, above 0.
+        learning_rate: the step size, above 0.
         batch_size: rows per step; the last batch of an epoch may be shorter.
         epochs: passes over the rows.
-        max_steps: stop after this many steps, even inside an epoch.
+        max_steps: stop after this many steps, even in mid-epoch.
         l2: weight of (l2/2)·‖W‖² in the objective.
-        l2_bias: whether l2 acts on the bias too.
+        l2_bias: whether l2 also applies to the bias.
         momentum: in [0, 1).
-        schedule: "constant", or how the rate falls over the steps of `fit`, t of T: "cosine" is
-            ½(1 + cos(π t/T)) of it; "step" all of it in the first half, a tenth in the third
-            quarter, a hundredth in the last. `partial_fit` takes the rate as it is.
+        schedule: how the rate changes over the T steps of `fit`: "constant"; "cosine", by the
+            factor ½(1 + cos(π t/T)) at step t; "step", by 1 in the first half, 0.1 in the third
+            quarter, 0.01 in the last. `partial_fit` always uses the constant rate.
         fit_intercept: False keeps the bias at 0.
         init: "zeros", or "normal": mean 0, standard deviation 1/√d.
         init_seed: seed of the "normal" draw; None means `random_state`.
-        random_state: seed of the order of the rows; None draws one, kept as `seed_`.
+        random_state: seed of the row order; None draws one, stored as `seed_`.
         class_weight: None, "balanced" (n / (c · count of the class)) or a dict label → weight.
-        feature_scale: "auto" reads uint8 as pixels (times 1/255) and leaves the rest as it is; a
-            number multiplies whatever X is. The coefficients belong to the scaled features.
-        eval_every: evaluate the held-out rows every so many epochs; None: after the last, and with
-            `patience` after each.
-        patience: stop when the held-out loss has not got better for so many evaluations, and keep
-            the best weights; None: do not stop early.
-        backend: "auto", "numpy", "numba" or "cupy"; None as `softstep.kernels` chooses.
-        n_threads: at most so many threads, which changes no bit of the result; None: as
+        feature_scale: a factor for the features; "auto" is 1/255 for uint8, taken as pixels, and
+            1 for all other dtypes. The coefficients apply to the scaled features.
+        eval_every: evaluate the held-out rows every `eval_every` epochs; None: only after the last
+            epoch or, with `patience`, after each.
+        patience: stop after this many evaluations without an improvement of the held-out loss, and
+            restore the best weights; None: no early stopping.
+        backend: "auto", "numpy", "numba" or "cupy"; None: as `softstep.kernels` chooses.
+        n_threads: the maximum number of threads, which does not affect the result; None: as
             SOFTSTEP_NUM_THREADS says, or all cores.
 
     Attributes:
-        coef_: (c, d). intercept_: (c,). classes_: (c,), sorted.
+        coef_: weights, (c, d). intercept_: bias, (c,). Both float64 for float64 features, else
+            float32. classes_: the labels, (c,), sorted.
         loss_curve_: mean training loss of each epoch, without the l2 term.
-        history_: a `trainer.Epoch` for each epoch, since the model was loaded if it was.
+        history_: a `trainer.Epoch` for each epoch; of a loaded model, for each since loading.
         seed_: the seed used. n_iter_: epochs run. n_features_in_: d.
-        feature_scale_: what multiplied the features in training.
+        feature_scale_: the factor applied to the features in training.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class SoftmaxRegression(Params):
         self.backend = backend
         self.n_threads = n_threads
 
-    _bank: trainer.Bank
+    _bank: trainer.BankState
     history_: list[trainer.Epoch]
     n_iter_: int
 
@@ -124,20 +123,21 @@ class SoftmaxRegression(Params):
         """Train from scratch.
 
         Args:
-            X: features, (n, d): float32, float64, float16 and uint8 are read as stored.
+            X: features, (n, d): float32, float64, float16 and uint8 are used as stored; other
+                integers and booleans are converted to float64.
             y: labels (n,), integers or strings; or float targets (n, c), whose classes are 0…c-1.
-            sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1.
-            X_val, y_val: held-out rows.
-            callback: called with a `trainer.Epoch` after each epoch; True stops the training.
-            path: a WeightPath, which keeps the weights on their way.
+            sample_weight: row weights, (n,), >= 0; scaled to mean 1.
+            X_val, y_val: held-out rows, in the form of X and y.
+            callback: called with a `trainer.Epoch` after each epoch; returning True stops training.
+            path: a WeightPath that records the weights during training.
 
         Returns:
             self.
 
         Raises:
             TypeError, ValueError: X, y, the weights or a setting are not as described.
-            FloatingPointError: the training diverged.
-            BackendError: a backend asked for by name cannot run.
+            FloatingPointError: training diverged.
+            BackendError: the backend requested by name cannot run.
         """
         with self._unchanged_on_error():
             self._fit(X, y, sample_weight, X_val, y_val, callback, path)
@@ -148,7 +148,7 @@ class SoftmaxRegression(Params):
 
         Args:
             X, y, sample_weight: as for `fit`.
-            classes: at the first call, all labels there will ever be; None: those in y.
+            classes: at the first call, all labels that will ever occur; None: those in y.
 
         Returns:
             self.
@@ -161,19 +161,23 @@ class SoftmaxRegression(Params):
         return self
 
     def decision_function(self, X: Any) -> Any:
-        """Logits, (n, c); for two classes, as in scikit-learn, their difference v₁ - v₀, (n,)."""
+        """Logits, (n, c); for two classes, as in scikit-learn, the difference v₁ - v₀, (n,).
+
+        Raises:
+            NotFittedError: before `fit`. TypeError, ValueError: X is not as `fit` describes.
+        """
         V = self._logits(X)
         return V[:, 1] - V[:, 0] if len(self.classes_) == 2 else V
 
     def predict_proba(self, X: Any) -> Any:
-        """Probabilities of the classes, (n, c)."""
+        """Class probabilities, (n, c), float32 or float64. Raises as `decision_function`."""
         return kernels.softmax_forward(
             self._logits(X), backend=self.backend, n_threads=self.n_threads
         )
 
     def predict(self, X: Any) -> Any:
-        """The most probable label of each row, (n,)."""
-        fitted = self.fitted()
+        """The most probable label of each row, (n,). Raises as `decision_function`."""
+        fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
         codes = kernels.predict(
@@ -182,7 +186,10 @@ class SoftmaxRegression(Params):
         return fitted.classes[on_host(codes, "labels")]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy: the (weighted) share of rows whose predicted label is y."""
+        """Accuracy: the (weighted) share of rows whose predicted label equals y.
+
+        Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
+        """
         predicted = self.predict(X)
         y = inputs.label_values(y, len(predicted))
         if (y.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
@@ -190,31 +197,15 @@ class SoftmaxRegression(Params):
         weights = inputs.row_weights(sample_weight, None, None, None, len(predicted))
         return float(np.average(predicted == y, weights=weights))
 
-    def fitted(self) -> Fitted:
-        """The weights, and how features are read: what this model computes with.
-
-        Raises:
-            NotFittedError: before `fit`.
-        """
-        if not hasattr(self, "coef_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-        return Fitted(
-            W=self.coef_.T,
-            b=self.intercept_,
-            classes=self.classes_,
-            feature_scale=self.feature_scale_,
-            scale_setting=self.feature_scale,
-        )
-
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to `path`: an .npz without pickles, whole or not at all.
 
         Raises:
-            NotFittedError: nothing is there to save.
-            ValueError: weights or settings that were changed by hand to what `load` would refuse.
+            NotFittedError: before `fit`.
+            ValueError: weights or settings were changed by hand to something `load` would refuse.
             OSError: the file cannot be written.
         """
-        self.fitted()
+        Fitted.of(self)
         self._adopt_weights()
         MW, Mb = self._bank.velocity
         arrays = {
@@ -236,7 +227,7 @@ class SoftmaxRegression(Params):
             ]
         settings["params"] = {name: _plain(v) for name, v in settings["params"].items()}
         try:
-            self.sgd_settings()
+            trainer.SGDSettings.of(self)
             state_of(arrays, settings)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: this model cannot be saved: {error}") from error
@@ -256,28 +247,18 @@ class SoftmaxRegression(Params):
             if isinstance(params["class_weight"], list):
                 params["class_weight"] = dict(params["class_weight"])
             model = cls(**params)
-            model.sgd_settings()
-            model.resume(state_of(arrays, settings))
+            trainer.SGDSettings.of(model)
+            resume(model, state_of(arrays, settings))
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.CheckpointError(
                 f"{path} is not a SoftmaxRegression, or damaged: {error}"
             ) from error
         return model
 
-    def resume(self, state: State) -> None:
-        """Become the fitted model that a training left."""
-        self.seed_, self.classes_, self.n_features_in_ = state.seed, state.classes, state.W.shape[1]
-        self._bank = trainer.Bank(state.W, state.b)
-        self._bank.velocity = state.velocity
-        self.loss_curve_, self.n_iter_ = state.loss_curve, len(state.loss_curve)
-        self.history_ = []
-        self.feature_scale_ = state.feature_scale
-        self._publish()
-
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any, path: Any
     ) -> None:
-        sgd = self.sgd_settings()
+        sgd = trainer.SGDSettings.of(self)
         if not isinstance(path, WeightPath | None):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         X = inputs.features(X)
@@ -321,7 +302,7 @@ class SoftmaxRegression(Params):
             path.end(done, self._bank.W[0], self._bank.b[0])
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        sgd = dataclasses.replace(self.sgd_settings(), schedule="constant")
+        sgd = dataclasses.replace(trainer.SGDSettings.of(self), schedule="constant")
         fitted = hasattr(self, "coef_")
         X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
         if fitted:
@@ -337,25 +318,6 @@ class SoftmaxRegression(Params):
         ):
             self._record(epoch, X)
 
-    def sgd_settings(self) -> trainer.SGDSettings:
-        """The settings of the descent, checked.
-
-        Raises:
-            TypeError, ValueError: a setting is not as described.
-        """
-        return trainer.SGDSettings(
-            loss=inputs.choice("loss", self.loss, LOSSES),
-            learning_rate=inputs.number("learning_rate", self.learning_rate, above=0),
-            batch_size=inputs.integer("batch_size", self.batch_size, least=1),
-            l2=inputs.number("l2", self.l2, least=0),
-            l2_bias=inputs.flag("l2_bias", self.l2_bias),
-            momentum=inputs.number("momentum", self.momentum, least=0, below=1),
-            fit_bias=inputs.flag("fit_intercept", self.fit_intercept),
-            schedule=inputs.choice("schedule", self.schedule, SCHEDULES),
-            backend=self.backend,
-            n_threads=inputs.integer("n_threads", self.n_threads, least=1, optional=True),
-        )
-
     def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
         """The targets as the ops take them, and the classes: those given, or those in y."""
         if classes is not None:
@@ -370,63 +332,41 @@ class SoftmaxRegression(Params):
         return inputs.encode(y, classes), classes
 
     def _start(self, X: Array, classes: Array) -> None:
-        """Seeds, first weights and empty curves."""
+        """Set the seed, the initial weights and empty curves."""
         self.seed_ = inputs.seed("random_state", self.random_state)
         self.classes_, self.n_features_in_ = classes, X.shape[1]
         self.feature_scale_ = feature_scale.factor(self.feature_scale, X)
-        W = self.initial_weights((X.shape[1], len(classes)), compute_dtype(X))
-        self._bank = trainer.Bank(W[None], np.zeros((1, len(classes)), W.dtype))
+        W = trainer.initial_weights(self, (X.shape[1], len(classes)), compute_dtype(X))
+        self._bank = trainer.BankState(W[None], np.zeros((1, len(classes)), W.dtype))
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
 
-    def initial_weights(self, shape: tuple[int, int], dtype: Any) -> Array:
-        """W (d, c) before the first step, by `init`, `init_seed` and the seed of the fit."""
-        init_seed = inputs.integer("init_seed", self.init_seed, least=0, optional=True)
-        kind = inputs.choice("init", self.init, ("zeros", "normal"))
-        seed = self.seed_ if init_seed is None else init_seed
-        return trainer.initial_weights(kind, seed, shape, dtype)
-
-    def _data(self, X: Array, y: Array, sample_weight: Any) -> trainer.Data:
+    def _data(self, X: Array, y: Array, sample_weight: Any) -> trainer.Rows:
         codes = y if y.ndim == 1 else None
         weights = inputs.row_weights(sample_weight, self.class_weight, codes, self.classes_, len(X))
         if self._bank.W.dtype != compute_dtype(X):
             raise TypeError(f"X is {X.dtype}, but the model was started in {self._bank.W.dtype}")
         scale = feature_scale.factor(self.feature_scale, X)
         X = to_backend(X, self.backend)
-        return trainer.Data(X, to_device_of(y, X), weights, scale)
+        return trainer.Rows(X, to_device_of(y, X), weights, scale)
 
-    def _held_out(self, X_val: Any, y_val: Any) -> trainer.Data | None:
+    def _held_out(self, X_val: Any, y_val: Any) -> trainer.Rows | None:
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
-        X, scale = self.held_out_features(
-            X_val, self.n_features_in_, self._bank.W.dtype, self.feature_scale_
+        X, scale = held_out_features(
+            self, X_val, self.n_features_in_, self._bank.W.dtype, self.feature_scale_
         )
         if inputs.soft_targets(y_val):
             y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
         else:
             y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
-        return trainer.Data(X, to_device_of(y, X), None, scale)
-
-    def held_out_features(
-        self, X_val: Any, d: int, dtype: np.dtype[Any], fitted_scale: float
-    ) -> tuple[Array, float]:
-        """Held-out rows, (n, d), as the ops take them with weights of `dtype`, and their scale.
-
-        Raises:
-            TypeError, ValueError: X_val is not of that form.
-        """
-        X = inputs.features(X_val, "X_val", d)
-        scale = feature_scale.factor(self.feature_scale, X)
-        feature_scale.warn_of_pixels(X, "X_val", scale, fitted_scale)
-        if compute_dtype(X) != dtype:
-            X = X.astype(dtype)
-        return to_backend(X, self.backend), scale
+        return trainer.Rows(X, to_device_of(y, X), None, scale)
 
     def _record(self, epoch: trainer.Epoch, X: Array) -> None:
-        """Keep the epoch's figures and publish the weights; refuse a descent that went astray."""
+        """Record the epoch's figures and publish the weights; raise if training diverged."""
         W, b = self._bank.W, self._bank.b
         if not (self._bank.active[0] and np.isfinite(W).all() and np.isfinite(b).all()):
             inputs.refuse_non_finite(X)
@@ -440,7 +380,7 @@ class SoftmaxRegression(Params):
         self._publish()
 
     def _adopt_weights(self) -> None:
-        """Take coef_ and intercept_ into the bank: they may have been set by hand."""
+        """Copy coef_ and intercept_ into the bank: they may have been set by hand."""
         self._bank.W[0], self._bank.b[0] = self.coef_.T, self.intercept_
 
     def _publish(self) -> None:
@@ -450,8 +390,8 @@ class SoftmaxRegression(Params):
 
     @contextlib.contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
-        """What fails, or is interrupted, in this block leaves the model as it was before."""
-        before = dict(vars(self))  # what is trained on is a copy, or new
+        """If this block fails or is interrupted, restore the model to its state before it."""
+        before = dict(vars(self))  # a shallow copy will do: training works on copies
         try:
             yield
         except BaseException:
@@ -460,12 +400,41 @@ class SoftmaxRegression(Params):
             raise
 
     def _logits(self, X: Any) -> Any:
-        fitted = self.fitted()
+        fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
         return kernels.linear_forward(
             X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
         )
+
+
+def resume(model: SoftmaxRegression, state: State) -> None:
+    """Give `model` the attributes of a fitted model, from a saved or trained state."""
+    model.seed_, model.classes_, model.n_features_in_ = state.seed, state.classes, state.W.shape[1]
+    model._bank = trainer.BankState(state.W, state.b)
+    model._bank.velocity = state.velocity
+    model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
+    model.history_ = []
+    model.feature_scale_ = state.feature_scale
+    model._publish()
+
+
+def held_out_features(
+    model: SoftmaxRegression, X_val: Any, d: int, dtype: np.dtype[Any], fitted_scale: float
+) -> tuple[Array, float]:
+    """Held-out rows, (n, d), ready for ops whose weights are of `dtype`, and their scale.
+
+    fitted_scale: the factor applied to the features in training.
+
+    Raises:
+        TypeError, ValueError: X_val has another form, or a dtype that cannot be read.
+    """
+    X = inputs.features(X_val, "X_val", d)
+    scale = feature_scale.factor(model.feature_scale, X)
+    feature_scale.warn_of_pixels(X, "X_val", scale, fitted_scale)
+    if compute_dtype(X) != dtype:
+        X = X.astype(dtype)
+    return to_backend(X, model.backend), scale
 
 
 def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:

@@ -1,4 +1,4 @@
-"""What a saved SoftmaxRegression must hold, checked before anything is computed with it."""
+"""The contents of a saved SoftmaxRegression, checked before anything is computed with them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,10 @@ from softstep.model import inputs
 
 @dataclass(frozen=True)
 class State:
-    """What a training leaves.
+    """The result of training, as it is saved.
 
     W: (1, d, c). b: (1, c). velocity: (MW, Mb), of the same forms. classes: (c,), sorted.
-    seed: of the fit. feature_scale: what multiplied the features. loss_curve: (epochs,).
+    seed: of the fit. feature_scale: the factor applied to the features. loss_curve: (epochs,).
     """
 
     W: Array
@@ -27,10 +27,10 @@ class State:
 
 
 def state_of(arrays: dict[str, Array], settings: dict[str, Any]) -> State:
-    """The state in what a file held.
+    """The state in the arrays and settings of a file, checked.
 
     Raises:
-        KeyError: something is missing. TypeError, ValueError: something cannot be right.
+        KeyError: an entry is missing. TypeError, ValueError: an entry cannot be right.
     """
     W, b, classes = arrays["W"], arrays["b"], arrays["classes"]
     if W.dtype.name not in FLOAT_DTYPES or W.ndim != 3 or len(W) != 1 or 0 in W.shape:

@@ -1,4 +1,4 @@
-"""Learning rates that fall while a descent goes on."""
+"""Learning rates that fall in the course of training."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ SCHEDULES = ("constant", "cosine", "step")
 def rates(schedule, learning_rate, steps, *, first, total):
     """The learning rates of steps first … first + steps - 1 of a descent of `total` steps.
 
-    At step t of T: "constant" is the rate itself, "cosine" ½(1 + cos(π t/T)) of it, "step" all of
-    it in the first half, a tenth in the third quarter, a hundredth in the last.
+    The factor at step t of T: 1 for "constant"; ½(1 + cos(π t/T)) for "cosine"; for "step" 1 in the
+    first half, 0.1 in the third quarter, 0.01 in the last.
 
     learning_rate: a number or (h,) -> the same for "constant", else (steps, 1) or (steps, h).
     """

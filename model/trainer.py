@@ -13,13 +13,18 @@ import numpy as np
 from softstep import kernels
 from softstep.kernels.arrays import to_host
 from softstep.kernels.integers import ceil_div
-from softstep.model import schedules
+from softstep.kernels.losses import LOSSES
+from softstep.model import inputs, schedules
 from softstep.model.path import WeightPath
 
 
 @dataclass
-class Bank:
-    """Heads that train together: weights (h, d, c), biases (h, c), velocities, who is active."""
+class BankState:
+    """The state of h heads that train together.
+
+    W: weights (h, d, c). b: biases (h, c). velocity: (MW, Mb), of the same shapes. active: (h,)
+    bool, which heads still train.
+    """
 
     W: np.ndarray
     b: np.ndarray
@@ -30,21 +35,21 @@ class Bank:
         self.velocity = np.zeros_like(self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
 
-    def take(self, heads: np.ndarray) -> "Bank":
+    def take(self, heads: np.ndarray) -> "BankState":
         """A bank of these heads, copied."""
-        taken = Bank(self.W[heads], self.b[heads])
+        taken = BankState(self.W[heads], self.b[heads])
         taken.velocity = self.velocity[0][heads], self.velocity[1][heads]
         return taken
 
-    def put(self, heads: np.ndarray, bank: "Bank") -> None:
+    def put(self, heads: np.ndarray, bank: "BankState") -> None:
         """Write what `take` took back."""
         self.W[heads], self.b[heads] = bank.W, bank.b
         self.velocity[0][heads], self.velocity[1][heads] = bank.velocity
 
 
 @dataclass(frozen=True)
-class Data:
-    """Rows and what they are to become, as `kernels.train` and `kernels.evaluate` take them."""
+class Rows:
+    """Rows and their targets, in the form that `kernels.train` and `kernels.evaluate` take."""
 
     X: np.ndarray
     y: np.ndarray
@@ -61,14 +66,14 @@ class Data:
             "weight_index": self.weight_index,
         }
 
-    def only(self, rows: np.ndarray) -> "Data":
-        """These rows, copied, without their weights."""
+    def only(self, rows: np.ndarray) -> "Rows":
+        """A copy of these rows, without their weights."""
         is_soft = self.y.dtype.kind == "f"
         y = self.y[rows] if is_soft else self.y[..., rows]
         return replace(self, X=self.X[rows], y=y, sample_weight=None, weight_index=None)
 
     def counted(self, order: np.ndarray) -> Any:
-        """How many rows of `order` have a weight, for each head; one number without weights."""
+        """How many rows in `order` have a nonzero weight: (h,), or one number without weights."""
         if self.sample_weight is None:
             return len(order)
         sets = np.atleast_2d(self.sample_weight)
@@ -80,7 +85,7 @@ class Data:
 
 @dataclass(frozen=True)
 class SGDSettings:
-    """The settings of a descent; those of `kernels.train`, scalars or one per head."""
+    """The settings of a descent, as in `kernels.train`: scalars, or one value per head."""
 
     loss: str | tuple[str, ...]
     learning_rate: float | np.ndarray
@@ -92,7 +97,27 @@ class SGDSettings:
     schedule: str = "constant"
     backend: str | None = None
     n_threads: int | None = None
-    columns: int | None = None  # of the bank as it began
+    columns: int | None = None  # of the bank before any head was dropped
+
+    @classmethod
+    def of(cls, model: Any) -> "SGDSettings":
+        """The settings of a SoftmaxRegression, checked.
+
+        Raises:
+            TypeError, ValueError: a setting is not as described.
+        """
+        return cls(
+            loss=inputs.choice("loss", model.loss, LOSSES),
+            learning_rate=inputs.number("learning_rate", model.learning_rate, above=0),
+            batch_size=inputs.integer("batch_size", model.batch_size, least=1),
+            l2=inputs.number("l2", model.l2, least=0),
+            l2_bias=inputs.flag("l2_bias", model.l2_bias),
+            momentum=inputs.number("momentum", model.momentum, least=0, below=1),
+            fit_bias=inputs.flag("fit_intercept", model.fit_intercept),
+            schedule=inputs.choice("schedule", model.schedule, schedules.SCHEDULES),
+            backend=model.backend,
+            n_threads=inputs.integer("n_threads", model.n_threads, least=1, optional=True),
+        )
 
 
 @dataclass(frozen=True)
@@ -117,20 +142,31 @@ def row_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng((seed, 1, epoch)).permutation(n)
 
 
-def initial_weights(kind: str, seed: int, shape: tuple[int, int], dtype) -> np.ndarray:
-    """W (d, c): zeros, or normal with standard deviation 1/√d, drawn in float64 and cast."""
-    if kind == "zeros":
+def initial_weights(model: Any, shape: tuple[int, int], dtype: Any) -> np.ndarray:
+    """W (d, c) of a SoftmaxRegression before its first step, by `init`, `init_seed` and `seed_`.
+
+    Zeros, or normal with standard deviation 1/√d, drawn in float64 and cast.
+
+    Raises:
+        TypeError, ValueError: a setting is not as described.
+    """
+    init_seed = inputs.integer("init_seed", model.init_seed, least=0, optional=True)
+    if inputs.choice("init", model.init, ("zeros", "normal")) == "zeros":
         return np.zeros(shape, dtype)
+    seed = model.seed_ if init_seed is None else init_seed
     draws = np.random.default_rng((seed, 2)).standard_normal(shape)
     return (draws / np.sqrt(shape[0])).astype(dtype)
 
 
 def run_steps(
-    data: Data, bank: Bank, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
+    data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps over the rows in `order`: losses and right rows, (steps, h); updates `bank`.
+    """Take the steps over the rows in `order`, updating `bank`.
 
-    `done` of the `total` steps of the descent came before: its schedule needs to know.
+    `done` of the descent's `total` steps came before, which its schedule depends on.
+
+    Returns:
+        The mean loss and the number of correct rows of each step and head, (steps, h) each.
     """
     steps = ceil_div(len(order), sgd.batch_size)
     figures = kernels.train(
@@ -160,8 +196,8 @@ def run_steps(
 
 
 class EpochSums:
-    """Sums over the steps of an epoch, added up step by step: the bits of a head's sum depend
-    neither on how many heads there are nor on how many calls the steps came in."""
+    """Sums over the steps of an epoch, added step by step, so that the bits of a head's sum depend
+    neither on the number of heads nor on how the steps are split into calls."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
@@ -171,7 +207,7 @@ class EpochSums:
         self.counted: Any = 0
 
     def add(self, losses: np.ndarray, correct: np.ndarray, rows: int, counted: Any) -> None:
-        """losses and correct (steps, h) of `rows` rows, of which `counted` have a weight."""
+        """Add losses and correct (steps, h) of `rows` rows, `counted` of them with a weight."""
         rows_per_step = np.full(len(losses), self.batch_size)
         rows_per_step[-1] = rows - self.batch_size * (len(losses) - 1)
         terms = rows_per_step[:, None] * losses
@@ -188,8 +224,8 @@ class EpochSums:
 
 
 def run_epoch(
-    data: Data,
-    bank: Bank,
+    data: Rows,
+    bank: BankState,
     sgd: SGDSettings,
     number: int,
     *,
@@ -198,7 +234,7 @@ def run_epoch(
     total: int,
     path: WeightPath | None = None,
 ) -> Epoch:
-    """One pass over the rows, or the `total - done` steps that are left; `bank` is updated."""
+    """One pass over the rows, or the remaining `total - done` steps if fewer; updates `bank`."""
     order = row_order(seed, number, len(data.X))[: (total - done) * sgd.batch_size]
     sums = EpochSums(sgd.batch_size)
     while len(order):
@@ -213,29 +249,29 @@ def run_epoch(
 
 
 def planned_steps(n: int, batch_size: int, epochs: int, max_steps: int | None) -> int:
-    """Steps of `epochs` passes over n rows, at most `max_steps`."""
+    """The number of steps in `epochs` passes over n rows, at most `max_steps`."""
     steps = epochs * ceil_div(n, batch_size)
     return steps if max_steps is None else min(steps, max_steps)
 
 
 def epochs(
-    data: Data,
-    bank: Bank,
+    data: Rows,
+    bank: BankState,
     sgd: SGDSettings,
     *,
     seed: int,
     count: int,
     max_steps: int | None = None,
     first: int = 0,
-    held_out: Data | None = None,
+    held_out: Rows | None = None,
     eval_every: int | None = None,
     path: WeightPath | None = None,
 ) -> Iterator[Epoch]:
     """Train for `count` epochs, or `max_steps` steps if that is less, and yield each one's figures.
 
-    Epochs are numbered from `first`, which is also what their row order is drawn from. Held-out
-    rows are evaluated every `eval_every` epochs and after the last; None: only after the last.
-    `path` keeps the weights of the first head; the caller, who may go back, ends it.
+    Epochs are numbered from `first`; the number determines the row order. Held-out rows are
+    evaluated every `eval_every` epochs and after the last one; None: only after the last. `path`
+    records the weights of the first head; the caller, who may restore earlier weights, ends it.
     """
     n = len(data.X)
     total, done = planned_steps(n, sgd.batch_size, count, max_steps), 0
@@ -256,7 +292,7 @@ def epochs(
 
 
 def evaluate(
-    data: Data, W: np.ndarray, b: np.ndarray, sgd: SGDSettings
+    data: Rows, W: np.ndarray, b: np.ndarray, sgd: SGDSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head of a bank, (h,)."""
     figures = kernels.evaluate(
@@ -274,7 +310,7 @@ def evaluate(
 
 
 class EarlyStop:
-    """Says when the held-out loss has stopped getting better; keeps the best weights."""
+    """Detects when the held-out loss has stopped improving, and keeps the best weights."""
 
     def __init__(self, patience: int):
         self.patience = patience
@@ -283,7 +319,7 @@ class EarlyStop:
         self.steps = self.best_steps = 0
         self.best: tuple[np.ndarray, np.ndarray] | None = None
 
-    def should_stop(self, epoch: Epoch, bank: Bank) -> bool:
+    def should_stop(self, epoch: Epoch, bank: BankState) -> bool:
         self.steps += epoch.steps
         if epoch.val_loss is None:
             return False
@@ -294,7 +330,7 @@ class EarlyStop:
             self.waited += 1
         return self.waited >= self.patience
 
-    def restore(self, bank: Bank) -> None:
-        """Put the best weights seen back into the bank; `best_steps` came before them."""
+    def restore(self, bank: BankState) -> None:
+        """Put the best weights seen, those after `best_steps` steps, back into the bank."""
         if self.best is not None:
             bank.W[:], bank.b[:] = self.best

@@ -11,7 +11,6 @@ from softstep.kernels._cupy.mse import mse_backward, mse_forward, softmax_mse_ba
 from softstep.kernels._cupy.softmax import softmax_backward, softmax_forward
 from softstep.kernels._cupy.surface import surface_forward
 from softstep.kernels._cupy.train import train
-from softstep.kernels.arrays import register_gpu as _register_gpu
 from softstep.kernels.registry import GPUArrays as _GPUArrays
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "evaluate",
     "gce_backward",
     "gce_forward",
+    "gpu_arrays",
     "linear_backward",
     "linear_forward",
     "mse_backward",
@@ -37,16 +37,15 @@ __all__ = [
 
 to_backend = _arrays.asarray
 
-_register_gpu(
-    _GPUArrays(
-        asarray=_arrays.asarray,
-        view=_arrays.view,
-        as_dtype=_arrays.as_dtype,
-        to_host=_arrays.to_host,
-        is_its_own=_arrays.is_its_own,
-        complete=_arrays.complete,
-        in_range=_checks.in_range,
-        are_distributions=_checks.are_distributions,
-        all_finite=_checks.all_finite,
-    )
+gpu_arrays = _GPUArrays(
+    asarray=_arrays.asarray,
+    view=_arrays.view,
+    as_dtype=_arrays.as_dtype,
+    to_host=_arrays.to_host,
+    is_its_own=_arrays.is_its_own,
+    address=_arrays.address,
+    complete=_arrays.complete,
+    in_range=_checks.in_range,
+    are_distributions=_checks.are_distributions,
+    all_finite=_checks.all_finite,
 )

@@ -71,6 +71,11 @@ def is_its_own(array: Any) -> bool:
     return isinstance(array, cupy().ndarray)
 
 
+def address(array: Any) -> int:
+    """Where the memory of a CuPy array begins."""
+    return int(array.data.ptr)
+
+
 def complete(arrays: list[Any]) -> None:
     """Wait for what CuPy's stream writes, if one of these arrays is another library's."""
     if not all(map(is_its_own, arrays)):

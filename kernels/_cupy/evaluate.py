@@ -23,8 +23,8 @@ THREADS = 128
 MOST_VALUES = 16  # in a thread, beside what the losses need
 
 
-def sum_defines(dtype):
-    """How the kernels that do not work on rows of classes are compiled."""
+def defines(dtype):
+    """How the kernels of evaluate.cu that do not work on rows of classes are compiled."""
     return {"REAL": C_TYPE[dtype], "CHUNK": CHUNK, **DEFINES}
 
 
@@ -46,7 +46,7 @@ def _packed(W):
     if h == 1:
         return W
     packed = empty((d, h * c), W.dtype)
-    kernel = load_kernel("evaluate.cu", "pack_bank", **sum_defines(W.dtype))
+    kernel = load_kernel("evaluate.cu", "pack_bank", **defines(W.dtype))
     args = (W, packed, *map(np.int64, (h, d, c)))
     kernel((blocks_for(W.size, THREADS),), (THREADS,), args)
     return packed
@@ -125,7 +125,7 @@ def _add_up(losses, right, heads, sums, sizes):
     count, h = losses.shape
     chunks = ceil_div(count, CHUNK)
     partial = empty((chunks, h, 3), np.float64)
-    types = sum_defines(losses.dtype)
+    types = defines(losses.dtype)
     args = (losses, right, heads, partial, *sizes)
     load_kernel("evaluate.cu", "sum_chunks", **types)((chunks * h,), (CHUNK,), args)
     args = (partial, sums, np.int64(chunks), np.int64(h))
@@ -137,6 +137,6 @@ def _means(sums, dtype):
     # sums (h, 3) -> loss (h,), accuracy (h,)
     h = len(sums)
     loss, accuracy = empty((h,), np.float64), empty((h,), np.float64)
-    kernel = load_kernel("evaluate.cu", "means", **sum_defines(dtype))
+    kernel = load_kernel("evaluate.cu", "means", **defines(dtype))
     kernel((ceil_div(h, THREADS),), (THREADS,), (sums, loss, accuracy, np.int64(h)))
     return loss, accuracy

@@ -52,8 +52,8 @@ def asks_for_tf32():
     return True
 
 
-def sum_defines(dtype):
-    """How the kernels that only add are compiled."""
+def defines(dtype):
+    """How the kernels of linear.cu that only add are compiled."""
     return {"REAL": C_TYPE[dtype], "COLUMN_THREADS": COLUMN_THREADS}
 
 
@@ -108,7 +108,7 @@ def add_parts(parts, bias, result, count):
     if count == 1:
         return
     size, c = result.size, result.shape[-1]
-    kernel = load_kernel("linear.cu", "add_parts", **sum_defines(result.dtype))
+    kernel = load_kernel("linear.cu", "add_parts", **defines(result.dtype))
     args = (parts, bias, result, np.int64(count), np.int64(size), np.int64(c))
     kernel((blocks_for(size, THREADS),), (THREADS,), args)
 
@@ -159,7 +159,7 @@ def column_sums(dV):
     tiling = Tiling(1, c, n)
     db = empty((c,), dV.dtype)
     parts = parts_for(db, tiling.parts)
-    kernel = load_kernel("linear.cu", "column_sums", **sum_defines(dV.dtype))
+    kernel = load_kernel("linear.cu", "column_sums", **defines(dV.dtype))
     args = (dV, parts, *map(np.int64, (n, c, tiling.part)))
     kernel((ceil_div(c, 32), tiling.parts), (32 * COLUMN_THREADS,), args)
     add_parts(parts, None, db, tiling.parts)

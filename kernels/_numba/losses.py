@@ -1,5 +1,8 @@
 """The losses as the fused ops need them. A loss's code is looked at here and nowhere else.
 
+Each switch has a branch for every loss and ends in NaN: a code that it does not know cannot pass
+for a loss. `codes` lets none through.
+
 `train` and `evaluate` have a row in each lane, so that maxima and sums over the classes need
 nothing across lanes. Their sums are plain, and so is exp: docs/numerics.md says how far that may
 be off.
@@ -155,8 +158,10 @@ def _head_of_rows(T, first, c, count, Y, label, weight, rows, code, loss, right,
         entropy = fma(mass, log1p(others), lost)
         if code == CROSS_ENTROPY:
             L = _cross_entropy(T, first, c, Y, inverse, scale, entropy)
-        else:  # GCE: `codes` lets no other through
+        elif code == GCE:
             L = _gce(T, first, c, Y, inverse, scale, entropy)
+        else:
+            L = _unknown(T, first, c)
     store_first(loss, at, w * L, count)
     hits = select(w == 0.0, 0.0, select(best == load(label, 0), filled(T, 1.0), 0.0))
     store_first(right, at, hits, count)
@@ -200,6 +205,14 @@ def _gce(T, first, c, Y, inverse, scale, entropy):
 
 
 @jit(STRICT)
+def _unknown(T, first, c):
+    nan = filled(T, np.nan)
+    for j in range(c):
+        store(T, (first + j, 0), nan)
+    return nan
+
+
+@jit(STRICT)
 def _gce_of_entropy(entropy):
     """(1 - e^{-q CE})/q of each lane."""
     return (0.0 - expm1(entropy * -GCE_Q)) / GCE_Q
@@ -214,7 +227,11 @@ def loss_of_sums(code, below, e_label, others, squares, c):
         return fma(others, others, squares) / (total * total * c)
     # where the label's logit is the largest e_label - 1 is exactly 0, elsewhere others >= 1
     entropy = below + log1p(others + (e_label - 1.0))
-    return entropy if code == CROSS_ENTROPY else _gce_of_entropy(entropy)
+    if code == CROSS_ENTROPY:
+        return entropy
+    if code == GCE:
+        return _gce_of_entropy(entropy)
+    return entropy * np.nan
 
 
 @jit(STRICT)
@@ -226,4 +243,6 @@ def loss_of_row(code, v, e, label, soft, r):
         return mse_of_row(e, label, soft, r)
     if code == CROSS_ENTROPY:
         return cross_entropy_of_row(v, e, label, soft, r)
-    return gce_of_row(v, e, label, soft, r)
+    if code == GCE:
+        return gce_of_row(v, e, label, soft, r)
+    return np.nan

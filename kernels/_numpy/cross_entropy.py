@@ -3,7 +3,7 @@
 import numpy as np
 
 from softstep.kernels._numpy.compensated import row_sums
-from softstep.kernels._numpy.softmax import _result, exponentials, softmax_forward
+from softstep.kernels._numpy.softmax import exponentials, result_in, softmax_forward
 
 
 @np.errstate(all="ignore")
@@ -28,11 +28,11 @@ def cross_entropy_forward(V, y):
 def cross_entropy_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
     if y.ndim == 2:
-        return _result(softmax_forward(V.astype(np.float64)) - y, V.dtype, out)
+        return result_in(softmax_forward(V.astype(np.float64)) - y, V.dtype, out)
     # p_y - 1 = -Σ_{j≠y} p_j
     row = np.arange(len(V))
     e = exponentials(V)
     total = row_sums(e)
     e[row, y] *= 0.0
     e[row, y] = 0.0 - row_sums(e)
-    return _result(e / total[:, None], V.dtype, out)
+    return result_in(e / total[:, None], V.dtype, out)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from softstep.kernels._numpy.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from softstep.kernels._numpy.softmax import _result
+from softstep.kernels._numpy.softmax import result_in
 from softstep.kernels.losses import GCE_Q
 
 
@@ -20,4 +20,4 @@ def gce_backward(V, y, *, out=None):
     # V (n, c), y (n,) -> dV (n, c)
     V64 = V.astype(np.float64)
     factor = np.exp(-GCE_Q * cross_entropy_forward(V64, y))
-    return _result(factor[:, None] * cross_entropy_backward(V64, y), V.dtype, out)
+    return result_in(factor[:, None] * cross_entropy_backward(V64, y), V.dtype, out)

@@ -8,7 +8,12 @@ from softstep.kernels._numpy.compensated import (
     row_sums_in_two,
     running_sums,
 )
-from softstep.kernels._numpy.softmax import _result, exponentials, softmax_backward, softmax_forward
+from softstep.kernels._numpy.softmax import (
+    exponentials,
+    result_in,
+    softmax_backward,
+    softmax_forward,
+)
 
 
 def target_rows(y, c):
@@ -27,7 +32,7 @@ def mse_forward(P, Y):
 def mse_backward(P, Y, *, out=None):
     # P (n, c), Y (n,) or (n, c) -> dP (n, c)
     c = P.shape[1]
-    return _result(2 / c * (P - target_rows(Y, c)), P.dtype, out)
+    return result_in(2 / c * (P - target_rows(Y, c)), P.dtype, out)
 
 
 @np.errstate(all="ignore")
@@ -37,8 +42,8 @@ def softmax_mse_backward(V, y, *, out=None):
         # p - y cancels by itself for soft targets, so no other form of the sum would help.
         V64 = V.astype(np.float64)
         P = softmax_forward(V64)
-        return _result(softmax_backward(mse_backward(P, y), P), V.dtype, out)
-    return _result(_label_gradient(V.astype(np.float64), y), V.dtype, out)
+        return result_in(softmax_backward(mse_backward(P, y), P), V.dtype, out)
+    return result_in(_label_gradient(V.astype(np.float64), y), V.dtype, out)
 
 
 def _label_gradient(V, y):

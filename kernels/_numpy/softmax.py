@@ -28,7 +28,7 @@ def softmax_forward(V, *, out=None):
     # V (n, c) -> P (n, c)
     e = exponentials(V)
     P = e / row_sums(e)[:, None]
-    return _result(P, V.dtype, out)
+    return result_in(P, V.dtype, out)
 
 
 @np.errstate(all="ignore")
@@ -36,10 +36,10 @@ def softmax_backward(dP, P, *, out=None):
     # dP (n, c), P (n, c) -> dV (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j)
     dp, p = dP.astype(np.float64), P.astype(np.float64)
     dV = p * (dp - row_sums(dp * p)[:, None])
-    return _result(dV, P.dtype, out)
+    return result_in(dV, P.dtype, out)
 
 
-def _result(values, dtype, out):
+def result_in(values, dtype, out):
     """`values` in `dtype`, written to `out` if there is one."""
     if out is None:
         return values.astype(dtype)

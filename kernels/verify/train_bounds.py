@@ -13,12 +13,12 @@ import numpy as np
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import GCE_Q
 from softstep.kernels.verify.bounds import (
+    ROW_LOSSES,
     Arithmetic,
     Array,
     Bounds,
     ambiguous_rows,
     one_hot,
-    row_losses,
     softmax,
 )
 
@@ -55,7 +55,7 @@ class Approximate:
 
 def losses_of_rows(V: Approximate, Y: Array, loss: str) -> Approximate:
     """Loss of each row, (n,)."""
-    L = row_losses(V.value, Y, loss)
+    L = ROW_LOSSES[loss](V.value, Y)
     return Approximate(V.a, L, LOSS_ERRORS[loss](V, Y, L))
 
 
@@ -79,11 +79,6 @@ def _gce_errors(V: Approximate, Y: Array, L: Array) -> Array:
 
 
 LOSS_ERRORS = {"mse": _mse_errors, "cross_entropy": _cross_entropy_errors, "gce": _gce_errors}
-
-
-def logit_gradients(V: Approximate, Y: Array, loss: str) -> Approximate:
-    """dV of each row, (n, c), from computed logits."""
-    return LOGIT_GRADIENTS[loss](V, Y)
 
 
 def _cross_entropy_gradients(V: Approximate, Y: Array) -> Approximate:
@@ -115,6 +110,7 @@ def _mse_gradients(V: Approximate, Y: Array) -> Approximate:
     return Approximate(a, P * h, error)
 
 
+# dV of each row, (n, c), from computed logits.
 LOGIT_GRADIENTS = {
     "mse": _mse_gradients,
     "cross_entropy": _cross_entropy_gradients,
@@ -252,7 +248,7 @@ def train(
             V = _logits(x, *state[:2])
             losses[step, k] = (losses_of_rows(V, Y[rows], head.loss) * w_mean).sum_of_rows().error
             correct[step, k] = (ambiguous_rows(V.value, V.error) & (w[rows] != 0)).sum()
-            dV = logit_gradients(V, Y[rows], head.loss) * w_mean[:, None]
+            dV = LOGIT_GRADIENTS[head.loss](V, Y[rows]) * w_mean[:, None]
             state = _updated(state, dV.times(x.T), dV.sum_of_rows(), head, head.rates[step])
         ends.append([end.error for end in state])
     return losses, correct, *(np.array(error) for error in zip(*ends, strict=True))

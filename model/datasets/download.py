@@ -58,11 +58,11 @@ SHA256: dict[str, dict[str, str]] = {
 
 
 class DatasetError(RuntimeError):
-    """A data set that cannot be had; the message names every place tried, and what to do."""
+    """A data set that is not available; the message names every place tried, and what to do."""
 
 
 def fetch(name: str, file: str) -> bytes:
-    """The uncompressed bytes of one file, from the first place that has them intact."""
+    """The uncompressed bytes of one file, from the first source that has it intact."""
     sha256, cache, tried = SHA256[name][file], _cache_folder(name), []
     for path in (folder / form for folder in _folders(name) for form in (file, f"{file}.gz")):
         try:
@@ -88,7 +88,7 @@ def fetch(name: str, file: str) -> bytes:
 
 
 def _folders(name: str) -> list[Path]:
-    """Where the files may lie on this machine, in the order of the search."""
+    """The folders searched for the files on this machine, in order."""
     given, cache = os.environ.get("SOFTSTEP_DATA"), _cache_folder(name)
     folders = [Path(given) / name, Path(given)] if given else []
     return folders if cache is None else [*folders, cache]
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def _download(url: str) -> bytes:
-    """What lies at the address, whole; OSError when it cannot be had, or has no end."""
+    """The whole content at the address; OSError if it is unavailable or too large."""
     import http.client
     import time
     import urllib.request
@@ -164,7 +164,7 @@ def _progress(url: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _keep(path: Path, packed: bytes) -> None:
-    """Write to the cache, whole or not at all. A cache that cannot be written is no error."""
+    """Write to the cache, whole or not at all. It is not an error if the cache is not writable."""
     import tempfile
 
     try:

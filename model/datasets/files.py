@@ -1,4 +1,4 @@
-"""Files of the user's own: .npz, .npy, .csv and IDX. Pickled objects are never loaded."""
+"""The user's own files: .npz, .npy, .csv and IDX. Pickled objects are never loaded."""
 
 import itertools
 import os
@@ -25,7 +25,7 @@ LONGEST_LINE = 1 << 24  # characters of a line of a .csv: half a million numbers
 class Dataset:
     """X_train (n, d), y_train (n,), and the held-out rows X_test, y_test, or None without any.
 
-    image_shape: rows and columns of the image that each row is, their product d; None: no images.
+    image_shape: rows and columns of the image in each row of X, with product d; None: not images.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Dataset:
 
 
 def load_file(path: PathLike, labels: PathLike | None = None) -> Dataset:
-    """A data set of your own, told by the name's ending. X is (n, d), y is (n,).
+    """A data set of your own, in the format that the file name's ending says. X is (n, d), y (n,).
 
     - `.npz`: arrays X_train, y_train and, if there are held-out rows, X_test, y_test; or X and y.
     - `.npy`: features, memory-mapped read-only; `labels` names a file of labels.

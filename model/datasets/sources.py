@@ -1,6 +1,6 @@
 """Data to train on: digits (built in), MNIST and Fashion-MNIST (found or downloaded), own files.
 
-A data set that cannot be had is an error, never another data set. Pixels stay uint8.
+A data set that is not available is an error; no other takes its place. Pixels stay uint8.
 """
 
 from dataclasses import replace
@@ -42,7 +42,7 @@ def load(name: PathLike, labels: PathLike | None = None) -> Dataset:
 def hold_out(data: Dataset, *, fraction: float, seed: int) -> Dataset:
     """`data` with `fraction` of its training rows, drawn with `seed`, as test rows.
 
-    Raises ValueError where that leaves no row on either side.
+    Raises ValueError if either part would be empty.
     """
     n = len(data.X_train)
     count = round(fraction * n)

@@ -1,6 +1,6 @@
-"""Directions in the space of the weights: random, along the path of training, or given.
+"""Directions in weight space: random, along the training path, or given.
 
-A direction is a pair (dW, db) of the forms of the weights and the bias, (d, c) and (c,), float64.
+A direction is a pair (dW, db) of the shapes of weights and bias, (d, c) and (c,), in float64.
 """
 
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model import inputs
+from softstep.model.fitted import Fitted
 from softstep.model.path import WeightPath
 from softstep.model.regression import SoftmaxRegression
 
@@ -19,18 +20,22 @@ PARALLEL = 1e-12  # sin² of the angle below which two directions are one, or a 
 
 
 def fitted_weights(model: Any) -> tuple[Array, Array]:
-    """W (d, c) and b (c,) of a fitted model, float64. TypeError; NotFittedError."""
+    """W (d, c) and b (c,) of a fitted model, float64.
+
+    Raises:
+        TypeError: not a SoftmaxRegression. NotFittedError: before `fit`.
+    """
     if not isinstance(model, SoftmaxRegression):
         raise TypeError(f"model must be a SoftmaxRegression, not {type(model).__name__}")
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     return fitted.W.astype(np.float64), fitted.b.astype(np.float64)
 
 
 def random_directions(W: Array, b: Array, count: int, seed: int, normalise: str | None):
-    """Normal draws, each weight alike; the bias is moved where it is not zero throughout.
+    """Standard normal directions; their bias is zero if the model's is.
 
-    normalise: "filter" scales the part of each class, its weights and bias, to the length that
-        these have in the model (Li, Xu, Taylor, Studer, Goldstein 2018, section 4); None: as drawn.
+    normalise: "filter" scales the part of each class, weights and bias, to the length of the same
+        part in the model (Li, Xu, Taylor, Studer, Goldstein 2018, section 4); None: as drawn.
     """
     inputs.choice("normalise", normalise, ("filter", None))
     d, c = W.shape
@@ -53,12 +58,12 @@ def random_directions(W: Array, b: Array, count: int, seed: int, normalise: str 
 def principal_directions(path: WeightPath, W: Array, b: Array, count: int):
     """The first principal components of the path, and their shares of its variance.
 
-    Their length is the same, such that the path stays within 0.8 of the middle (the model) along
-    each of them; their signs, such that it comes from the negative side of the first and bulges to
-    the positive side of the second.
+    They have the same length, chosen so that along each of them the path stays within ±0.8 of the
+    model. Their signs are such that the path comes from the negative side of the first and bulges
+    to the positive side of the second.
 
     Raises:
-        ValueError: a path of fewer dimensions, or of another model.
+        ValueError: the path has fewer dimensions, or belongs to another model.
     """
     points = _from_the_model(path, W, b)
     centred = points - points.mean(axis=0)
@@ -80,7 +85,7 @@ def given_direction(name: str, value: Any, W: Array) -> Direction:
     """A direction as given, dW (d, c) alone or (dW, db), checked.
 
     Raises:
-        TypeError, ValueError: another form, not finite, or zero throughout.
+        TypeError, ValueError: of another shape, not finite, or all zero.
     """
     d, c = W.shape
     pair = value if isinstance(value, tuple) and len(value) == 2 else (value, np.zeros(c))
@@ -106,7 +111,7 @@ def given_direction(name: str, value: Any, W: Array) -> Direction:
 
 
 def weight_direction(model: Any, feature: int, label: Any) -> Direction:
-    """The direction in which only the weight of `feature` for the class `label` grows."""
+    """The direction in which only the weight of `feature` for the class `label` increases."""
     d, c = fitted_weights(model)[0].shape
     if np.ndim(label) != 0 or label is None:
         raise ValueError(f"label must be one label, not {label!r}")
@@ -120,7 +125,7 @@ def weight_direction(model: Any, feature: int, label: Any) -> Direction:
 
 
 def refuse_parallel(D1: Direction, D2: Direction) -> None:
-    """Raise ValueError where two directions span no plane."""
+    """Raise ValueError if two directions do not span a plane."""
     units, lengths = _units([D1, D2])
     if not lengths.all():
         raise ValueError("a direction is zero throughout: it leads nowhere")
@@ -129,24 +134,24 @@ def refuse_parallel(D1: Direction, D2: Direction) -> None:
 
 
 def project(path: WeightPath, W: Array, b: Array, directions: list[Direction]) -> Array:
-    """Offsets (k, directions) of the points of the plane that are nearest to those of the path."""
+    """Offsets, (k, directions), of the points of the plane nearest to those of the path."""
     units, lengths = _units(directions)
     along = units @ _from_the_model(path, W, b).T
     return np.linalg.solve(units @ units.T, along).T / lengths
 
 
 def steepest(D1: Direction, D2: Direction, slopes: Array) -> Array:
-    """In which direction of the plane the loss grows fastest, (k, 2), for its slopes along D1, D2.
+    """The direction in the plane of steepest ascent, (k, 2), from the slopes along D1 and D2.
 
-    These are offsets; on paper they stand upright on the contours where D1 and D2 are at right
-    angles and of the same length, as principal components are.
+    It is given as offsets; when drawn, it is perpendicular to the contours if D1 and D2 are
+    orthogonal and of the same length, as principal components are.
     """
     units, lengths = _units([D1, D2])
     return np.linalg.solve(units @ units.T, (slopes / lengths).T).T / lengths
 
 
 def angles(D1: Direction, D2: Direction, a: Array, b: Array) -> Array:
-    """Between moves in the plane, offsets (k, 2) each, in degrees, in the space of the weights."""
+    """Angles in weight space, in degrees, between moves in the plane, given as offsets (k, 2)."""
     units, lengths = _units([D1, D2])
     gram, a, b = units @ units.T, a * lengths, b * lengths
     inner = [((u @ gram) * v).sum(axis=1) for u, v in ((a, b), (a, a), (b, b))]
@@ -154,16 +159,16 @@ def angles(D1: Direction, D2: Direction, a: Array, b: Array) -> Array:
 
 
 def _units(directions: list[Direction]) -> tuple[Array, Array]:
-    """The directions flat and of length 1, (k, d·c + c), and their lengths, (k,)."""
+    """The directions, flattened and of length 1, (k, d·c + c), and their lengths, (k,)."""
     flat = np.stack([_flat(*direction) for direction in directions])
-    largest = np.abs(flat).max(axis=1)  # the squares of very long or short ones are no floats
+    largest = np.abs(flat).max(axis=1)  # the squares of extreme lengths over- or underflow
     flat /= np.where(largest, largest, 1)[:, None]
     lengths = np.linalg.norm(flat, axis=1)
     return flat / np.where(lengths, lengths, 1)[:, None], largest * lengths
 
 
 def _from_the_model(path: WeightPath, W: Array, b: Array) -> Array:
-    """What to add to the model to be at each point, (k, d·c + c), float64."""
+    """The difference of each point from the model, (k, d·c + c), float64."""
     if path.W.shape[1:] != W.shape:
         raise ValueError(
             f"the path is of weights {path.W.shape[1:]}, but the model's are {W.shape}"

@@ -1,4 +1,4 @@
-"""Descent with one number to learn: how far to go along a line through the weights.
+"""Descent in one parameter: the offset along a line through the weights.
 
 At W + t·D the logits of all rows are V0 + t·V1, so their loss and its slope cost little at any t. D
 has length 1, W and b together; a step t ← t - α dL/dt is then the step of descent in all weights
@@ -18,11 +18,11 @@ Array = Any
 
 @dataclass(frozen=True)
 class LineDescent:
-    """The mean loss of rows on a line, and descent on it.
+    """The mean loss of some rows on a line, and descent along it.
 
     Attributes:
         V0, V1: logits at the line's origin, and what an offset of 1 adds to them, (n, c).
-        y: labels, 0…c-1, (n,). loss: a name of the table of losses.
+        y: labels, 0…c-1, (n,). loss: its name.
         origin, direction: pairs (W, b) of shapes (d, c) and (c,); the direction has length 1.
     """
 
@@ -60,7 +60,7 @@ class LineDescent:
         return cls(V0, V1, y, loss, origin, unit)
 
     def at(self, offset: float) -> tuple[Array, Array]:
-        """The weights there, (W, b)."""
+        """The weights at this offset, (W, b)."""
         return tuple(
             part + part.dtype.type(offset) * step
             for part, step in zip(self.origin, self.direction, strict=True)
@@ -74,7 +74,7 @@ class LineDescent:
         return sums[0] / len(self.y)
 
     def slope(self, offset: float) -> float:
-        """dL/dt there: Σ_r dv_r · V1_r / n, dv being the gradient of the logits."""
+        """dL/dt at this offset: Σ_r dv_r · V1_r / n, dv being the gradient of the logits."""
         V = self.V0 + self.V0.dtype.type(offset) * self.V1
         backward = getattr(kernels, losses.find(self.loss).backward)
         dV = backward(V, self.y).astype(np.float64)
@@ -83,7 +83,7 @@ class LineDescent:
     def descend(
         self, start: float, learning_rate: float, steps: int, *, momentum: float = 0.0
     ) -> Array:
-        """The offsets from the start to after the last step, (steps + 1,).
+        """The offsets from the start to the end, (steps + 1,).
 
         m ← momentum·m + dL/dt, t ← t - learning_rate·m, as in `softstep.kernels.train`.
         """

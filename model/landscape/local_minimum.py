@@ -31,7 +31,7 @@ class LocalMinimum:
 
     Attributes:
         line: the line, with loss "mse". seed: what its weights and direction were drawn from.
-        offsets, losses: where its losses were looked at, and what they are.
+        offsets, losses: points on the line, and the loss at each.
         local_minimum, crest, valley: the offsets of the higher minimum, of the largest loss between
             the two minima, and of the lower one.
         start: where the descents begin. learning_rate: their rate.
@@ -68,7 +68,7 @@ def find_local_minimum(X: Any, y: Any, *, feature_scale: float = 1.0) -> LocalMi
         X, y: the rows, (n, d), and their labels 0…c-1, (n,).
 
     Raises:
-        ValueError: there is no such line.
+        ValueError: none of the lines is such.
     """
     found: list[tuple[float, dict[str, Any]]] = []
     for seed in range(LINES):
@@ -137,9 +137,9 @@ def _where_momentum_passes(places: dict[str, Any], rate: float) -> LocalMinimum 
 def losses_in_all_weights(
     minimum: LocalMinimum, X: Any, y: Any, *, feature_scale: float = 1.0
 ) -> Any:
-    """The loss before each of STEPS plain steps in all weights, and after, (STEPS + 1,).
+    """The loss before and after each of STEPS plain steps in all weights, (STEPS + 1,).
 
-    They start where the descents on the line do. All rows make one batch; the rate is FREE_RATE.
+    The descent starts where those on the line do. All rows make one batch; the rate is FREE_RATE.
     """
     W, b = (np.ascontiguousarray(part[None]) for part in minimum.line.at(minimum.start))
     order = np.tile(np.arange(len(X)), STEPS)

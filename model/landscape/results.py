@@ -1,4 +1,4 @@
-"""What is computed around a model's weights: `Surface` on a plane, `Line` on a line."""
+"""The loss around a model's weights: `Surface` on a plane, `Line` on a line."""
 
 import abc
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from softstep.model.landscape.directions import Array, Direction, refuse_paralle
 
 
 class Saved(abc.ABC):
-    """`save` and `load` for a dataclass of arrays, directions and what JSON holds.
+    """`save` and `load` for a dataclass of arrays, directions and JSON values.
 
-    SHAPES: of each array in the file, a letter for each axis; the same letter is the same length.
+    SHAPES: for each array in the file a letter per axis; equal letters stand for equal lengths.
     """
 
     FORMAT: ClassVar[str]
@@ -23,10 +23,10 @@ class Saved(abc.ABC):
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Raise ValueError where the values do not go together, as those of a damaged file."""
+        """Raise ValueError if the values are inconsistent, as in a damaged file."""
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write it to `path`, an .npz without pickles, whole or not at all."""
+        """Write it to `path` as an .npz file without pickles, whole or not at all."""
         arrays, settings = {}, {}
         for name, value in vars(self).items():
             if f"{name}.W" in self.SHAPES:
@@ -43,7 +43,7 @@ class Saved(abc.ABC):
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file is of another kind, or its arrays do not go together.
+            CheckpointError: the file is of another kind, or its arrays are inconsistent.
         """
         arrays, settings = checkpoint.load(path, cls.FORMAT)
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}

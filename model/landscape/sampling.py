@@ -16,6 +16,7 @@ from softstep.kernels import losses
 from softstep.kernels.arrays import to_device_of, to_host
 from softstep.kernels.backend import to_backend
 from softstep.model import inputs
+from softstep.model.fitted import Fitted
 from softstep.model.landscape.directions import (
     Array,
     Direction,
@@ -50,7 +51,7 @@ def loss_surface(
     random_state: int = 0,
     callback: Callback | None = None,
 ) -> Surface:
-    """The loss and accuracy of `model` with its weights moved, on a grid in a plane.
+    """Loss and accuracy of `model` on a grid in a plane through its weights.
 
     Holds the logits of one block of rows at a time.
 
@@ -60,19 +61,20 @@ def loss_surface(
         directions: "random"; "pca", the principal components of `path`; or a pair (D1, D2), each an
             array dW (d, c) or a tuple (dW, db), such as `weight_direction` gives.
         span: the offsets go from -span to span.
-        steps: how many there are, in both directions.
-        normalise: for random directions: "filter", each class's part as long as the weights and the
-            bias of that class, or None.
-        path: the WeightPath of the model's training, to be shown on the plane; one of another
-            model of the same shape is shown where it lies.
+        steps: the number of offsets in each direction.
+        normalise: for random directions: "filter" gives each class's part the length of that
+            class's weights and bias; None leaves them as drawn.
+        path: the WeightPath of the model's training, to be projected on the plane; the path of
+            another model of the same shape may be given too.
         random_state: seed of random directions.
-        callback: called with the number of rows done, and of all, after each block of rows.
+        callback: called after each block of rows with the number of rows done and in total.
 
     Returns:
         A `Surface`.
 
     Raises:
-        TypeError, ValueError: an argument is not as described. NotFittedError. BackendError.
+        TypeError, ValueError: an argument is not as described.
+        NotFittedError: before `fit`. BackendError: the model's backend cannot run.
     """
     W, b = fitted_weights(model)
     path = _path_of(path)
@@ -126,12 +128,11 @@ def loss_line(
     """The loss, the accuracy and the slope of the loss along one direction.
 
     The slope is the exact directional derivative, Σ_r dv_r · (x_r D) / n with the gradient dv of
-    the logits from the kernels; nothing is differenced.
+    the logits from the kernels, not a finite difference.
 
     Args:
         direction: "random"; "pca", the first principal component of `path`; or dW (d, c), or a
-            tuple (dW, db). path: as "pca" needs it; it is not shown. The others are those of
-            `loss_surface`.
+            tuple (dW, db). path: for "pca" only. The others are those of `loss_surface`.
 
     Returns:
         A `Line`.
@@ -225,9 +226,9 @@ def _blocks(
 ) -> Iterator[tuple[list[Any], Array]]:
     """For each block of rows its logits, what each direction adds to them, and its labels' codes.
 
-    The logits are where the backend computes.
+    The logits are in the memory in which the backend computes.
     """
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     X, scale = fitted.features(X)
     codes = inputs.encode(inputs.label_values(y, len(X)), fitted.classes)
     W, b = fitted.weights(X)
@@ -248,7 +249,7 @@ def _blocks(
 
 @np.errstate(over="ignore", under="ignore")
 def _narrowed(direction: Direction, dtype: Any) -> Direction:
-    """The direction in the dtype of the logits; ValueError where that cannot hold it."""
+    """The direction in the dtype of the logits; ValueError if that cannot represent it."""
     dW, db = (part.astype(dtype) for part in direction)
     if not (np.isfinite(dW).all() and np.isfinite(db).all() and (dW.any() or db.any())):
         raise ValueError(f"a direction is too long or too short for {dtype}")

@@ -36,11 +36,11 @@ def most_mistaken(matrix: Any) -> Any:
 def confusion(matrix: Any, classes: Any, *, theme: str = "light") -> Any:
     """A figure of `counts`: shares of each row as colour, counts as numbers where they fit.
 
-    Right answers have one colour, mistakes another. So that rare mistakes can be seen, their colour
-    is at its strongest at a quarter of the row; at a half or the whole of it if some mistake is
-    more frequent. A key says which. Long names are shortened; a number too wide for its cell is
-    rounded to thousands or millions, or left out. Of more than SHOWN classes, `most_mistaken` are
-    drawn; shares and title still refer to all.
+    Right answers have one colour, mistakes another. To make rare mistakes visible, their colour is
+    strongest at a quarter of the row, or at half or all of it if some mistake is that frequent. A
+    key says which. Long names are shortened; a number too wide for its cell is rounded to thousands
+    or millions, or left out. Of more than SHOWN classes, `most_mistaken` are drawn; shares and
+    title still refer to all.
 
     Raises:
         ValueError: the matrix is not (c, c) for c classes.
@@ -111,7 +111,7 @@ def _numbers(axes: Any, look: style.Theme, matrix: Any, grounds: Any, cell: floa
 
 
 def _fitting(count: int, width: float, size: float) -> str:
-    """The count, as exact as the width allows."""
+    """The count, as precise as the width allows."""
     texts = f"{count}", f"{count / 1e3:.0f}k", f"{count / 1e6:.0f}M"
     exact = texts[: 1 + (count >= 1e3) + (count >= 1e6)]
     return next((text for text in exact if style.text_width(text, size) <= width), "")

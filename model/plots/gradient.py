@@ -38,10 +38,10 @@ def arrow_points(surface: Surface) -> np.ndarray:
 def gradient(surface: Surface, slopes: Any, *, of: str = "rows", theme: str = "light") -> Any:
     """A figure of the path with two arrows at some of its points: steepest ascent, and the way on.
 
-    The way on leads to the next point that was kept, many steps later on a long path; a single step
-    goes down the slope of its batch. Both arrows lie in the plane and have the same length, short
-    enough to stay clear of the next point's: they show directions alone. Where D1 and D2 are at
-    right angles and equally long, as with "pca", the ascent is perpendicular to the contours.
+    The way on leads to the next recorded point, on a long path many steps later; a single step
+    descends the loss of its batch only. Both arrows lie in the plane and have the same length,
+    short enough to stay clear of the next point's: they show directions alone. Where D1 and D2 are
+    at right angles and equally long, as with "pca", the ascent is perpendicular to the contours.
 
     Args:
         surface: with a path.

@@ -170,13 +170,13 @@ def _by_step(axes: Any, look: style.Theme, loss: losses.Loss, heights: list[Any]
         )
 
 
-def apart(places: Any, least: float) -> Any:
-    """The places, moved as little as possible so that they are `least` apart, (k,)."""
-    order = np.argsort(places, kind="stable")
-    steps = least * np.arange(len(places))
-    rising = np.asarray(places)[order] - steps
+def apart(positions: Any, least: float) -> Any:
+    """The positions, moved as little as possible so that they are `least` apart, (k,)."""
+    order = np.argsort(positions, kind="stable")
+    steps = least * np.arange(len(positions))
+    rising = np.asarray(positions)[order] - steps
     low = np.maximum.accumulate(rising)
     high = np.minimum.accumulate(rising[::-1])[::-1]
-    moved = np.empty(len(places))
+    moved = np.empty(len(positions))
     moved[order] = (low + high) / 2 + steps
     return moved

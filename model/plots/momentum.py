@@ -31,7 +31,7 @@ def momentum(minimum: LocalMinimum, losses_in_all_weights: Any, *, theme: str = 
     for at, colour, marker, name in walks:
         heights = minimum.line.losses(at)
         top.plot(at, heights, marker, color=colour, markersize=5, alpha=0.75, label=name)
-    _name_places(top, look, minimum, 0.09 * height)
+    _label_points(top, look, minimum, 0.09 * height)
     style.legend(top, look, loc="lower left")
 
     faster = minimum.learning_rate / (1 - MOMENTUM)
@@ -63,20 +63,21 @@ def _curves(axes: Any, look: style.Theme, title: str, *curves: tuple[Any, str, s
     style.dress(axes, look, y="MSE", title=title)
     for losses, colour, dash, name in curves:
         axes.plot(losses, dash, color=colour, label=name)
-    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
-    style.legend(axes, look, ncols=3, frameon=False, **above)
+    anchor = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
+    style.legend(axes, look, ncols=3, frameon=False, **anchor)
 
 
-def _name_places(axes: Any, look: style.Theme, minimum: LocalMinimum, above: float) -> None:
+def _label_points(axes: Any, look: style.Theme, minimum: LocalMinimum, shift: float) -> None:
+    """Name the start, the minima and the crest, with their losses, `shift` above or below them."""
     for name in ("start", "local_minimum", "crest", "valley"):
         at = getattr(minimum, name)
         height = minimum.line.losses([at])[0]
-        shift, side = (above, "bottom") if name in ("start", "crest") else (-above, "top")
+        dy, va = (shift, "bottom") if name in ("start", "crest") else (-shift, "top")
         axes.annotate(
             f"{name}\n{height:.4f}".replace("_", " "),
-            (at, height + shift),
+            (at, height + dy),
             ha="center",
-            va=side,
+            va=va,
             color=look.ink,
             fontsize=style.SMALL,
         )

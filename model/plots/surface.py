@@ -53,8 +53,8 @@ def surface(surface: Surface, *, of: str = "rows", theme: str = "light") -> Any:
     )
     if surface.path is not None:
         _descent_3d(axes, surface, look, floor)
-        place = {"loc": "upper left", "bbox_to_anchor": (0.01, 0.95), "ncols": 3}
-        style.legend(figure, look, frameon=False, **place)
+        anchor = {"loc": "upper left", "bbox_to_anchor": (0.01, 0.95)}
+        style.legend(figure, look, ncols=3, frameon=False, **anchor)
     first, second = (name.replace(" (", "\n(") for name in direction_names(surface))
     style.dress(axes, look, x=first, y=second)
     figure.suptitle(title(surface, of), x=0.02, ha="left", color=look.ink, fontsize=style.TITLE)
@@ -124,9 +124,9 @@ def _descent_3d(axes: Any, surface: Surface, look: style.Theme, floor: float) ->
     axes.plot(x, y, front, color=look.page, linewidth=4.5, zorder=4)
     axes.plot(x, y, front, color=look.bad, linewidth=2.4, zorder=5, label=label)
     if behind.any():
-        beside = np.convolve(behind, [1, 1, 1])[1:-1] > 0  # joins the visible part
+        dilated = np.convolve(behind, [1, 1, 1])[1:-1] > 0  # joins the visible part
         dots = {"linestyle": ":", "linewidth": 2, "alpha": PALE, "zorder": 5}
-        axes.plot(x, y, np.where(beside, z, np.nan), color=look.bad, **dots)
+        axes.plot(x, y, np.where(dilated, z, np.nan), color=look.bad, **dots)
     for k, marker in _ends(surface):
         if behind[k]:
             marker = marker | {"alpha": PALE, "label": f"{marker['label']} (behind)"}

@@ -30,8 +30,8 @@ def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "li
     if shape[0] * shape[1] != d or len(classes) != c:
         raise ValueError(f"weights {coef.shape} are no {len(classes)} images of {shape}")
     most = float(np.abs(coef).max()) or 1.0
-    figure, places = _places(look, c, shape)
-    for axes, row, label in zip(places, coef, classes, strict=True):
+    figure, grid = _image_grid(look, c, shape)
+    for axes, row, label in zip(grid, coef, classes, strict=True):
         image = axes.imshow(
             row.reshape(shape), cmap=style.sign_colours(look), vmin=-most, vmax=most
         )
@@ -48,17 +48,17 @@ def weights(coef: Any, classes: Any, shape: tuple[int, int], *, theme: str = "li
     return figure
 
 
-def _places(look: style.Theme, count: int, shape: tuple[int, int]) -> tuple[Any, list[Any]]:
+def _image_grid(look: style.Theme, count: int, shape: tuple[int, int]) -> tuple[Any, list[Any]]:
     """The figure, and axes for the images: rows of ACROSS, a shorter last row centred."""
     down = math.ceil(count / ACROSS)
     high = min(CELL * shape[0] / shape[1], TALLEST)
     figure = style.new_figure(look, height=down * (high + NAME) + FOOT)
     figure.set_layout_engine("none")
-    places = []
+    grid = []
     for k in range(count):
         row, column = divmod(k, ACROSS)
         here = min(ACROSS, count - row * ACROSS)
         left = style.WIDTH / 2 + (column - here / 2) * (CELL + GAP) + GAP / 2
         bottom = FOOT + (down - 1 - row) * (high + NAME)
-        places.append(style.axes_at(figure, left, bottom, CELL, high))
-    return figure, places
+        grid.append(style.axes_at(figure, left, bottom, CELL, high))
+    return figure, grid

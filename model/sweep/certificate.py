@@ -1,4 +1,4 @@
-"""How far a head is from the best there is: a bound from its gradient, without knowing the best.
+"""How far a head is from its optimum: a bound from the gradient, without knowing the optimum.
 
 For cross-entropy with l2 on all parameters the objective
 
@@ -35,7 +35,7 @@ def block_rows(d, columns):
 
 
 def bytes_needed(n, h, d, c):
-    """What certifying h heads over n rows takes beside the heads and the rows; 0 for no heads."""
+    """Bytes that certifying h heads over n rows takes besides heads and rows; 0 for no heads."""
     if not h:
         return 0
     g = min(h, group_heads(d, c))
@@ -47,7 +47,7 @@ def objective_and_gradient(blocks, n, W, b, l2, *, feature_scale, fit_bias):
     """f, (h,), and its gradient, (h, d, c) and (h, c), in float64 over all n rows.
 
     blocks: (rows x (m, d), targets of each head (m, h) or one for all (m, c), weights (m, h)).
-    The bias is no parameter, and its gradient 0, without `fit_bias`.
+    Without `fit_bias` the bias is not a parameter, and its gradient is 0.
     """
     # W (h, d, c), b (h, c), l2 (h,): all heads side by side are one product (m, d) (d, h·c)
     h, d, c = W.shape
@@ -73,9 +73,9 @@ def objective_and_gradient(blocks, n, W, b, l2, *, feature_scale, fit_bias):
 
 
 def _losses_and_gradients(V, targets):
-    """Cross-entropies (m, h) of the logits V (m, h, c), in whose place their gradients come.
+    """Cross-entropies (m, h) of the logits V (m, h, c), which are overwritten with their gradients.
 
-    In plain float64: the kernels' digits for confident rows do not show in a sum over rows.
+    In plain float64: the digits that the kernels keep for confident rows vanish in a sum over rows.
     """
     V -= V.max(axis=2, keepdims=True)
     if targets.dtype.kind == "f":

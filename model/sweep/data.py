@@ -35,7 +35,7 @@ class Labels:
         """Other labels of these classes, in the form of `self.y`.
 
         Raises:
-            TypeError, ValueError: of another form, or a label that is not one of the classes.
+            TypeError, ValueError: another form, or a label that is not one of the classes.
         """
         if inputs.soft_targets(y):
             return to_host(inputs.soft_target_rows(y, n, len(self.classes[0]), name))
@@ -47,10 +47,11 @@ class Labels:
 
 
 def labels(y: Any, n: int) -> Labels:
-    """y as the ops take it: labels (n,), label sets (n, t), or float targets (n, c).
+    """y in the form the ops take, from labels (n,), label sets (n, t) or float targets (n, c).
 
     Raises:
-        TypeError, ValueError: of another form; fewer than two classes; unequal class counts.
+        TypeError, ValueError: another form, fewer than two classes, or label sets with different
+            numbers of classes.
     """
     if inputs.soft_targets(y):
         y = to_host(inputs.soft_target_rows(y, n))
@@ -95,7 +96,7 @@ class Splits:
 
 
 def split_count(sweep: Any) -> int | None:
-    """How many splits a SoftmaxSweep asks for; None where only its splitter knows."""
+    """The number of splits a SoftmaxSweep asks for; None if only its splitter knows."""
     if sweep.cv is not None and sweep.n_bootstrap is not None:
         raise ValueError("give cv or n_bootstrap, not both")
     if sweep.n_bootstrap is not None:
@@ -108,7 +109,10 @@ def split_count(sweep: Any) -> int | None:
 def splits(
     sweep: Any, y: Any, groups: Any, data: Labels, n: int, seed: int, *, judges: bool
 ) -> Splits:
-    """The folds or bootstraps of a SoftmaxSweep; none is k = 0. `judges`: by the rows left out."""
+    """The k folds or bootstraps of a SoftmaxSweep; k = 0 for neither.
+
+    judges: whether heads are judged on the rows their split leaves out.
+    """
     kind = inputs.choice("bootstrap", sweep.bootstrap, folds.BOOTSTRAPS)
     if sweep.n_bootstrap is not None:
         learn, left_out = folds.bootstraps(kind, sweep.n_bootstrap, n, seed)
@@ -124,7 +128,7 @@ def weight_sets(
 ) -> Array | None:
     """A set of weights of mean 1 for all rows and one for each split, (1 + k, n) in `dtype`.
 
-    With class weights such a group of sets for each label set, one below the other. None where all
+    With class weights there is such a group of sets for each label set, stacked. None if all
     weights are 1.
     """
     n = learn.shape[1]

@@ -12,11 +12,8 @@ from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, extras, feature_scale, inputs, trainer
 from softstep.model.fitted import NotFittedError
 from softstep.model.params import Params
-from softstep.model.regression import SoftmaxRegression
-from softstep.model.sweep import data as sweep_data
-from softstep.model.sweep import grid
-from softstep.model.sweep import memory as sweep_memory
-from softstep.model.sweep import results as sweep_results
+from softstep.model.regression import SoftmaxRegression, held_out_features
+from softstep.model.sweep import data, grid, memory, results
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
 
@@ -26,37 +23,38 @@ PIXEL_ROWS = 1000  # of a file of held-out rows, to see whether they are scaled 
 class SoftmaxSweep(Params):
     """Many softmax regressions, trained together: each as if it were alone, in one pass.
 
-    Every setting of the grid is a head of one bank that the fused op `softstep.kernels.train`
-    trains. All heads see the rows in the same order. A head has the weights a `SoftmaxRegression`
-    with its settings and `random_state` ends with; in a bank of another kind of kernel to within
-    rounding, which settings that are unstable amplify.
+    Every setting of the grid is a head of one bank, trained by the fused op
+    `softstep.kernels.train`. All heads see the rows in the same order. A head ends with the weights
+    of a `SoftmaxRegression` with its settings and `random_state`: bit for bit where both use the
+    same kind of kernel, else to within rounding, which unstable settings amplify.
 
     Args:
-        param_grid: what is tried, as in scikit-learn's GridSearchCV: a dict of lists (their
-            product) or a list of such dicts; a plain value is a list of one, so a list of dicts of
-            plain values is a list of exact settings. Keys: learning_rate, l2, momentum, loss, init,
-            init_seed; what is not named has SoftmaxRegression's default.
+        param_grid: the settings to try, as in scikit-learn's GridSearchCV: a dict of lists (their
+            product) or a list of such dicts. A plain value counts as a list of one, so a list of
+            dicts of plain values is a list of exact settings. Keys: learning_rate, l2, momentum,
+            loss, init, init_seed; others have SoftmaxRegression's default.
         cv: judge each setting by cross-validation: a number of folds, stratified and shuffled with
             the seed, or an object with scikit-learn's `split`. A fold is a head whose row weights
             are 0 on the rows it is judged on; a further head learns from all rows.
-        n_bootstrap: so many bootstraps of each setting, as row weights, and a head on all rows.
-            They are judged on X_val, or without it each on the rows it left out.
+        n_bootstrap: number of bootstraps of each setting, as row weights, besides a head on all
+            rows. They are judged on X_val or, without it, each on the rows it left out.
         bootstrap: "poisson" (each row counts Poisson(1) times) or "multinomial" (n rows drawn with
             replacement).
-        refit: "accuracy" or "loss": what the best setting is best in, on held-out rows, and what
-            halving goes by. Equal settings are told apart by the other one. Losses of different
-            kinds do not compare: in a grid with several, "loss" is an error, and of settings of
-            equal accuracy the first is the best.
-        halving: drop the worse half of the settings again and again, at even distances, until one
-            is left when the last epochs run, more than half where the epochs are few (a single one
-            has no halving); the bank is packed anew, so that time follows.
-        eval_every: evaluate held-out rows every so many epochs; None: after the last, at each
-            halving, and with `patience` after each.
-        patience: stop a head when its held-out loss has not got better for so many evaluations, and
-            keep its best weights. A head on all rows follows the mean loss of its folds.
-        memory: None: X is used where it is. Bytes, or "1.5 GB": X, such as a .npy mapped with
-            mmap_mode="r", is read in shuffled blocks (`softstep.model.blocks` has the order), X_val
-            in blocks too, and this much memory is used at most, beside what the process holds when
+        refit: "accuracy" or "loss": the figure on held-out rows by which settings are ranked and
+            halved; the other one breaks ties. Losses of different kinds are not comparable: in a
+            grid with several, "loss" is an error, and among settings of equal accuracy the first is
+            the best.
+        halving: repeatedly drop the worse half of the settings, at even intervals, so that one is
+            left for the last epochs; more than half where there are few epochs, none with a single
+            epoch. The remaining heads are packed together, so that time is saved.
+        eval_every: evaluate held-out rows every `eval_every` epochs; None: after the last epoch, at
+            each halving and, with `patience`, after each epoch.
+        patience: stop a head after this many evaluations without an improvement of its held-out
+            loss, and restore its best weights. The loss of a head on all rows is the mean over its
+            folds.
+        memory: None: X is used in place. Bytes, or "1.5 GB": X, such as a .npy mapped with
+            mmap_mode="r", is read in shuffled blocks (their order: `softstep.model.blocks`), X_val
+            in blocks too, and at most this much memory is used beyond what the process holds when
             `fit` starts. A splitter makes its folds before that is checked.
         schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept, random_state, class_weight,
             feature_scale, backend, n_threads: as in `SoftmaxRegression`, for all heads.
@@ -66,14 +64,14 @@ class SoftmaxSweep(Params):
             `param_<name>`, `label_set` (for two-dimensional labels), `rank` (1 is best; the
             diverged last), `mean_val_accuracy`, `std_val_accuracy`, `mean_val_loss`,
             `std_val_loss` (over folds or bootstraps; std is NaN without), `epochs` run, `diverged`
-            (some head of the setting did: one fold or bootstrap is enough),
-            and the certificate of the head on all rows: `objective`, `gradient_norm` and `bound`,
-            which `objective` is above its least value by at most (`model/sweep/certificate.py`; NaN
+            (whether any head of the setting did: one fold or bootstrap is enough), and the
+            certificate of the head on all rows: `objective`, `gradient_norm` and `bound`, an upper
+            bound on how far `objective` is above its minimum (`model/sweep/certificate.py`; NaN
             where it does not apply: for losses that are not convex, and without l2 on all
             parameters).
-        best_index_, best_params_, best_estimator_: the best setting: where it is in `results_`,
-            what it is, and a fitted SoftmaxRegression that learned from all rows. For
-            two-dimensional labels lists, one entry for each label set.
+        best_index_, best_params_, best_estimator_: the best setting: its index in `results_`, its
+            values, and a SoftmaxRegression fitted with it on all rows. For two-dimensional labels,
+            lists with an entry for each label set.
         loss_curves_: mean training loss of each epoch and setting, (epochs, settings); NaN after a
             setting has stopped.
         seed_: the seed used. classes_: (c,), for two-dimensional labels a list of them.
@@ -138,43 +136,41 @@ class SoftmaxSweep(Params):
         """Train every setting.
 
         Args:
-            X: features, (n, d): float32, float64, float16 and uint8 are read as stored.
+            X: features, (n, d): float32, float64, float16 and uint8 are used as stored.
             y: labels (n,), integers or strings; labels (n, t), a column for each of t label sets,
                 all with as many classes: every setting learns each; or float targets (n, c).
             X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
                 alike.
             groups: for a `cv` that splits by groups.
-            callback: called with a `SweepEpoch` after each epoch; True stops the training.
+            callback: called with a `SweepEpoch` after each epoch; returning True stops training.
 
         Returns:
-            self. What fails leaves it as it was.
+            self. If `fit` raises, the sweep is unchanged.
 
         Raises:
-            TypeError, ValueError: X, y, the weights or a setting are not as described; nothing to
-                judge the settings by; refit="loss" with several losses in the grid.
+            TypeError, ValueError: X, y, the weights or a setting are not as described; there is
+                nothing to judge the settings by; refit="loss" with several losses in the grid.
             FloatingPointError: every setting diverged.
-            BackendError: a backend asked for by name cannot run.
+            BackendError: the backend requested by name cannot run.
         """
         settings = grid.configurations(self.param_grid)
         seed = inputs.seed("random_state", self.random_state)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
-        sgd, *_ = [model.sgd_settings() for model in models]  # those of all models are checked
+        sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
         refit = self._refit(models)
         in_blocks = self.memory is not None
         X = blocks.features(X, "X") if in_blocks else to_backend(inputs.features(X), self.backend)
-        data = sweep_data.labels(y, len(X))
-        given = self._given_rows(X, data, X_val, y_val, models[0])
+        labels = data.labels(y, len(X))
+        given = self._given_rows(X, labels, X_val, y_val, models[0])
         heads, layout, splits = self._split(
-            models, X, y, groups, data, given, weighted=sample_weight is not None
+            models, X, y, groups, labels, given, weighted=sample_weight is not None
         )
         dtype = compute_dtype(X)
-        weights = sweep_data.weight_sets(
-            sample_weight, self.class_weight, data, splits.learn, dtype
-        )
+        weights = data.weight_sets(sample_weight, self.class_weight, labels, splits.learn, dtype)
         judge = splits.judge
         del splits  # whole numbers for every row, no longer needed
-        rows = trainer.Data(X, data.y, weights, feature_scale.factor(self.feature_scale, X))
+        rows = trainer.Rows(X, labels.y, weights, feature_scale.factor(self.feature_scale, X))
         held_out = given
         if held_out is None:
             assert judge is not None
@@ -194,19 +190,19 @@ class SoftmaxSweep(Params):
             refit=refit,
             layout=layout,
         )
-        bank = _first_weights(models, heads, data, X.shape[1], dtype)
+        bank = _first_weights(models, heads, labels, X.shape[1], dtype)
         training = Training(heads, bank, plan)
         training.run(callback)
-        self._publish(settings, models, data, training)
+        self._publish(settings, models, labels, training)
         return self
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
         """The fitted SoftmaxRegression of entry `index` of `results_`.
 
-        split: None is the head on all rows; else the head of that fold or bootstrap.
+        split: the fold or bootstrap whose head is meant; None: the head on all rows.
 
         Raises:
-            NotFittedError: before `fit`. TypeError: not whole numbers.
+            NotFittedError: before `fit`. TypeError: `index` or `split` is not a whole number.
             IndexError: no such entry or split.
             FloatingPointError: the setting diverged.
         """
@@ -237,7 +233,7 @@ class SoftmaxSweep(Params):
             raise NotFittedError("this SoftmaxSweep is not fitted: call fit first")
 
     def _model(self, setting: dict[str, Any], seed: int, held_out: bool) -> SoftmaxRegression:
-        """What would train this setting alone."""
+        """The SoftmaxRegression that would train this setting alone."""
         own = SoftmaxRegression().get_params()
         shared = {name: value for name, value in self.get_params().items() if name in own}
         model = SoftmaxRegression(**shared | {"random_state": seed} | setting)
@@ -247,7 +243,7 @@ class SoftmaxSweep(Params):
         return model
 
     def _refit(self, models: list[SoftmaxRegression]) -> str:
-        """What the settings are judged by, checked."""
+        """`refit`, the figure that settings are judged by, checked."""
         refit = inputs.choice("refit", self.refit, ("accuracy", "loss"))
         if refit == "loss" and len({model.loss for model in models}) > 1:
             raise ValueError(
@@ -262,46 +258,46 @@ class SoftmaxSweep(Params):
         X: Array,
         y: Any,
         groups: Any,
-        data: Labels,
-        given: trainer.Data | None,
+        labels: Labels,
+        given: trainer.Rows | None,
         *,
         weighted: bool,
     ) -> tuple[Heads, blocks.Layout | None, Splits]:
         """The heads, the blocks that X is read in (None: as a whole), and the splits.
 
-        Whether the memory is enough is known before splits are made, unless a splitter, which
-        alone knows how many it makes, has to be asked first.
+        Memory is checked before splits are made, unless only a splitter knows how many there are,
+        and has to be asked first.
         """
         make_splits = partial(
-            sweep_data.splits, self, y, groups, data, len(X), models[0].seed_, judges=given is None
+            data.splits, self, y, groups, labels, len(X), models[0].seed_, judges=given is None
         )
-        count, splits = sweep_data.split_count(self), None
+        count, splits = data.split_count(self), None
         if count is None:
             splits = make_splits()
             count = splits.count
-        heads = sweep_data.heads(models, data.count, count, self.class_weight is not None)
+        heads = data.heads(models, labels.count, count, self.class_weight is not None)
         layout = None
         if self.memory is not None:
-            layout = sweep_memory.layout(
+            layout = memory.layout(
                 self.memory,
                 X,
-                data,
+                labels,
                 heads,
-                models[0].sgd_settings(),
-                weight_sets=self._weight_sets(data, count, weighted),
+                trainer.SGDSettings.of(models[0]),
+                weight_sets=self._weight_sets(labels, count, weighted),
                 given=given,
             )
         return heads, layout, splits if splits is not None else make_splits()
 
-    def _weight_sets(self, data: Labels, splits: int, weighted: bool) -> int:
+    def _weight_sets(self, labels: Labels, splits: int, weighted: bool) -> int:
         """How many sets of row weights the heads will learn by."""
         if self.class_weight is not None:
-            return data.count * (1 + splits)
+            return labels.count * (1 + splits)
         return 1 + splits if weighted or splits else 0
 
     def _given_rows(
-        self, X: Array, data: Labels, X_val: Any, y_val: Any, model: SoftmaxRegression
-    ) -> trainer.Data | None:
+        self, X: Array, labels: Labels, X_val: Any, y_val: Any, model: SoftmaxRegression
+    ) -> trainer.Rows | None:
         """The held-out rows given to judge by; None where the splits judge."""
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
@@ -313,52 +309,53 @@ class SoftmaxSweep(Params):
             raise ValueError("give cv or X_val, not both")
         d, fitted = X.shape[1], feature_scale.factor(self.feature_scale, X)
         if self.memory is None:
-            X_val, scale = model.held_out_features(X_val, d, compute_dtype(X), fitted)
+            X_val, scale = held_out_features(model, X_val, d, compute_dtype(X), fitted)
         else:  # left as it is, to be read and converted block by block
             X_val = blocks.features(X_val, "X_val")
             inputs.features(X_val, "X_val", d)
             scale = feature_scale.factor(self.feature_scale, X_val)
             feature_scale.warn_of_pixels(X_val[:PIXEL_ROWS], "X_val", scale, fitted)
-        return trainer.Data(X_val, data.encode(y_val, len(X_val), "y_val"), None, scale)
+        return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), None, scale)
 
     def _publish(
         self,
         settings: list[dict[str, Any]],
         models: list[SoftmaxRegression],
-        data: Labels,
+        labels: Labels,
         training: Training,
     ) -> None:
-        """Turn what was trained into the attributes."""
-        count = data.count
+        """Set the attributes from what was trained."""
+        count = labels.count
         if training.diverged.reshape(-1, count).all(axis=0).any():
             raise FloatingPointError(
                 "every setting diverged: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
             )
-        results = sweep_results.table(settings, data, training)
+        found = results.trained(models, labels, training)
+        table = results.table(settings, labels, training)
         best = [
             int(training.order(np.arange(t, training.groups, count))[0][0]) for t in range(count)
         ]
-        self._trained = sweep_results.trained(models, data, training)
-        self.results_, self.seed_ = results, training.plan.seed
-        self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
-        found: list[Any] = [
+        of_best: list[Any] = [
             best,
-            [dict(results["params"][i]) for i in best],
-            map(self.estimator, best),
+            [dict(table["params"][i]) for i in best],
+            [found.estimator(i, split=None) for i in best],
         ]
-        found = [list(values) if data.two_dimensional else next(iter(values)) for values in found]
-        self.best_index_, self.best_params_, self.best_estimator_ = found
-        self.classes_ = data.classes if data.two_dimensional else data.classes[0]
+        if not labels.two_dimensional:
+            of_best = [of_one_set for (of_one_set,) in of_best]
+        self._trained, self.results_, self.seed_ = found, table, training.plan.seed
+        self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
+        self.best_index_, self.best_params_, self.best_estimator_ = of_best
+        self.classes_ = labels.classes if labels.two_dimensional else labels.classes[0]
 
 
 def _first_weights(
-    models: list[SoftmaxRegression], heads: Heads, data: Labels, d: int, dtype: np.dtype[Any]
-) -> trainer.Bank:
+    models: list[SoftmaxRegression], heads: Heads, labels: Labels, d: int, dtype: np.dtype[Any]
+) -> trainer.BankState:
     """The bank before the first step."""
-    h, c = len(heads.group), len(data.classes[0])
+    h, c = len(heads.group), len(labels.classes[0])
     each = h // len(models)
-    bank = trainer.Bank(np.empty((h, d, c), dtype), np.zeros((h, c), dtype))
+    bank = trainer.BankState(np.empty((h, d, c), dtype), np.zeros((h, c), dtype))
     for i, model in enumerate(models):
-        bank.W[i * each : (i + 1) * each] = model.initial_weights((d, c), dtype)
+        bank.W[i * each : (i + 1) * each] = trainer.initial_weights(model, (d, c), dtype)
     return bank

@@ -17,8 +17,8 @@ def cross_validation(cv, y, groups, codes, seed):
     not sorted), and dealt to the folds in turn.
 
     Raises:
-        TypeError: cv is neither, or yields what is neither row numbers nor a mask.
-        ValueError: too few rows, a fold without rows, or a row that is not there.
+        TypeError: cv is neither, or yields something other than row numbers or a mask.
+        ValueError: too few rows, a fold without rows, or a row number out of range.
     """
     n = len(y)
     if is_splitter(cv):
@@ -45,7 +45,7 @@ def cross_validation(cv, y, groups, codes, seed):
 
 
 def is_splitter(cv):
-    """Whether cv makes its own folds."""
+    """Whether cv is an object that makes its own folds."""
     return hasattr(cv, "split") and not isinstance(cv, str)
 
 

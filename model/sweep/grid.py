@@ -1,4 +1,4 @@
-"""The settings a sweep goes through."""
+"""The settings that a sweep tries."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def configurations(param_grid):
 
     Raises:
         TypeError: neither a dict nor a list of dicts.
-        ValueError: an unknown key, an empty list, nothing at all.
+        ValueError: an unknown key, an empty list or an empty grid.
     """
     grids = [param_grid] if isinstance(param_grid, dict) else param_grid
     if not isinstance(grids, list | tuple) or not all(isinstance(g, dict) for g in grids):
@@ -45,5 +45,5 @@ def _values(name, value):
 
 
 def _plain(value):
-    """What NumPy, pandas or torch hold, as Python's lists and numbers."""
+    """Values of NumPy, pandas or torch as Python lists and numbers."""
     return value.tolist() if hasattr(value, "tolist") else value

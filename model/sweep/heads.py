@@ -1,7 +1,7 @@
-"""Training a bank of heads that fall away: diverged, stopped early, or worse than the others.
+"""Training a bank from which heads are dropped: diverged, stopped early, or worse than the others.
 
-A group of heads is what is judged together: one setting's head on all rows and its heads on folds
-or bootstraps. The heads that are left are packed together again, so that time follows them.
+A group is the heads that are judged together: one setting's head on all rows and its heads on folds
+or bootstraps. The remaining heads are packed together, so that time falls with their number.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ ALL_ROWS = -1  # the split of a head that learns from all rows
 
 @dataclass(frozen=True)
 class Heads:
-    """What the heads are, one entry each: settings, group, split, and the sets they use."""
+    """One entry per head: its settings, group, split, and the label and weight sets it uses."""
 
     group: np.ndarray
     split: np.ndarray
@@ -36,11 +36,11 @@ class Heads:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the bank trains. `sgd` holds what all heads share; `held_out` rows judge all heads,
-    or, where `by_split`, its weight set k the heads of split k."""
+    """How the bank trains. `sgd` holds what all heads share. The `held_out` rows judge all heads;
+    if `by_split`, weight set k of these rows judges the heads of split k."""
 
-    data: trainer.Data
-    held_out: trainer.Data
+    data: trainer.Rows
+    held_out: trainer.Rows
     by_split: bool
     sgd: trainer.SGDSettings
     seed: int
@@ -69,9 +69,9 @@ class SweepEpoch:
     """What a callback of `SoftmaxSweep.fit` is given after each epoch.
 
     number: of the epoch, from 0. epochs: how many are planned.
-    alive: heads that go on, those of folds and bootstraps among them.
-    best: where the best setting so far will be in `results_`; None while nothing was evaluated.
-    score: its held-out figure that `refit` names, at its last evaluation; None likewise.
+    alive: heads still training, including those of folds and bootstraps.
+    best: the index in `results_` of the best setting so far; None before the first evaluation.
+    score: its held-out figure, the one `refit` names, at its last evaluation; or None likewise.
     """
 
     number: int
@@ -82,7 +82,7 @@ class SweepEpoch:
 
 
 class Training:
-    """A bank of heads on its way; `run` goes to the end.
+    """A bank of heads in training; `run` trains it to the end.
 
     Attributes:
         bank: all heads' weights and velocities. epochs: how many each head ran.
@@ -91,7 +91,7 @@ class Training:
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
     """
 
-    def __init__(self, heads: Heads, bank: trainer.Bank, plan: Plan):
+    def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):
         h, self.groups = len(heads.group), int(heads.group.max()) + 1
         # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
         sgd = replace(plan.sgd, columns=bank.b.size)
@@ -144,9 +144,9 @@ class Training:
     def order(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """These groups from the best to the worst, and their ranks in that order, from 1.
 
-        The diverged last, before them those halving dropped, the later the better; then by the
-        figure of `refit`, where that is equal by the other one. Losses of different kinds do not
-        compare: with several, accuracy alone decides. Equal groups have equal ranks.
+        The diverged come last, before them those that halving dropped, the later the better. Ties
+        are broken by the figure of `refit`, then by the other one. Losses of different kinds are
+        not comparable: with several, accuracy alone decides. Equal groups have equal ranks.
         """
         loss, accuracy = self.judged(self.head_loss), -self.judged(self.head_accuracy)
         figures: tuple[np.ndarray, ...]
@@ -162,7 +162,7 @@ class Training:
         return groups[order], ranks
 
     def _epoch(self, number: int, done: int) -> int:
-        """Train what is alive for one epoch; the steps it took."""
+        """Train the remaining heads for one epoch; returns the number of steps."""
         plan, packed = self.plan, self.packed
         data = replace(plan.data, y_index=packed.label_set, weight_index=packed.weight_set)
         run = trainer.run_epoch
@@ -195,7 +195,7 @@ class Training:
             self._X_is_finite = True
         return np.unique(self.packed.group[~sound])
 
-    def _refuse_non_finite(self, data: trainer.Data, name: str) -> None:
+    def _refuse_non_finite(self, data: trainer.Rows, name: str) -> None:
         """ValueError naming the first row and column of these features that is not finite."""
         if self.plan.layout is None:
             inputs.refuse_non_finite(data.X, name)
@@ -209,13 +209,13 @@ class Training:
         return number + 1 in self.halvings or (every is not None and (number + 1) % every == 0)
 
     def _judge(self, number: int) -> None:
-        """Evaluate what is alive, and stop what has not got better for too long."""
+        """Evaluate the remaining heads, and stop those that have not improved for too long."""
         self._evaluate(number)
         if self.plan.patience:
             self._pack(self.alive[~self._have_stopped(self.plan.patience)])
 
     def _evaluate(self, number: int) -> None:
-        """The figures of the heads that are alive on the rows held out for them."""
+        """Take the figures of the remaining heads on the rows held out for them."""
         plan, packed = self.plan, self.packed
         judged = packed.split != ALL_ROWS if plan.by_split else np.ones(len(self.alive), bool)
         if not judged.any():
@@ -232,12 +232,12 @@ class Training:
         self.curves.val_accuracy[number, heads] = self.head_accuracy[heads] = accuracy
 
     def _splits_can_be_cut(self) -> bool:
-        """Whether a split's rows can be taken out of X, so that its heads are evaluated on few."""
+        """Whether a split's rows can be copied out of X, to evaluate its heads on these alone."""
         X = self.plan.held_out.X
         return self.plan.by_split and self.plan.layout is None and isinstance(X, np.ndarray)
 
     def _evaluate_splits(
-        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+        self, data: trainer.Rows, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
     ) -> None:
         """The heads of each split on its rows."""
         judges = data.sample_weight
@@ -248,7 +248,7 @@ class Training:
             self._evaluate_heads(data.only(rows), mine, None, loss, accuracy)
 
     def _evaluate_bank(
-        self, data: trainer.Data, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+        self, data: trainer.Rows, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
     ) -> None:
         """The heads at once on all held-out rows, by weight those of their split."""
         index = self.packed.split[heads] if self.plan.by_split else None
@@ -256,13 +256,13 @@ class Training:
 
     def _evaluate_heads(
         self,
-        data: trainer.Data,
+        data: trainer.Rows,
         heads: np.ndarray,
         weight_index: np.ndarray | None,
         loss: np.ndarray,
         accuracy: np.ndarray,
     ) -> None:
-        """Figures of these of the packed heads, into loss and accuracy."""
+        """Write the figures of these packed heads into loss and accuracy."""
         bank, packed = self.packed_bank, self.packed
         whole = len(heads) == len(bank.W)
         W, b = (bank.W, bank.b) if whole else (bank.W[heads], bank.b[heads])
@@ -274,7 +274,7 @@ class Training:
         loss[heads], accuracy[heads] = evaluate(data, W, b, sgd)
 
     def _have_stopped(self, patience: int) -> np.ndarray:
-        """Which of the heads alive have not got better for too long; keeps the best weights.
+        """Which remaining heads have not improved for too long; records the best weights.
 
         A head on all rows that no rows are held out for follows the mean loss of its splits, in
         which a split that has stopped counts with its best, and stops when all of them have.
@@ -315,14 +315,14 @@ class Training:
         self._pack(self.alive[~np.isin(self.packed.group, groups)])
 
     def _pack(self, heads: np.ndarray) -> None:
-        """Go on with these of the heads alone."""
+        """Continue with these heads only."""
         if len(heads) < len(self.alive):
             self._unpack()
             self.alive, self.packed = heads, self.heads.take(heads)
             self.packed_bank = self.bank.take(heads)
 
     def _unpack(self) -> None:
-        """Write the weights of what is alive back to the whole bank."""
+        """Write the weights of the remaining heads back to the whole bank."""
         if self.packed_bank is not self.bank:
             self.bank.put(self.alive, self.packed_bank)
 
@@ -336,10 +336,10 @@ class Training:
 
 
 def _halvings(heads: Heads, epochs: int) -> dict[int, int]:
-    """After how many epochs the worse half goes, as evenly as can be, and how many stay at most.
+    """After which epochs settings are dropped, evenly spaced, and how many may stay each time.
 
-    That is more than half of the settings, unless the epochs are too few for one to be left in the
-    end by halves; then equal shares go.
+    Half of the settings are dropped each time, or more where there are too few epochs to get down
+    to one by halving; then the same share is dropped each time.
     """
     settings = np.bincount(heads.label_set[heads.split == ALL_ROWS]).max()
     count = min(int(np.ceil(np.log2(settings))), epochs - 1)

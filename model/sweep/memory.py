@@ -1,4 +1,4 @@
-"""What a sweep needs of memory, reckoned before any of it is taken, and the blocks that fit."""
+"""The memory that a sweep needs, computed before any is allocated, and the blocks that fit."""
 
 from typing import Any
 
@@ -6,13 +6,12 @@ import numpy as np
 
 from softstep.kernels.checks import compute_dtype
 from softstep.model import blocks, trainer
-from softstep.model.sweep import certificate
-from softstep.model.sweep import results as sweep_results
+from softstep.model.sweep import certificate, results
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import Heads
 
-# Arrays the size of the bank: weights and velocity, both again of the heads that are left when some
-# have fallen away, the best weights, and two for what the fused op packs for itself.
+# Arrays the size of the bank: weights and velocity, both again for the remaining heads once some
+# have been dropped, the best weights, and two that the fused op packs for itself.
 BANKS = 7
 ORDERS = 8  # arrays of row numbers held of a block
 OTHERS = 1 << 20  # bytes: the stack of the thread that reads, Python's own objects
@@ -29,7 +28,7 @@ def layout(
     sgd: trainer.SGDSettings,
     *,
     weight_sets: int,
-    given: trainer.Data | None,
+    given: trainer.Rows | None,
 ) -> blocks.Layout:
     """The blocks that X is read in.
 
@@ -37,14 +36,14 @@ def layout(
     judge.
 
     Raises:
-        TypeError, ValueError: `memory` is no amount of memory, or too little.
+        TypeError, ValueError: `memory` is not an amount of memory, or too little.
     """
     (n, d), h, c = X.shape, len(heads.group), len(data.classes[0])
     size = compute_dtype(X).itemsize
     splits = int(heads.split.max()) + 1
     judges = splits if given is None else 0
     set_row = data.y.nbytes // n + size * (weight_sets + judges)
-    certified = len(sweep_results.certified(heads, sgd))
+    certified = len(results.certified(heads, sgd))
     fixed = (
         OTHERS
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
@@ -67,7 +66,7 @@ def layout(
 
 
 def _held_out_row(X_val: np.ndarray, X: np.ndarray) -> int:
-    """Bytes that a held-out row in a block takes more than a row of X: wider, or converted."""
+    """Bytes a held-out row takes beyond those of a row of X, being wider or converted."""
     wider = max(0, X_val.itemsize - X.itemsize)
     is_converted = compute_dtype(X_val) != compute_dtype(X)
     return X.shape[1] * (2 * wider + is_converted * compute_dtype(X).itemsize)

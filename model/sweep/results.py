@@ -1,4 +1,4 @@
-"""What a sweep found: the table of results, and each head as a SoftmaxRegression."""
+"""The results of a sweep: the table, and each head as a SoftmaxRegression."""
 
 import copy
 import numbers
@@ -11,7 +11,7 @@ import numpy as np
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import blocks, trainer
-from softstep.model.regression import SoftmaxRegression
+from softstep.model.regression import SoftmaxRegression, resume
 from softstep.model.saved_model import State
 from softstep.model.sweep import certificate
 from softstep.model.sweep.data import Labels
@@ -26,13 +26,16 @@ class Trained:
     classes: list[Array]
     feature_scale: float
     heads: Heads
-    bank: trainer.Bank
+    bank: trainer.BankState
     curves: Curves
     epochs: Array
     diverged: Array
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
-        """The head of that entry of the results and that split (None: all rows), alone."""
+        """The head of that entry and split (None: all rows) as a fitted SoftmaxRegression.
+
+        Raises as `SoftmaxSweep.estimator`, except NotFittedError.
+        """
         for name, value in (("index", index), ("split", 0 if split is None else split)):
             if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
                 raise TypeError(f"{name} must be a whole number, not {value!r}")
@@ -58,7 +61,7 @@ class Trained:
             feature_scale=self.feature_scale,
             loss_curve=self.curves.loss[:epochs, head].copy(),
         )
-        model.resume(state)
+        resume(model, state)
         model.history_ = [self._epoch(number, head) for number in range(epochs)]
         return model
 
@@ -152,7 +155,7 @@ def _certify(training: Training, some: Array) -> tuple[Array, Array, Array]:
 
 
 def _blocks(
-    data: trainer.Data, heads: Heads, shape: tuple[int, ...], layout: blocks.Layout | None
+    data: trainer.Rows, heads: Heads, shape: tuple[int, ...], layout: blocks.Layout | None
 ) -> Iterator[tuple[Array, Array, Array]]:
     """Features, targets and weights of some rows at a time, for these heads."""
     _, d, c = shape

@@ -511,7 +511,7 @@ def test_evaluating_1000_classes_takes_far_less_memory_than_the_logits(capsys):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_above_the_limit_is_an_error(monkeypatch, capsys):
     monkeypatch.setattr(evaluate_memory, "MOST", -1e9)
-    monkeypatch.setattr(evaluate_memory, "FEW", 10)
+    monkeypatch.setattr(evaluate_memory, "FIRST_ROWS", 10)
     assert evaluate_memory.main(["--rows", "20", "--backend", "numpy"]) == 1
 
 

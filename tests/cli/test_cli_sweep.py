@@ -115,14 +115,14 @@ def test_a_sweep_that_is_interrupted_leaves_no_folder(tmp_path, monkeypatch):
 
 
 def test_a_report_that_fails_does_not_take_the_model_with_it(capsys, tmp_path, monkeypatch):
-    written = run_folder.write
+    written = run_folder.write_text
 
     def disk_full(path, text):
         if path.name == "report.html":
             raise OSError("the disk is full")
         written(path, text)
 
-    monkeypatch.setattr(run_folder, "write", disk_full)
+    monkeypatch.setattr(run_folder, "write_text", disk_full)
     code, _, err = softstep(capsys, *SWEEP, "--epochs", 1, "--out", tmp_path / "found")
     assert (code, err) == (2, "softstep: the disk is full\n")
     found = sorted(path.name for path in (tmp_path / "found").iterdir())

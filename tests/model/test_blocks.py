@@ -52,7 +52,7 @@ def test_labels_sorted_in_the_file_are_mixed_in_every_part_of_an_epoch():
 
 
 def bank():
-    return trainer.Bank(np.zeros((2, D, C), np.float32), np.zeros((2, C), np.float32))
+    return trainer.BankState(np.zeros((2, D, C), np.float32), np.zeros((2, C), np.float32))
 
 
 def descent(backend, batch_size):
@@ -75,7 +75,7 @@ def test_training_in_blocks_has_the_bits_of_training_in_that_order(
     x = X.astype(dtype) if dtype != "uint8" else np.clip(X * 20 + 128, 0, 255).astype(dtype)
     weights = np.stack([np.ones(N), np.arange(N) % 2]).astype(np.float32)
     sets = {"y_index": np.array([0, 1]), "weight_index": np.array([1, 0])}
-    data = trainer.Data(x, np.stack([Y, Y[::-1]]), weights, 1 / 255, **sets)
+    data = trainer.Rows(x, np.stack([Y, Y[::-1]]), weights, 1 / 255, **sets)
     settings = descent(backend, batch_size)
     total = trainer.planned_steps(N, batch_size, 1, steps)
     in_blocks, whole = bank(), bank()
@@ -99,7 +99,7 @@ def test_training_in_blocks_has_the_bits_of_training_in_that_order(
 
 def test_evaluating_in_blocks_agrees_with_evaluating_at_once(backend):
     masks = np.stack([np.arange(N) < 40, np.arange(N) % 3 == 0]).astype(np.float32)
-    data = trainer.Data(X, Y[None], masks, weight_index=np.array([0, 1]))
+    data = trainer.Rows(X, Y[None], masks, weight_index=np.array([0, 1]))
     W = RNG.standard_normal((2, D, C)).astype(np.float32)
     b = np.zeros((2, C), np.float32)
     arguments = data, W, b, descent(backend, 20)

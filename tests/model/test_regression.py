@@ -57,7 +57,7 @@ def test_the_order_of_an_epoch_is_the_documented_permutation():
 def test_normal_init_is_drawn_in_float64_from_its_own_seed():
     expected = np.random.default_rng((9, 2)).standard_normal((4, 3)) / 2
     for dtype in (np.float32, np.float64):
-        W = trainer.initial_weights("normal", 9, (4, 3), dtype)
+        W = trainer.initial_weights(model(init="normal", init_seed=9), (4, 3), dtype)
         assert W.dtype == dtype
         assert np.array_equal(W, expected.astype(dtype))
     X, y = blobs()

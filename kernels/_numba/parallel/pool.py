@@ -195,11 +195,11 @@ def without_refcounts(typingctx, bundle):
 
     def stripped(context, builder, kind, value):
         if isinstance(kind, types.BaseTuple):
-            members = [
+            elements = [
                 stripped(context, builder, inner, builder.extract_value(value, i))
                 for i, inner in enumerate(kind)
             ]
-            return context.make_tuple(builder, kind, members)
+            return context.make_tuple(builder, kind, elements)
         if not isinstance(kind, types.Array):
             return value
         array = context.make_array(kind)(context, builder, value)

@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
+from softstep.cli import common
 from softstep.kernels.backend import asked_for, choose, probe
-from softstep.kernels.registry import BACKENDS, CHOICES
+from softstep.kernels.registry import BACKENDS
 
 HEADING = """\
 Each op against the oracle in float64; each gradient of the op against complex-step differentiation.
@@ -12,11 +13,12 @@ Worst error, in units of its bound (docs/numerics.md): up to 1 is right."""
 
 
 def add_parser(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = common.add_command(
+        commands,
         "check",
-        help="compare every usable backend, or the one asked for, with the oracle in float64",
+        "compare every usable backend, or the one asked for, with the oracle in float64",
     )
-    parser.add_argument("--backend", choices=CHOICES, help="default: SOFTSTEP_BACKEND, or auto")
+    common.add_backend(parser)
     parser.set_defaults(run=run)
 
 

@@ -10,8 +10,7 @@ from softstep.model import SoftmaxRegression
 from softstep.model.explain import Explanation, explain
 from softstep.model.inputs import integer
 from softstep.report import explain_html, explain_text
-from softstep.runs import folder as run_folder
-from softstep.runs import recipe
+from softstep.runs import folder, recipe
 
 
 def add_parser(commands: Any) -> None:
@@ -38,10 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html is None:
         print(explain_text.text(*_explained(arguments)))
         return 0
-    with run_folder.ready_for(arguments.html):
+    with folder.ready_for(arguments.html):
         told = _explained(arguments)
         print(explain_text.text(*told))
-        run_folder.write(arguments.html, explain_html.page(*told))
+        folder.write_text(arguments.html, explain_html.page(*told))
     print(f"\nsaved to {arguments.html}")
     return 0
 

@@ -18,11 +18,8 @@ from softstep.cli.train import add_recipe
 from softstep.kernels import losses
 from softstep.model import extras
 from softstep.report.landscape_figures import NAMES, pictures
-from softstep.report.picture import file_names, write
-from softstep.runs import folder as run_folder
-from softstep.runs import landscape as landscape_run
-from softstep.runs import recipe
-from softstep.runs import record as run_record
+from softstep.report.picture import file_names, write_images
+from softstep.runs import folder, landscape, recipe, record
 from softstep.runs.landscape import KINDS, Landscape, View
 
 
@@ -70,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     names = ("rows", "directions", "span", "steps")
     view = View(**{name: getattr(arguments, name) for name in names}, random_state=arguments.seed)
-    record = run_record.record(
+    about = record.record(
         "landscape",
         data.name,
         source=arguments.data,
@@ -79,30 +76,30 @@ def run(arguments: argparse.Namespace) -> int:
         backend=backend,
     )
     stale = ["report.html", *(file for name in NAMES for file in file_names(name))]
-    with run_folder.ready(out):
-        found = landscape_run.run(out, model, data, view, record, stale)
+    with folder.ready(out):
+        found = landscape.run(out, model, data, view, about, stale)
         print(_summary(found))
         images = _draw(found, out)
         print(f"run.json, model.npz, surface.npz, line.npz and {images} images saved to {out}")
     return 0
 
 
-def _draw(landscape: Landscape, out: Path) -> int:
+def _draw(found: Landscape, out: Path) -> int:
     """Write the images, and say which cannot be drawn; how many there are."""
     images = 0
-    for picture in pictures(landscape):
+    for picture in pictures(found):
         files, caption = picture.drawn()
-        images += write(files, out)
+        images += write_images(files, out)
         if not files:
             print(f"{picture.name}: {caption}")
     return images
 
 
-def _summary(landscape: Landscape) -> str:
-    surface = landscape.surface
+def _summary(found: Landscape) -> str:
+    surface = found.surface
     i, j = divmod(int(surface.loss.argmin()), len(surface.x))
     text = (
-        f"{losses.find(surface.loss_name).title} of {surface.rows} {landscape.of}: "
+        f"{losses.find(surface.loss_name).title} of {surface.rows} {found.of}: "
         f"{surface.path_loss[-1]:.6f} at the model; on the plane from {surface.loss.min():.6f} (at "
         f"the offsets {surface.x[j]:.3g} and {surface.y[i]:.3g}) to {surface.loss.max():.6f}"
     )

@@ -7,9 +7,8 @@ from typing import Any
 
 from softstep.cli import common
 from softstep.model import datasets, extras
-from softstep.report import page as report_page
-from softstep.report import subject as report_subject
-from softstep.runs import folder as run_folder
+from softstep.report import page, subject
+from softstep.runs import folder
 
 
 def add_parser(commands: Any) -> None:
@@ -46,14 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or _page_of(given)
     figures: Path | None = arguments.figures
     with (
-        run_folder.ready_for(out),
-        contextlib.nullcontext() if figures is None else run_folder.ready(figures),
+        folder.ready_for(out),
+        contextlib.nullcontext() if figures is None else folder.ready(figures),
     ):
-        subject = report_subject.read(given, arguments.data, arguments.labels, arguments.seed)
-        page = report_page.page(
-            subject, figures, tell=lambda what: print(f"drawing: {what}", flush=True)
-        )
-        run_folder.write(out, page)
+        about = subject.read(given, arguments.data, arguments.labels, arguments.seed)
+        text = page.page(about, figures, tell=lambda what: print(f"drawing: {what}", flush=True))
+        folder.write_text(out, text)
     if figures is not None:
         print(f"each figure saved to {figures}")
     print(f"saved to {out}")

@@ -12,12 +12,9 @@ from softstep.kernels.losses import LOSSES
 from softstep.model import SoftmaxSweep, extras
 from softstep.model.schedules import SCHEDULES
 from softstep.model.sweep.certificate import CERTIFIED
-from softstep.report import page as report_page
-from softstep.report import subject as report_subject
-from softstep.runs import folder as run_folder
-from softstep.runs import recipe
-from softstep.runs import record as run_record
-from softstep.runs import sweep as sweep_run
+from softstep.report import page, subject
+from softstep.runs import folder, recipe, record
+from softstep.runs.sweep import fit, rows, save
 
 SHOWN = 10  # settings in the table that is printed
 
@@ -119,18 +116,18 @@ def run(arguments: argparse.Namespace) -> int:
     data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}-sweep"
     with (
-        run_folder.ready(out),
-        contextlib.nullcontext() if figures is None else run_folder.ready(figures),
+        folder.ready(out),
+        contextlib.nullcontext() if figures is None else folder.ready(figures),
     ):
-        rows = sweep_run.rows(data, arguments.cv, arguments.seed)
-        print(rows.judged, flush=True)
+        given = rows(data, arguments.cv, arguments.seed)
+        print(given.judged, flush=True)
         sweep = _sweep(arguments)
-        times = sweep_run.fit(sweep, rows)
+        times = fit(sweep, given)
         best = sweep.best_estimator_
         accuracy = best.score(data.X_test, data.y_test)
         print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), times]))
         print(f"test accuracy of the best {accuracy:.4f}")
-        record = run_record.record(
+        about = record.record(
             "sweep",
             data.name,
             source=arguments.data,
@@ -138,10 +135,10 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             backend=backend,
         )
-        record = sweep_run.save(out, sweep, record, accuracy, [rows.judged, times])
+        about = save(out, sweep, about, accuracy, [given.judged, times])
         found = {"results": sweep.results_, "loss_curves": sweep.loss_curves_}
-        subject = report_subject.of_run(record, best, data, **found)
-        run_folder.write(out / "report.html", report_page.sweep_page(subject, figures, tell=print))
+        text = page.sweep_page(subject.of_run(about, best, data, **found), figures, tell=print)
+        folder.write_text(out / "report.html", text)
         print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
         if figures is not None:
             print(f"sweep.png and sweep-dark.png saved to {figures}")
@@ -166,15 +163,15 @@ def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
 def _best_lines(sweep: SoftmaxSweep) -> list[str]:
     """A table of the best settings."""
     results = sweep.results_
-    rows: list[tuple[str, ...]] = [("rank", "accuracy", "loss", "settings")]
+    lines: list[tuple[str, ...]] = [("rank", "accuracy", "loss", "settings")]
     for i in np.argsort(results["rank"], kind="stable")[:SHOWN]:
         accuracy, loss = (
             _figure(results[f"mean_val_{name}"][i], results[f"std_val_{name}"][i], form)
             for name, form in (("accuracy", ".4f"), ("loss", ".4g"))
         )
-        rows.append((str(results["rank"][i]), accuracy, loss, _settings(results, int(i))))
-    widths = [max(len(row[k]) for row in rows) for k in range(3)]
-    return ["  ".join([*(row[k].rjust(widths[k]) for k in range(3)), row[3]]) for row in rows]
+        lines.append((str(results["rank"][i]), accuracy, loss, _settings(results, int(i))))
+    widths = [max(len(line[k]) for line in lines) for k in range(3)]
+    return ["  ".join([*(line[k].rjust(widths[k]) for k in range(3)), line[3]]) for line in lines]
 
 
 def _settings(results: dict[str, Any], i: int) -> str:

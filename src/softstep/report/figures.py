@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model import SoftmaxRegression, datasets, plots
+from softstep.model.fitted import Fitted
 from softstep.model.inputs import encode
 from softstep.model.landscape.line_descent import LineDescent
 from softstep.model.landscape.local_minimum import (
@@ -21,7 +22,7 @@ from softstep.report.subject import Subject
 from softstep.runs.landscape import Landscape, rows_of
 from softstep.runs.recipe import known_rows
 
-FEW = 20  # classes, at most, that the figures of a row and of the weights have room for
+MOST_CLASSES = 20  # that the figures of a row and of the weights have room for
 SURE = 0.9
 CANDIDATES = 1000  # test rows that are considered for the figure of the forward pass
 POINTS = 241  # at which the curve of the learning-rate figure is drawn
@@ -33,7 +34,7 @@ def all_of(subject: Subject, landscape: Landscape | None) -> Iterator[Picture]:
     if subject.results is not None:
         yield sweep(subject)
     shape = subject.data.image_shape
-    if shape is not None and len(subject.model.classes_) <= FEW:
+    if shape is not None and len(subject.model.classes_) <= MOST_CLASSES:
         yield _forward(subject, shape)
         yield _weights(subject, shape)
     yield confusion(subject)
@@ -62,7 +63,7 @@ def _forward(subject: Subject, shape: tuple[int, int]) -> Picture:
     if not known.any():
         return Picture("forward", title, "Not drawn: no test row has a label that the model knows.")
     row = _instructive_row(model, X, labels, int(known.argmax()))
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     (x,), scale = fitted.features(X[row : row + 1])
     y, (W, b) = encode(labels[row : row + 1], model.classes_)[0], fitted.weights(x)
     return Picture(
@@ -145,7 +146,7 @@ def _line(subject: Subject) -> tuple[LineDescent, float, Any]:
     """A random line through the weights, where to start on it, and where to draw it."""
     model, data = subject.model, subject.data
     X, y = rows_of(model, data, "train")
-    fitted = model.fitted()
+    fitted = Fitted.of(model)
     X, scale = fitted.features(X)
     W, b = fitted.weights(X)
     rng = np.random.default_rng(0)

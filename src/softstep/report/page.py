@@ -10,9 +10,8 @@ from softstep.kernels import losses
 from softstep.model import extras
 from softstep.model.plots import style
 from softstep.model.plots.surface_html import interactive, surface_html
-from softstep.report import figures, html_page
-from softstep.report import sweep as sweep_report
-from softstep.report.picture import Picture, write
+from softstep.report import figures, html_page, sweep
+from softstep.report.picture import Picture, write_images
 from softstep.report.subject import Subject
 from softstep.runs.landscape import Landscape, View, around
 
@@ -72,8 +71,8 @@ def _page(subject: Subject, sections: Iterable[str]) -> str:
     parts = [_summary(subject)]
     tables = [_table("Settings", subject.settings), _table("Versions", subject.versions)]
     if subject.results is not None:
-        parts += sweep_report.summary(subject.results, subject.settings, list(subject.notes))
-        tables.insert(0, html_page.section("All settings", sweep_report.table(subject.results)))
+        parts += sweep.summary(subject.results, subject.settings, list(subject.notes))
+        tables.insert(0, html_page.section("All settings", sweep.table(subject.results)))
     return html_page.page(subject.title, [*parts, *sections, *tables])
 
 
@@ -112,7 +111,7 @@ def _drawn(picture: Picture, folder: Path | None) -> str:
     if not files:
         return html_page.section(picture.title, f"<p>{escape(caption)}</p>")
     if folder is not None:
-        write(files, folder)
+        write_images(files, folder)
     light, dark = files.values()
     return html_page.section(picture.title, html_page.figure(light, dark, caption))
 

@@ -38,8 +38,8 @@ def file_names(figure: str) -> tuple[str, str]:
     return f"{figure}.png", f"{figure}-dark.png"
 
 
-def write(files: dict[str, bytes], folder: Path) -> int:
-    """Write these files; returns how many there are."""
+def write_images(files: dict[str, bytes], folder: Path) -> int:
+    """Write these PNG files; returns how many there are."""
     for name, png in files.items():
         with checkpoint.atomic_write(folder / name) as file:
             file.write(png)

@@ -7,8 +7,7 @@ from typing import Any
 from softstep.model import SoftmaxRegression, WeightPath, datasets
 from softstep.model.datasets import Dataset
 from softstep.model.landscape import Line, Surface
-from softstep.runs import record as run_record
-from softstep.runs import results as run_results
+from softstep.runs import record, results
 from softstep.runs.landscape import KINDS, Landscape, View, around, rows_of
 from softstep.runs.recipe import load_rows, model_for, train
 
@@ -57,16 +56,14 @@ def read(given: str, data: str | None, labels: str | None, seed: int | None) -> 
     rows = load_rows(data or "digits", labels, seed or 0)
     _refuse_other_features(model, rows, "name its data set with --data")
     title = f"{path.name} on {rows.name}"
-    return Subject(title, model, rows, model.get_params(), run_record.versions())
+    return Subject(title, model, rows, model.get_params(), record.versions())
 
 
-def of_run(
-    record: dict[str, Any], model: SoftmaxRegression, data: Dataset, **found: Any
-) -> Subject:
-    """A run with this record; found: its `results` and `loss_curves`, or its `landscape`."""
-    title = f"{record['command'].capitalize()} of {record['data']}"
-    notes = tuple(record["notes"])
-    return Subject(title, model, data, record["settings"], record["versions"], notes=notes, **found)
+def of_run(about: dict[str, Any], model: SoftmaxRegression, data: Dataset, **found: Any) -> Subject:
+    """A run with the record `about`; found: its `results` and `loss_curves`, or its `landscape`."""
+    title = f"{about['command'].capitalize()} of {about['data']}"
+    notes = tuple(about["notes"])
+    return Subject(title, model, data, about["settings"], about["versions"], notes=notes, **found)
 
 
 def _recipe(name: str, seed: int) -> Subject:
@@ -79,32 +76,32 @@ def _recipe(name: str, seed: int) -> Subject:
         model,
         data,
         model.get_params(),
-        run_record.versions(),
+        record.versions(),
         landscape=around(model, data, View(directions="pca"), path=path),
     )
 
 
 def _folder(folder: Path) -> Subject:
-    record = run_record.read(folder)
-    model = SoftmaxRegression.load(folder / record["model"])
-    data = load_rows(record["source"], record["labels"], record["seed"])
+    about = record.read(folder)
+    model = SoftmaxRegression.load(folder / about["model"])
+    data = load_rows(about["source"], about["labels"], about["seed"])
     _refuse_other_features(model, data, "they have changed since")
-    if record["command"] == "sweep":
-        results, curves = run_results.read(folder)
-        return of_run(record, model, data, results=results, loss_curves=curves)
-    return of_run(record, model, data, landscape=_landscape(folder, record, model, data))
+    if about["command"] == "sweep":
+        found, curves = results.read(folder)
+        return of_run(about, model, data, results=found, loss_curves=curves)
+    return of_run(about, model, data, landscape=_landscape(folder, about, model, data))
 
 
 def _landscape(
-    folder: Path, record: dict[str, Any], model: SoftmaxRegression, data: Dataset
+    folder: Path, about: dict[str, Any], model: SoftmaxRegression, data: Dataset
 ) -> Landscape:
-    kind = record["rows"]
+    kind = about["rows"]
     if kind not in KINDS:
-        raise ValueError(f"{folder / run_record.NAME} is damaged: there are no {kind!r} rows")
-    surface, line = Surface.load(folder / record["surface"]), Line.load(folder / record["line"])
+        raise ValueError(f"{folder / record.NAME} is damaged: there are no {kind!r} rows")
+    surface, line = Surface.load(folder / about["surface"]), Line.load(folder / about["line"])
     for found, name in ((surface.D1, "surface"), (line.D, "line")):
         if found[0].shape != model.coef_.T.shape:
-            raise ValueError(f"{folder / record[name]} belongs to another model than the folder's")
+            raise ValueError(f"{folder / about[name]} belongs to another model than the folder's")
     return Landscape(model, *rows_of(model, data, kind), KINDS[kind], surface, line)
 
 

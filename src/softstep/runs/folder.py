@@ -44,7 +44,7 @@ def ready_for(page: Path) -> contextlib.AbstractContextManager[None]:
     return ready(page.parent)
 
 
-def write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write `path`, whole or not at all; file names in it that are not Unicode keep their bytes."""
     with checkpoint.atomic_write(path) as file:
         file.write(text.encode("utf-8", "surrogateescape"))

@@ -9,7 +9,7 @@ from softstep.kernels.integers import ceil_div
 from softstep.model import SoftmaxRegression, WeightPath, inputs
 from softstep.model.datasets import Dataset
 from softstep.model.landscape import Line, Surface, loss_line, loss_surface
-from softstep.runs import record as run_record
+from softstep.runs import record
 from softstep.runs.progress import Progress
 from softstep.runs.recipe import known_rows, train
 
@@ -93,12 +93,12 @@ def run(
     model: SoftmaxRegression,
     data: Dataset,
     view: View,
-    record: dict[str, Any],
+    about: dict[str, Any],
     stale: Iterable[str],
 ) -> Landscape:
     """Train the model, compute the loss around it and write both.
 
-    record: of the command, to which settings and results are added.
+    about: the command's record, to which settings and results are added.
     stale: files of an earlier run and its report that not every run writes anew; removed.
 
     Raises:
@@ -110,7 +110,7 @@ def run(
         _refuse_too_few_steps(model, len(data.X_train))
     path = WeightPath()
     accuracy = train(model, data, path)
-    for file in (run_record.NAME, SURFACE, LINE, *stale):
+    for file in (record.NAME, SURFACE, LINE, *stale):
         (folder / file).unlink(missing_ok=True)
     model.save(folder / MODEL)  # now, so that no failure below loses the training
     with Progress() as progress:
@@ -123,7 +123,7 @@ def run(
         )
     landscape.surface.save(folder / SURFACE)
     landscape.line.save(folder / LINE)
-    run_record.write(folder, record | _found(model, view, accuracy, landscape.surface))
+    record.write(folder, about | _found(model, view, accuracy, landscape.surface))
     return landscape
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from softstep import __version__
 from softstep.model import datasets
-from softstep.runs import folder as run_folder
+from softstep.runs.folder import write_text
 
 NAME = "run.json"
 FORMAT = "softstep run 1"
@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
 
 
 def write(folder: Path, content: dict[str, Any]) -> None:
-    run_folder.write(folder / NAME, json.dumps(content, indent=2) + "\n")
+    write_text(folder / NAME, json.dumps(content, indent=2) + "\n")
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -92,7 +92,6 @@ def read(folder: Path) -> dict[str, Any]:
     command = content.get("command")
     if not isinstance(command, str) or command not in OF_COMMANDS:
         raise ValueError(f"{path} is damaged: its command is none of {', '.join(OF_COMMANDS)}")
-    content.setdefault("notes", [])  # earlier versions wrote none
     for name, kind in (FIELDS | OF_COMMANDS[command]).items():
         if not isinstance(content.get(name), kind):
             raise ValueError(f"{path} is damaged: its {name!r} is missing or of the wrong type")

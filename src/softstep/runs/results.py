@@ -10,7 +10,7 @@ import numpy as np
 
 from softstep.kernels.losses import LOSSES
 from softstep.model.inputs import choice
-from softstep.runs import folder as run_folder
+from softstep.runs.folder import write_text
 
 RESULTS, CURVES = "results.csv", "loss_curves.csv"
 # The columns that a report needs at least, and those that do not hold floats.
@@ -27,9 +27,9 @@ def write(folder: Path, results: dict[str, Any], curves: Any) -> None:
     names = [name for name in results if name != "params"]
     rows = zip(*(results[name].tolist() for name in names), strict=True)
     cells = (["" if value != value else value for value in row] for row in rows)
-    run_folder.write(folder / RESULTS, _csv(names, cells))
+    write_text(folder / RESULTS, _csv(names, cells))
     head = [f"setting_{i}" for i in range(curves.shape[1])]
-    run_folder.write(folder / CURVES, _csv(head, curves.tolist()))
+    write_text(folder / CURVES, _csv(head, curves.tolist()))
 
 
 def read(folder: Path) -> tuple[dict[str, Any], Any]:

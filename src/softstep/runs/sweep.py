@@ -10,8 +10,7 @@ import numpy as np
 from softstep.model import SoftmaxRegression, SoftmaxSweep, datasets
 from softstep.model.sweep import certificate, grid
 from softstep.model.sweep.heads import SweepEpoch
-from softstep.runs import record as run_record
-from softstep.runs import results as run_results
+from softstep.runs import record, results
 from softstep.runs.progress import Progress
 
 EVALUATIONS = 10  # of the held-out rows during training, for the best score so far
@@ -92,24 +91,24 @@ def certifies(sweep: SoftmaxSweep) -> bool:
 
 
 def save(
-    folder: Path, sweep: SoftmaxSweep, record: dict[str, Any], accuracy: float, notes: list[str]
+    folder: Path, sweep: SoftmaxSweep, about: dict[str, Any], accuracy: float, notes: list[str]
 ) -> dict[str, Any]:
     """Write what was found, the model first; returns the whole record.
 
-    record: of the command, to which settings, results and notes are added.
+    about: the command's record, to which settings, results and notes are added.
     accuracy: of the best model on the test rows.
     """
     settings = sweep.get_params()
-    record |= {
+    about |= {
         "settings": settings.pop("param_grid") | settings,
         "results": {"best": sweep.best_params_, "test_accuracy": accuracy},
         "notes": notes,
         "model": MODEL,
     }
     sweep.best_estimator_.save(folder / MODEL)
-    run_record.write(folder, record)
-    run_results.write(folder, sweep.results_, sweep.loss_curves_)
-    return record
+    record.write(folder, about)
+    results.write(folder, sweep.results_, sweep.loss_curves_)
+    return about
 
 
 def _seconds_an_epoch_alone(model: SoftmaxRegression, X: Any, y: Any) -> float:

@@ -12,7 +12,8 @@ from softstep import kernels
 from softstep.kernels import threads
 from softstep.kernels._numba import cross_entropy, mse
 from softstep.kernels._numba.parallel import workers
-from softstep.kernels.verify import cases
+from softstep.kernels.verify import cases, parity
+from softstep.kernels.verify.cases import Size
 
 
 @pytest.fixture
@@ -40,6 +41,18 @@ def test_a_head_that_one_thread_freezes_no_other_revives(d, c, batch, columns, e
         )
         assert not active[0]
         assert (W == 1).all()
+
+
+@pytest.mark.parametrize("op", ["evaluate", "train", "surface_forward"])
+def test_a_code_that_slips_through_gives_nan_and_no_other_loss(op, monkeypatch):
+    for module in ("losses", "surface"):
+        module = importlib.import_module(f"softstep.kernels._numba.{module}")
+        monkeypatch.setattr(module, "codes", lambda losses: np.full(len(losses), 77, np.uint8))
+    positional, options = cases.OPS[op].arguments(Size(9, 3, 4), np.float32, 1)
+    positional[0][0] = np.inf if op == "evaluate" else 1.0  # NaN in rows that are not finite too
+    loss, _, *weights = parity.run(op, (positional, options), "numba")
+    assert np.isnan(loss).all()
+    assert all(np.isnan(array).all() for array in weights)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

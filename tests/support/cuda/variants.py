@@ -49,7 +49,7 @@ def _rows():
 def _evaluate():
     for dtype in C_TYPE:
         for name in ("pack_bank", "sum_chunks", "add_chunks", "means"):
-            yield "evaluate.cu", name, evaluate.sum_defines(dtype)
+            yield "evaluate.cu", name, evaluate.defines(dtype)
 
 
 def _checks():
@@ -70,7 +70,7 @@ def _linear():
             yield from _products({**types, "TENSOR_CORES": 1}, 64, 64)
     for dtype in C_TYPE:
         for name in ("add_parts", "column_sums"):
-            yield "linear.cu", name, linear.sum_defines(dtype)
+            yield "linear.cu", name, linear.defines(dtype)
 
 
 def _products(types, rows, columns):
