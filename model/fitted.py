@@ -56,6 +56,6 @@ class Fitted:
         return X, scale
 
     def weights(self, X: Array) -> tuple[Array, Array]:
-        """Copies of W, (d, c), and b, (c,), in the dtype in which X is computed with."""
+        """W, (d, c), and b, (c,), in the dtype in which X is computed with; copies if need be."""
         dtype = compute_dtype(X)
-        return self.W.astype(dtype, order="C"), self.b.astype(dtype)
+        return self.W.astype(dtype, order="C", copy=False), self.b.astype(dtype, copy=False)

@@ -1,5 +1,6 @@
 """Checks that the estimators make of rows, labels and weights, beyond those of the ops."""
 
+import math
 import numbers
 
 import numpy as np
@@ -20,7 +21,7 @@ def features(X, name="X", n_features=None):
     X = asarray(X, name)
     if X.dtype.kind in "iub" and X.dtype != np.uint8:
         X = X.astype(np.float64)
-    if X.dtype.name not in FEATURE_DTYPES:
+    if X.dtype.type.__name__ not in FEATURE_DTYPES:
         raise TypeError(f"{name} must hold numbers ({', '.join(FEATURE_DTYPES)}), not {X.dtype}")
     if X.ndim != 2:
         raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {X.shape}")
@@ -40,15 +41,19 @@ def refuse_non_finite(X, name="X", first_row=0):
         return
     wide = np.float64 if X.dtype == np.float64 else np.float32
     block = max(1, BLOCK_VALUES // X.shape[1])
-    for start in range(0, len(X), block):
-        rows = to_host(X[start : start + block])
-        with np.errstate(over="ignore", invalid="ignore"):
-            suspect = ~np.isfinite(rows.sum(axis=1, dtype=wide))  # overflows too: look closer
-        for i in np.flatnonzero(suspect):
-            bad = np.flatnonzero(~np.isfinite(rows[i]))
-            if bad.size:
-                at = f"{name}[{first_row + start + i}, {bad[0]}]"
-                raise ValueError(f"{at} is {rows[i, bad[0]]}: {name} must be finite")
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(X), block):
+            rows = to_host(X[start : start + block])
+            if not math.isfinite(rows.sum(dtype=wide)):  # overflows too: look closer
+                _refuse_first_of(rows, name, first_row + start)
+
+
+def _refuse_first_of(rows, name, first_row):
+    """Raise ValueError if one of these is not finite."""
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        i, j = bad[0]
+        raise ValueError(f"{name}[{first_row + i}, {j}] is {rows[i, j]}: {name} must be finite")
 
 
 def _finite_on_gpu(X):

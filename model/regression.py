@@ -1,7 +1,6 @@
 """Softmax regression: one linear layer and a softmax, trained by minibatch gradient descent."""
 
 import contextlib
-import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from os import PathLike
@@ -307,7 +306,7 @@ class SoftmaxRegression(Params):
         X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
         if fitted:
             y, classes = self._targets(X, y, self.classes_)
-            self._bank, self.history_ = copy.deepcopy(self._bank), [*self.history_]
+            self._bank, self.history_ = self._bank.take([0]), [*self.history_]
             self._adopt_weights()
         else:
             y, classes = self._targets(X, y, classes)
@@ -385,7 +384,7 @@ class SoftmaxRegression(Params):
 
     def _publish(self) -> None:
         """The weights of the bank as scikit-learn names them."""
-        self.coef_ = np.ascontiguousarray(self._bank.W[0].T)
+        self.coef_ = self._bank.W[0].copy().T
         self.intercept_ = self._bank.b[0].copy()
 
     @contextlib.contextmanager

@@ -35,7 +35,7 @@ class BankState:
         self.velocity = np.zeros_like(self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
 
-    def take(self, heads: np.ndarray) -> "BankState":
+    def take(self, heads: Any) -> "BankState":
         """A bank of these heads, copied."""
         taken = BankState(self.W[heads], self.b[heads])
         taken.velocity = self.velocity[0][heads], self.velocity[1][heads]

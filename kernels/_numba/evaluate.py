@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import INLINE, STRICT, call, jit
 from softstep.kernels._numba.linear_wide import Blocks, in_place, row_blocks
 from softstep.kernels._numba.losses import (
     Lanes,
@@ -16,9 +16,17 @@ from softstep.kernels._numba.losses import (
 )
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
-from softstep.kernels._numba.simd.layout import lanes, pack_wide, per_column, stored, zeros
+from softstep.kernels._numba.simd.layout import (
+    lanes,
+    pack_wide,
+    padded,
+    per_column,
+    stored,
+    zeros,
+)
 from softstep.kernels._numba.simd.products import gather_rows, logits_tiles, rows_to_lanes
 from softstep.kernels._numba.simd.targets import first_largest, label_of, weight_of
+from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import filled, lanes_of, load, select, store
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
@@ -137,11 +145,38 @@ def _largest_of_rows(T, first, c, best):
     store(best, 0, at)
 
 
+@jit(STRICT)
+def _predict_alone(X, W, b, scale, found):
+    # X (n, d), W (h, d, c), b (h, c) -> found (h, n): few rows, which one thread labels faster than
+    # they are described to several, with buffers of its own
+    n, (h, d, c), lanes = len(X), W.shape, lanes_of(W)
+    vectors = ceil_div(h * c, lanes)
+    packed, bias = np.zeros((vectors, d, lanes), W.dtype), np.zeros(vectors * lanes, W.dtype)
+    for k in range(h):
+        for j in range(c):
+            column = k * c + j
+            bias[column] = b[k, j]
+            for i in range(d):
+                packed[column // lanes, i, column % lanes] = W[k, i, j]
+    rows = padded(n, lanes)
+    blocks = Blocks(
+        np.empty((1, rows, padded(d, lanes)), W.dtype),
+        np.empty((1, vectors, rows, lanes), W.dtype),
+        np.empty((1, TILE_VECTORS, TILE_ROWS, lanes), W.dtype),
+        np.full(1, -1),
+    )
+    T, best = np.empty((1, vectors * lanes, lanes), W.dtype), np.empty((1, lanes), W.dtype)
+    job = Predict(Layer(X, np.arange(n), False, scale, c, packed, bias), found)
+    _predict_block(job, PredictScratch(blocks, T, best), 0, 0, 0, 0)
+
+
 def predict(X, W, b, *, feature_scale=1.0):
     # X (n, d), W (h, d, c), b (h, c) -> (h, n)
     n, (h, d, c), dtype = len(X), W.shape, W.dtype
     found = np.empty((h, n), np.int64)
-    if n:
+    if n and n <= BLOCK_ROWS and threads_for(2 * n * d * h * c) == 1:
+        call(_predict_alone, stored(X), W, b, feature_scale, found)
+    elif n:
         layer = _layer(X, W, b, feature_scale)
         workers = threads_for(2 * n * d * h * c)
         scratch = PredictScratch(

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import INLINE, STRICT, call, jit
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.dots import (
@@ -15,6 +15,7 @@ from softstep.kernels._numba.simd.dots import (
 )
 from softstep.kernels._numba.simd.layout import empty, lanes, pack_narrow, padded, zeros
 from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, DOT_ROWS
+from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
 
@@ -90,10 +91,30 @@ def _forward_rows(job, scratch, step, phase, item, worker):
                 job.out[at + i, c] = T[c, i]
 
 
+@jit(STRICT)
+def _forward_alone(X, W, b, scale, out):
+    # X (n, d), W (d, c), b (c,) -> out (n, c): what one thread does faster than it is described to
+    # several, with buffers of its own
+    (d, c), lanes = W.shape, lanes_of(W)
+    packed = np.zeros((padded(c, DOT_COLUMNS), padded(d, lanes)), W.dtype)
+    for i in range(d):
+        for j in range(c):
+            packed[j, i] = W[i, j]
+    T = np.empty((1, len(packed), lanes), W.dtype)
+    sums = np.empty((1, padded(DOT_ROWS * DOT_COLUMNS, lanes)), W.dtype)
+    job = Forward(X, np.arange(len(X)), packed, b, scale, out)
+    scratch = ForwardScratch(T, sums)
+    for item in range(_begin_forward(job, scratch, 0, 0)):
+        _forward_rows(job, scratch, 0, 0, item, 0)
+
+
 def forward_narrow(X, W, b, scale, out):
     # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
     (n, d), c = X.shape, len(b)
     workers, width, dtype = threads_for(2 * n * d * c), lanes(W.dtype), W.dtype
+    if workers == 1:
+        call(_forward_alone, X, W, b, scale, out)
+        return
     packed = pack_narrow(W[None])
     job = Forward(X=X, order=np.arange(n), W=packed, b=b, scale=scale, out=out)
     scratch = ForwardScratch(

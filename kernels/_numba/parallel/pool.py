@@ -58,6 +58,9 @@ def run(kernel, size, job, scratch):
     global _solo
     job, scratch = as_writable(job), as_writable(scratch)
     pool = new(size)
+    if size == 1:
+        kernel(pool, size, 0, job, scratch)
+        return
     pool[SOLO:SHARES] = _solo
     asked = []
     try:

@@ -37,10 +37,10 @@ def empty(shape, dtype):
 
 
 def _aligned(make, shape, dtype):
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = make(size + LINE_BYTES, np.uint8)
+    dtype = np.dtype(dtype)
+    raw = make(math.prod(shape) * dtype.itemsize + LINE_BYTES, np.uint8)
     skip = -raw.__array_interface__["data"][0] % LINE_BYTES
-    return raw[skip : skip + size].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, raw, skip)
 
 
 @for_kernels_too

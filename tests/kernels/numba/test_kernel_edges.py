@@ -177,3 +177,17 @@ def test_read_only_arrays_compile_nothing_anew():
     for op in ("softmax_mse_backward", "cross_entropy_forward", "mse_forward"):
         getattr(kernels, op)(V, Y, backend="numba")
     assert [len(kernel.signatures) for kernel in compiled] == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
+@pytest.mark.parametrize("n", [1, 3, 16, 61, 112, 113])
+def test_what_is_too_little_for_threads_has_the_bits_of_what_is_not(n, dtype, monkeypatch):
+    for op in ("linear_forward", "predict"):
+        arguments = cases.OPS[op].arguments(Size(n, 37, 7, h=2), dtype, 0)
+        monkeypatch.setattr(threads, "FLOP_PER_CALL", 1e9)
+        alone = parity.run(op, arguments, "numba")
+        monkeypatch.setattr(threads, "FLOP_PER_CALL", 1)
+        together = parity.run(op, (arguments[0], {**arguments[1], "n_threads": 2}), "numba")
+        for a, b in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.any()
