@@ -37,7 +37,8 @@ def sources():
         for path in (ROOT / room).rglob("*"):
             inside = path.relative_to(ROOT / room)
             linked = room == "src/softstep" and inside.parts[0] in FOLDERS
-            if path.suffix in KINDS and "__pycache__" not in inside.parts and not linked:
+            left_out = {"__pycache__", "benchmarks"} & {*inside.parts}
+            if path.suffix in KINDS and not left_out and not linked:
                 found[f"{room}/{inside.as_posix()}"] = f"{package}/{inside.as_posix()}"
     return found
 

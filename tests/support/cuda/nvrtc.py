@@ -150,15 +150,8 @@ def programs():
     return dict(found)
 
 
-def kinds(program, names):
-    """The kernels of a program, each with the types of its numbers."""
-    file, opts = program
-    types = tuple(o for o in opts if o.startswith(("-DREAL", "-DX_KIND")))
-    return {(file, name, types) for name in names}
-
-
 def fewer_programs(architecture):
-    """Of `programs` all for sm_80; else, to keep within a minute, each kernel for each type once.
+    """Of `programs` all for sm_80; else, to keep within a minute, each kernel once.
 
     Which of its variants that is differs from one architecture to the next.
     """
@@ -168,9 +161,9 @@ def fewer_programs(architecture):
     order = list(everything.items())
     chosen, seen = {}, set()
     for program, names in order if architecture == 90 else reversed(order):
-        if not kinds(program, names) <= seen:
+        if not names <= seen:
             chosen[program] = names
-            seen |= kinds(program, names)
+            seen |= names
     return chosen
 
 
