@@ -50,8 +50,8 @@ def probe(name: str) -> Status:
         return Status(backend, False, f"{type(error).__name__}: {error}")
 
 
-def check_name(name: object) -> str:
-    """Return `name` if it is one of CHOICES.
+def check_name(name: object, variable: str = "") -> str:
+    """Return `name` if it is one of CHOICES. variable: the environment variable that held it.
 
     Raises:
         TypeError: not a string.
@@ -60,7 +60,8 @@ def check_name(name: object) -> str:
     if not isinstance(name, str):
         raise TypeError(f"backend must be a string, not {type(name).__name__}")
     if name not in CHOICES:
-        raise ValueError(f"unknown backend {name!r}: choose one of {', '.join(CHOICES)}")
+        where = f"{variable}: " if variable else ""
+        raise ValueError(f"{where}unknown backend {name!r}: choose one of {', '.join(CHOICES)}")
     return name
 
 
@@ -73,7 +74,7 @@ def _asked(argument: str | None) -> tuple[str, str]:
         return override
     variable = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if variable:
-        return check_name(variable), f"{ENVIRONMENT_VARIABLE}={variable}"
+        return check_name(variable, ENVIRONMENT_VARIABLE), f"{ENVIRONMENT_VARIABLE}={variable}"
     return "auto", "auto"
 
 

@@ -15,12 +15,16 @@ def factor(setting: float | str, X: Array) -> float:
     """The factor for X: the number set; for "auto", 1/255 for uint8 and 1 for other dtypes.
 
     Raises:
-        TypeError, ValueError: the setting is neither "auto" nor a finite number.
+        TypeError, ValueError: the setting is neither "auto" nor a finite number other than 0.
     """
-    if isinstance(setting, str):
-        inputs.choice("feature_scale", setting, ("auto",))
+    if setting == "auto":
         return PIXEL_SCALE if X.dtype == np.uint8 else 1.0
-    return float(inputs.number("feature_scale", setting))
+    if isinstance(setting, str):
+        raise ValueError(f"feature_scale must be 'auto' or a number, not {setting!r}")
+    scale = float(inputs.number("feature_scale", setting))
+    if scale == 0:
+        raise ValueError("feature_scale must not be 0: all features would be")
+    return scale
 
 
 def warn_of_pixels(X: Array, name: str, scale: float, fitted_scale: float) -> None:

@@ -226,8 +226,15 @@ def seed(name, value):
 
 def choice(name, value, choices):
     """One of `choices`."""
-    if value not in choices:
+    if not any(isinstance(value, type(known)) and value == known for known in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+    return value
+
+
+def function(name, value):
+    """Something that can be called, or None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function, not {value!r}")
     return value
 
 

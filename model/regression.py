@@ -258,6 +258,7 @@ class SoftmaxRegression(Params):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any, path: Any
     ) -> None:
         sgd = trainer.SGDSettings.of(self)
+        inputs.function("callback", callback)
         if not isinstance(path, WeightPath | None):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         X = inputs.features(X)
@@ -321,6 +322,8 @@ class SoftmaxRegression(Params):
         """The targets as the ops take them, and the classes: those given, or those in y."""
         if classes is not None:
             classes = np.unique(inputs.label_values(classes, np.size(classes), "classes"))
+            if len(classes) < 2:
+                raise ValueError(f"classes holds {len(classes)} labels: at least two are needed")
         if inputs.soft_targets(y):
             y = inputs.soft_target_rows(y, len(X), None if classes is None else len(classes))
             return y, np.arange(y.shape[1]) if classes is None else classes

@@ -154,6 +154,7 @@ class SoftmaxSweep(Params):
             FloatingPointError: every setting diverged.
             BackendError: the backend requested by name cannot run.
         """
+        inputs.function("callback", callback)
         settings = grid.configurations(self.param_grid)
         seed = inputs.seed("random_state", self.random_state)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]

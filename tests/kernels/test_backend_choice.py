@@ -151,3 +151,9 @@ def test_numpy_alone_never_imports_numba():
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_variable_that_names_no_backend_is_named(monkeypatch):
+    monkeypatch.setenv("SOFTSTEP_BACKEND", "zzz")
+    with pytest.raises(ValueError, match="SOFTSTEP_BACKEND: unknown backend 'zzz'"):
+        kernels.softmax_forward([[1.0, 2.0]])

@@ -42,8 +42,15 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except USER_ERRORS as error:
-        print(f"softstep: {error}", file=sys.stderr)
+        print(f"softstep: {_told(error)}", file=sys.stderr)
         return 2
+
+
+def _told(error: BaseException) -> str:
+    """The error's text; the system's errors without their numbers, the file first."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:

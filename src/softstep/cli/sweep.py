@@ -78,6 +78,9 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--momentum", type=numbers, default="0", help="as for --lr")
 
 
+MOST_NUMBERS = 100_000  # of one FROM:TO:logN
+
+
 def numbers(text: str) -> list[float]:
     """Numbers separated by commas, without repeats; FROM:TO:logN means N numbers of equal ratio."""
     return list(dict.fromkeys(value for part in text.split(",") for value in _span(part)))
@@ -92,6 +95,8 @@ def _span(part: str) -> list[float]:
         start, stop, n = float(first), float(last), int(count.removeprefix("log"))
     except ValueError:
         n, count = 0, ""
+    if n > MOST_NUMBERS:
+        raise argparse.ArgumentTypeError(f"{part!r}: {n} numbers are more than {MOST_NUMBERS}")
     if not (count.startswith("log") and n > 0 and 0 < start < np.inf and 0 < stop < np.inf):
         raise argparse.ArgumentTypeError(
             f"{part!r}: give numbers, such as 0.1,0.2, or FROM:TO:logN, such as 1e-3:10:log20, "

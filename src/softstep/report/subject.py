@@ -54,7 +54,8 @@ def read(given: str, data: str | None, labels: str | None, seed: int | None) -> 
         return _folder(path)
     model = SoftmaxRegression.load(path)
     rows = load_rows(data or "digits", labels, seed or 0)
-    _refuse_other_features(model, rows, "name its data set with --data")
+    cure = "name its own with --data" if data is None else "they are not what it learned from"
+    _refuse_other_features(model, rows, cure)
     title = f"{path.name} on {rows.name}"
     return Subject(title, model, rows, model.get_params(), record.versions())
 

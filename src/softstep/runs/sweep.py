@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.model import SoftmaxRegression, SoftmaxSweep, datasets
+from softstep.model import SoftmaxRegression, SoftmaxSweep, datasets, inputs
 from softstep.model.sweep import certificate, grid
 from softstep.model.sweep.heads import SweepEpoch
 from softstep.runs import record, results
@@ -37,6 +37,7 @@ def rows(data: datasets.Dataset, cv: int | None, seed: int) -> Rows:
         ValueError: some class has no row left to learn from.
     """
     if cv is not None:
+        inputs.integer("--cv", cv, least=2)
         judged = f"judged by {cv} folds of {len(data.X_train)} rows"
         return Rows(data.X_train, data.y_train, {}, judged)
     train = datasets.Dataset(data.name, data.X_train, data.y_train, None, None)
