@@ -12,7 +12,6 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from softstep.kernels import arrays
 from softstep.kernels.backend import probe
 from softstep.kernels.registry import GPU, GPUClock
 from softstep.kernels.verify.cases import Arguments, Workload
+from softstep.model.checkpoint import atomic_write
 
 QUICK_ROUNDS, FULL_ROUNDS = 5, 30
 
@@ -156,7 +156,7 @@ def bench_command(quick: bool, json_path: str | None) -> int:
     Raises:
         OSError: before anything runs, when the JSON file cannot be written.
     """
-    with Path(json_path).open("w") if json_path else contextlib.nullcontext() as file:
+    with atomic_write(json_path) if json_path else contextlib.nullcontext() as file:
         about = {**run.machine(), "gpu": probe(GPU.name).reason}
         print("\n".join(f"{key}: {value}" for key, value in about.items()), end="\n\n", flush=True)
         rounds = QUICK_ROUNDS if quick else FULL_ROUNDS
@@ -164,7 +164,8 @@ def bench_command(quick: bool, json_path: str | None) -> int:
         rows = [row for workload in workloads for row in rows_of(workload, rounds)]
         print(table(rows), LEGEND, sep="\n\n")
         if file:
-            json.dump({"machine": about, "rows": report.rows_as_json(rows)}, file, indent=1)
+            found = {"machine": about, "rows": report.rows_as_json(rows)}
+            file.write(json.dumps(found, indent=1).encode())
     wrong = [f"{row.case} on {row.competitor}" for row in rows if not (row.agrees or row.not_run)]
     if wrong:
         print(f"error: not the oracle's result: {', '.join(wrong)}", file=sys.stderr)

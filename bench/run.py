@@ -4,7 +4,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from softstep.bench import chart, isa, measure, peak, report
@@ -14,6 +13,7 @@ from softstep.bench.problems import SEED
 from softstep.bench.suites import SUITES, cores, usable_backends
 from softstep.kernels.verify.cases import FULL, QUICK, Workload, op_workloads, seed_workloads
 from softstep.kernels.verify.parity import ORACLE
+from softstep.model.checkpoint import atomic_write
 
 __all__ = ["ORACLE", "SEED", "bench_command", "machine", "usable_backends"]
 
@@ -37,7 +37,7 @@ def chosen(only: str | None) -> list[str]:
     Raises:
         ValueError: one of them does not exist.
     """
-    names = only.split(",") if only else list(SUITES)
+    names = list(SUITES) if only is None else only.split(",")
     for name in names:
         if name not in SUITES:
             raise ValueError(f"--only: there is no suite {name!r}; there are {', '.join(SUITES)}")
@@ -68,14 +68,7 @@ def bench_command(
     if chart_path:
         chart.require()
     with contextlib.ExitStack() as stack:
-        files = [
-            _opened(stack, path, mode)
-            for path, mode in (
-                (json_path, "w"),
-                (markdown_path, "w"),
-                (chart_path, "wb"),
-            )
-        ]
+        files = [_opened(stack, path) for path in (json_path, markdown_path, chart_path)]
         about = machine(instructions)
         print("\n".join(f"{key}: {value}" for key, value in about.items()), flush=True)
         limits = peak.of_machine(set(range(1, cores() + 1)))
@@ -92,9 +85,9 @@ def bench_command(
     return 1 if wrong else 0
 
 
-def _opened(stack: contextlib.ExitStack, path: str | None, mode: str) -> Any:
-    encoding = None if "b" in mode else "utf-8"
-    return stack.enter_context(Path(path).open(mode, encoding=encoding)) if path else None
+def _opened(stack: contextlib.ExitStack, path: str | None) -> Any:
+    """A file for bytes, which replaces the one of that name when the run is over."""
+    return stack.enter_context(atomic_write(path)) if path else None
 
 
 def _write(
@@ -107,13 +100,15 @@ def _write(
 ) -> None:
     figures, page, picture = files
     if figures:
-        json.dump(report.as_json(about, limits, rows, quick=quick), figures, indent=1)
+        found = report.as_json(about, limits, rows, quick=quick)
+        figures.write(json.dumps(found, indent=1).encode())
     if page:
-        page.write(report.markdown(about, limits, rows, command, quick=quick))
+        page.write(report.markdown(about, limits, rows, command, quick=quick).encode())
     if picture:
         chart.draw(rows, picture)
 
 
 def _command(quick: bool, only: str | None, instructions: str) -> str:
-    limited = f" --isa {instructions}" if instructions != isa.NATIVE else ""
-    return "softstep bench" + " --quick" * quick + (f" --only {only}" if only else "") + limited
+    options = [] if only is None else ["--only", only]
+    options += [] if instructions == isa.NATIVE else ["--isa", instructions]
+    return " ".join(["softstep bench", *["--quick"] * quick, *options])

@@ -18,6 +18,7 @@ from softstep.kernels.arrays import (
     on_host,
     to_host,
 )
+from softstep.kernels.bundles import Bank, Data, SGDSteps
 from softstep.kernels.losses import Loss, Targets, find
 
 FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
@@ -84,8 +85,23 @@ def out_array(
 
 def _addresses(array: Any) -> tuple[int, int]:
     """Where a C-contiguous array begins and ends. No address on a GPU is one of the host's."""
-    begin = gpu().address(array) if is_on_gpu(array) else array.ctypes.data
+    begin = gpu().address(array) if is_on_gpu(array) else array.__array_interface__["data"][0]
     return begin, begin + array.nbytes
+
+
+def apart(data: Data, bank: Bank, steps: SGDSteps) -> None:
+    """Refuse what `train` updates where it is, in part, the memory of another of its arrays."""
+    updated = {"W": bank.W, "b": bank.b, "active": steps.active}
+    if steps.velocity is not None:
+        updated |= {f"velocity[{i}]": array for i, array in enumerate(steps.velocity)}
+    read = {"X": data.X, "y": data.y, "sample_weight": data.sample_weight, "order": steps.order}
+    arrays = {**updated, **{name: array for name, array in read.items() if array is not None}}
+    end, last = 0, ""
+    for first, stop, name in sorted((*_addresses(array), name) for name, array in arrays.items()):
+        if first < min(end, stop) and (name in updated or last in updated):
+            raise ValueError(f"{name} overlaps {last}: what is updated needs memory of its own")
+        if stop > end:
+            end, last = stop, name
 
 
 def in_place(name: str, value: Any) -> Array:

@@ -419,8 +419,9 @@ def train(
         dW = (1/rows in this batch) Σ_r w_r x_r ⊗ dv_r,   g = dW + l2·W,
         M ← momentum·M + g,   W ← W - learning_rate·M,
     the bias alike, with l2 only if `l2_bias`. A head whose logits turn non-finite is cleared in
-    `active` and keeps its weights from before that step. Calls on consecutive whole-batch slices of
-    `order` give the same bits as one call (with momentum: hand on `velocity`).
+    `active` and keeps its weights from before that step. What is updated must not overlap another
+    array that is given: that is a ValueError. Calls on consecutive whole-batch slices of `order`
+    give the same bits as one call (with momentum: hand on `velocity`).
 
     Args:
         X: features, (n, d).
@@ -480,6 +481,7 @@ def train(
         active=checks.active_heads(active, h),
         columns=h * c if columns is None else checks.positive_integer("columns", columns),
     )
+    checks.apart(data, heads, steps)
     losses, correct = ops.train(data, heads, steps)
     return to_caller(losses, X, *given), to_caller(correct, X)
 

@@ -40,7 +40,7 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
     path = target(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # two may save at once
     try:
-        with partial.open("wb") as file:
+        with _created(partial, path) as file:
             if path.exists():
                 partial.chmod(path.stat().st_mode & 0o7777)
             yield file
@@ -50,6 +50,14 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
         _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _created(partial: Path, path: Path) -> IO[bytes]:
+    """The new file `partial`; an error names `path`, which it is to become."""
+    try:
+        return partial.open("xb")
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ SEEDS = (0, 1, 2)
 RATES = {
     "mse": np.geomspace(0.1, 10, 9),
     "cross_entropy": np.geomspace(0.01, 1, 9),
-    "gce": np.geomspace(0.03, 3, 9),
+    "gce": np.geomspace(0.1, 10, 9),
 }
 EPOCHS = 10
 

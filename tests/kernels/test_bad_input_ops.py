@@ -592,3 +592,40 @@ def test_an_out_next_to_an_input_in_the_same_memory_is_accepted(backend):
     kernels.softmax_forward(room[:4], out=room[4:], backend=backend)
     assert np.allclose(room[4:], 1 / 3, rtol=1e-15)
     assert not room[:4].any()
+
+
+def overlaps():
+    """What is updated, in part in the memory of something else."""
+    n, d, c = 6, 5, 3
+    memory = np.zeros(2 * d * c + 2 * c, np.float32)
+    W, b = memory[: d * c].reshape(1, d, c), memory[d * c :][:c].reshape(1, c)
+    own = np.zeros((1, d, c), np.float32), np.zeros((1, c), np.float32)
+    X = np.zeros((n, d), np.float32)
+    yield "velocity", {"W": W, "b": b, "velocity": (W, np.zeros_like(b))}
+    yield "velocity", {"W": W, "b": b, "velocity": (np.zeros_like(W), b)}
+    yield "velocity", {"W": own[0], "b": own[1], "velocity": (W, memory[c : 2 * c].reshape(1, c))}
+    yield "overlaps", {"W": W, "b": memory[2:][:c].reshape(1, c)}
+    yield "overlaps", {"W": W, "b": own[1], "X": memory[: n * d].reshape(n, d)}
+    yield "overlaps", {"W": X[:3].reshape(1, d, c), "b": own[1], "X": X, "momentum": 0.5}
+
+
+@pytest.mark.parametrize(("text", "arguments"), list(overlaps()))
+def test_what_is_trained_in_the_memory_of_another_array_is_refused(text, arguments, backend):
+    given = {"X": np.zeros((6, 5), np.float32), "learning_rate": 0.1, **arguments}
+    positional = (given.pop("X"), np.arange(6) % 3, np.arange(6), 2, given.pop("W"), given.pop("b"))
+    with pytest.raises(ValueError, match=text):
+        kernels.train(*positional, loss="mse", backend=backend, **given)
+
+
+def test_neighbours_in_one_memory_are_no_overlap(backend):
+    memory = np.zeros(18, np.float32)
+    W, b = memory[:15].reshape(1, 5, 3), memory[15:].reshape(1, 3)
+    X = np.ones((6, 5), np.float32)
+    kernels.train(
+        *(X, np.arange(6) % 3, np.arange(6), 2, W, b),
+        loss="mse",
+        learning_rate=0.1,
+        backend=backend,
+    )
+    assert W.any()
+    assert b.any()

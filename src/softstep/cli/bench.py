@@ -60,5 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> list[str]:
     """The options as they were given, without --isa."""
     names = ("only", "json", "markdown", "chart")
-    given = [f"--{name}={value}" for name in names if (value := getattr(arguments, name))]
-    return [*given, *["--quick"] * arguments.quick]
+    given = {name: getattr(arguments, name) for name in names}
+    options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    return [*options, *["--quick"] * arguments.quick]
