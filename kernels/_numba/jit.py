@@ -11,6 +11,7 @@ from numba.core.caching import FunctionCache
 from numba.extending import register_jitable
 
 from softstep.kernels import integers, losses
+from softstep.kernels._numba.compiling import parts
 from softstep.kernels.integers import ceil_div
 
 # IEEE arithmetic: sums are taken in the order in which they are written, as compensated sums
@@ -19,6 +20,13 @@ STRICT = {"nogil": True, "error_model": "numpy"}
 # The body replaces the call before types are inferred: nothing is compiled twice, no argument
 # passed, and functions may be arguments.
 INLINE = {**STRICT, "inline": "always"}
+# Called by kernels alone: compiled within each of them, and nowhere else.
+PART = {
+    **STRICT,
+    "pipeline_class": parts.PartCompiler,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 def for_kernels_too(function):
@@ -65,10 +73,15 @@ class PackageCache(FunctionCache):
 
 
 def jit(flags):
-    """Decorator: compile with `flags` at first call, keep the machine code between processes."""
+    """Decorator: compile with `flags` at first call; of STRICT functions, the kernels, machine code
+    is kept between processes."""
 
     def decorate(py_func):
         dispatcher = numba.njit(**flags)(py_func)
+        if flags is PART:
+            parts.ignore_literals(dispatcher)
+        if flags is not STRICT:
+            return dispatcher
         try:
             dispatcher._cache = PackageCache(py_func)
         except RuntimeError as error:  # no folder to write to

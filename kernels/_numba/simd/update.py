@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import INLINE, PART, jit
 from softstep.kernels._numba.simd.layout import zeros
 from softstep.kernels._numba.simd.vector import filled, fma, load, select, store
 
@@ -32,7 +32,7 @@ def fill_columns(job, columns, step):
             columns.active[column] = job.active[k]
 
 
-@jit(STRICT)
+@jit(PART)
 def update(W, M, at, gradient, rate, l2, momentum, active, keeps_velocity):
     # W, M: the vector at `at`, where the mask `active` is true; rate, l2 and momentum: vectors or
     # numbers. Where the velocity is not kept momentum is 0, and nobody reads M.
