@@ -174,7 +174,7 @@ def _evaluate_blocks(job, scratch, step, phase, item, worker):
             _add_rows(job, scratch, start, r0, min(n, rows - r0), worker, job.sums[item])
 
 
-@jit(INLINE)
+@jit(PART)
 def _add_rows(job, scratch, start, r0, count, worker, sums):
     """Add some rows of the block that begins with row `start` to the sums of every head."""
     V, mine = scratch.blocks.V[worker], job.layer.order[start + r0 : start + r0 + count]

@@ -11,7 +11,7 @@ from softstep.kernels.integers import ceil_div
 # require. Where a product may be fused with a sum, the kernels say so (`fma`).
 IEEE = {"nogil": True, "error_model": "numpy"}
 # A kernel: Python calls it, and its machine code is kept between processes. Nobody needs it in C.
-STRICT = {**IEEE, "no_cfunc_wrapper": True}
+STRICT = {**IEEE, "no_cfunc_wrapper": True, "pipeline_class": parts.KernelCompiler}
 # A part: kernels alone call it. It is compiled within them, and nowhere else.
 PART = {**STRICT, "no_cpython_wrapper": True, "pipeline_class": parts.PartCompiler}
 # The body replaces the call before types are inferred: no argument is passed, and functions may be

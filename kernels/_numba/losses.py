@@ -82,7 +82,7 @@ def row_lanes(workers, columns, c, dtype):
     )
 
 
-@jit(INLINE)
+@jit(PART)
 def heads_of_rows(learning, buffers, worker, mine, rows, active, loss, right, at):
     # buffers.T: logits of the rows `mine`, overwritten with the gradient of their mean loss over
     # `rows` rows -> w L in loss[k, at:] and hits in right[k, at:], (heads, rows), for each active

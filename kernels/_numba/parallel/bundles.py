@@ -6,6 +6,8 @@ all workers read costs as much as the arithmetic, as it is atomic: these have no
 Whoever calls the kernel keeps the arrays alive.
 """
 
+import hashlib
+
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.imputils import lower_getattr_generic
@@ -20,7 +22,9 @@ class Bundle(types.Type):
 
     def __init__(self, kind):
         self.kind = kind
-        super().__init__(f"Bundle({kind})")
+        # short: it is part of the name of every function that takes one
+        digest = hashlib.sha256(str(kind).encode()).hexdigest()[:16]
+        super().__init__(f"{kind.instance_class.__name__}({digest})")
 
     def member(self, name):
         """Where a member stands in the tuple, and its type; that of a tuple is a bundle again."""

@@ -80,6 +80,15 @@ def test_a_second_process_does_not_compile_a_training_run_of_either_kind(tmp_pat
         assert err == ""
 
 
+def test_no_part_of_a_kernel_can_be_taken_for_one_of_another_process(tmp_path):
+    # Numba's names of parts repeat from process to process: none may be seen from outside.
+    code = f"{SOFTMAX}; (text,) = softmax.inspect_llvm().values(); print(text)"
+    out, _ = run(tmp_path, code)
+    defined = [line for line in out.splitlines() if line.startswith("define ")]
+    assert len(defined) >= 2  # the kernel and its wrapper
+    assert [line for line in defined if "linkonce" in line or "weak" in line] == []
+
+
 @pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
 @pytest.mark.parametrize("content", [b"not a cache", None])
 def test_a_broken_cache_is_compiled_anew_with_one_warning_and_mended(cache, kind, content):
