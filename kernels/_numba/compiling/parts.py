@@ -78,7 +78,7 @@ class _IntoPartLibrary(_IntoLibrary):
 class KernelCompiler(CompilerBase):
     """Numba's compiler, for kernels."""
 
-    into_library = _IntoKernelLibrary
+    into_library: type[_IntoLibrary] = _IntoKernelLibrary
 
     def define_pipelines(self):
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
