@@ -16,6 +16,9 @@ class Backend:
         probe() -> str: what it runs on; raises with the reason where it cannot run.
         to_backend(array): an array, moved to where it computes.
     The ops take what `checks.py` and `bundles.py` describe, and check nothing.
+    One that compiles kernels when they are first used, and keeps them, has besides
+        compiled_kernels() -> int: how many this process has compiled;
+        kernel_folder() -> str | None: where they are kept, if they can be.
     A backend on a GPU has besides
         gpu_arrays (`GPUArrays`): how arrays on the GPU are read and checked.
         clock (`GPUClock`): how long the GPU takes.

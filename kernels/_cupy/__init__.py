@@ -5,7 +5,7 @@ from softstep.kernels._cupy import checks as _checks
 from softstep.kernels._cupy.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._cupy.evaluate import evaluate, predict
 from softstep.kernels._cupy.gce import gce_backward, gce_forward
-from softstep.kernels._cupy.kernel import clock, probe
+from softstep.kernels._cupy.kernel import clock, compiled_kernels, kernel_folder, probe
 from softstep.kernels._cupy.linear import linear_backward, linear_forward
 from softstep.kernels._cupy.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._cupy.softmax import softmax_backward, softmax_forward
@@ -15,12 +15,14 @@ from softstep.kernels.registry import GPUArrays as _GPUArrays
 
 __all__ = [
     "clock",
+    "compiled_kernels",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "evaluate",
     "gce_backward",
     "gce_forward",
     "gpu_arrays",
+    "kernel_folder",
     "linear_backward",
     "linear_forward",
     "mse_backward",

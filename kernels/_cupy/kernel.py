@@ -12,8 +12,10 @@ import contextlib
 import functools
 import importlib.resources
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,6 +166,16 @@ def compiled(
     with refused(f"{label} could not be compiled or loaded"):
         raw = cupy().RawModule(code=code, options=opts).get_function(name)
         return Kernel(raw, label, cooperative)
+
+
+def compiled_kernels() -> int:
+    """How many kernels this process has compiled, or loaded from where CuPy keeps them."""
+    return compiled.cache_info().misses
+
+
+def kernel_folder() -> str:
+    """Where CuPy keeps machine code."""
+    return os.environ.get("CUPY_CACHE_DIR") or str(Path.home() / ".cupy/kernel_cache")
 
 
 # ---- graphs

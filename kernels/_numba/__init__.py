@@ -2,6 +2,7 @@
 
 import numba
 
+from softstep.kernels._numba.compiling.cache import compiled_kernels, kernel_folder
 from softstep.kernels._numba.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numba.evaluate import evaluate, predict
 from softstep.kernels._numba.gce import gce_backward, gce_forward
@@ -13,11 +14,13 @@ from softstep.kernels._numba.train import train
 from softstep.kernels.arrays import contiguous as to_backend
 
 __all__ = [
+    "compiled_kernels",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "evaluate",
     "gce_backward",
     "gce_forward",
+    "kernel_folder",
     "linear_backward",
     "linear_forward",
     "mse_backward",

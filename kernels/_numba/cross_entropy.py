@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 
-from softstep.kernels._numba.jit import STRICT, call, jit
+from softstep.kernels._numba.jit import PART, STRICT, call, jit
 from softstep.kernels._numba.simd.targets import first_largest, label_of, split
 from softstep.kernels._numba.softmax import exponentials, rounding_error, sum_without
 
 
-@jit(STRICT)
+@jit(PART)
 def cross_entropy_of_row(v, e, label, soft, r):
     # v (c,), e (c,) its exponentials -> L = log Σ_j e^{v_j} - v_y; with v_k the largest,
     # log1p(Σ_{j≠k} e_j) + (v_k - v_y): nothing cancels
@@ -29,7 +29,7 @@ def cross_entropy_of_row(v, e, label, soft, r):
     return loss + error
 
 
-@jit(STRICT)
+@jit(PART)
 def gradient_of_row(e, label, soft, r, dv):
     # e (c,) exponentials of the logits -> dv (c,) = p - y, with p_y - 1 = -Σ_{j≠y} p_j
     total = sum_without(e, -1)

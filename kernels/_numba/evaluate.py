@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, call, jit
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, call, jit
 from softstep.kernels._numba.linear_wide import Blocks, in_place, row_blocks
 from softstep.kernels._numba.losses import (
     Lanes,
@@ -95,7 +95,7 @@ def _row_blocks(layer, workers):
     )
 
 
-@jit(STRICT)
+@jit(PART)
 def _block_logits(layer, start, rows, blocks, worker):
     # rows start … start + rows of X -> blocks.V[worker] (vectors, rows, lanes)
     V, tile = blocks.V[worker], blocks.tile[worker]
@@ -131,7 +131,7 @@ def _predict_block(job, scratch, step, phase, item, worker):
                 job.found[k, start + r0 + i] = np.int64(best[i])
 
 
-@jit(STRICT)
+@jit(PART)
 def _largest_of_rows(T, first, c, best):
     # T (columns, lanes) -> best (lanes,): which of T[first : first + c] is the first largest; the
     # first NaN comes before all
@@ -209,7 +209,7 @@ def _evaluate_blocks(job, scratch, step, phase, item, worker):
             _add_rows(job, scratch, start, r0, min(n, rows - r0), worker, job.sums[item])
 
 
-@jit(INLINE)
+@jit(PART)
 def _add_rows(job, scratch, start, r0, count, worker, sums):
     """Add some rows of the block that begins with row `start` to the sums of every head."""
     V, mine = scratch.blocks.V[worker], job.layer.order[start + r0 : start + r0 + count]
@@ -231,7 +231,7 @@ def _add_rows(job, scratch, start, r0, count, worker, sums):
             sums[k, 2] += w
 
 
-@jit(STRICT)
+@jit(PART)
 def _row(job, V, i, k, r):
     """Loss of head k on row r, row i of V, near NaN and infinities, and whether it is right."""
     n, c, learning = lanes_of(V), job.layer.classes, job.learning

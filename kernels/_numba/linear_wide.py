@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.layout import empty, lanes, odd_lines, padded, per_column, zeros
@@ -102,7 +102,7 @@ def _do_forward(job, blocks, step, phase, item, worker):
         _forward_block(job, start, v0, blocks, worker)
 
 
-@jit(STRICT)
+@jit(PART)
 def _pack(W, start, packed):
     # rows start … start + PACKED_ROWS of W (d, c) -> packed (vectors, d, lanes)
     n, c = lanes_of(packed), W.shape[1]
@@ -113,7 +113,7 @@ def _pack(W, start, packed):
             store(packed, (c // n, f), load_first(W, (f, c // n * n), c % n))
 
 
-@jit(STRICT)
+@jit(PART)
 def _forward_block(job, start, v0, blocks, worker):
     # out[start : start + ITEM_ROWS], the columns of BLOCK_VECTORS vectors from v0 on
     X, r0 = (blocks.X[0], start) if job.in_place else (blocks.X[worker], 0)
@@ -199,7 +199,7 @@ def _do_backward(job, blocks, step, phase, item, worker):
         store(job.db, at, db)
 
 
-@jit(STRICT)
+@jit(PART)
 def _gather_gradients(dV, at, count, V, r0):
     # dV (n, c), rows at … at + count -> V (vectors, rows, lanes), rows from r0 on
     n, c = lanes_of(V), dV.shape[1]
@@ -210,7 +210,7 @@ def _gather_gradients(dV, at, count, V, r0):
             store(V, (c // n, r0 + i), load_first(dV, (at + i, c // n * n), c % n))
 
 
-@jit(STRICT)
+@jit(PART)
 def _products(A, V, v, f0, scale, add, tile, dW):
     # A (d, rows), V (vectors, rows, lanes) -> dW[f0 : f0 + GRADIENT_ROWS], TILE_VECTORS vectors of
     # its columns from v on, set to or, with `add`, increased by s Σ x ⊗ dv

@@ -15,7 +15,7 @@ import numpy as np
 from softstep.kernels import losses as losses_table
 from softstep.kernels._numba.cross_entropy import cross_entropy_of_row
 from softstep.kernels._numba.gce import gce_of_row
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import INLINE, PART, jit
 from softstep.kernels._numba.mse import mse_of_row
 from softstep.kernels._numba.simd.functions import exp, expm1, log1p
 from softstep.kernels._numba.simd.layout import lanes, zeros
@@ -85,7 +85,7 @@ def row_lanes(workers, columns, c, dtype):
     )
 
 
-@jit(INLINE)
+@jit(PART)
 def heads_of_rows(learning, buffers, worker, mine, rows, active, loss, right, at):
     # buffers.T: logits of the rows `mine`, overwritten with the gradient of their mean loss over
     # `rows` rows -> w L in loss[k, at:] and hits in right[k, at:], (heads, rows), for each active
@@ -120,7 +120,7 @@ def heads_of_rows(learning, buffers, worker, mine, rows, active, loss, right, at
                 active[k] = False
 
 
-@jit(STRICT)
+@jit(PART)
 def _head_of_rows(T, first, c, count, Y, label, weight, rows, code, loss, right, at):
     # T (columns, lanes): logits of `count` rows in T[first : first + c], overwritten with the
     # gradient of their mean over `rows` rows; Y (c, lanes), label, weight (lanes,) -> w L in
@@ -204,7 +204,7 @@ def _gce(T, first, c, Y, inverse, scale, entropy):
     return _gce_of_entropy(entropy)
 
 
-@jit(STRICT)
+@jit(PART)
 def _unknown(T, first, c):
     nan = filled(T, np.nan)
     for j in range(c):
@@ -212,7 +212,7 @@ def _unknown(T, first, c):
     return nan
 
 
-@jit(STRICT)
+@jit(PART)
 def _gce_of_entropy(entropy):
     """(1 - e^{-q CE})/q of each lane."""
     return (0.0 - expm1(entropy * -GCE_Q)) / GCE_Q
@@ -234,7 +234,7 @@ def loss_of_sums(code, below, e_label, others, squares, c):
     return entropy * np.nan
 
 
-@jit(STRICT)
+@jit(PART)
 def loss_of_row(code, v, e, label, soft, r):
     # v (c,) logits of one row, NaN and infinities among them -> its loss in float64; e (c,) is a
     # buffer

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from softstep.kernels._numba.jit import STRICT, call, jit
+from softstep.kernels._numba.jit import PART, STRICT, call, jit
 from softstep.kernels._numba.simd.targets import label_of, split, target
 from softstep.kernels._numba.softmax import (
     exponentials,
@@ -14,7 +14,7 @@ from softstep.kernels._numba.softmax import (
 )
 
 
-@jit(STRICT)
+@jit(PART)
 def mse_of_row(e, label, soft, r):
     # e (c,) exponentials of the logits -> L = (1/c) Σ_j (y_j - p_j)²
     total = sum_without(e, -1)
@@ -58,7 +58,7 @@ def mse_backward(P, Y, *, out=None):
     return out
 
 
-@jit(STRICT)
+@jit(PART)
 def _soft_gradient(e, total, soft, r, dv):
     # e (c,), soft (n, c) -> dv (c,): dv_i = p_i (g_i - Σ_j g_j p_j), g = (2/c)(p - y)
     c = len(e)
@@ -75,7 +75,7 @@ def _soft_gradient(e, total, soft, r, dv):
         dv[j] = p * (2 / c * (p - soft[r, j]) - mean)
 
 
-@jit(STRICT)
+@jit(PART)
 def _label_gradient(v, e, label, pairs, dv):
     # v, e (c,) -> dv (c,): dv_i = p_i Σ_j p_j (g_i - g_j), no difference cancels. With q = 1 - p_y:
     # dv_y = -(2/c) p_y Σ_{j≠y} p_j (p_j + q),
@@ -95,7 +95,7 @@ def _label_gradient(v, e, label, pairs, dv):
         dv[j] += dv[j] * x
 
 
-@jit(STRICT)
+@jit(PART)
 def inverse_cube(total, error):
     # 1 / (total + error)³ = (1 + x) / cube -> cube, x: the first 14 bits of the total (Veltkamp's
     # splitting) have an exact cube, so that dividing by it costs one rounding instead of four.
@@ -105,7 +105,7 @@ def inverse_cube(total, error):
     return head**3, -rest * (3 + rest * (3 + rest)) / (1 + rest) ** 3
 
 
-@jit(STRICT)
+@jit(PART)
 def sums_of_differences(v, e, label, out):
     # v, e (c,) -> out_i = Σ_{j≠label} e_j (e_i - e_j), to a few roundings of Σ_j e_j |e_i - e_j|.
     # Sorted downwards, neighbours differ by gap_i = e_i - e_{i+1} = -e_i expm1(v_{i+1} - v_i):
@@ -141,7 +141,7 @@ def sums_of_differences(v, e, label, out):
     out[label] = 0.0
 
 
-@jit(STRICT)
+@jit(PART)
 def _gap(v, e, i, k):
     """e_i - e_k for v_i >= v_k."""
     return -e[i] * math.expm1(v[k] - v[i]) if e[i] > 0.0 or e[i] != e[i] else 0.0

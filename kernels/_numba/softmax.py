@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, call, jit
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, call, jit
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.functions import exp_in_two
@@ -38,14 +38,14 @@ UNDERFLOW = -746.0  # e^x is 0 in float64 below this
 FLOP_PER_VALUE = 40  # about: an exp is 20
 
 
-@jit(STRICT)
+@jit(PART)
 def rounding_error(a, b, total):
     """What rounding took away in total = a + b (TwoSum: Knuth, TAOCP vol. 2, section 4.2.2)."""
     b_part = total - a
     return (a - (total - b_part)) + (b - b_part)
 
 
-@jit(STRICT)
+@jit(PART)
 def largest(v):
     """The largest of a row; NaN if there is one."""
     m = v[0]
@@ -55,7 +55,7 @@ def largest(v):
     return m
 
 
-@jit(STRICT)
+@jit(PART)
 def exponentials(v, e):
     # v (c,) -> e (c,) float64 = e^{v - max v}; the rounding error of the difference is carried
     m = np.float64(largest(v))
@@ -67,13 +67,13 @@ def exponentials(v, e):
             e[j] += e[j] * rounding_error(vj, -m, d)
 
 
-@jit(STRICT)
+@jit(PART)
 def sum_without(e, k):
     """Σ_{j≠k} e_j, compensated; k = -1 leaves none out."""
     return sum_in_two(e, k)[0]
 
 
-@jit(STRICT)
+@jit(PART)
 def sum_in_two(e, k):
     """Σ_{j≠k} e_j as the rounded sum and its rounding error, the sum itself where not finite."""
     total, error = 0.0, 0.0
@@ -121,7 +121,7 @@ def _begin(job, scratch, step, phase):
     return ceil_div(len(job.V), _item_rows(job.V)) if step == 0 else OVER
 
 
-@jit(STRICT)
+@jit(PART)
 def _item_rows(V):
     """Rows of an item: full vectors of them."""
     return max(ITEM_VALUES // V.shape[1] // lanes_of(V), 1) * lanes_of(V)
@@ -143,7 +143,7 @@ def _do(job, scratch, step, phase, item, worker):
             _softmax_of_row(job.V, r, rest[0], job.out)
 
 
-@jit(STRICT)
+@jit(PART)
 def _softmax_of_lanes(V, r0, count, T, rest, out):
     # rows r0 … r0 + count of V (n, c) -> out (n, c), one in each lane of T (classes padded, lanes)
     c, lanes = V.shape[1], lanes_of(T)
@@ -178,7 +178,7 @@ def _softmax_of_lanes(V, r0, count, T, rest, out):
             store_first(out, (r0 + i, first), block[i, 0], classes)
 
 
-@jit(STRICT)
+@jit(PART)
 def _softmax_of_row(V, r, rest, out):
     # row r of V (n, c) -> out (n, c); rest (c padded,) is a buffer
     c, lanes = V.shape[1], lanes_of(V)
@@ -216,7 +216,7 @@ def _softmax_of_row(V, r, rest, out):
         store_first(out, (r, whole), p, last)
 
 
-@jit(STRICT)
+@jit(PART)
 def _jacobian_of_row(dP, P, r, out):
     # row r of dP and P (n, c) -> out (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j), in float64
     c, lanes = P.shape[1], lanes_of(P)

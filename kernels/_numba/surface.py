@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
 from softstep.kernels._numba.losses import codes, loss_of_sums
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
@@ -133,7 +133,7 @@ def _grid_row(job, scratch, first, end, i, worker, sums):
         sums[k, 0], sums[k, 1] = lane_sum(load(acc, (k, 0, 0))), lane_sum(load(acc, (k, 1, 0)))
 
 
-@jit(STRICT)
+@jit(PART)
 def _largest(A, U1, g, x):
     # A (c, lanes), U1 (groups, c, lanes) -> max_j v_j of each lane, of all but the label's
     top = filled(A, -np.inf)
@@ -142,7 +142,7 @@ def _largest(A, U1, g, x):
     return top
 
 
-@jit(STRICT)
+@jit(PART)
 def _sums(A, U1, g, x, m):
     # -> q = Σ_j e_j and Σ_j e_j² of each lane
     q = squares = filled(A, 0.0)
@@ -152,7 +152,7 @@ def _sums(A, U1, g, x, m):
     return q, squares
 
 
-@jit(STRICT)
+@jit(PART)
 def _settle_ties(A, U1, g, x, own, top, labels, hits, tied):
     # of equal logits the first is the answer: no hit where one of them is before the label
     one = filled(A, 1.0)
@@ -165,7 +165,7 @@ def _settle_ties(A, U1, g, x, own, top, labels, hits, tied):
                 hits[lane] = 0
 
 
-@jit(STRICT)
+@jit(PART)
 def _add(values, weights, g, acc, k, which):
     # acc[k, which] += values · weights[g], in float64
     total = load(acc, (k, which, 0))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, for_kernels_too, jit
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, for_kernels_too, jit
 from softstep.kernels._numba.losses import Lanes, heads_of_rows, row_lanes
 from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.dots import (
@@ -107,7 +107,7 @@ def _do(job, scratch, step, phase, item, worker):
         _weights(job, scratch, parts, item - heads - bias_vectors)
 
 
-@jit(INLINE)
+@jit(PART)
 def _part(job, scratch, start, rows, item, worker):
     """A part forward and back; meanwhile, prefetch the part this worker is likely to take next."""
     part, size = part_rows(rows), len(scratch.dV)
@@ -126,7 +126,7 @@ def _part(job, scratch, start, rows, item, worker):
     sums_of_columns(dV, count, False, scratch.Gb[item])
 
 
-@jit(INLINE)
+@jit(PART)
 def _rows(job, scratch, start, rows, at, count, ahead, split, worker):
     """Forward to the losses and to the gradient of the logits, for order[at : at + count]."""
     T, dV, sums = scratch.lanes.T[worker], scratch.dV[worker], scratch.sums[worker]
@@ -153,7 +153,7 @@ def _rows(job, scratch, start, rows, at, count, ahead, split, worker):
                 dV[r0 + i, j] = T[j, i]
 
 
-@jit(INLINE)
+@jit(PART)
 def _bias(job, scratch, parts, v):
     """Add the parts and update the bias of vector v of the columns."""
     if job.fit_bias:
@@ -164,20 +164,20 @@ def _bias(job, scratch, parts, v):
         update_bias(job, scratch.columns, at, g)
 
 
-@jit(INLINE)
+@jit(PART)
 def _weights(job, scratch, parts, tile):
     """Add the parts and update OUTER_VECTORS vectors of features, of all columns."""
-    W, G, n = job.W, scratch.G, lanes_of(job.W)
+    W, M, G, n = job.W, job.M, scratch.G, lanes_of(job.W)
+    active, rates, l2s, momenta = scratch.columns.active, scratch.columns.rate, job.l2, job.momentum
     scale, keeps = W.dtype.type(job.scale), job.keeps_velocity
     begin = tile * OUTER_VECTORS * n
     end = min(begin + OUTER_VECTORS * n, W.shape[1])
     for column in range(len(job.active) * job.classes):
-        if scratch.columns.active[column] > 0:
-            rate = scratch.columns.rate[column]
-            l2, momentum = job.l2[column], job.momentum[column]
+        if active[column] > 0:
+            rate, l2, momentum = rates[column], l2s[column], momenta[column]
             for j in range(begin, end, n):
                 g = load(G, (0, column, j))
                 for part in range(1, parts):
                     g = g + load(G, (part, column, j))
                 at, every_lane = (column, j), first_lanes(g, n)
-                update(W, job.M, at, g * scale, rate, l2, momentum, every_lane, keeps)
+                update(W, M, at, g * scale, rate, l2, momentum, every_lane, keeps)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
 from softstep.kernels._numba.losses import Lanes, heads_of_rows, row_lanes
 from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.layout import odd_lines, padded, zeros
@@ -113,7 +113,7 @@ def _do(job, scratch, step, phase, item, worker):
         record(job, scratch, step, rows, item - tiles - vectors)
 
 
-@jit(INLINE)
+@jit(PART)
 def _rows(job, scratch, start, rows, r0, worker):
     """From logits to their gradient for a row in each lane, from row r0 of the batch on."""
     T = scratch.lanes.T[worker]
@@ -134,11 +134,11 @@ def _rows(job, scratch, start, rows, r0, worker):
     lanes_to_rows(T, scratch.V, r0)
 
 
-@jit(INLINE)
+@jit(PART)
 def _weights(job, scratch, rows, v0, f0, end, tile):
     """Outer products of the rows and update: features f0 … end of TILE_VECTORS vectors from v0."""
     W, n, scale = job.W, lanes_of(job.W), job.W.dtype.type(job.scale)
-    columns, keeps = scratch.columns, job.keeps_velocity
+    M, columns, keeps = job.M, scratch.columns, job.keeps_velocity
     vectors = min(TILE_VECTORS, len(W) - v0)
     i = f0
     while i < end:
@@ -150,11 +150,11 @@ def _weights(job, scratch, rows, v0, f0, end, tile):
             l2, momentum = load(job.l2, column), load(job.momentum, column)
             for r in range(i - first, count):  # those before have been updated
                 at, g = (v0 + u, first + r), load(tile, (u, r)) * scale
-                update(W, job.M, at, g, rate, l2, momentum, active, keeps)
+                update(W, M, at, g, rate, l2, momentum, active, keeps)
         i = first + count
 
 
-@jit(INLINE)
+@jit(PART)
 def _bias(job, scratch, rows, v):
     """Add the rows' gradients and update the bias of vector v of the columns."""
     if job.fit_bias:

@@ -12,10 +12,8 @@ What an item computes does not depend on who computes it: a pool of any size giv
 import contextlib
 
 import numpy as np
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from softstep.kernels._numba.jit import INLINE, STRICT, as_writable, jit
+from softstep.kernels._numba.jit import INLINE, PART, as_writable, jit
 from softstep.kernels._numba.parallel import workers
 from softstep.kernels._numba.parallel.atomics import (
     atomic_add,
@@ -27,6 +25,7 @@ from softstep.kernels._numba.parallel.atomics import (
     rest,
     yield_processor,
 )
+from softstep.kernels._numba.parallel.bundles import in_memory
 
 # A pool is an int64 array. Its words stand in groups a cache line apart.
 LINE = 8
@@ -86,7 +85,7 @@ def work_through(pool, size, worker, job, scratch, phases, begin, do):
         items, or OVER.
     do(job, scratch, step, phase, item, worker): one item.
     """
-    job, scratch = without_refcounts(job), without_refcounts(scratch)
+    job, scratch = in_memory(job), in_memory(scratch)
     done = 0
     while True:
         if worker > 0:
@@ -106,7 +105,7 @@ def work_through(pool, size, worker, job, scratch, phases, begin, do):
         done += 1
 
 
-@jit(STRICT)
+@jit(PART)
 def _open(pool, size, items, step, phase):
     """Leader: publish a phase."""
     for worker in range(size):
@@ -122,7 +121,7 @@ def _open(pool, size, items, step, phase):
         atomic_store(pool, STATE, pool[GENERATION] | OPEN)
 
 
-@jit(STRICT)
+@jit(PART)
 def _join(pool, worker):
     """Not the leader: wait for a phase it has not been in, and join it; False: the work is over."""
     seen = SHARES + LINE * worker + 2
@@ -145,7 +144,7 @@ def _join(pool, worker):
             rest()
 
 
-@jit(STRICT)
+@jit(PART)
 def _claim(pool, size, worker):
     """The next item for this worker, or -1 when all are taken."""
     for k in range(size):  # its own share, then those of the others
@@ -159,7 +158,7 @@ def _claim(pool, size, worker):
     return -1
 
 
-@jit(STRICT)
+@jit(PART)
 def _leave(pool, size, worker):
     """No item is left. The leader lets nobody join any more, and waits for those inside."""
     if worker > 0:
@@ -170,7 +169,7 @@ def _leave(pool, size, worker):
             _wait_for_workers(pool)
 
 
-@jit(STRICT)
+@jit(PART)
 def _wait_for_workers(pool):
     """Leader: wait until nobody is inside. After a long wait, work alone for a while."""
     spins, since = 0, now()
@@ -186,31 +185,3 @@ def _wait_for_workers(pool):
         factor = min(2 * pool[SOLO_FACTOR], MAX_SOLO_FACTOR) if soon else 1
         pool[SOLO_FACTOR] = factor
         pool[SOLO_UNTIL] = now() + factor * waited
-
-
-@intrinsic
-def without_refcounts(typingctx, bundle):
-    """A bundle whose arrays have no owners, so that nobody counts references.
-
-    Counting is atomic, and for arrays that all workers read it costs as much as the arithmetic.
-    Whoever calls the kernel keeps the arrays alive.
-    """
-
-    def stripped(context, builder, kind, value):
-        if isinstance(kind, types.BaseTuple):
-            elements = [
-                stripped(context, builder, inner, builder.extract_value(value, i))
-                for i, inner in enumerate(kind)
-            ]
-            return context.make_tuple(builder, kind, elements)
-        if not isinstance(kind, types.Array):
-            return value
-        array = context.make_array(kind)(context, builder, value)
-        array.meminfo = cgutils.get_null_value(array.meminfo.type)
-        array.parent = cgutils.get_null_value(array.parent.type)
-        return array._getvalue()
-
-    def emit(context, builder, sig, args):
-        return stripped(context, builder, sig.args[0], args[0])
-
-    return bundle(bundle), emit

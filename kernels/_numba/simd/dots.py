@@ -4,7 +4,7 @@ While some rows are worked on, those needed next are prefetched: their features 
 `logits_of_rows`, the others by `outer_products`.
 """
 
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import PART, jit
 from softstep.kernels._numba.simd.tiles import (
     DOT_COLUMNS,
     DOT_ROWS,
@@ -20,20 +20,20 @@ from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
 
 
-@jit(STRICT)
+@jit(PART)
 def rows_in_lanes(T):
     """How many rows `logits_of_rows` takes at once: whole tiles, as many as T (…, lanes) holds."""
     return lanes_of(T) // DOT_ROWS * DOT_ROWS or lanes_of(T)
 
 
-@jit(STRICT)
+@jit(PART)
 def prefetch_split(d, itemsize):
     """The feature up to which the forward pass prefetches, where a backward pass does the rest."""
     line = LINE_BYTES // itemsize
     return ceil_div(d, line) // 2 * line
 
 
-@jit(STRICT)
+@jit(PART)
 def logits_of_rows(X, order, at, count, ahead, split, W, b, scale, T, sums):
     # X (n, d), W (columns padded, d padded), b (columns,) -> T (columns padded, lanes) =
     # s X[order[at : at + count]] W + b, a row in each lane; sums is a buffer for a tile
@@ -56,7 +56,7 @@ def logits_of_rows(X, order, at, count, ahead, split, W, b, scale, T, sums):
             i += tile
 
 
-@jit(STRICT)
+@jit(PART)
 def outer_products(X, order, at, count, ahead, split, dV, add, G):
     # X (n, d), dV (count, columns padded) -> G (columns padded, d padded), set to or, with `add`,
     # increased by Σ dv ⊗ x over the rows order[at : at + count]
@@ -76,7 +76,7 @@ def outer_products(X, order, at, count, ahead, split, dV, add, G):
         j += vectors * n
 
 
-@jit(STRICT)
+@jit(PART)
 def sums_of_columns(dV, count, add, g):
     # dV (rows, columns) -> g (columns or more,), set to or, with `add`, increased by the sum of the
     # first `count` rows

@@ -6,7 +6,7 @@ tests/kernels/test_vector_functions.py measures the errors.
 
 import numpy as np
 
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import PART, jit
 from softstep.kernels._numba.simd.vector import (
     exponent_and_fraction,
     fma,
@@ -29,7 +29,7 @@ ROUNDER_32 = 1.5 * 2.0**23 + SCALED  # x + ROUNDER_32 - ROUNDER_32 is the neares
 SQRT_2 = np.float64(1.4142135623730951)
 
 
-@jit(STRICT)
+@jit(PART)
 def _exponent_and_rest(x):
     """(n, t) with e^x = 2^n (1 + t): x = n ln 2 + r with |r| <= ln 2 / 2, t = r + r² q(r)."""
     n = rint(x * LOG2_E)
@@ -53,7 +53,7 @@ def _exponent_and_rest(x):
     return n, fma(q * r, r, r)
 
 
-@jit(STRICT)
+@jit(PART)
 def exp(x):
     """e^x for x <= 0 or moderate; 0 below LOWEST (LOWEST_32), NaN included."""
     lowest = LOWEST if is_double(x) else LOWEST_32
@@ -61,7 +61,7 @@ def exp(x):
     return select(x > lowest, (t + 1.0) * power_of_two(n), 0.0)
 
 
-@jit(STRICT)
+@jit(PART)
 def expm1(x):
     """e^x - 1 for x <= 0 or moderate, with the figures of a small x; NaN stays NaN.
 
@@ -73,7 +73,7 @@ def expm1(x):
     return select(x < lowest, -1.0, fma(t, power, power - 1.0) + (x - x))
 
 
-@jit(STRICT)
+@jit(PART)
 def exp_in_two(v, m):
     """2^SCALED e^{v - m} for v <= m in float32 as a rounded part and the rest; NaN stays NaN.
 
@@ -102,7 +102,7 @@ def exp_in_two(v, m):
     return select(vanishes, 0.0, e * scale), select(vanishes, 0.0, rest * scale)
 
 
-@jit(STRICT)
+@jit(PART)
 def log1p(t):
     """log(1 + t) for t >= 0.
 

@@ -1,6 +1,6 @@
 """Products of wide banks, from the tiles of tiles.py, and rows turned into lanes and back."""
 
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import PART, jit
 from softstep.kernels._numba.simd.tiles import (
     LINE_BYTES,
     TILE_ROWS,
@@ -25,7 +25,7 @@ from softstep.kernels._numba.simd.vector import (
 HALF_TILE = TILE_ROWS // 2
 
 
-@jit(STRICT)
+@jit(PART)
 def gather_rows(X, order, at, count, out, r0):
     # X (n, d) -> out[r0 : r0 + count] (rows, d padded) = X[order[at : at + count]], widened
     d, lanes = X.shape[1], lanes_of(out)
@@ -40,7 +40,7 @@ def gather_rows(X, order, at, count, out, r0):
             store(out, (r0 + i, d - rest), load_first(X, (row, d - rest), rest))
 
 
-@jit(STRICT)
+@jit(PART)
 def next_tile(i, first, end):
     """Where the tile that holds row i of first … end begins, and how many rows it has."""
     if end - i >= TILE_ROWS:
@@ -50,7 +50,7 @@ def next_tile(i, first, end):
     return i, 1
 
 
-@jit(STRICT)
+@jit(PART)
 def multiply(A, i, rows, count, B, v, vectors, out):
     # A (rows, count), B (vectors, count, lanes) -> out (vectors, rows, lanes): one tile
     if rows == TILE_ROWS and vectors == TILE_VECTORS:
@@ -63,7 +63,7 @@ def multiply(A, i, rows, count, B, v, vectors, out):
         products_single(A, i, count, B, v, out)
 
 
-@jit(STRICT)
+@jit(PART)
 def logits_tiles(X, W, b, scale, v0, v1, r0, r1, V, tile):
     # X (rows, d), W (vectors, d, lanes), b (columns,) -> V (vectors, rows, lanes) = s X W + b,
     # vectors v0 … v1 (or the last), rows r0 … r1; tile (TILE_VECTORS, TILE_ROWS, lanes) is a buffer
@@ -81,7 +81,7 @@ def logits_tiles(X, W, b, scale, v0, v1, r0, r1, V, tile):
             i = first + rows
 
 
-@jit(STRICT)
+@jit(PART)
 def rows_to_lanes(V, r0, T):
     # V (vectors, rows, lanes) -> T (vectors·lanes, lanes): rows r0 … of V, one in each lane
     lanes = lanes_of(V)
@@ -94,7 +94,7 @@ def rows_to_lanes(V, r0, T):
             store(T, (v * lanes + i, 0), block[i, 0])
 
 
-@jit(STRICT)
+@jit(PART)
 def lanes_to_rows(T, V, r0):
     # T (vectors·lanes, lanes) -> V (vectors, rows, lanes): the lanes of T as rows r0 … of V
     lanes = lanes_of(V)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import PART, jit
 
 
 def split(y):
@@ -19,7 +19,7 @@ def split_sets(y):
     return np.empty((1, 0), np.int64), y
 
 
-@jit(STRICT)
+@jit(PART)
 def target(label, soft, r, j):
     """y_j of row r: 1 at the label, or the soft target where the label is -1."""
     if label < 0:
@@ -27,13 +27,13 @@ def target(label, soft, r, j):
     return 1.0 if j == label else 0.0
 
 
-@jit(STRICT)
+@jit(PART)
 def label_of(labels, r):
     """The label of row r, or -1 where there are soft targets."""
     return labels[r] if len(labels) else -1
 
 
-@jit(STRICT)
+@jit(PART)
 def first_largest(v):
     """Where the first of the largest is; the first NaN comes before all."""
     k = 0
@@ -45,13 +45,13 @@ def first_largest(v):
     return k
 
 
-@jit(STRICT)
+@jit(PART)
 def weight_of(weights, index, r):
     """The weight of row r in the weight set `index`; 1 where there are no weights."""
     return weights[index, r] if weights.size else weights.dtype.type(1)
 
 
-@jit(STRICT)
+@jit(PART)
 def fill_targets(labels, soft, rows, Y, label):
     # rows (r,) -> Y (classes, lanes): y_j of each row, label (lanes,): its class
     Y[:] = 0
@@ -67,7 +67,7 @@ def fill_targets(labels, soft, rows, Y, label):
             label[i] = first_largest(soft[r])
 
 
-@jit(STRICT)
+@jit(PART)
 def fill_weights(weights, index, rows, weight):
     # weights (sets, n) or none, rows (r,) -> weight (lanes,)
     weight[:] = 0

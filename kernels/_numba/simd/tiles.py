@@ -4,7 +4,7 @@ The number of vector registers decides their shapes. Every sum is taken in the s
 of any shape: what a row or a column gets does not depend on its neighbours.
 """
 
-from softstep.kernels._numba.jit import STRICT, jit
+from softstep.kernels._numba.jit import PART, jit
 from softstep.kernels._numba.simd.vector import (
     LANES,
     REGISTERS,
@@ -34,7 +34,7 @@ LINE_BYTES = 64  # of a cache line
 def make_products(R, N):
     """The tile of R rows × N vectors of columns."""
 
-    @jit(STRICT)
+    @jit(PART)
     def products(A, i0, count, B, v0, out):
         # A (rows, count), B (vectors, count, lanes) -> out (N, R, lanes):
         # out[v, i] = Σ_k A[i0 + i, k] B[v0 + v, k], in the order of k
@@ -57,7 +57,7 @@ def make_products(R, N):
 def make_dots(R):
     """The tile of R rows × DOT_COLUMNS dot products."""
 
-    @jit(STRICT)
+    @jit(PART)
     def dots(X, rows, i0, W, c0, ahead, line, end, out):
         # X (n, d), rows (r,), W (columns, d padded) -> out[i·DOT_COLUMNS + c] =
         # X[rows[i0 + i]] · W[c0 + c]. Of the rows needed next, from `ahead` on, the features from
@@ -94,7 +94,7 @@ def make_dots(R):
 def make_outer(N, is_full):
     """The tile of DOT_COLUMNS × N vectors of features; not `is_full`: of the last few features."""
 
-    @jit(STRICT)
+    @jit(PART)
     def outer(X, rows, i0, count, dV, c0, j0, ahead, line, add, out):
         # X (n, d), rows (r,), dV (count, columns) -> out[c0 : c0 + DOT_COLUMNS, j0 : j0 + N·lanes]
         # = Σ_i dV[i, c0 + c] X[rows[i0 + i], j0 : j0 + N·lanes], in the order of the rows; with

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, jit
+from softstep.kernels._numba.jit import PART, jit
 from softstep.kernels._numba.simd.layout import zeros
 from softstep.kernels._numba.simd.vector import filled, fma, load, select, store
 
@@ -23,7 +23,7 @@ def columns_like(b):
     return Columns(rate=zeros(b.shape, b.dtype), active=zeros(b.shape, b.dtype))
 
 
-@jit(INLINE)
+@jit(PART)
 def fill_columns(job, columns, step):
     """The leader's part, before the weights of a step are updated."""
     for k in range(len(job.active)):
@@ -32,7 +32,7 @@ def fill_columns(job, columns, step):
             columns.active[column] = job.active[k]
 
 
-@jit(STRICT)
+@jit(PART)
 def update(W, M, at, gradient, rate, l2, momentum, active, keeps_velocity):
     # W, M: the vector at `at`, where the mask `active` is true; rate, l2 and momentum: vectors or
     # numbers. Where the velocity is not kept momentum is 0, and nobody reads M.
@@ -45,7 +45,7 @@ def update(W, M, at, gradient, rate, l2, momentum, active, keeps_velocity):
     store(W, at, select(active, fma(m, -rate, w), w))
 
 
-@jit(INLINE)
+@jit(PART)
 def update_bias(job, columns, at, gradient):
     """Update the bias of the vector of columns that begins with column `at`."""
     rate, active = load(columns.rate, at), load(columns.active, at) > 0.0
@@ -54,7 +54,7 @@ def update_bias(job, columns, at, gradient):
     update(job.b, job.Mb, at, gradient, rate, l2, momentum, active, keeps)
 
 
-@jit(INLINE)
+@jit(PART)
 def record(job, scratch, step, rows, k):
     """Record the mean loss of head k over the rows of a batch, and how many of them are right."""
     if job.active[k]:

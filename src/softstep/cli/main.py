@@ -6,13 +6,24 @@ import io
 import sys
 
 from softstep import __version__
-from softstep.cli import backends, bench, check, explain, landscape, predict, report, sweep, train
+from softstep.cli import (
+    backends,
+    bench,
+    check,
+    explain,
+    landscape,
+    predict,
+    report,
+    sweep,
+    train,
+    warmup,
+)
 from softstep.kernels.backend import override
 from softstep.kernels.errors import BackendError
 from softstep.model.datasets.download import DatasetError
 from softstep.model.extras import MissingExtraError
 
-COMMANDS = (train, sweep, landscape, explain, report, predict, backends, check, bench)
+COMMANDS = (train, sweep, landscape, explain, report, predict, warmup, backends, check, bench)
 USER_ERRORS = (
     ValueError,
     TypeError,

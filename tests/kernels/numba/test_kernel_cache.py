@@ -1,5 +1,6 @@
 """Promise: compiled kernels are kept between processes, and a cache in any state never raises."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,15 @@ def test_a_second_process_does_not_compile_a_training_run_of_either_kind(tmp_pat
         assert err == ""
 
 
+def test_no_part_of_a_kernel_can_be_taken_for_one_of_another_process(tmp_path):
+    # Numba's names of parts repeat from process to process: none may be seen from outside.
+    code = f"{SOFTMAX}; (text,) = softmax.inspect_llvm().values(); print(text)"
+    out, _ = run(tmp_path, code)
+    defined = [line for line in out.splitlines() if line.startswith("define ")]
+    assert len(defined) >= 2  # the kernel and its wrapper
+    assert [line for line in defined if "linkonce" in line or "weak" in line] == []
+
+
 @pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
 @pytest.mark.parametrize("content", [b"not a cache", None])
 def test_a_broken_cache_is_compiled_anew_with_one_warning_and_mended(cache, kind, content):
@@ -100,13 +110,42 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_with_one_warning(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_change_in_any_file_that_kernels_are_made_of_makes_all_stale(tmp_path):
-    copy = tmp_path / "copy"
+def test_an_entry_with_one_wrong_bit_is_never_run(cache):
+    (entry,) = cache.rglob("*.nbc")
+    content = bytearray(entry.read_bytes())
+    content[len(content) // 2] ^= 1
+    entry.write_bytes(content)
+    out, err = run(cache)
+    assert "hits 0" in out
+    assert (
+        "RuntimeWarning: softstep: a cached kernel cannot be read (ValueError: it is damaged" in err
+    )
+    assert "hits 1" in run(cache)[0]
+
+
+def test_the_entry_of_another_kernel_is_never_run_in_its_place(cache):
+    code = f"{SOFTMAX}; print(kernels.softmax_backward(P := np.ones((1, 4)), P, backend='numba'))"
+    right, _ = run(cache, code)
+    forward, backward = (next(cache.rglob(f"*{name}*.nbc")) for name in ("forward", "backward"))
+    forward.write_bytes(backward.read_bytes())
+    out, err = run(cache, code)
+    assert out.replace("hits 0", "hits 1") == right
+    assert "(ValueError: it is that of another kernel" in err
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package, without machine code, in a folder of its own."""
+    folder = tmp_path / "copy"
     shutil.copytree(
         Path(softstep.__file__).parent,
-        copy / "softstep",
+        folder / "softstep",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
+    return folder
+
+
+def test_a_change_in_any_file_that_kernels_are_made_of_makes_all_stale(tmp_path, copy):
     caching = tmp_path / "cache"
     run(caching, path=copy)
     for file in ("_numba/linear.py", "_numba/simd/vector/memory.py", "losses.py", "integers.py"):
@@ -114,3 +153,16 @@ def test_a_change_in_any_file_that_kernels_are_made_of_makes_all_stale(tmp_path)
         with (copy / "softstep/kernels" / file).open("a") as source:
             source.write("# edited\n")
         assert "hits 0" in run(caching, path=copy)[0]
+
+
+def test_files_that_are_as_they_were_but_for_their_times_and_place_are_not_compiled_anew(
+    tmp_path, copy
+):
+    beside_the_sources = ""
+    assert "hits 0" in run(beside_the_sources, path=copy)[0]
+    moved = copy.rename(tmp_path / "moved")
+    for file in moved.rglob("*.py"):
+        os.utime(file, (1, 1))
+    out, err = run(beside_the_sources, path=moved)
+    assert "hits 1" in out
+    assert err == ""

@@ -1,0 +1,47 @@
+"""What `softstep warmup` does: a little of the work of each command, for its kernels' sake."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.backend import load
+from softstep.model import SoftmaxRegression, SoftmaxSweep
+
+ROWS, FEATURES, CLASSES = 200, 784, 10
+RATES = [0.01, 0.02, 0.05, 0.1]  # so many heads that their bank is a wide one
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """A piece of work, how many kernels it compiled, and the seconds it took."""
+
+    work: str
+    kernels: int
+    seconds: float
+
+
+def warm(features: str) -> Iterator[Warmed]:
+    """Have the backend that runs compile what train, predict and sweep need of it.
+
+    features: the dtype of the features, for each of which there are kernels.
+    """
+    backend = load()
+    X = np.zeros((ROWS, FEATURES), features)
+    y = np.arange(ROWS) % CLASSES
+    for work, run in (("train, predict", _train), ("sweep", _sweep)):
+        before, start = backend.compiled_kernels(), time.perf_counter()
+        run(X, y)
+        seconds = time.perf_counter() - start
+        yield Warmed(work, backend.compiled_kernels() - before, seconds)
+
+
+def _train(X: Any, y: Any) -> None:
+    SoftmaxRegression(epochs=1).fit(X, y).predict(X)
+
+
+def _sweep(X: Any, y: Any) -> None:
+    grid = {"learning_rate": RATES}
+    SoftmaxSweep(grid, epochs=1).fit(X, y, X_val=X, y_val=y).best_estimator_.predict(X)
