@@ -131,9 +131,10 @@ def obeyed(name: str) -> str:
 def _answers(asked: ISA) -> Iterator[tuple[str, str, bool]]:
     """Each library, what it says it runs, and whether that is as asked."""
     if probe("numba").usable:
-        from softstep.kernels._numba.simd.vector import BYTES
+        from softstep.bench.peak import LANES
 
-        yield "softstep", f"vectors of {BYTES} bytes", asked.vector == BYTES
+        size = 4 * LANES
+        yield "softstep", f"vectors of {size} bytes", size == asked.vector
     features = _numpy_features()
     obeys = not any(feature.startswith(asked.numpy) for feature in features)
     yield "NumPy", " ".join(features) or "its baseline", obeys

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from softstep.bench import isa
+from softstep.bench import isa, peak
 from softstep.cli import bench as command
 from softstep.cli.main import main, parser
 
@@ -40,9 +40,7 @@ def test_every_library_of_the_new_process_says_that_it_obeys(name, bytes_):
 
 @needs_avx2
 def test_a_library_that_does_not_obey_is_an_error_that_names_it(monkeypatch):
-    from softstep.kernels._numba.simd import vector
-
-    monkeypatch.setattr(vector, "BYTES", 64)
+    monkeypatch.setattr(peak, "LANES", 16)
     with pytest.raises(ValueError, match=r"--isa avx2: softstep does not keep to it: .* 64 bytes"):
         isa.obeyed("avx2")
 
