@@ -19,6 +19,9 @@ STRICT = {"nogil": True, "error_model": "numpy"}
 # The body replaces the call before types are inferred: nothing is compiled twice, no argument
 # passed, and functions may be arguments.
 INLINE = {**STRICT, "inline": "always"}
+# LLVM puts the body in place of the call: for functions of arrays and vectors. (INLINE would count
+# the references to the arrays, by calls between which vectors cannot stay in registers.)
+IN_PLACE = {**STRICT, "forceinline": True}
 
 
 def for_kernels_too(function):

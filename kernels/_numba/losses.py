@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from softstep.kernels import losses as losses_table
+from softstep.kernels._numba.compensated import exponentials
 from softstep.kernels._numba.cross_entropy import cross_entropy_of_row
 from softstep.kernels._numba.gce import gce_of_row
 from softstep.kernels._numba.jit import INLINE, STRICT, jit
@@ -27,7 +28,6 @@ from softstep.kernels._numba.simd.vector import (
     store,
     store_first,
 )
-from softstep.kernels._numba.softmax import exponentials
 from softstep.kernels.losses import GCE_Q, LOSSES
 
 COMPUTED = ("mse", "cross_entropy", "gce")
