@@ -24,7 +24,7 @@ from softstep.kernels._numba.rows import (
     largest_of,
     probabilities_of,
     rows_to_lanes,
-    sum_of,
+    small_sum_of,
 )
 from softstep.kernels._numba.simd.functions import exp_in_two, log1p, shift_of
 from softstep.kernels._numba.simd.layout import padded
@@ -112,7 +112,7 @@ def _loss_of_lanes(job, r, count, T, H, R, label):
     shift = shift_of(m)
     exponentials_of(T, 0, size, shift, H, R, 0)
     v_y, h_y, r_y = without_label(T, H, R, label, job.c)
-    head, rest = sum_of(H, R, 0, size)
+    head, rest = small_sum_of(H, R, 0, size)
     x = _x(m, v_y, head + rest, widened(h_y) * (widened(r_y) + 1.0), shift)
     loss = (widened(m) - widened(v_y)) + log1p(x)
     store_first(job.out, r, rounded_for(job.out, loss), count)
@@ -161,7 +161,7 @@ def _loss_of_group(job, r0, count, H, R, sums):
     for i in range(count):
         y = job.labels[r0 + i]
         sums[V_Y, i], sums[E_Y, i] = V[at + i * c + y], take_label(H, R, i * size + y)
-        head, rest = sum_of(H, R, i * size, c)
+        head, rest = small_sum_of(H, R, i * size, c)
         sums[OTHERS, i] = lane_sum(head) + lane_sum(rest)
     n = lanes_of(sums)
     for i in range(0, count, n):
@@ -221,7 +221,7 @@ def _gradient_of_lanes(job, r, count, T, H, R, label):
     else:
         labels_to_lanes(job.labels, r, count, label)
     _, h_y, r_y = without_label(T, H, R, label, c)
-    head, rest = sum_of(H, R, 0, size)
+    head, rest = small_sum_of(H, R, 0, size)
     others = head + rest
     total = others + widened(h_y) * (widened(r_y) + 1.0)
     head, rest = inverse_in_two(H, total)
@@ -260,7 +260,7 @@ def _gradient_of_group(job, r0, count, H, R, sums):
         sums[E_Y, i] = 0.0
         if len(job.labels) > 0:
             sums[E_Y, i] = take_label(H, R, i * size + job.labels[r0 + i])
-        head, rest = sum_of(H, R, i * size, c)
+        head, rest = small_sum_of(H, R, i * size, c)
         sums[OTHERS, i] = lane_sum(head) + lane_sum(rest)
     for i in range(count):
         total = sums[OTHERS, i] + sums[E_Y, i]

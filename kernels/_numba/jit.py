@@ -81,11 +81,6 @@ def jit(flags):
     return decorate
 
 
-def call(kernel, *arguments):
-    """Call a kernel; read-only arrays pass as writable ones, so it is compiled once for both."""
-    kernel(*map(as_writable, arguments))
-
-
 def as_writable(value):
     """A read-only array, or those in a bundle, as one that Numba takes for writable."""
     if isinstance(value, tuple):

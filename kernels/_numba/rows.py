@@ -39,7 +39,9 @@ MAX_IN_LANES = 47
 ITEM_VALUES = 1 << 13
 GROUP_VALUES = 512  # of rows that are worked on together
 FLOP_PER_VALUE = 40  # about: an exp is 20
-CHUNK = 8  # vectors whose sum is taken in their own precision
+# Vectors whose rests are summed in their own precision. In float64, where a loss needs all figures
+# of a small sum, they are few.
+CHUNK, CHUNK_32 = 8, 32
 START = 4096.0
 CUT_12 = 2.0**41 + 1  # Veltkamp's splitting of a float64: 12 bits remain
 FEW = 4  # classes for which rows are brought into lanes number by number
@@ -143,10 +145,11 @@ def sum_of(H, R, at, count):
     # and the heads are whole multiples of START's last bit, so that no sum of them is rounded.
     n, end = lanes_of(H), at + count
     start = START * one_of(load(H, 0))
+    chunk = n * (CHUNK if is_double(load(H, 0)) else CHUNK_32)
     head = rest = widened(filled(H, 0.0))
-    for first in range(at, end, CHUNK * n):
+    for first in range(at, end, chunk):
         high, low = filled(H, start), filled(H, 0.0)
-        for j in range(first, min(first + CHUNK * n, end), n):
+        for j in range(first, min(first + chunk, end), n):
             h, r = load(H, j), load(R, j)
             if is_double(h):  # r is not small
                 h, r = fma(h, r, h), r * 0.0
@@ -154,6 +157,19 @@ def sum_of(H, R, at, count):
             low = low + fma(h, r, h - (new - high))
             high = new
         head, rest = head + (widened(high) - start), rest + widened(low)
+    return head, rest
+
+
+@jit(IN_PLACE)
+def small_sum_of(H, R, at, count):
+    # The same with all figures of a sum that is far less than the largest h may be.
+    if is_double(load(H, 0)):
+        head, rest = sum_of(H, R, at, count)
+    else:
+        head = rest = widened(filled(H, 0.0))
+        for j in range(at, at + count, lanes_of(H)):
+            h = widened(load(H, j))
+            head = head + fma(h, widened(load(R, j)), h)
     return head, rest
 
 

@@ -89,7 +89,7 @@ def in_two(v, m):
     """(h, t) with h (1 + t) = e^{v - m}, times a factor that is the same for all v."""
     h, t = np.full_like(v, np.nan), np.full_like(v, np.nan)
     _in_two(v, v.dtype.type(m), h, t)
-    return (h / v.dtype.type(_one(v))).astype(np.longdouble), t.astype(np.longdouble)
+    return h.astype(np.longdouble) / _one(v), t.astype(np.longdouble)
 
 
 # in units of the roundoff; in float32 also the distance from m to the nearest multiple

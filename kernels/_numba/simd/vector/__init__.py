@@ -24,7 +24,6 @@ from softstep.kernels._numba.simd.vector.arithmetic import (
 from softstep.kernels._numba.simd.vector.conversions import (
     entry,
     exponent_and_fraction,
-    narrowed,
     power_of_two,
     rint,
     rounded_for,
@@ -69,7 +68,6 @@ __all__ = [
     "load_doubles",
     "load_first",
     "maximum",
-    "narrowed",
     "power_of_two",
     "prefetch",
     "registers",

@@ -115,16 +115,6 @@ def rounded_for(typingctx, array, x):
 
 
 @intrinsic
-def narrowed(typingctx, x):
-    """A vector of float64 rounded to one of float32, of as many lanes."""
-
-    def emit(context, builder, sig, args):
-        return builder.fptrunc(args[0], llvm_vector(sig.return_type))
-
-    return Vector(types.float32, x.lanes)(x), emit
-
-
-@intrinsic
 def exponent_and_fraction(typingctx, x):
     """(n, f) with x = 2^n f and 1 <= f < 2, for normal x > 0."""
 
