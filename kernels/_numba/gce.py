@@ -1,13 +1,18 @@
 """Generalised cross-entropy from logits: L = (1 - p_y^q)/q, dv = p_y^q (p - y)."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.cross_entropy import cross_entropy_of_row, gradient_of_row
-from softstep.kernels._numba.jit import PART, STRICT, call, jit
-from softstep.kernels._numba.simd.targets import split
-from softstep.kernels._numba.softmax import exponentials
+from softstep.kernels._numba.cross_entropy import (
+    cross_entropy_backward,
+    cross_entropy_forward,
+    cross_entropy_of_row,
+)
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
+from softstep.kernels._numba.parallel.pool import work_through
+from softstep.kernels._numba.rows.doubles import begin_rows, rows_of_item, run_rows
 from softstep.kernels.losses import GCE_Q
 
 
@@ -18,35 +23,37 @@ def gce_of_row(v, e, label, soft, r):
     return -math.expm1(-GCE_Q * cross_entropy_of_row(v, e, label, soft, r)) / GCE_Q
 
 
+class Scaling(NamedTuple):
+    dV: np.ndarray  # (n, c): gradients of the cross-entropy, overwritten
+    factor: np.ndarray  # (n,) float64
+    n: int
+    c: int
+
+
 @jit(STRICT)
-def _gce_forward(V, labels, soft, e, loss):
-    # V (n, c) -> loss (n,); e (c,) is a buffer
-    for r in range(len(V)):
-        exponentials(V[r], e)
-        loss[r] = gce_of_row(V[r], e, labels[r], soft, r)
+def _scaled_rows(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, begin_rows, _do_scale)
+
+
+@jit(INLINE)
+def _do_scale(job, scratch, step, phase, item, worker):
+    first, end = rows_of_item(job, item)
+    for r in range(first, end):
+        factor = job.factor[r]
+        for j in range(job.c):
+            job.dV[r, j] = factor * job.dV[r, j]
 
 
 def gce_forward(V, y):
     # V (n, c), y (n,) -> loss (n,)
-    loss = np.empty(len(V), V.dtype)
-    call(_gce_forward, V, *split(y), np.empty(V.shape[1]), loss)
-    return loss
-
-
-@jit(STRICT)
-def _gce_backward(V, labels, soft, e, dv, dV):
-    # V (n, c) -> dV (n, c); e and dv (c,) are buffers
-    for r in range(len(V)):
-        exponentials(V[r], e)
-        factor = math.exp(-GCE_Q * cross_entropy_of_row(V[r], e, labels[r], soft, r))
-        gradient_of_row(e, labels[r], soft, r, dv)
-        for j in range(len(dv)):
-            dV[r, j] = factor * dv[j]
+    entropy = cross_entropy_forward(V, y).astype(np.float64)
+    return (-np.expm1(-GCE_Q * entropy) / GCE_Q).astype(V.dtype)
 
 
 def gce_backward(V, y, *, out=None):
     # V (n, c), y (n,) -> dV (n, c)
-    out = np.empty_like(V) if out is None else out
-    e, dv = np.empty(V.shape[1]), np.empty(V.shape[1])
-    call(_gce_backward, V, *split(y), e, dv, out)
+    n, c = V.shape
+    factor = np.exp(-GCE_Q * cross_entropy_forward(V, y).astype(np.float64))
+    out = cross_entropy_backward(V, y, out=out)
+    run_rows(_scaled_rows, Scaling(dV=out, factor=factor, n=n, c=c))
     return out

@@ -14,6 +14,8 @@ IEEE = {"nogil": True, "error_model": "numpy"}
 STRICT = {**IEEE, "no_cfunc_wrapper": True, "pipeline_class": parts.KernelCompiler}
 # A part: kernels alone call it. It is compiled within them, and nowhere else.
 PART = {**STRICT, "no_cpython_wrapper": True, "pipeline_class": parts.PartCompiler}
+# A part that LLVM always puts in place of the call.
+IN_PLACE = {**PART, "forceinline": True}
 # The body replaces the call before types are inferred: no argument is passed, and functions may be
 # arguments.
 INLINE = {**IEEE, "inline": "always"}
@@ -32,7 +34,7 @@ def jit(flags):
 
     def decorate(py_func):
         dispatcher = numba.njit(**flags)(py_func)
-        if flags is PART:
+        if flags is PART or flags is IN_PLACE:
             parts.ignore_literals(dispatcher)
         elif flags is STRICT:
             cache.keep(dispatcher)

@@ -17,6 +17,7 @@ from softstep.kernels._numba.cross_entropy import cross_entropy_of_row
 from softstep.kernels._numba.gce import gce_of_row
 from softstep.kernels._numba.jit import INLINE, PART, jit
 from softstep.kernels._numba.mse import mse_of_row
+from softstep.kernels._numba.rows.compensated import exponentials
 from softstep.kernels._numba.simd.functions import exp, expm1, log1p
 from softstep.kernels._numba.simd.layout import lanes, zeros
 from softstep.kernels._numba.simd.targets import fill_targets, fill_weights, split_sets
@@ -30,7 +31,6 @@ from softstep.kernels._numba.simd.vector import (
     store,
     store_first,
 )
-from softstep.kernels._numba.softmax import exponentials
 from softstep.kernels.losses import GCE_Q, LOSSES
 
 COMPUTED = ("mse", "cross_entropy", "gce")

@@ -1,16 +1,36 @@
 """Mean squared error over the softmax outputs: L = (1/c) Σ_i (y_i - p_i)², dp = (2/c)(p - y)."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import PART, STRICT, call, jit
-from softstep.kernels._numba.simd.targets import label_of, split, target
-from softstep.kernels._numba.softmax import (
+from softstep.kernels._numba.jit import IN_PLACE, INLINE, PART, STRICT, jit
+from softstep.kernels._numba.parallel.pool import work_through
+from softstep.kernels._numba.rows.compensated import (
     exponentials,
     rounding_error,
     sum_in_two,
     sum_without,
+)
+from softstep.kernels._numba.rows.doubles import (
+    DOUBLES,
+    begin_rows,
+    rounded_once,
+    rows_of_item,
+    run_rows,
+    with_error,
+)
+from softstep.kernels._numba.simd.targets import label_of, split, target
+from softstep.kernels._numba.simd.vector import (
+    first_lanes,
+    is_lane,
+    lane_sum_in_two,
+    load_doubles,
+    rounded_for,
+    select,
+    splat,
+    store,
 )
 
 
@@ -24,37 +44,110 @@ def mse_of_row(e, label, soft, r):
     return loss / len(e)
 
 
+class Probabilities(NamedTuple):
+    P: np.ndarray  # (n, c)
+    labels: np.ndarray  # (n,) int64; none where there are soft targets
+    soft: np.ndarray  # (n, c); none where there are labels
+    out: np.ndarray  # (n,): the loss, or (n, c): its gradient; written
+    n: int
+    c: int
+
+
 @jit(STRICT)
-def _mse_forward(P, labels, soft, squares, loss):
-    # P (n, c) -> loss (n,); squares (c,) is a buffer
-    for r in range(len(P)):
-        label = label_of(labels, r)
-        for j in range(len(squares)):
-            squares[j] = (target(label, soft, r, j) - P[r, j]) ** 2
-        loss[r] = sum_without(squares, -1) / len(squares)
+def _mse_rows(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, begin_rows, _do_loss)
+
+
+@jit(INLINE)
+def _do_loss(job, scratch, step, phase, item, worker):
+    first, end = rows_of_item(job, item)
+    for r in range(first, end):
+        label = label_of(job.labels, r)
+        if job.c < DOUBLES:
+            job.out[r] = _mse_of_few(job.P, label, job.soft, r) / job.c
+        else:
+            job.out[r] = _mse_of_row(job.P, label, job.soft, r) / job.c
+
+
+@jit(PART)
+def _mse_of_few(P, label, soft, r):
+    # row r of P (n, c) -> Σ_j (y_j - p_j)²
+    total, error = 0.0, 0.0
+    for j in range(P.shape[1]):
+        difference = target(label, soft, r, j) - P[r, j]
+        total, error = with_error(total, error, difference * difference)
+    return rounded_once(total, error)
+
+
+@jit(IN_PLACE)
+def _mse_of_row(P, label, soft, r):
+    # row r of P (n, c) -> Σ_j (y_j - p_j)²
+    c = P.shape[1]
+    total = error = splat(0.0)
+    for j in range(0, c - DOUBLES + 1, DOUBLES):
+        difference = _differences(P, label, soft, r, j)
+        total, error = with_error(total, error, difference * difference)
+    if c % DOUBLES:
+        difference = _differences(P, label, soft, r, c - DOUBLES)
+        last = difference * difference
+        last = select(first_lanes(last, DOUBLES - c % DOUBLES), 0.0, last)  # counted before
+        total, error = with_error(total, error, last)
+    return rounded_once(*lane_sum_in_two(total, error))
+
+
+@jit(IN_PLACE)
+def _differences(P, label, soft, r, j):
+    """p - y of row r from column j on."""
+    p = load_doubles(P, (r, j))
+    if label < 0:
+        return p - load_doubles(soft, (r, j))
+    return p - select(is_lane(p, label - j), 1.0, splat(0.0))
+
+
+@jit(STRICT)
+def _gradient_rows(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, begin_rows, _do_gradient)
+
+
+@jit(INLINE)
+def _do_gradient(job, scratch, step, phase, item, worker):
+    first, end = rows_of_item(job, item)
+    for r in range(first, end):
+        label = label_of(job.labels, r)
+        if job.c < DOUBLES:
+            for j in range(job.c):
+                job.out[r, j] = 2 / job.c * (job.P[r, j] - target(label, job.soft, r, j))
+        else:
+            _gradient_of_row(job.P, label, job.soft, r, job.out)
+
+
+@jit(IN_PLACE)
+def _gradient_of_row(P, label, soft, r, dP):
+    # row r of P (n, c) -> row r of dP (n, c), which may be P
+    c = P.shape[1]
+    last = _differences(P, label, soft, r, c - DOUBLES) * (2 / c)
+    for j in range(0, c - DOUBLES + 1, DOUBLES):
+        store(dP, (r, j), rounded_for(dP, _differences(P, label, soft, r, j) * (2 / c)))
+    store(dP, (r, c - DOUBLES), rounded_for(dP, last))
+
+
+def _run(kernel, P, Y, out):
+    n, c = P.shape
+    labels, soft = split(Y)
+    run_rows(kernel, Probabilities(P=P, labels=labels, soft=soft, out=out, n=n, c=c))
 
 
 def mse_forward(P, Y):
     # P (n, c), Y (n,) or (n, c) -> loss (n,)
     loss = np.empty(len(P), P.dtype)
-    call(_mse_forward, P, *split(Y), np.empty(P.shape[1]), loss)
+    _run(_mse_rows, P, Y, loss)
     return loss
-
-
-@jit(STRICT)
-def _mse_backward(P, labels, soft, dP):
-    # P (n, c) -> dP (n, c)
-    n, c = P.shape
-    for r in range(n):
-        label = label_of(labels, r)
-        for j in range(c):
-            dP[r, j] = 2 / c * (P[r, j] - target(label, soft, r, j))
 
 
 def mse_backward(P, Y, *, out=None):
     # P (n, c), Y (n,) or (n, c) -> dP (n, c)
     out = np.empty_like(P) if out is None else out
-    call(_mse_backward, P, *split(Y), out)
+    _run(_gradient_rows, P, Y, out)
     return out
 
 
@@ -147,12 +240,32 @@ def _gap(v, e, i, k):
     return -e[i] * math.expm1(v[k] - v[i]) if e[i] > 0.0 or e[i] != e[i] else 0.0
 
 
+class Logits(NamedTuple):
+    V: np.ndarray  # (n, c)
+    labels: np.ndarray  # (n,) int64; none where there are soft targets
+    soft: np.ndarray  # (n, c); none where there are labels
+    dV: np.ndarray  # (n, c), written
+    n: int
+    c: int
+
+
 @jit(STRICT)
-def _softmax_mse_backward(V, labels, soft, dV):
-    # V (n, c) -> dV (n, c)
-    n, c = V.shape
+def _softmax_mse_rows(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, begin_rows, _do_softmax_mse)
+
+
+@jit(INLINE)
+def _do_softmax_mse(job, scratch, step, phase, item, worker):
+    first, end = rows_of_item(job, item)
+    _softmax_mse_backward(job.V, job.labels, job.soft, first, end, job.dV)
+
+
+@jit(PART)
+def _softmax_mse_backward(V, labels, soft, first, end, dV):
+    # rows first … end of V (n, c) -> those of dV (n, c)
+    c = V.shape[1]
     v, e, pairs, dv = np.empty(c), np.empty(c), np.empty(c), np.empty(c)
-    for r in range(n):
+    for r in range(first, end):
         v[:] = V[r]
         exponentials(v, e)
         total = sum_without(e, -1)
@@ -169,5 +282,7 @@ def _softmax_mse_backward(V, labels, soft, dV):
 def softmax_mse_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
     out = np.empty_like(V) if out is None else out
-    call(_softmax_mse_backward, V, *split(y), out)
+    n, c = V.shape
+    labels, soft = split(y)
+    run_rows(_softmax_mse_rows, Logits(V=V, labels=labels, soft=soft, dV=out, n=n, c=c))
     return out

@@ -40,6 +40,9 @@ class PackageCache(FunctionCache):
         global _compiled
         try:
             found = super().load_overload(sig, target_context)
+        except (ImportError, AttributeError):  # of types that another version of softstep had
+            self._discard()
+            found = None
         except Exception as error:
             _warn(f"a cached kernel cannot be read ({type(error).__name__}: {error})")
             self._discard()

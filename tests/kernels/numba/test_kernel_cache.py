@@ -14,7 +14,7 @@ SOFTMAX = (
     "import numpy as np; from softstep import kernels;"
     "print(kernels.softmax_forward(np.zeros((1, 4)), backend='numba'));"
     "from softstep.kernels import _numba; import sys;"
-    "softmax = sys.modules['softstep.kernels._numba.softmax']._softmax_forward;"
+    "softmax = sys.modules['softstep.kernels._numba.softmax']._softmax_rows;"
     "print('hits', sum(softmax.stats.cache_hits.values()))"
 )
 SAYS_SO = "softstep: compiling CPU kernels"
@@ -126,8 +126,8 @@ def test_an_entry_with_one_wrong_bit_is_never_run(cache):
 def test_the_entry_of_another_kernel_is_never_run_in_its_place(cache):
     code = f"{SOFTMAX}; print(kernels.softmax_backward(P := np.ones((1, 4)), P, backend='numba'))"
     right, _ = run(cache, code)
-    forward, backward = (next(cache.rglob(f"*{name}*.nbc")) for name in ("forward", "backward"))
-    forward.write_bytes(backward.read_bytes())
+    softmax, jacobian = (next(cache.rglob(f"*{name}_rows*.nbc")) for name in ("max", "jacobian"))
+    softmax.write_bytes(jacobian.read_bytes())
     out, err = run(cache, code)
     assert out.replace("hits 0", "hits 1") == right
     assert "(ValueError: it is that of another kernel" in err
@@ -153,6 +153,16 @@ def test_a_change_in_any_file_that_kernels_are_made_of_makes_all_stale(tmp_path,
         with (copy / "softstep/kernels" / file).open("a") as source:
             source.write("# edited\n")
         assert "hits 0" in run(caching, path=copy)[0]
+
+
+def test_what_another_version_kept_is_compiled_anew_without_a_warning(tmp_path, copy):
+    caching, source = tmp_path / "cache", copy / "softstep/kernels/_numba/rows/vectors.py"
+    run(caching, path=copy)
+    source.write_text(source.read_text().replace("Rows(", "Lines("))  # a type that is gone
+    out, err = run(caching, path=copy)
+    assert "hits 0" in out
+    assert "Warning" not in err
+    assert "hits 1" in run(caching, path=copy)[0]
 
 
 def test_files_that_are_as_they_were_but_for_their_times_and_place_are_not_compiled_anew(

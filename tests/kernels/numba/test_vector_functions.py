@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from softstep.kernels._numba.jit import STRICT, jit
-from softstep.kernels._numba.simd.functions import SCALED, exp, exp_in_two, expm1, log1p
-from softstep.kernels._numba.simd.vector import lanes_of, load, store
+from softstep.kernels._numba.simd.functions import (
+    exp,
+    exp_in_two,
+    expm1,
+    log1p,
+    one_of,
+    shift_of,
+)
+from softstep.kernels._numba.simd.vector import filled, lanes_of, load, store
 
 ROUNDOFFS = {exp: 2, expm1: 3, log1p: 4}  # bounds in units of the type's roundoff
 
@@ -66,38 +73,52 @@ def test_log1p_from_tiny_to_large(dtype):
 
 
 @jit(STRICT)
-def _in_two(v, m, e, rest):
+def _in_two(v, m, h, t):
     for i in range(0, len(v), lanes_of(v)):
-        high, low = exp_in_two(load(v, i), load(m, i))
-        store(e, i, high)
-        store(rest, i, low)
+        high, small = exp_in_two(load(v, i), shift_of(filled(v, m)))
+        store(h, i, high)
+        store(t, i, small)
+
+
+@jit(STRICT)
+def _one(v):
+    return one_of(load(v, 0))
 
 
 def in_two(v, m):
-    """e^{v - m}: the rounded part and the rest, unscaled."""
-    e, rest = np.full_like(v, np.nan), np.full_like(v, np.nan)
-    _in_two(v, m, e, rest)
-    return (np.ldexp(part.astype(np.longdouble), -SCALED) for part in (e, rest))
+    """(h, t) with h (1 + t) = e^{v - m}, times a factor that is the same for all v."""
+    h, t = np.full_like(v, np.nan), np.full_like(v, np.nan)
+    _in_two(v, v.dtype.type(m), h, t)
+    return h.astype(np.longdouble) / _one(v), t.astype(np.longdouble)
 
 
-def test_exp_in_two_parts_keeps_more_digits_than_single_has():
-    rng = np.random.default_rng(0)
-    m = (100 * rng.standard_normal(1 << 16)).astype(np.float32)
-    v = (m - 103.9 * rng.random(len(m)) ** 2).astype(np.float32)
-    e, rest = in_two(v, m)
+# in units of the roundoff; in float32 also the distance from m to the nearest multiple
+IN_TWO = {np.float32: (0.2, 0.045, 100), np.float64: (1.2, 0.415, 700)}
+
+
+@pytest.mark.parametrize("dtype", IN_TWO)
+@pytest.mark.parametrize("m", [0.0, 3.3, -150.0, 255.0, 257.0, -1e5])
+def test_exp_in_two_keeps_more_digits_than_its_type_has(m, dtype):
+    error, largest, span = IN_TWO[dtype]
+    m = dtype(m)
+    v = (m - span * np.random.default_rng(0).random(1 << 16) ** 2).astype(dtype)
+    v[0] = m
+    h, t = in_two(v, m)
     exact = np.exp(v.astype(np.longdouble) - m)
-    # t is rounded at up to 0.41, the rest a little: next to e^r >= 0.7 that is half a roundoff
-    assert 0 < worst((e + rest).astype(np.longdouble), exact, np.float32) <= 0.5
-    assert (np.abs(rest) <= 2.0**-17 * e).all()  # v - m may be off by 2^-18 where it is 104
+    assert 0 < worst(h * (1 + t) / (h[0] * (1 + t[0])), exact, dtype) <= 2 * error
+    assert np.abs(t).max() <= largest
+    assert abs(h[0] * (1 + t[0]) - 1) <= (0.05 if dtype == np.float32 else 0)
 
 
-def test_the_edges_of_exp_in_two_parts():
-    v, m = np.zeros(16, np.float32), np.zeros(16, np.float32)
-    v[:6] = 0.0, -1e30, -np.inf, -105.0, np.nan, -3e38
-    m[5] = 3e38
-    e, rest = in_two(v, m)
-    np.testing.assert_array_equal(e[:6].astype(float), [1, 0, 0, 0, np.nan, 0])
-    np.testing.assert_array_equal(rest[:4].astype(float), [0, 0, 0, 0])
+@pytest.mark.parametrize("dtype", IN_TWO)
+def test_the_edges_of_exp_in_two(dtype):
+    v = np.zeros(16, dtype)
+    v[:5] = 0.0, np.finfo(dtype).min, -np.inf, np.nan, -2000.0
+    h, t = in_two(v, 0.0)
+    assert (h[0], t[0]) == (1, 0)
+    tiny = np.finfo(dtype).smallest_subnormal
+    assert (h[[1, 2, 4]] * (1 + t[[1, 2, 4]]) < 1e-9 * np.longdouble(tiny)).all()
+    assert np.isnan(t[3])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -133,6 +133,18 @@ def first_lanes(typingctx, like, count):
 
 
 @intrinsic
+def is_lane(typingctx, like, number):
+    """The mask of lane `number` of vectors as `like`; of none where there is no such lane."""
+
+    def emit(context, builder, sig, args):
+        integers = ir.VectorType(ir.IntType(64), like.lanes)
+        lanes = ir.Constant(integers, list(range(like.lanes)))
+        return builder.icmp_signed("==", lanes, splat_lanes(builder, args[1], integers))
+
+    return Vector(types.boolean, like.lanes)(like, types.int64), emit
+
+
+@intrinsic
 def lanes_of(typingctx, array):
     """How many lanes the vectors have that `load` reads from the array: a constant."""
     lanes = vector_of(array.dtype).lanes
@@ -183,6 +195,33 @@ def lane_sum(typingctx, x):
         return _halved(builder, args[0], builder.fadd)
 
     return x.dtype(x), emit
+
+
+@intrinsic
+def lane_sum_in_two(typingctx, x, error):
+    """The sum of the lanes of x, and its rounding errors with the lanes of `error` (TwoSum)."""
+
+    def combine(builder, low, high):
+        (a, a_error), (b, b_error) = low, high
+        total = builder.fadd(a, b)
+        part = builder.fsub(total, a)
+        lost = builder.fadd(builder.fsub(a, builder.fsub(total, part)), builder.fsub(b, part))
+        return total, builder.fadd(builder.fadd(a_error, b_error), lost)
+
+    def emit(context, builder, sig, args):
+        lanes, both = x.lanes, tuple(args)
+        while lanes > 1:
+            lanes //= 2
+            low, high = (
+                tuple(shuffled(builder, v, v, range(k, k + lanes)) for v in both)
+                for k in (0, lanes)
+            )
+            both = combine(builder, low, high)
+        zero = ir.Constant(ir.IntType(32), 0)
+        parts = [builder.extract_element(v, zero) for v in both]
+        return context.make_tuple(builder, sig.return_type, parts)
+
+    return types.UniTuple(x.dtype, 2)(x, error), emit
 
 
 @intrinsic

@@ -18,6 +18,8 @@ def _has(feature):
 BYTES = 64 if _has("avx512f") else 32 if _has("avx2") else 16
 HAS_HALF = _has("f16c") or _has("avx512f") or _has("fullfp16")
 LANES = BYTES // 4  # of float32; float64 has half as many
+# The instruction that moves float32 lanes by numbers in a vector.
+PERMUTE = {64: "llvm.x86.avx512.permvar.sf.512", 32: "llvm.x86.avx2.permps"}.get(BYTES)
 REGISTERS = 32 if _has("avx512f") or platform.machine() in ("arm64", "aarch64") else 16
 
 
