@@ -61,7 +61,7 @@ def over(a, b):
 
 def in_two(x):
     """A number in fixed point, times SCALE, as float64 numbers high + low."""
-    unit = ONE // int(SCALE)
+    x, unit = int(x), ONE // int(SCALE)  # gmpy2's numbers would be divided into its own
     shift = max(x.bit_length() - 53, 0)
     high = x >> shift << shift
     return high / unit, (x - high) / unit
