@@ -12,7 +12,7 @@ def add_parser(commands: Any) -> None:
         commands, "bench", "time the kernels against every peer that is installed"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, under 30 s once compiled"
+        "--quick", action="store_true", help="small sizes, about a minute once compiled"
     )
     parser.add_argument("--only", metavar="SUITES", help="such as a,b: see docs/benchmarks.md")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to FILE")
