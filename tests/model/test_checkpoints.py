@@ -65,7 +65,7 @@ def sweep(folder=None, resume=False, data=(X, Y), **changes):
 
 def stopping(folder=None, resume=False):
     """A sweep whose heads stop when they do not improve, and not before."""
-    return sweep(folder, resume, halving=False)
+    return sweep(folder, resume, halving=False, patience=2, epochs=7, max_steps=26)
 
 
 def in_blocks(folder=None, resume=False):
