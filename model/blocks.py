@@ -143,8 +143,6 @@ def run_epoch(
             trainer.add_steps(sums, part, bank, sgd, todo, done=done, total=total, keeper=keeper)
         if done + sums.steps == total:
             break
-    if keeper is not None:
-        keeper.end_epoch()
     return sums.means(number)
 
 

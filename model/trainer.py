@@ -286,8 +286,6 @@ def run_epoch(
         stop = len(order) if path is None else (path.due - done) * sgd.batch_size
         part = order[sums.rows : stop]
         add_steps(sums, data, bank, sgd, part, done=done, total=total, keeper=keeper)
-    if keeper is not None:
-        keeper.end_epoch()
     return sums.means(number)
 
 

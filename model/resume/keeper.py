@@ -13,7 +13,9 @@ from softstep.model.checkpoint import CheckpointError
 from softstep.model.resume import signals
 from softstep.model.resume.store import Saved, Store, tell
 
-SLICE = 0.2  # seconds of steps between two looks at the clock and at signals
+# Seconds between two copies of the state: so many at least, and so many for each of its bytes, for
+# these are packed for the kernels in each slice of steps, and copied.
+SLICE, PER_BYTE = 0.2, 3e-7
 GROWTH = 4  # of a slice at most, from one to the next: the first may have compiled kernels
 SUMS = "sums."
 
@@ -84,8 +86,8 @@ class Keeper:
     def __init__(self, store: Store, every: float, saved: Saved | None):
         self.saved, self.number, self.steps_at_once = saved, 0, 1
         self._store, self._every = store, every
-        self._busy = self._unsaved = False
-        self._ended: dict[str, Array] | None = None  # the state at the end of an epoch's steps
+        self._kept: dict[str, Array] = {}  # the last copy of the state
+        self._unsaved = False  # whether it is not on the disk
         self._sums: dict[str, Array] = {}  # those to resume with
         self._failures = 0
 
@@ -101,17 +103,18 @@ class Keeper:
         self._owner, self._about = owner, about
         if self.saved is not None:
             self._resume(self.saved)
-        self._due = time.monotonic() + self._every
-        with signals.caught(self._may_wait) as self._arrived:
+        size = sum(array.nbytes for array in owner.state().values())
+        self._length = max(SLICE, min(PER_BYTE * size, self._every))
+        self._copy_due = time.monotonic()
+        self._save_due = self._copy_due + self._every
+        with signals.caught():
             try:
                 yield
             except KeyboardInterrupt:
-                if self._unsaved and not self._busy:
-                    self._save()
+                self._save()
                 raise
             else:
-                if self._unsaved:
-                    self._save()
+                self._save()
             finally:
                 self._say_failures()
 
@@ -121,31 +124,24 @@ class Keeper:
             sums.restore(self._sums)
             self._sums = {}
         self.number, self._epoch_sums = number, sums
-        self._ended = None
-
-    def end_epoch(self) -> None:
-        """The steps of the epoch are done. What follows, such as judging, is done again after a
-        break: the state is copied before it."""
-        self._ended = {name: array.copy() for name, array in self._state().items()}
 
     @contextlib.contextmanager
     def slice(self, steps: int) -> Iterator[None]:
-        """Steps are taken within this block: `steps` of them, at most `steps_at_once`."""
-        start = time.monotonic()
-        self._busy = True
-        yield
-        self._unsaved, now = True, time.monotonic()
-        fitting = int(SLICE * steps / max(now - start, 1e-9))
-        self.steps_at_once = max(1, min(GROWTH * self.steps_at_once, fitting))
-        if now >= self._due:
-            self._save()
-        self._busy = False
-        if self._arrived:
-            raise KeyboardInterrupt
+        """Steps are taken within this block: `steps` of them, at most `steps_at_once`.
 
-    def _may_wait(self) -> bool:
-        """Whether a signal has to wait for the end of the slice, as something is to be saved."""
-        return self._busy and self._unsaved
+        Only at its end is the state whole; what comes between, such as judging at the end of an
+        epoch, is done again after a break.
+        """
+        start = time.monotonic()
+        yield
+        now = time.monotonic()
+        fitting = int(self._length * steps / max(now - start, 1e-9))
+        self.steps_at_once = max(1, min(GROWTH * self.steps_at_once, fitting))
+        if now >= min(self._copy_due, self._save_due):
+            self._kept = {name: array.copy() for name, array in self._state().items()}
+            self._unsaved, self._copy_due = True, now + self._length
+        if now >= self._save_due:
+            self._save()
 
     def _resume(self, saved: Saved) -> None:
         folder = self._store.folder
@@ -169,16 +165,17 @@ class Keeper:
         return {"epoch": np.array(self.number), **sums, **self._owner.state()}
 
     def _save(self) -> None:
-        """Write a checkpoint. If that fails, say so, once, and go on."""
-        arrays = self._state() if self._ended is None else self._ended
+        """Write the last copy, unless it is written. If that fails, say so, once, and go on."""
+        if not self._unsaved:
+            return
         try:
-            self._store.write(Saved(arrays, self._about))
+            self._store.write(Saved(self._kept, self._about))
             self._unsaved = False
         except OSError as error:
             if not self._failures:
                 tell(f"no checkpoint could be written ({error}): training goes on without")
             self._failures += 1
-        self._due = time.monotonic() + self._every
+        self._save_due = time.monotonic() + self._every
 
     def _say_failures(self) -> None:
         if self._failures:

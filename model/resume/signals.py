@@ -3,16 +3,15 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def caught(may_wait: Callable[[], bool]) -> Iterator[list[int]]:
-    """Within this block both signals raise KeyboardInterrupt: at once, or, while `may_wait()`, not
-    at all; the block then has to raise it as soon as the list it gets is not empty. A second signal
-    never waits. After the block, the first goes to whoever handled it before.
+def caught() -> Iterator[None]:
+    """Within this block both signals raise KeyboardInterrupt; after it, the first goes to whoever
+    handled it before.
 
     Other threads than the main one get no signals, and none is caught that was ignored.
     """
@@ -20,8 +19,7 @@ def caught(may_wait: Callable[[], bool]) -> Iterator[list[int]]:
 
     def handle(number: int, frame: object) -> None:
         arrived.append(number)
-        if len(arrived) > 1 or not may_wait():
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -30,7 +28,7 @@ def caught(may_wait: Callable[[], bool]) -> Iterator[list[int]]:
     for number in before:
         signal.signal(number, handle)
     try:
-        yield arrived
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
