@@ -57,7 +57,8 @@ class SoftmaxSweep(Params):
         memory: None: X is used in place. Bytes, or "1.5 GB": X, such as a .npy mapped with
             mmap_mode="r", is read in shuffled blocks (their order: `softstep.model.blocks`), X_val
             in blocks too, and at most this much memory is used beyond what the process holds when
-            `fit` starts. A splitter makes its folds before that is checked.
+            `fit` starts, not counting the copies that `checkpoint` makes of the weights. A splitter
+            makes its folds before that is checked.
         schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept, random_state, class_weight,
             feature_scale, backend, n_threads: as in `SoftmaxRegression`, for all heads.
 

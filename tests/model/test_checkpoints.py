@@ -347,6 +347,22 @@ def test_on_a_full_disk_training_goes_on(call, tmp_path, capsys, monkeypatch):
     same(train(tmp_path, resume=True), whole)
 
 
+@pytest.mark.usefixtures("step_by_step")
+def test_a_file_that_cannot_grow_is_no_checkpoint(tmp_path, capsys):
+    resource = pytest.importorskip("resource")  # not on Windows
+    whole, limits = train(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        found = train(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    same(found, whole)
+    first, last = capsys.readouterr().err.splitlines()
+    assert "File too large" in first
+    assert last.endswith("the newest there: none")
+    assert not list(tmp_path.iterdir())
+
+
 # signals
 
 
