@@ -79,6 +79,28 @@ def test_while_it_trains_and_then_it_is_resumed(number, code, tmp_path):
     assert np.array_equal(*(model.loss_curve_ for model in models))
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--epochs", "3", "--out", "m.npz"),
+        ("sweep", "--lr", "0.1,1", "--loss", "mse", "--epochs", "3", "--out", "found"),
+        ("landscape", "--epochs", "3", "--steps", "3", "--out", "land"),
+    ],
+)
+def test_a_command_takes_checkpoints(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    kept = ("--checkpoint", "kept", "--checkpoint-every", "0")
+    assert main([*command, "--resume"]) == 2
+    assert "resume needs checkpoint" in capsys.readouterr().err
+    assert main([*command, *kept, "--resume"]) == 0
+    assert "starts from the beginning" in capsys.readouterr().err
+    assert main([*command, *kept]) == 2
+    assert "kept holds a checkpoint already: resume it" in capsys.readouterr().err
+    assert main([*command, *kept, "--resume"]) == 0
+    assert main([*command, *kept, "--resume", "--seed", "7"]) == 2
+    assert "kept holds the checkpoint of another run: its seed was 0" in capsys.readouterr().err
+
+
 @SIGNALS
 def test_handlers_are_as_before_after_a_command(number, code):
     before = signal.getsignal(number)
