@@ -19,6 +19,7 @@ import numpy as np
 from softstep.kernels.checks import FEATURE_DTYPES, compute_dtype
 from softstep.kernels.integers import ceil_div
 from softstep.model import trainer
+from softstep.model.resume import Keeper
 
 CHUNK_BYTES = 1 << 20  # enough for a disk to read fast
 MAPPED_AROUND = 1 << 21  # a page that is touched may bring in all of a huge page around it
@@ -118,12 +119,15 @@ def run_epoch(
     layout: Layout,
     done: int,
     total: int,
+    keeper: Keeper | None = None,
 ) -> trainer.Epoch:
     """One pass over the rows, or the remaining `total - done` steps if fewer; updates `bank`."""
     batch = sgd.batch_size
     blocks = _blocks(seed, number, len(data.X), layout)
     left_x, left = data.X[:0], np.empty(0, np.int64)
-    sums = trainer.EpochSums(batch)
+    sums, visited = trainer.EpochSums(batch), 0
+    if keeper is not None:
+        keeper.begin_epoch(number, sums)
     for x, rows, order, is_last in _read_ahead(data.X, blocks, layout, room=batch):
         # The rows left over from the last block go first, into the room kept before this one.
         x[batch - len(left) : batch] = left_x
@@ -131,13 +135,13 @@ def run_epoch(
         order = np.concatenate([np.arange(len(left)), len(left) + order])
         order, rest = np.split(order, [len(order) if is_last else len(order) // batch * batch])
         left_x, left = x[rest], rows[rest]
-        order = order[: (total - done) * batch]
-        if len(order):
+        order = order[: (total - done) * batch - visited]
+        todo = order[max(0, sums.rows - visited) :]  # less only where an epoch is resumed
+        visited += len(order)
+        if len(todo):
             part = _rows_of(data, x, rows)
-            figures = trainer.run_steps(part, bank, sgd, order, done=done, total=total)
-            sums.add(*figures, len(order), part.counted(order))
-            done += len(figures[0])
-        if done == total:
+            trainer.add_steps(sums, part, bank, sgd, todo, done=done, total=total, keeper=keeper)
+        if done + sums.steps == total:
             break
     return sums.means(number)
 

@@ -41,6 +41,19 @@ class WeightPath:
         self._points = [point for point in self._points if point[0] < step]
         self.add(step, W, b)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The points as arrays, of which there may be none."""
+        if not self._points:
+            return {}
+        return {"path.steps": self.steps, "path.W": self.W, "path.b": self.b}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave."""
+        self.begin()
+        if "path.steps" in arrays:
+            for step, W, b in zip(*(arrays[f"path.{n}"] for n in ("steps", "W", "b")), strict=True):
+                self.add(int(step), W, b)
+
     def __len__(self) -> int:
         return len(self._points)
 

@@ -12,7 +12,9 @@ from softstep import kernels
 from softstep.kernels.arrays import on_host, to_device_of
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.model import checkpoint, feature_scale, inputs, trainer
+from softstep.model import checkpoint as files
+from softstep.model import feature_scale, inputs, trainer
+from softstep.model import resume as resuming
 from softstep.model.fitted import Fitted
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
@@ -118,6 +120,9 @@ class SoftmaxRegression(Params):
         y_val: Any = None,
         callback: Callable[[trainer.Epoch], bool | None] | None = None,
         path: WeightPath | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_every: float = 60.0,
+        resume: bool = False,
     ) -> Self:
         """Train from scratch.
 
@@ -129,17 +134,29 @@ class SoftmaxRegression(Params):
             X_val, y_val: held-out rows, in the form of X and y.
             callback: called with a `trainer.Epoch` after each epoch; returning True stops training.
             path: a WeightPath that records the weights during training.
+            checkpoint: a folder in which the state of the training is saved, for `resume`: every
+                so often, at Ctrl-C and SIGTERM, and at the end; the last two states stay. If one
+                cannot be written, training goes on, and a line on stderr says so.
+            checkpoint_every: seconds between two checkpoints.
+            resume: go on from the last checkpoint in that folder, to the bits of a training without
+                a break; from the beginning if there is none. Rows, settings, version and backend
+                must be the same, `n_threads` need not; with `random_state=None` the seed is that of
+                the checkpoint. Callbacks are called from the epoch on in which it was made.
 
         Returns:
             self.
 
         Raises:
-            TypeError, ValueError: X, y, the weights or a setting are not as described.
+            TypeError, ValueError: X, y, the weights or a setting are not as described; `checkpoint`
+                holds a checkpoint, but `resume` is False.
+            CheckpointError: no checkpoint is sound, or it is of another run: the field is named.
+            OSError: the folder of checkpoints cannot be written to.
             FloatingPointError: training diverged.
             BackendError: the backend requested by name cannot run.
         """
         with self._unchanged_on_error():
-            self._fit(X, y, sample_weight, X_val, y_val, callback, path)
+            keeper = resuming.open_keeper(checkpoint, checkpoint_every, resume)
+            self._fit(X, y, sample_weight, X_val, y_val, callback, path, keeper)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -230,7 +247,7 @@ class SoftmaxRegression(Params):
             state_of(arrays, settings)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: this model cannot be saved: {error}") from error
-        checkpoint.save(path, arrays, settings)
+        files.save(path, arrays, settings)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
@@ -240,22 +257,30 @@ class SoftmaxRegression(Params):
             FileNotFoundError: there is no such file.
             CheckpointError: the file is not such a model.
         """
-        arrays, settings = checkpoint.load(path)
+        arrays, settings = files.load(path)
         try:
             params = settings["params"]
             if isinstance(params["class_weight"], list):
                 params["class_weight"] = dict(params["class_weight"])
             model = cls(**params)
             trainer.SGDSettings.of(model)
-            resume(model, state_of(arrays, settings))
+            take_over(model, state_of(arrays, settings))
         except (KeyError, TypeError, ValueError) as error:
-            raise checkpoint.CheckpointError(
+            raise files.CheckpointError(
                 f"{path} is not a SoftmaxRegression, or damaged: {error}"
             ) from error
         return model
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, callback: Any, path: Any
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        callback: Any,
+        path: Any,
+        keeper: resuming.Keeper | None,
     ) -> None:
         sgd = trainer.SGDSettings.of(self)
         inputs.function("callback", callback)
@@ -263,7 +288,7 @@ class SoftmaxRegression(Params):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         X = inputs.features(X)
         y, classes = self._targets(X, y)
-        self._start(X, classes)
+        self._start(X, classes, resuming.seed(self.random_state, keeper))
         data = self._data(X, y, sample_weight)
         held_out = self._held_out(X_val, y_val)
         patience = inputs.integer("patience", self.patience, least=1, optional=True)
@@ -274,28 +299,31 @@ class SoftmaxRegression(Params):
             eval_every = 1
 
         stop = trainer.EarlyStop(patience) if patience is not None else None
-        done = 0
-        for epoch in trainer.epochs(
-            data,
-            self._bank,
-            sgd,
-            seed=self.seed_,
-            count=inputs.integer("epochs", self.epochs, least=1),
-            max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
-            held_out=held_out,
-            eval_every=eval_every,
-            path=path,
-        ):
-            self._record(epoch, X)
-            done += epoch.steps
-            if held_out is not None and not _is_finite(epoch.val_loss):
-                inputs.refuse_non_finite(held_out.X, "X_val")
-            asked = callback is not None and callback(self.history_[-1])
-            waited = stop is not None and stop.should_stop(epoch, self._bank)
-            if asked or waited:
-                break
+        if path is not None:
+            path.begin()
+        with _keeping(self, keeper, data, held_out, stop, path):
+            for epoch in trainer.epochs(
+                data,
+                self._bank,
+                sgd,
+                seed=self.seed_,
+                count=inputs.integer("epochs", self.epochs, least=1),
+                max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
+                held_out=held_out,
+                eval_every=eval_every,
+                path=path,
+                keeper=keeper,
+            ):
+                self._record(epoch, X)
+                if held_out is not None and not _is_finite(epoch.val_loss):
+                    inputs.refuse_non_finite(held_out.X, "X_val")
+                asked = callback is not None and callback(self.history_[-1])
+                waited = stop is not None and stop.should_stop(epoch, self._bank)
+                if asked or waited:
+                    break
+        done = sum(epoch.steps for epoch in self.history_)
         if stop is not None and stop.best is not None:
-            stop.restore(self._bank)
+            stop.put_back(self._bank)
             self._publish()
             done = stop.best_steps
         if path is not None:
@@ -311,7 +339,7 @@ class SoftmaxRegression(Params):
             self._adopt_weights()
         else:
             y, classes = self._targets(X, y, classes)
-            self._start(X, classes)
+            self._start(X, classes, inputs.seed("random_state", self.random_state))
         data = self._data(X, y, sample_weight)
         for epoch in trainer.epochs(
             data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
@@ -333,9 +361,9 @@ class SoftmaxRegression(Params):
             raise ValueError(f"y has one class only, {classes[0]!s}: at least two are needed")
         return inputs.encode(y, classes), classes
 
-    def _start(self, X: Array, classes: Array) -> None:
+    def _start(self, X: Array, classes: Array, seed: int) -> None:
         """Set the seed, the initial weights and empty curves."""
-        self.seed_ = inputs.seed("random_state", self.random_state)
+        self.seed_ = seed
         self.classes_, self.n_features_in_ = classes, X.shape[1]
         self.feature_scale_ = feature_scale.factor(self.feature_scale, X)
         W = trainer.initial_weights(self, (X.shape[1], len(classes)), compute_dtype(X))
@@ -410,7 +438,58 @@ class SoftmaxRegression(Params):
         )
 
 
-def resume(model: SoftmaxRegression, state: State) -> None:
+@dataclasses.dataclass
+class _Descent:
+    """What changes while a model is fitted, for its keeper."""
+
+    model: SoftmaxRegression
+    stop: trainer.EarlyStop | None
+    path: WeightPath | None
+
+    def state(self) -> dict[str, Array]:
+        bank, history = self.model._bank, self.model.history_
+        arrays = {"W": bank.W, "b": bank.b, "MW": bank.velocity[0], "Mb": bank.velocity[1]}
+        rows = [dataclasses.astuple(epoch) for epoch in history]  # None becomes NaN
+        arrays["history"] = np.array(rows, np.float64).reshape(-1, 6)
+        arrays["evaluated"] = np.array([epoch.val_loss is not None for epoch in history], bool)
+        for part in (self.stop, self.path):
+            arrays |= part.state() if part is not None else {}
+        return arrays
+
+    def restore(self, arrays: dict[str, Array]) -> None:
+        model, bank = self.model, self.model._bank
+        targets = {"W": bank.W, "b": bank.b, "MW": bank.velocity[0], "Mb": bank.velocity[1]}
+        for name, target in targets.items():
+            resuming.fill(target, arrays, name)
+        rows = zip(arrays["history"].tolist(), arrays["evaluated"], strict=True)
+        model.history_ = [
+            trainer.Epoch(int(number), int(steps), *(figures if evaluated else figures[:2]))
+            for (number, steps, *figures), evaluated in rows
+        ]
+        model.loss_curve_ = np.array([epoch.loss for epoch in model.history_])
+        model.n_iter_ = len(model.history_)
+        model._publish()
+        for part in (self.stop, self.path):
+            if part is not None:
+                part.restore(arrays)
+
+
+def _keeping(
+    model: SoftmaxRegression,
+    keeper: resuming.Keeper | None,
+    data: trainer.Rows,
+    held_out: trainer.Rows | None,
+    stop: trainer.EarlyStop | None,
+    path: WeightPath | None,
+) -> contextlib.AbstractContextManager[None]:
+    """The block in which `model` is fitted: `keeper` first resumes it, and keeps its state."""
+    if keeper is None:
+        return contextlib.nullcontext()
+    about = resuming.about(model, model.seed_, data, held_out, path=path)
+    return keeper.keeping(_Descent(model, stop, path), about)
+
+
+def take_over(model: SoftmaxRegression, state: State) -> None:
     """Give `model` the attributes of a fitted model, from a saved or trained state."""
     model.seed_, model.classes_, model.n_features_in_ = state.seed, state.classes, state.W.shape[1]
     model._bank = trainer.BankState(state.W, state.b)

@@ -4,8 +4,10 @@ Epoch e visits the rows in the order `numpy.random.default_rng((seed, 1, e)).per
 same on every backend and for every head.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
 from softstep.model import inputs, schedules
 from softstep.model.path import WeightPath
+from softstep.model.resume import Keeper
 
 
 @dataclass
@@ -218,9 +221,44 @@ class EpochSums:
         self.steps += len(losses)
         self.rows += rows
 
+    def state(self) -> dict[str, np.ndarray]:
+        names = "steps", "rows", "loss", "correct", "counted"
+        return {name: np.asarray(getattr(self, name)) for name in names}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave."""
+        self.steps, self.rows = int(arrays["steps"]), int(arrays["rows"])
+        self.loss, self.correct = arrays["loss"], arrays["correct"]
+        self.counted = arrays["counted"]
+
     def means(self, number: int) -> Epoch:
         with np.errstate(invalid="ignore"):
             return Epoch(number, self.steps, self.loss / self.rows, self.correct / self.counted)
+
+
+def add_steps(
+    sums: EpochSums,
+    data: Rows,
+    bank: BankState,
+    sgd: SGDSettings,
+    order: np.ndarray,
+    *,
+    done: int,
+    total: int,
+    keeper: Keeper | None,
+) -> None:
+    """Take the steps over the rows in `order`, in slices if there is a keeper; adds to `sums`.
+
+    `done` of the descent's `total` steps came before this epoch.
+    """
+    while len(order):
+        steps = ceil_div(len(order), sgd.batch_size)
+        if keeper is not None:
+            steps = min(steps, keeper.steps_at_once)
+        part, order = np.split(order, [steps * sgd.batch_size])
+        with keeper.slice(steps) if keeper is not None else contextlib.nullcontext():
+            figures = run_steps(data, bank, sgd, part, done=done + sums.steps, total=total)
+            sums.add(*figures, len(part), data.counted(part))
 
 
 def run_epoch(
@@ -233,18 +271,21 @@ def run_epoch(
     done: int,
     total: int,
     path: WeightPath | None = None,
+    keeper: Keeper | None = None,
 ) -> Epoch:
     """One pass over the rows, or the remaining `total - done` steps if fewer; updates `bank`."""
     order = row_order(seed, number, len(data.X))[: (total - done) * sgd.batch_size]
     sums = EpochSums(sgd.batch_size)
-    while len(order):
-        rows = len(order) if path is None else (path.due - done) * sgd.batch_size
-        part, order = order[:rows], order[rows:]
-        figures = run_steps(data, bank, sgd, part, done=done, total=total)
-        sums.add(*figures, len(part), data.counted(part))
-        done += len(figures[0])
-        if path is not None and done == path.due:
-            path.add(done, bank.W[0], bank.b[0])
+    if keeper is not None:
+        keeper.begin_epoch(number, sums)
+    while True:
+        if path is not None and done + sums.steps == path.due:
+            path.add(path.due, bank.W[0], bank.b[0])
+        if sums.rows == len(order):
+            break
+        stop = len(order) if path is None else (path.due - done) * sgd.batch_size
+        part = order[sums.rows : stop]
+        add_steps(sums, data, bank, sgd, part, done=done, total=total, keeper=keeper)
     return sums.means(number)
 
 
@@ -266,22 +307,22 @@ def epochs(
     held_out: Rows | None = None,
     eval_every: int | None = None,
     path: WeightPath | None = None,
+    keeper: Keeper | None = None,
 ) -> Iterator[Epoch]:
     """Train for `count` epochs, or `max_steps` steps if that is less, and yield each one's figures.
 
     Epochs are numbered from `first`; the number determines the row order. Held-out rows are
     evaluated every `eval_every` epochs and after the last one; None: only after the last. `path`
-    records the weights of the first head; the caller, who may restore earlier weights, ends it.
+    records the weights of the first head; the caller, who may restore earlier weights, begins and
+    ends it. A `keeper` may have resumed the descent: it says with which epoch.
     """
     n = len(data.X)
-    total, done = planned_steps(n, sgd.batch_size, count, max_steps), 0
-    if path is not None:
-        path.begin()
-        path.add(0, bank.W[0], bank.b[0])
-    for number in range(first, first + count):
-        result = run_epoch(data, bank, sgd, number, seed=seed, done=done, total=total, path=path)
-        done += result.steps
-        is_last = done == total
+    total = planned_steps(n, sgd.batch_size, count, max_steps)
+    run = partial(run_epoch, data, bank, sgd, seed=seed, total=total, path=path, keeper=keeper)
+    for number in range(first if keeper is None else keeper.number, first + count):
+        done = (number - first) * ceil_div(n, sgd.batch_size)  # only the last may be shorter
+        result = run(number, done=done)
+        is_last = done + result.steps == total
         due = eval_every is not None and (number - first + 1) % eval_every == 0
         if held_out is not None and (is_last or due):
             figures = evaluate(held_out, bank.W, bank.b, sgd)
@@ -319,6 +360,23 @@ class EarlyStop:
         self.steps = self.best_steps = 0
         self.best: tuple[np.ndarray, np.ndarray] | None = None
 
+    def state(self) -> dict[str, np.ndarray]:
+        W, b = self.best if self.best is not None else (np.empty(0), np.empty(0))
+        waits = self.waited, self.steps, self.best_steps
+        return {
+            "stop.best_loss": np.array(float(self.best_loss)),
+            "stop.waits": np.array(waits, np.int64),
+            "stop.W": W,
+            "stop.b": b,
+        }
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave."""
+        self.best_loss = float(arrays["stop.best_loss"])
+        self.waited, self.steps, self.best_steps = map(int, arrays["stop.waits"])
+        if arrays["stop.W"].size:
+            self.best = arrays["stop.W"], arrays["stop.b"]
+
     def should_stop(self, epoch: Epoch, bank: BankState) -> bool:
         self.steps += epoch.steps
         if epoch.val_loss is None:
@@ -330,7 +388,7 @@ class EarlyStop:
             self.waited += 1
         return self.waited >= self.patience
 
-    def restore(self, bank: BankState) -> None:
+    def put_back(self, bank: BankState) -> None:
         """Put the best weights seen, those after `best_steps` steps, back into the bank."""
         if self.best is not None:
             bank.W[:], bank.b[:] = self.best

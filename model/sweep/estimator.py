@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, extras, feature_scale, inputs, trainer
+from softstep.model import resume as resuming
 from softstep.model.fitted import NotFittedError
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
@@ -55,7 +57,8 @@ class SoftmaxSweep(Params):
         memory: None: X is used in place. Bytes, or "1.5 GB": X, such as a .npy mapped with
             mmap_mode="r", is read in shuffled blocks (their order: `softstep.model.blocks`), X_val
             in blocks too, and at most this much memory is used beyond what the process holds when
-            `fit` starts. A splitter makes its folds before that is checked.
+            `fit` starts, not counting the copies that `checkpoint` makes of the weights. A splitter
+            makes its folds before that is checked.
         schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept, random_state, class_weight,
             feature_scale, backend, n_threads: as in `SoftmaxRegression`, for all heads.
 
@@ -132,6 +135,9 @@ class SoftmaxSweep(Params):
         sample_weight: Any = None,
         groups: Any = None,
         callback: Callable[[SweepEpoch], Any] | None = None,
+        checkpoint: str | PathLike[str] | None = None,
+        checkpoint_every: float = 60.0,
+        resume: bool = False,
     ) -> Self:
         """Train every setting.
 
@@ -144,19 +150,24 @@ class SoftmaxSweep(Params):
                 alike.
             groups: for a `cv` that splits by groups.
             callback: called with a `SweepEpoch` after each epoch; returning True stops training.
+            checkpoint, checkpoint_every, resume: as for `SoftmaxRegression.fit`.
 
         Returns:
             self. If `fit` raises, the sweep is unchanged.
 
         Raises:
             TypeError, ValueError: X, y, the weights or a setting are not as described; there is
-                nothing to judge the settings by; refit="loss" with several losses in the grid.
+                nothing to judge the settings by; refit="loss" with several losses in the grid;
+                `checkpoint` holds a checkpoint, but `resume` is False.
+            CheckpointError: no checkpoint is sound, or it is of another run: the field is named.
+            OSError: the folder of checkpoints cannot be written to.
             FloatingPointError: every setting diverged.
             BackendError: the backend requested by name cannot run.
         """
         inputs.function("callback", callback)
         settings = grid.configurations(self.param_grid)
-        seed = inputs.seed("random_state", self.random_state)
+        keeper = resuming.open_keeper(checkpoint, checkpoint_every, resume)
+        seed = resuming.seed(self.random_state, keeper)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
         sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
         refit = self._refit(models)
@@ -193,7 +204,12 @@ class SoftmaxSweep(Params):
         )
         bank = _first_weights(models, heads, labels, X.shape[1], dtype)
         training = Training(heads, bank, plan)
-        training.run(callback)
+        if keeper is None:
+            training.run(callback)
+        else:
+            about = resuming.about(self, seed, rows, held_out, param_grid=settings)
+            with keeper.keeping(training, about):
+                training.run(callback, keeper)
         self._publish(settings, models, labels, training)
         return self
 

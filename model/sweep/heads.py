@@ -13,8 +13,19 @@ import numpy as np
 
 from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, inputs, trainer
+from softstep.model.resume import Keeper, fill
 
 ALL_ROWS = -1  # the split of a head that learns from all rows
+RECORDS = (  # of a Training: what has become of its heads and groups
+    "epochs",
+    "diverged",
+    "dropped",
+    "head_loss",
+    "head_accuracy",
+    "best_loss",
+    "best_accuracy",
+    "waited",
+)
 
 
 @dataclass(frozen=True)
@@ -113,10 +124,11 @@ class Training:
         self._X_is_finite = self._held_out_is_finite = False
         self.alive, self.packed, self.packed_bank = np.arange(h), heads, bank
 
-    def run(self, callback: Callable[[SweepEpoch], Any] | None) -> None:
-        done = 0
-        for number in range(self.planned):
-            done += self._epoch(number, done)
+    def run(
+        self, callback: Callable[[SweepEpoch], Any] | None, keeper: Keeper | None = None
+    ) -> None:
+        for number in range(0 if keeper is None else keeper.number, self.planned):
+            done = self._epoch(number, keeper)
             self._drop_groups(self._newly_diverged(), self.diverged, True)
             is_last = done == self.total_steps
             due = is_last or self._is_due(number)
@@ -161,20 +173,45 @@ class Training:
         ranks = np.maximum.accumulate(np.where(is_new, np.arange(1, len(groups) + 1), 0))
         return groups[order], ranks
 
-    def _epoch(self, number: int, done: int) -> int:
-        """Train the remaining heads for one epoch; returns the number of steps."""
+    def state(self) -> dict[str, np.ndarray]:
+        """Arrays with which another Training of this plan goes on."""
+        self._unpack()
+        MW, Mb = self.bank.velocity
+        arrays = {"W": self.bank.W, "b": self.bank.b, "MW": MW, "Mb": Mb}
+        if self.plan.patience:
+            arrays["best_W"], arrays["best_b"] = self.best
+        arrays |= {name: getattr(self, name) for name in RECORDS}
+        arrays |= {f"curves.{name}": np.asarray(v) for name, v in vars(self.curves).items()}
+        return arrays | {"alive": self.alive, "active": self.packed_bank.active}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            KeyError, ValueError, IndexError: it is of another plan.
+        """
+        for name, array in self.state().items():
+            if name not in ("alive", "active", "curves.steps"):
+                fill(array, arrays, name)
+        self.curves.steps = arrays["curves.steps"].tolist()
+        self._pack(arrays["alive"])
+        fill(self.packed_bank.active, arrays, "active")
+
+    def _epoch(self, number: int, keeper: Keeper | None) -> int:
+        """Train the remaining heads for one epoch; returns the number of steps until its end."""
         plan, packed = self.plan, self.packed
+        done = number * ceil_div(len(plan.data.X), plan.sgd.batch_size)
         data = replace(plan.data, y_index=packed.label_set, weight_index=packed.weight_set)
         run = trainer.run_epoch
         if plan.layout is not None:
             run = partial(blocks.run_epoch, layout=plan.layout)
         bank, sgd, total = self.packed_bank, self._sgd(), self.total_steps
-        epoch = run(data, bank, sgd, number, seed=plan.seed, done=done, total=total)
+        epoch = run(data, bank, sgd, number, seed=plan.seed, done=done, total=total, keeper=keeper)
         self.curves.loss[number, self.alive] = epoch.loss
         self.curves.accuracy[number, self.alive] = epoch.accuracy
         self.curves.steps.append(epoch.steps)
         self.epochs[self.alive] = number + 1
-        return epoch.steps
+        return done + epoch.steps
 
     def _sgd(self) -> trainer.SGDSettings:
         packed = self.packed

@@ -11,7 +11,7 @@ import numpy as np
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import blocks, trainer
-from softstep.model.regression import SoftmaxRegression, resume
+from softstep.model.regression import SoftmaxRegression, take_over
 from softstep.model.saved_model import State
 from softstep.model.sweep import certificate
 from softstep.model.sweep.data import Labels
@@ -61,7 +61,7 @@ class Trained:
             feature_scale=self.feature_scale,
             loss_curve=self.curves.loss[:epochs, head].copy(),
         )
-        resume(model, state)
+        take_over(model, state)
         model.history_ = [self._epoch(number, head) for number in range(epochs)]
         return model
 

@@ -11,7 +11,7 @@ from softstep.model.datasets import load_digits
 
 GUIDE = (DOCS / "guide-probes.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
-NPY, SAFETENSORS, TORCH, MAPPED = PROGRAMS
+NPY, SAFETENSORS, TORCH, MAPPED, OVERNIGHT = PROGRAMS
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,14 @@ def test_from_a_file_that_is_mapped():
     names = {"grid": {"loss": ["mse"]}, "y": np.load("labels.npy")}
     sweep = run("import numpy as np\nfrom softstep import SoftmaxSweep\n" + MAPPED, names)["sweep"]
     assert sweep.results_["mean_val_accuracy"][0] > 0.7
+
+
+def test_overnight(embeddings, capsys):
+    names = {"grid": {"loss": ["mse"]}, "X": embeddings, "y": np.load("labels.npy")}
+    program = "from softstep import SoftmaxSweep\n" + OVERNIGHT
+    first, again = (run(program, dict(names))["sweep"].best_estimator_ for _ in range(2))
+    assert "starts from the beginning" in capsys.readouterr().err
+    assert np.array_equal(first.coef_, again.coef_)
 
 
 def run(program, names=None):

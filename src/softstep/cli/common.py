@@ -47,6 +47,32 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=CHOICES, help="default: SOFTSTEP_BACKEND, or auto")
 
 
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="save the state of the training there, also at Ctrl-C, to resume it",
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="how often (default 60)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the state in --checkpoint, to the same results, or begin if it has none",
+    )
+
+
+def checkpoint_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `add_checkpoint` asks for, as `fit` takes it."""
+    return {n: getattr(arguments, n) for n in ("checkpoint", "checkpoint_every", "resume")}
+
+
 def say_backend() -> str:
     """Print the backend that is used, and why; returns its name.
 

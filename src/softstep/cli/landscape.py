@@ -48,6 +48,7 @@ def add_parser(commands: Any) -> None:
     add_recipe(parser)
     common.add_seed(parser, "the order of the rows, and of random directions")
     parser.add_argument("--out", type=Path, help="a folder for the results (runs/NAME-landscape)")
+    common.add_checkpoint(parser)
     common.add_backend(parser)
     parser.set_defaults(run=run)
 
@@ -77,7 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     stale = ["report.html", *(file for name in NAMES for file in file_names(name))]
     with folder.ready(out):
-        found = landscape.run(out, model, data, view, about, stale)
+        found = landscape.run(
+            out, model, data, view, about, stale, **common.checkpoint_of(arguments)
+        )
         print(_summary(found))
         images = _draw(found, out)
         print(f"run.json, model.npz, surface.npz, line.npz and {images} images saved to {out}")

@@ -1,77 +1,21 @@
-"""The `softstep` command: the parser of all commands, and how their errors are told."""
+"""The `softstep` command from its first moment: signals are handled before much is imported."""
 
-import argparse
-import contextlib
-import io
 import sys
 
-from softstep import __version__
-from softstep.cli import (
-    backends,
-    bench,
-    check,
-    explain,
-    landscape,
-    predict,
-    report,
-    sweep,
-    train,
-    warmup,
-)
-from softstep.kernels.backend import override
-from softstep.kernels.errors import BackendError
-from softstep.model.datasets.download import DatasetError
-from softstep.model.extras import MissingExtraError
-
-COMMANDS = (train, sweep, landscape, explain, report, predict, warmup, backends, check, bench)
-USER_ERRORS = (
-    ValueError,
-    TypeError,
-    OSError,
-    MemoryError,
-    BackendError,
-    DatasetError,
-    FloatingPointError,
-    MissingExtraError,
-)
+from softstep.cli import interrupts
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command. The exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted, 141 the
-    reader of the output is gone."""
-    arguments = parser().parse_args(argv)
-    backend = arguments.backend
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot encode is no reason to fail
-        sys.stdout.reconfigure(errors="backslashreplace")
+    reader of the output is gone, 143 terminated."""
+    with interrupts.at_once():
+        from softstep.cli import commands
     try:
-        with override(backend, f"--backend {backend}") if backend else contextlib.nullcontext():
-            return int(arguments.run(arguments))
+        with interrupts.as_exceptions():
+            return commands.run(argv)
     except KeyboardInterrupt:
         print("\nsoftstep: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
-    except USER_ERRORS as error:
-        print(f"softstep: {_told(error)}", file=sys.stderr)
-        return 2
-
-
-def _told(error: BaseException) -> str:
-    """The error's text; the system's errors without their numbers, the file first."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="softstep",
-        description="Softmax regressions on hand-written kernels.",
-    )
-    parser.add_argument("--version", action="version", version=f"softstep {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(commands)
-    return parser
+    except interrupts.Terminated:
+        print("\nsoftstep: terminated", file=sys.stderr)
+        return 143

@@ -51,6 +51,7 @@ def add_parser(commands: Any) -> None:
     common.add_seed(parser, "the order of the rows, and of the folds or the rows held out")
     parser.add_argument("--out", type=Path, help="a folder for the results (runs/NAME-sweep)")
     common.add_figures(parser, "also write the figure of the sweep there, as PNG files")
+    common.add_checkpoint(parser)
     common.add_backend(parser)
     parser.set_defaults(run=run)
 
@@ -127,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
         given = rows(data, arguments.cv, arguments.seed)
         print(given.judged, flush=True)
         sweep = _sweep(arguments)
-        times = fit(sweep, given)
+        times = fit(sweep, given, **common.checkpoint_of(arguments))
         best = sweep.best_estimator_
         accuracy = best.score(data.X_test, data.y_test)
         print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), times]))

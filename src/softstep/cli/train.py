@@ -19,6 +19,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--max-steps", type=int, help="stop after this many steps")
     common.add_seed(parser, "the order of the rows, and of the rows held out")
     parser.add_argument("--out", type=Path, help="where to save the model (runs/NAME.npz)")
+    common.add_checkpoint(parser)
     common.add_backend(parser)
     parser.set_defaults(run=run)
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
     )
-    recipe.train(model, data)
+    recipe.train(model, data, **common.checkpoint_of(arguments))
     model.save(out)
     print(f"model saved to {out}")
     return 0

@@ -95,11 +95,13 @@ def run(
     view: View,
     about: dict[str, Any],
     stale: Iterable[str],
+    **keeping: Any,
 ) -> Landscape:
     """Train the model, compute the loss around it and write both.
 
     about: the command's record, to which settings and results are added.
     stale: files of an earlier run and its report that not every run writes anew; removed.
+    keeping: the arguments of `fit` on checkpoints.
 
     Raises:
         ValueError: a setting is out of range, or the path would be too short for a plane.
@@ -109,7 +111,7 @@ def run(
     if view.directions == "pca":
         _refuse_too_few_steps(model, len(data.X_train))
     path = WeightPath()
-    accuracy = train(model, data, path)
+    accuracy = train(model, data, path, **keeping)
     for file in (record.NAME, SURFACE, LINE, *stale):
         (folder / file).unlink(missing_ok=True)
     model.save(folder / MODEL)  # now, so that no failure below loses the training

@@ -48,9 +48,12 @@ def known_rows(model: SoftmaxRegression, y: Any) -> Any:
 
 
 def train(
-    model: SoftmaxRegression, data: datasets.Dataset, path: WeightPath | None = None
+    model: SoftmaxRegression, data: datasets.Dataset, path: WeightPath | None = None, **keeping: Any
 ) -> float:
-    """Fit `model` on the training rows and show the progress; returns the test accuracy."""
+    """Fit `model` on the training rows and show the progress; returns the test accuracy.
+
+    keeping: the arguments of `fit` on checkpoints.
+    """
 
     def tell(epoch: Epoch) -> None:
         done, of = epoch.number + 1, model.epochs
@@ -58,7 +61,7 @@ def train(
         progress.tell(f"{text}  training accuracy {epoch.accuracy:.4f}", done, of)
 
     with Progress() as progress:
-        model.fit(data.X_train, data.y_train, callback=tell, path=path)
+        model.fit(data.X_train, data.y_train, callback=tell, path=path, **keeping)
     accuracy = model.score(data.X_test, data.y_test)
     print(f"test accuracy {accuracy:.4f}", flush=True)
     return accuracy

@@ -57,10 +57,10 @@ def rows(data: datasets.Dataset, cv: int | None, seed: int) -> Rows:
     return Rows(split.X_train, split.y_train, held_out, judged)
 
 
-def fit(sweep: SoftmaxSweep, rows: Rows) -> str:
+def fit(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
     """Fit the sweep and show the progress; returns a sentence on the time it took.
 
-    The time does not include compiling the kernels.
+    The time does not include compiling the kernels. keeping: the arguments of `fit` on checkpoints.
     """
     sweep.set_params(eval_every=max(1, sweep.epochs // EVALUATIONS))
     # One step of the same bank compiles what its training needs; it certifies nothing.
@@ -68,15 +68,16 @@ def fit(sweep: SoftmaxSweep, rows: Rows) -> str:
     first_step.fit(rows.X, rows.y, **rows.held_out)
     start = time.perf_counter()
     with SweepProgress(sweep.refit, certifies(sweep)) as progress:
-        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress)
+        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **keeping)
     seconds = time.perf_counter() - start
+    since = " since the run was resumed" if keeping.get("resume") else ""
     alone = _seconds_an_epoch_alone(sweep.best_estimator_, rows.X, rows.y)
     heads_each = 1 + (sweep.cv or 0)
     epochs = int(sweep.results_["epochs"].sum()) * heads_each  # without those of dropped heads
     times = (
-        f"{len(sweep.results_['rank']) * heads_each} heads in {progress.seconds:.2f} s; one head "
-        f"alone takes about {alone:.3f} s an epoch, so the {epochs} epochs they ran would take "
-        f"{epochs * alone:.1f} s one after another"
+        f"{len(sweep.results_['rank']) * heads_each} heads in {progress.seconds:.2f} s{since}; "
+        f"one head alone takes about {alone:.3f} s an epoch, so the {epochs} epochs they ran would "
+        f"take {epochs * alone:.1f} s one after another"
     )
     if progress.certifies:
         times += f"; the certificates took another {seconds - progress.seconds:.1f} s"

@@ -1,0 +1,73 @@
+"""The parser of all commands, and how their errors are told."""
+
+import argparse
+import contextlib
+import io
+import sys
+
+from softstep import __version__
+from softstep.cli import (
+    backends,
+    bench,
+    check,
+    explain,
+    landscape,
+    predict,
+    report,
+    sweep,
+    train,
+    warmup,
+)
+from softstep.kernels.backend import override
+from softstep.kernels.errors import BackendError
+from softstep.model.datasets.download import DatasetError
+from softstep.model.extras import MissingExtraError
+
+COMMANDS = (train, sweep, landscape, explain, report, predict, warmup, backends, check, bench)
+USER_ERRORS = (
+    ValueError,
+    TypeError,
+    OSError,
+    MemoryError,
+    BackendError,
+    DatasetError,
+    FloatingPointError,
+    MissingExtraError,
+)
+
+
+def run(argv: list[str] | None) -> int:
+    """Run a command; the exit code, as `main` has it, unless it is interrupted."""
+    arguments = parser().parse_args(argv)
+    backend = arguments.backend
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot encode is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with override(backend, f"--backend {backend}") if backend else contextlib.nullcontext():
+            return int(arguments.run(arguments))
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except USER_ERRORS as error:
+        print(f"softstep: {_told(error)}", file=sys.stderr)
+        return 2
+
+
+def _told(error: BaseException) -> str:
+    """The error's text; the system's errors without their numbers, the file first."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="softstep",
+        description="Softmax regressions on hand-written kernels.",
+    )
+    parser.add_argument("--version", action="version", version=f"softstep {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser

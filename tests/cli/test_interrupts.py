@@ -1,0 +1,117 @@
+"""Promise: Ctrl-C and SIGTERM end a command at once, without a traceback; with a checkpoint nothing
+of the training is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxRegression
+from softstep.cli import interrupts, main
+
+SIGNALS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+# A job in the background ignores SIGINT; what it starts does too, unless it is told.
+START = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from softstep.cli import main; print(flush=True); sys.exit(main())"
+)
+
+
+def started(*arguments):
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        text=True,
+    )
+    assert process.stdout.readline() == "\n"
+    return process
+
+
+def stop(process, number):
+    """The exit code, stderr, and the seconds from the signal to the end."""
+    start = time.monotonic()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err, time.monotonic() - start
+
+
+@SIGNALS
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.6])
+def test_while_it_starts(number, code, delay, tmp_path):
+    process = started("train", "--epochs", 100_000, "--out", tmp_path / "m.npz")
+    time.sleep(delay)
+    found, err, _ = stop(process, number)
+    assert found == code
+    assert "Traceback" not in err
+    assert "softstep: " in err
+
+
+@SIGNALS
+def test_while_it_trains_and_then_it_is_resumed(number, code, tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=20_000)
+    X = rng.standard_normal((20_000, 50)) + y[:, None]
+    np.savez(tmp_path / "rows.npz", X_train=X, y_train=y, X_test=X[:9], y_test=y[:9])
+    rows, kept = tmp_path / "rows.npz", tmp_path / "kept"
+    command = ("train", rows, "--epochs", 60, "--checkpoint", kept, "--out")
+    process = started(*command, tmp_path / "resumed.npz")
+    while not process.stdout.readline().startswith("epoch"):
+        assert process.poll() is None
+    found, err, seconds = stop(process, number)
+    assert (found, err.count("\n")) == (code, 2)
+    assert "Traceback" not in err
+    assert seconds < 3  # on a busy machine, the end of the interpreter included
+    assert not (tmp_path / "resumed.npz").exists()
+    assert [path.name for path in kept.iterdir()] == ["checkpoint-000001.npz"]
+    arguments = [str(a) for a in command]
+    assert main([*arguments, str(tmp_path / "resumed.npz")]) == 2  # not without --resume
+    assert main([*arguments, str(tmp_path / "resumed.npz"), "--resume"]) == 0
+    arguments[arguments.index("--checkpoint") + 1] = str(tmp_path / "other")
+    assert main([*arguments, str(tmp_path / "whole.npz")]) == 0
+    models = [SoftmaxRegression.load(tmp_path / f"{name}.npz") for name in ("resumed", "whole")]
+    assert np.array_equal(*(model.coef_ for model in models))
+    assert np.array_equal(*(model.loss_curve_ for model in models))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--epochs", "3", "--out", "m.npz"),
+        ("sweep", "--lr", "0.1,1", "--loss", "mse", "--epochs", "3", "--out", "found"),
+        ("landscape", "--epochs", "3", "--steps", "3", "--out", "land"),
+    ],
+)
+def test_a_command_takes_checkpoints(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    kept = ("--checkpoint", "kept", "--checkpoint-every", "0")
+    assert main([*command, "--resume"]) == 2
+    assert "resume needs checkpoint" in capsys.readouterr().err
+    assert main([*command, *kept, "--resume"]) == 0
+    assert "starts from the beginning" in capsys.readouterr().err
+    assert main([*command, *kept]) == 2
+    assert "kept holds a checkpoint already: resume it" in capsys.readouterr().err
+    assert main([*command, *kept, "--resume"]) == 0
+    assert main([*command, *kept, "--resume", "--seed", "7"]) == 2
+    assert "kept holds the checkpoint of another run: its seed was 0" in capsys.readouterr().err
+
+
+@SIGNALS
+def test_handlers_are_as_before_after_a_command(number, code):
+    before = signal.getsignal(number)
+    assert main(["backends"]) == 0
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with interrupts.as_exceptions():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,428 @@
+"""Promise: a training broken off at any step goes on from its checkpoint to the same bits."""
+
+import contextlib
+import errno
+import os
+import signal
+import threading
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep.model import CheckpointError, WeightPath, checkpoint, trainer
+from softstep.model.resume import fingerprint, keeper, store
+
+N, D, C = 130, 5, 3
+RNG = np.random.default_rng(0)
+Y = RNG.integers(C, size=N)
+X = (RNG.standard_normal((C, D))[Y] + RNG.standard_normal((N, D))).astype(np.float32)
+WEIGHTS = RNG.uniform(0.5, 2.0, N)
+TRAIN, VAL = slice(None, 100), slice(100, None)
+HELD_OUT = {"X_val": X[VAL], "y_val": Y[VAL]}
+GRID = {
+    "learning_rate": [0.01, 5.0, 1e300],
+    "loss": ["mse", "cross_entropy"],
+    "momentum": [0.0, 0.9],
+}
+
+
+class Broken(Exception):
+    """The process is gone."""
+
+
+def train(folder=None, resume=False, every=0, **changes):
+    """A model and everything that its fit found."""
+    settings = {"batch_size": 30, "epochs": 4, "momentum": 0.9, "schedule": "cosine"}
+    fixed = {"random_state": 3, "patience": 2, "loss": "cross_entropy", "learning_rate": 2.0}
+    model, path = SoftmaxRegression(**settings | fixed | changes), WeightPath()
+    model.fit(
+        X[TRAIN],
+        Y[TRAIN],
+        WEIGHTS[TRAIN],
+        **HELD_OUT,
+        path=path,
+        checkpoint=folder,
+        checkpoint_every=every,
+        resume=resume,
+    )
+    bank = model._bank
+    figures = [np.array(astuple(epoch), float) for epoch in model.history_]
+    return [bank.W, bank.b, *bank.velocity, model.loss_curve_, *figures, path.steps, path.W, path.b]
+
+
+def sweep(folder=None, resume=False, data=(X, Y), **changes):
+    """A sweep and everything that its fit found."""
+    settings = {"cv": 2, "halving": True, "patience": 1, "epochs": 5, "batch_size": 40}
+    model = SoftmaxSweep(GRID, **{"random_state": 1, "max_steps": 17} | settings | changes)
+    model.fit(*data, checkpoint=folder, checkpoint_every=0, resume=resume)
+    training = model._trained
+    tables = [np.array(v) for k, v in model.results_.items() if k != "params"]
+    bank = training.bank
+    return [bank.W, bank.b, *bank.velocity, model.loss_curves_, *tables]
+
+
+def stopping(folder=None, resume=False):
+    """A sweep whose heads stop when they do not improve, and not before."""
+    return sweep(folder, resume, halving=False, patience=2, epochs=7, max_steps=26)
+
+
+def in_blocks(folder=None, resume=False):
+    """A sweep whose features are read in blocks."""
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((1500, 40)).astype(np.float32)
+    data = rows, (rows[:, 0] > 0).astype(int)
+    settings = {"memory": "1.6MB", "batch_size": 100, "epochs": 2, "max_steps": None}
+    return sweep(folder, resume, data, patience=None, **settings)
+
+
+def same(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+@pytest.fixture
+def step_by_step(monkeypatch):
+    """A checkpoint after each step; the disk is not waited for."""
+    monkeypatch.setattr(keeper, "SLICE", 0.0)
+    monkeypatch.setattr(keeper, "PER_BYTE", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def broken_after(monkeypatch):
+    """break_after(k): the process is gone once k checkpoints are written; a list counts them."""
+    write, written = store.Store.write, []
+
+    def arm(k):
+        def counted(self, saved):
+            write(self, saved)
+            written.append(saved)
+            if len(written) == k:
+                raise Broken
+
+        written.clear()
+        monkeypatch.setattr(store.Store, "write", counted)
+        return written
+
+    return arm
+
+
+def test_the_sweeps_here_drop_heads_in_every_way():
+    model = SoftmaxSweep(GRID, cv=2, epochs=5, batch_size=40, random_state=1).fit(X, Y)
+    whole = model.results_["epochs"]
+    assert 0 < model.results_["diverged"].sum() < len(whole)
+    halved = model.set_params(halving=True).fit(X, Y).results_["epochs"]
+    stopped = model.set_params(halving=False, patience=1).fit(X, Y).results_["epochs"]
+    assert halved.sum() < whole.sum()
+    assert stopped.sum() < whole.sum()
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("fit", [train, sweep, stopping, in_blocks])
+def test_broken_at_any_step_it_resumes_to_the_same_bits(fit, broken_after, tmp_path):
+    whole = fit()
+    written = broken_after(0)
+    same(fit(tmp_path / "whole"), whole)
+    steps = len(written)
+    assert steps > 10
+    for k in range(1, steps + 1):
+        folder = tmp_path / str(k)
+        broken_after(k)
+        with contextlib.suppress(Broken):
+            fit(folder)
+        broken_after(0)
+        same(fit(folder, resume=True), whole)
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("fit", [train, sweep])
+def test_it_may_break_again_and_again_with_other_numbers_of_threads(fit, broken_after, tmp_path):
+    whole = fit()
+    for threads in range(1, 100):
+        written = broken_after(2)
+        try:
+            found = fit(tmp_path, resume=threads > 1, n_threads=1 + threads % 3)
+        except Broken:
+            assert len(written) == 2
+        else:
+            break
+    same(found, whole)
+    assert threads > 5
+
+
+def test_the_seed_that_was_drawn_is_kept(broken_after, tmp_path):
+    broken_after(1)
+    with pytest.raises(Broken):
+        train(tmp_path, random_state=None)
+    (about,) = [checkpoint.load(file, store.FORMAT)[1] for file in tmp_path.iterdir()]
+    broken_after(0)
+    found = train(tmp_path, resume=True, random_state=None)
+    same(found, train(random_state=int(about["seed"])))
+
+
+def test_only_the_last_two_stay(tmp_path):
+    (tmp_path / ".checkpoint-000001.npz.0123").write_bytes(b"of a killed run")
+    train(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 2
+    assert all(name.startswith("checkpoint-") for name in names)
+
+
+def test_a_finished_run_resumes_to_what_it_found(tmp_path):
+    same(train(tmp_path, resume=True), train())
+    same(train(tmp_path, resume=True), train())
+
+
+# what is refused
+
+
+def test_a_folder_with_a_checkpoint_is_refused_unless_resumed(tmp_path):
+    train(tmp_path)
+    with pytest.raises(ValueError, match="holds a checkpoint already: resume it"):
+        train(tmp_path)
+
+
+def test_resuming_nothing_starts_from_the_beginning_and_says_so(tmp_path, capsys):
+    same(train(tmp_path, resume=True), train())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holds no checkpoint yet: training starts from the beginning" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"learning_rate": 0.1}, "learning_rate"),
+        ({"random_state": 4}, "seed"),
+        ({"epochs": 9}, "epochs"),
+        ({"patience": None}, "patience"),
+        ({"backend": "numpy"}, "backend"),
+        ({"class_weight": {0: 2.0}}, "class_weight"),
+    ],
+)
+def test_another_setting_is_refused_by_name(change, field, tmp_path):
+    train(tmp_path)
+    with pytest.raises(CheckpointError, match=rf"another run: its {field} was"):
+        train(tmp_path, resume=True, **change)
+
+
+def changed(array, at):
+    other = array.copy()
+    other[at] += 1
+    return other
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ((X[:-1], Y[:-1]), r"X\.shape"),
+        ((X.astype(np.float64), Y), r"X\.dtype"),
+        ((changed(X, (7, 2)), Y), r"X\.rows"),
+        ((X, changed(Y, Y == 1)), r"y\.values"),
+    ],
+)
+def test_another_data_set_is_refused_by_what_differs(data, field, tmp_path):
+    sweep(tmp_path, cv=None, n_bootstrap=2, patience=None)
+    with pytest.raises(CheckpointError, match=rf"another run: its {field} was"):
+        sweep(tmp_path, resume=True, data=data, cv=None, n_bootstrap=2, patience=None)
+
+
+def test_other_weights_and_folds_are_refused(tmp_path):
+    SoftmaxSweep({}, cv=2, random_state=0, epochs=1).fit(X, Y, checkpoint=tmp_path)
+    again = SoftmaxSweep({}, cv=2, random_state=0, epochs=1)
+    with pytest.raises(CheckpointError, match=r"its weights\.values was"):
+        again.fit(X, Y, sample_weight=WEIGHTS, checkpoint=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="its cv was 2, but is 3 now"):
+        again.set_params(cv=3).fit(X, Y, checkpoint=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match="its estimator was SoftmaxSweep"):
+        SoftmaxRegression(random_state=0).fit(X, Y, checkpoint=tmp_path, resume=True)
+
+
+def test_another_version_is_refused(tmp_path, monkeypatch):
+    train(tmp_path)
+    monkeypatch.setattr("softstep.__version__", "99.0")
+    with pytest.raises(CheckpointError, match=r"its version was .*, but is 99\.0 now"):
+        train(tmp_path, resume=True)
+
+
+def test_of_many_rows_a_sample_is_looked_at(monkeypatch):
+    class Features(np.ndarray):
+        def __getitem__(self, rows):
+            read.append(rows)
+            return super().__getitem__(rows)
+
+    read = []
+    monkeypatch.setattr(fingerprint, "SAMPLE", 50)
+    model, rows = SoftmaxRegression(), trainer.Rows(X.view(Features), Y)
+    fields = fingerprint.about(model, 0, rows, None)
+    assert fields["X.shape"] == str(X.shape)
+    (sample,) = read
+    assert len(set(sample.tolist())) == 50
+    assert fields != fingerprint.about(model, 0, trainer.Rows(changed(X, sample[20]), Y), None)
+    assert fields == fingerprint.about(model, 0, trainer.Rows(X.copy(), Y), None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"resume": True}, ValueError, "resume needs checkpoint"),
+        ({"checkpoint": 3}, TypeError, "checkpoint must be a folder"),
+        ({"checkpoint": "x", "checkpoint_every": -1}, ValueError, "checkpoint_every"),
+        ({"checkpoint": "x", "resume": 1}, TypeError, "resume must be True or False"),
+        ({"checkpoint": __file__}, NotADirectoryError, "is a file"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for model in (SoftmaxRegression(), SoftmaxSweep({}, cv=2)):
+        with pytest.raises(error, match=message):
+            model.fit(X, Y, **arguments)
+
+
+# damage, and disks that are full
+
+
+def damage(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.usefixtures("step_by_step")
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(broken_after, tmp_path, capsys):
+    broken_after(6)
+    with pytest.raises(Broken):
+        sweep(tmp_path)
+    broken_after(0)
+    older, newer = sorted(tmp_path.iterdir())
+    damage(newer, newer.stat().st_size // 2)
+    same(sweep(tmp_path, resume=True), sweep())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert newer.name in line
+    assert line.endswith("looking for an earlier one")
+    assert not older.exists()  # training went on, and left two sound ones
+    for path in tmp_path.iterdir():
+        checkpoint.load(path, store.FORMAT)
+
+
+def test_where_all_are_damaged_it_is_an_error(tmp_path):
+    train(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(tmp_path, resume=True)
+
+
+def test_a_model_is_no_checkpoint(tmp_path):
+    SoftmaxRegression(epochs=1).fit(X, Y).save(tmp_path / "checkpoint-000001.npz")
+    with pytest.raises(CheckpointError, match="another format"):
+        train(tmp_path, resume=True)
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_on_a_full_disk_training_goes_on(call, tmp_path, capsys, monkeypatch):
+    whole, done = train(), []
+    (place, name) = (os, "fsync") if call == "fsync" else (type(tmp_path), "replace")
+    works = getattr(place, name)
+
+    def until_full(*arguments):
+        done.append(arguments)
+        if len(done) > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return works(*arguments)
+
+    monkeypatch.setattr(place, name, until_full)
+    same(train(tmp_path), whole)
+    monkeypatch.undo()
+    first, last = capsys.readouterr().err.splitlines()
+    assert "no checkpoint could be written ([Errno 28] No space left on device)" in first
+    assert "times no checkpoint could be written" in last
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert last.endswith(f"the newest there: {names[-1]}")
+    assert not [name for name in names if name.startswith(".")]
+    same(train(tmp_path, resume=True), whole)
+
+
+@pytest.mark.usefixtures("step_by_step")
+def test_a_file_that_cannot_grow_is_no_checkpoint(tmp_path, capsys):
+    resource = pytest.importorskip("resource")  # not on Windows
+    whole, limits = train(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        found = train(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    same(found, whole)
+    first, last = capsys.readouterr().err.splitlines()
+    assert "File too large" in first
+    assert last.endswith("the newest there: none")
+    assert not list(tmp_path.iterdir())
+
+
+# signals
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", range(2, 16, 3))
+def test_a_signal_during_the_steps_saves_what_is_done(number, at, tmp_path, monkeypatch):
+    whole, raised, taken = train(), [], []
+
+    def handler(signum, frame):
+        raised.append(signum)
+        raise KeyboardInterrupt
+
+    run_steps = trainer.run_steps
+
+    def interrupted(*arguments, **keywords):
+        taken.append(1)
+        if len(taken) == at:
+            signal.raise_signal(number)
+        return run_steps(*arguments, **keywords)
+
+    before = signal.signal(number, handler)
+    monkeypatch.setattr(trainer, "run_steps", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, every=1e9)
+    finally:
+        assert signal.signal(number, before) is handler
+    assert raised == [number]
+    assert len(taken) == at
+    monkeypatch.undo()
+    (path,) = tmp_path.iterdir()
+    arrays, _ = checkpoint.load(path, store.FORMAT)
+    assert arrays["sums.steps"] + 4 * arrays["epoch"] == at - 1
+    same(train(tmp_path, resume=True), whole)
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("at", range(4))
+def test_an_interrupt_between_epochs_saves_the_end_of_the_epoch(at, tmp_path):
+    whole = sweep(patience=None)
+
+    def interrupt(epoch):
+        if epoch.number == at:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings = {"cv": 2, "halving": True, "epochs": 5, "batch_size": 40, "max_steps": 17}
+    model = SoftmaxSweep(GRID, random_state=1, **settings)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y, callback=interrupt, checkpoint=tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    same(sweep(tmp_path, resume=True, patience=None), whole)
+
+
+def test_it_trains_in_another_thread_too(tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(train(tmp_path)))
+    thread.start()
+    thread.join()
+    same(found[0], train())
