@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.model import feature_scale, inputs
+from softstep.model import inputs
+from softstep.model.inputs import Schema
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -15,16 +16,13 @@ class NotFittedError(ValueError, AttributeError):
 class Fitted:
     """The weights of a fitted model, and how it reads features.
 
-    W: (d, c). b: (c,). classes: (c,), sorted.
-    feature_scale: the factor applied to the features in training.
-    scale_setting: the model's setting `feature_scale`, from which the scale of other rows follows.
+    W: (d, c). b: (c,). classes: (c,), sorted. schema: what the features were it learned from.
     """
 
     W: Array
     b: Array
     classes: Array
-    feature_scale: float
-    scale_setting: float | str
+    schema: Schema
 
     @classmethod
     def of(cls, model: Any) -> Self:
@@ -39,21 +37,19 @@ class Fitted:
             W=model.coef_.T,
             b=model.intercept_,
             classes=model.classes_,
-            feature_scale=model.feature_scale_,
-            scale_setting=model.feature_scale,
+            schema=Schema.of_model(model),
         )
 
     def features(self, X: Any) -> tuple[Array, float]:
         """X in the form the ops take, and its scale.
 
         Raises:
-            TypeError, ValueError: X is not finite, of shape (n, d) and of a supported dtype.
+            TypeError, ValueError: X is not finite, of shape (n, d) and of a supported dtype, has
+                other columns, or would be misread.
         """
-        X = inputs.features(X, n_features=len(self.W))
-        inputs.refuse_non_finite(X)
-        scale = feature_scale.factor(self.scale_setting, X)
-        feature_scale.warn_of_pixels(X, "X", scale, self.feature_scale)
-        return X, scale
+        rows = self.schema.rows(X)
+        inputs.refuse_non_finite(rows.X)
+        return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
 
     def weights(self, X: Array) -> tuple[Array, Array]:
         """W, (d, c), and b, (c,), in the dtype in which X is computed with; copies if need be."""
