@@ -465,7 +465,7 @@ def test_a_test_row_of_a_class_without_training_rows_is_not_the_one_shown(monkey
     np.savez("rare.npz", X=DIGITS.X_train[:115], y=labels)
     assert cli.main(["train", "rare.npz", "--epochs", "1", "--lr", "1e-6", "--out", "m.npz"]) == 0
     model = SoftmaxRegression.load("m.npz")
-    data = load_rows("rare.npz", None, 0)
+    data = load_rows("rare.npz", None, None, 0)
     data.y_test[0] = 99  # a class of its own is the first
     subject = report_subject.Subject("m", model, data, {}, {})
     picture = report_figures._forward(subject, (8, 8))

@@ -29,6 +29,16 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", help="the file of labels, for .npy and IDX features")
+    add_label(parser)
+
+
+def add_label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label",
+        metavar="NAME|INDEX",
+        help="the column of labels of a .csv: its name in the header, or its number, 0 for the "
+        "first and -1 for the last (default: one named label, class or target, or the last)",
+    )
 
 
 def add_batch_size(parser: argparse.ArgumentParser) -> None:

@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     extras.load("matplotlib", extra="plot")  # before the work, not after
     backend = common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
+    data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}-landscape"
     model = recipe.model_for(
         data.name,
@@ -72,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         data.name,
         source=arguments.data,
         labels=arguments.labels,
+        label=arguments.label,
         seed=arguments.seed,
         backend=backend,
     )

@@ -48,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         folder.ready_for(out),
         contextlib.nullcontext() if figures is None else folder.ready(figures),
     ):
-        about = subject.read(given, arguments.data, arguments.labels, arguments.seed)
+        about = subject.read(
+            given, arguments.data, arguments.labels, arguments.label, arguments.seed
+        )
         text = page.page(about, figures, tell=lambda what: print(f"drawing: {what}", flush=True))
         folder.write_text(out, text)
     if figures is not None:

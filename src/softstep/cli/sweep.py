@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     if figures is not None:
         extras.load("matplotlib", extra="plot")  # before the work, not after
     backend = common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
+    data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}-sweep"
     with (
         folder.ready(out),
@@ -132,6 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
             data.name,
             source=arguments.data,
             labels=arguments.labels,
+            label=arguments.label,
             seed=arguments.seed,
             backend=backend,
         )

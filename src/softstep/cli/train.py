@@ -43,7 +43,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
+    data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
     out = arguments.out or Path("runs") / f"{data.name}.npz"
     checkpoint.target(out).parent.mkdir(parents=True, exist_ok=True)
     model = recipe.model_for(
