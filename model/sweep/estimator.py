@@ -161,7 +161,7 @@ class SoftmaxSweep(Params):
         seed = inputs.seed("random_state", self.random_state)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
         sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
-        refit = self._refit(models)
+        refit = grid.judged_by(self.refit, settings)
         in_blocks = self.memory is not None
         first = inputs.features(blocks.features(X, "X")[:SAMPLE_ROWS] if in_blocks else X)
         schema = Schema.of_rows(first, self)
@@ -247,16 +247,6 @@ class SoftmaxSweep(Params):
             model.set_params(patience=None, eval_every=None)
         model.seed_ = seed
         return model
-
-    def _refit(self, models: list[SoftmaxRegression]) -> str:
-        """`refit`, the figure that settings are judged by, checked."""
-        refit = inputs.choice("refit", self.refit, ("accuracy", "loss"))
-        if refit == "loss" and len({model.loss for model in models}) > 1:
-            raise ValueError(
-                "refit='loss' needs one loss in the grid: different losses do not compare; sweep "
-                "each by itself, or judge by accuracy"
-            )
-        return str(refit)
 
     def _split(
         self,

@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run, backend=None)
 
 
+@common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     for module, extra in (("matplotlib", "plot"), ("plotly", "report")):
         extras.load(module, extra=extra)  # before the work, not after

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model import SoftmaxRegression, WeightPath, datasets, inputs
-from softstep.model.trainer import Epoch
+from softstep.model.trainer import Epoch, SGDSettings
 from softstep.runs.progress import Progress
 
 LOSS = "mse"
@@ -51,6 +51,18 @@ def load_rows(name: str, labels: str | None, label: str | None, seed: int) -> da
             f"test rows: {shown}"
         )
     return data
+
+
+def refuse_bad_settings(model: SoftmaxRegression) -> None:
+    """Raise what `fit` would raise about the settings alone, before any rows are read.
+
+    Raises:
+        TypeError, ValueError: a setting is not as described.
+    """
+    SGDSettings.of(model)
+    inputs.integer("epochs", model.epochs, least=1)
+    inputs.integer("max_steps", model.max_steps, least=1, optional=True)
+    inputs.seed("random_state", model.random_state)
 
 
 def _tell(sentence: str) -> None:
