@@ -1,6 +1,8 @@
 """The weights a fitted SoftmaxRegression predicts with, and how it reads features."""
 
+import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 from softstep.kernels.checks import Array, compute_dtype
@@ -9,7 +11,27 @@ from softstep.model.inputs import Schema
 
 
 class NotFittedError(ValueError, AttributeError):
-    """The model must be fitted first."""
+    """The model must be fitted first. Scikit-learn's error of that name too, where it is loaded."""
+
+
+def not_fitted(owner: str) -> NotFittedError:
+    """The error to raise for an estimator of the class `owner`."""
+    return _not_fitted_class("sklearn.exceptions" in sys.modules)(
+        f"this {owner} is not fitted: call fit first"
+    )
+
+
+@cache
+def _not_fitted_class(is_scikit_learns: bool) -> type[NotFittedError]:
+    if not is_scikit_learns:
+        return NotFittedError
+    theirs = sys.modules["sklearn.exceptions"].NotFittedError
+    return type("NotFittedError", (NotFittedError, theirs), {"__reduce__": _reduce})
+
+
+def _reduce(error: NotFittedError) -> tuple[type[NotFittedError], tuple[Any, ...]]:
+    """Pickled, as in a worker process of joblib, it is the class that has a name."""
+    return NotFittedError, error.args
 
 
 @dataclass(frozen=True)
@@ -32,7 +54,7 @@ class Fitted:
             NotFittedError: before `fit`.
         """
         if not hasattr(model, "coef_"):
-            raise NotFittedError(f"this {type(model).__name__} is not fitted: call fit first")
+            raise not_fitted(type(model).__name__)
         return cls(
             W=model.coef_.T,
             b=model.intercept_,

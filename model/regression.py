@@ -43,7 +43,8 @@ class SoftmaxRegression(Params):
         fit_intercept: False keeps the bias at 0.
         init: "zeros", or "normal": mean 0, standard deviation 1/√d.
         init_seed: seed of the "normal" draw; None means `random_state`.
-        random_state: seed of the row order; None draws one, stored as `seed_`.
+        random_state: seed of the row order; None draws one, and a RandomState gives one, stored as
+            `seed_`.
         class_weight: None, "balanced" (n / (c · count of the class)) or a dict label → weight.
         feature_scale: a factor for the features; "auto" is 1/255 for uint8, taken as pixels, and
             1 for all other dtypes. The coefficients apply to the scaled features. Later rows of
@@ -83,7 +84,7 @@ class SoftmaxRegression(Params):
         fit_intercept: bool = True,
         init: str = "zeros",
         init_seed: int | None = None,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
         class_weight: dict[Any, float] | str | None = None,
         feature_scale: float | str = "auto",
         eval_every: int | None = None,
@@ -189,6 +190,15 @@ class SoftmaxRegression(Params):
             self._logits(X), backend=self.backend, n_threads=self.n_threads
         )
 
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the class probabilities, (n, c), finite where the probability underflows.
+
+        Raises as `decision_function`.
+        """
+        V = self._logits(X)
+        V = V - V.max(axis=1, keepdims=True)
+        return V - np.log(np.exp(V).sum(axis=1, keepdims=True))
+
     def predict(self, X: Any) -> Any:
         """The most probable label of each row, (n,). Raises as `decision_function`."""
         fitted = Fitted.of(self)
@@ -238,6 +248,8 @@ class SoftmaxRegression(Params):
         }
         if hasattr(self, "feature_names_in_"):
             settings["feature_names"] = self.feature_names_in_.tolist()
+        if isinstance(self.random_state, np.random.RandomState):
+            settings["params"]["random_state"] = self.seed_
         if isinstance(self.class_weight, dict):
             settings["params"]["class_weight"] = [
                 [_plain(label), _plain(weight)] for label, weight in self.class_weight.items()

@@ -36,8 +36,8 @@ def features(given: Any, name: str = "X") -> Features:
     """Rows (n, d) that the ops take; integers but uint8, booleans and objects become float64.
 
     Raises:
-        TypeError: a dtype that is not supported, such as complex, or an object that is no number.
-        ValueError: not 2-D, or empty.
+        TypeError: a dtype that is not supported, or an object that is no number.
+        ValueError: not 2-D, empty, or complex.
     """
     names = names_of(given)
     X = array(given, name)
@@ -47,7 +47,12 @@ def features(given: Any, name: str = "X") -> Features:
             f"data: {name}.reshape(1, -1) is one row"
         )
     if X.size == 0:
-        raise ValueError(f"{name} is empty: its shape is {X.shape}")
+        what = "feature(s)" if len(X) else "sample(s)"
+        raise ValueError(
+            f"{name} is empty: 0 {what} (shape={X.shape}) while a minimum of 1 is required."
+        )
+    if X.dtype.kind == "c":
+        raise ValueError(f"{name} is {X.dtype}. Complex data not supported")
     dtype = X.dtype
     if dtype.kind == "O":
         X, dtype = _numbers_of(X, name)
@@ -95,7 +100,9 @@ def _refuse_first_of(rows, name, first_row):
     bad = np.argwhere(~np.isfinite(rows))
     if len(bad):
         i, j = bad[0]
-        raise ValueError(f"{name}[{first_row + i}, {j}] is {rows[i, j]}: {name} must be finite")
+        raise ValueError(
+            f"{name}[{first_row + i}, {j}] is {rows[i, j]}: {name} must hold neither NaN nor inf"
+        )
 
 
 def _finite_on_gpu(X):

@@ -33,7 +33,9 @@ def integer(name, value, *, least, optional=False):
 
 
 def seed(name, value):
-    """A seed, a whole number >= 0; a random one for None."""
+    """A seed, a whole number >= 0; a random one for None, or drawn from a RandomState."""
+    if isinstance(value, np.random.RandomState):
+        return int(value.randint(2**31))
     given = integer(name, value, least=0, optional=True)
     return int(np.random.default_rng().integers(2**32)) if given is None else given
 

@@ -7,6 +7,7 @@ import numpy as np
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import FLOAT_DTYPES, SUM_TOLERANCE
 from softstep.model.inputs.arrays import array
+from softstep.model.inputs.warnings import sklearn_category, warn
 
 
 def target_array(y, name="y"):
@@ -27,17 +28,24 @@ def target_array(y, name="y"):
 
 def is_soft(y):
     """Whether an array holds float targets (n, c) rather than labels."""
-    return y.ndim == 2 and y.dtype.name in (*FLOAT_DTYPES, "float16")
+    return y.ndim == 2 and y.shape[1] > 1 and y.dtype.name in (*FLOAT_DTYPES, "float16")
 
 
 def label_values(y, n, name="y"):
-    """Labels as given: (n,) integers, whole floats, booleans or strings.
+    """Labels as given: (n,) integers, whole floats, booleans or strings; (n, 1) with a warning.
 
     Raises:
         TypeError: complex numbers, bytes or mixed objects.
         ValueError: not 1-D, not of length n, or a label that is not a whole number.
     """
     y = to_host(target_array(y, name))
+    if y.ndim == 2 and y.shape[1] == 1:
+        warn(
+            f"A column-vector {name} was passed when a 1d array was expected. Please change the "
+            f"shape of {name} to (n_samples, ), for example using ravel().",
+            sklearn_category("DataConversionWarning"),
+        )
+        y = y.ravel()
     if y.ndim != 1:
         _refuse_multi_label(y, name)
         raise ValueError(f"{name} must be 1-D, one label per row, but its shape is {y.shape}")
@@ -81,7 +89,7 @@ def encode(y, classes, name="y"):
 
 
 def soft_target_rows(y, n, c=None, name="y"):
-    """Soft targets (n, c), probabilities of at least two classes; `c` None: any number.
+    """Soft targets (n, c), probabilities of c classes; `c` None: any number.
 
     Targets on the GPU stay there.
 
@@ -93,8 +101,6 @@ def soft_target_rows(y, n, c=None, name="y"):
         raise ValueError(f"{name} has {len(y)} rows of targets, but there are {n} rows")
     if c is not None and y.shape[1] != c:
         raise ValueError(f"{name} has targets for {y.shape[1]} classes, but there are {c}")
-    if y.shape[1] < 2:
-        raise ValueError(f"{name} has one class only: at least two are needed")
     _refuse_no_probabilities(to_host(y), name)
     return y
 

@@ -10,7 +10,7 @@ import numpy as np
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, extras, inputs, trainer
-from softstep.model.fitted import NotFittedError
+from softstep.model.fitted import not_fitted
 from softstep.model.inputs import Schema
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
@@ -236,7 +236,7 @@ class SoftmaxSweep(Params):
 
     def _require_fit(self) -> None:
         if not hasattr(self, "results_"):
-            raise NotFittedError("this SoftmaxSweep is not fitted: call fit first")
+            raise not_fitted("SoftmaxSweep")
 
     def _model(self, setting: dict[str, Any], seed: int, held_out: bool) -> SoftmaxRegression:
         """The SoftmaxRegression that would train this setting alone."""

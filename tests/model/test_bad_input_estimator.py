@@ -32,7 +32,7 @@ BAD_ROWS = {
     ),
     "NaN in float16": (with_value(np.nan, np.float16), Y, ValueError, r"X\[5, 2\]"),
     "NaN in float64": (with_value(np.nan, np.float64), Y, ValueError, r"X\[5, 2\]"),
-    "complex": (X.astype(complex), Y, TypeError, "complex128"),
+    "complex": (X.astype(complex), Y, ValueError, "complex128. Complex data not supported"),
     "objects": (with_value({}, object), Y, TypeError, r"X\[5, 2\] is {}"),
     "numbers as text": (with_value("1.5", object), Y, TypeError, r"X\[5, 2\] is '1.5'"),
     "strings": (X.astype(str), Y, TypeError, "must hold numbers"),
@@ -42,7 +42,7 @@ BAD_ROWS = {
     "inf labels": (X, np.where(np.arange(12) == 4, np.inf, Y), ValueError, r"y\[4\] = inf"),
     "complex labels": (X, Y.astype(complex), TypeError, "complex"),
     "mixed labels": (X, np.array([*Y[:-1], "a"], dtype=object), TypeError, r"y\[0\]"),
-    "a column of labels": (X, Y[:, None], ValueError, "1-D"),
+    "labels in two columns": (X, np.stack([Y, Y], axis=1), ValueError, "1-D"),
     "one class": (X, np.zeros(12, int), ValueError, "one class"),
     "soft targets of another length": (X, np.full((11, 3), 1 / 3), ValueError, "12 rows"),
 }

@@ -376,7 +376,7 @@ def test_soft_targets_may_go_with_named_classes():
     with pytest.raises(ValueError, match="y has targets for 3 classes, but there are 2"):
         model().partial_fit(X, soft, classes=["a", "b"])
     with pytest.raises(ValueError, match="one class"):
-        model().fit(X, np.ones((len(X), 1)))
+        model().fit(X, np.ones(len(X)))
     soft[4, 1] = np.nan
     with pytest.raises(ValueError, match=r"y\[4, 1\] is nan"):
         model().fit(X, soft)
