@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import inputs
-from softstep.model.inputs import Schema
+from softstep.model.inputs import NamedColumns, Schema
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -72,6 +72,11 @@ class Fitted:
         rows = self.schema.rows(X)
         inputs.refuse_non_finite(rows.X)
         return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
+
+    def lone_row(self, x: Any) -> tuple[Array, float]:
+        """As `features`, of one row (d,), which has no names that could be checked."""
+        X, names = inputs.host_array(x, "x")[None], self.schema.names
+        return self.features(X if names is None else NamedColumns.of(X, tuple(names)))
 
     def weights(self, X: Array) -> tuple[Array, Array]:
         """W, (d, c), and b, (c,), in the dtype in which X is computed with; copies if need be."""

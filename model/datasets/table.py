@@ -33,11 +33,13 @@ UNNAMED = re.compile(r"\s*(Unnamed: \d+)?\s*")  # as pandas names a column that 
 class Columns:
     """Which columns are what.
 
-    features: their positions, in the order of X. label: its position, or None.
+    features: their positions, in the order of X. label: its position, or None. by_name: whether the
+    first line was taken for a header to find them.
     """
 
     features: list[int]
     label: int | None
+    by_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,17 @@ def read_features(
 
     def choose(where: str, cells: list[str]) -> Columns:
         stripped = [cell.strip() for cell in cells]
-        if names is not None and (set(names) & set(stripped) or _text_count(cells) > 1):
+        if names is not None and _are_names(stripped, names):
             return _by_name(where, stripped, names, label)
         return _by_place(where, cells, n_features, label)
 
     return _read(path, choose, tell, named=names is not None)
+
+
+def _are_names(cells: list[str], names: list[str]) -> bool:
+    """Whether a first line names columns, for a model whose columns have these names."""
+    known = set(names) & set(cells)
+    return len(known) == len(names) or any(map(_is_text, known)) or _text_count(cells) > 1
 
 
 def _by_name(where: str, cells: list[str], names: list[str], label: str | None) -> Columns:
@@ -92,17 +100,18 @@ def _by_name(where: str, cells: list[str], names: list[str], label: str | None) 
         raise DataError(f"{where} has no column {missing[0]!r}, which the model learned from")
     features = [cells.index(name) for name in names]
     others = [j for j in range(len(cells)) if j not in set(features)]
+    position = None
     if label is not None:
         position = _label_position(where, cells, label)
-        others = [j for j in others if j != position]
-    else:
-        position = others.pop(0) if len(others) == 1 else None  # type: ignore[assignment]
+    elif len(others) == 1:
+        position = others[0]
+    others = [j for j in others if j != position]
     if others:
         raise DataError(
             f"{where}, column {others[0] + 1}, {cells[others[0]]!r}, is no feature of the model: "
             "take it out, or, if it is the label, say --label"
         )
-    return Columns(features, position)
+    return Columns(features, position, by_name=True)
 
 
 def _by_place(where: str, cells: list[str], n_features: int, label: str | None) -> Columns:
@@ -169,6 +178,8 @@ def _read(
         if named:
             X = NamedColumns.of(X, tuple(names[j] for j in columns.features))
     else:
+        if columns.by_name:
+            raise DataError(f"{path}: line {start} may be a header or a row: its names are numbers")
         _numbers(path, start, first, columns)  # or it says which is none
         if columns.label is not None:
             labels.insert(0, _label(path, start, first[columns.label], columns.label))

@@ -3,6 +3,7 @@
 Each converts first, whatever library the values come from, and asks later.
 """
 
+from softstep.model.inputs.arrays import host_array
 from softstep.model.inputs.names import NamedColumns
 from softstep.model.inputs.rows import Features, features, refuse_non_finite
 from softstep.model.inputs.scale import Kind
@@ -27,6 +28,7 @@ __all__ = [
     "encode",
     "features",
     "flag",
+    "host_array",
     "integer",
     "is_soft",
     "label_values",

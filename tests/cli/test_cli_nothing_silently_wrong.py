@@ -56,6 +56,14 @@ def test_predict_puts_columns_in_the_order_of_the_model(capsys, trained):
         assert ("accuracy" in err) == (label_at is not None)
 
 
+def test_other_commands_know_the_names_too(capsys, trained):
+    for command in (
+        ("explain", "pets.csv", "--model", "pets.npz"),
+        ("sweep", "pets.csv", "--lr", "0.5", "--epochs", 1, "--cv", 2),
+    ):
+        assert softstep(capsys, *command)[0] == 0  # a warning would be an error
+
+
 def test_predict_names_a_column_that_is_missing_or_too_many(capsys, trained):
     write("other.csv", ["a", "b"], 0)
     code, out, err = softstep(capsys, "predict", "pets.npz", "other.csv")

@@ -623,6 +623,11 @@ def test_a_csv_to_predict_from_is_read_by_the_names_of_its_columns(tmp_path):
     refused(lambda: read("x,y,kind\n"), path, "line 1 has no column 'a'")
     refused(lambda: read("a,b,c\n", names=("a",)), path, "column 2, 'b', is no feature", "--label")
     refused(lambda: read("b,c,a\n", label="d"), path, "no column 'd'")
+    refused(lambda: read("1,0\n", names=("0", "1")), path, "columns")
+    path.write_text("1,0\n5,6\n")
+    refused(lambda: load_features(path, 2, ("0", "1")), path, "may be a header or a row")
+    path.write_text("0,5\n5,6\n")
+    assert load_features(path, 2, ("0", "1"))[0].tolist() == [[0, 5], [5, 6]]
 
 
 def test_csv_gives_back_the_bits_that_were_written(tmp_path):
