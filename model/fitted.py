@@ -70,7 +70,7 @@ class Fitted:
                 other columns, or would be misread.
         """
         rows = self.schema.rows(X)
-        inputs.refuse_non_finite(rows.X)
+        inputs.refuse_non_finite(rows.X, names=rows.names)
         return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
 
     def lone_row(self, x: Any) -> tuple[Array, float]:

@@ -212,9 +212,15 @@ class SoftmaxRegression(Params):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy: the (weighted) share of rows whose predicted label equals y.
 
+        Of soft targets the most probable class counts, the first of several.
+
         Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
         """
         predicted = self.predict(X)
+        y = inputs.target_array(y)
+        if inputs.is_soft(y):
+            soft = inputs.soft_target_rows(y, len(predicted), len(self.classes_))
+            y = self.classes_[on_host(soft, "y").argmax(axis=1)]
         y = inputs.label_values(y, len(predicted))
         if (y.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
             raise ValueError(f"y holds {y.dtype} labels, but the classes are {self.classes_.dtype}")
@@ -423,7 +429,7 @@ class SoftmaxRegression(Params):
         """Record the epoch's figures and publish the weights; raise if training diverged."""
         W, b = self._bank.W, self._bank.b
         if not (self._bank.active[0] and np.isfinite(W).all() and np.isfinite(b).all()):
-            inputs.refuse_non_finite(X)
+            inputs.refuse_non_finite(X, names=getattr(self, "feature_names_in_", None))
             raise FloatingPointError(
                 f"training diverged in epoch {epoch.number + 1}: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"

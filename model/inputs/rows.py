@@ -79,10 +79,10 @@ def _numbers_of(X: Array, name: str) -> tuple[Array, np.dtype[Any]]:
     return X.astype(np.float64), np.dtype(np.int64 if whole else np.float64)
 
 
-def refuse_non_finite(X, name="X", first_row=0):
+def refuse_non_finite(X, name="X", first_row=0, names=None):
     """Raise ValueError naming the first row and column of X that holds NaN or an infinity.
 
-    first_row: the number that the error gives X's first row.
+    first_row: the number that the error gives X's first row. names: of the columns, if they have.
     """
     if X.dtype == np.uint8 or _finite_on_gpu(X):
         return
@@ -92,17 +92,17 @@ def refuse_non_finite(X, name="X", first_row=0):
         for start in range(0, len(X), block):
             rows = to_host(X[start : start + block])
             if not math.isfinite(rows.sum(dtype=wide)):  # overflows too: look closer
-                _refuse_first_of(rows, name, first_row + start)
+                _refuse_first_of(rows, name, first_row + start, names)
 
 
-def _refuse_first_of(rows, name, first_row):
+def _refuse_first_of(rows, name, first_row, names):
     """Raise ValueError if one of these is not finite."""
     bad = np.argwhere(~np.isfinite(rows))
     if len(bad):
         i, j = bad[0]
-        raise ValueError(
-            f"{name}[{first_row + i}, {j}] is {rows[i, j]}: {name} must hold neither NaN nor inf"
-        )
+        column = j if names is None else repr(names[j])
+        place = f"{name}[{first_row + i}, {column}]"
+        raise ValueError(f"{place} is {rows[i, j]}: {name} must hold neither NaN nor inf")
 
 
 def _finite_on_gpu(X):

@@ -114,6 +114,16 @@ def test_columns_that_are_partly_named_are_refused_and_numbers_are_no_names():
         fitted.predict(pandas.DataFrame(X, columns=NAMES))
 
 
+def test_a_value_that_is_missing_is_named_by_its_column():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=NAMES)
+    fitted = model().fit(table, Y)
+    table.loc[7, "depth"] = np.nan
+    for call in (lambda: fitted.predict(table), lambda: model().fit(table, Y)):
+        with pytest.raises(ValueError, match=r"X\[7, 'depth'\] is nan"):
+            call()
+
+
 def test_a_later_fit_forgets_the_names():
     pandas = pytest.importorskip("pandas")
     fitted = model().fit(pandas.DataFrame(X, columns=NAMES), Y)
@@ -252,6 +262,14 @@ def test_targets_that_are_no_probabilities_are_called_what_they_are(loss, target
 def test_multi_hot_integers_are_called_multi_label():
     with pytest.raises(ValueError, match="multi-label"):
         model().fit(X, np.tile([1, 1, 0], (60, 1)))
+
+
+def test_soft_targets_are_scored_by_their_most_probable_class():
+    soft = np.full((60, 3), 0.2) + 0.4 * np.eye(3)[Y]
+    fitted = model().fit(X, soft)
+    assert fitted.score(X, soft) == fitted.score(X, Y) > 0.5
+    with pytest.raises(ValueError, match="regression"):
+        fitted.score(X, 2 * soft)
 
 
 def test_targets_rounded_to_float16_are_probabilities_still():
