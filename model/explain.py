@@ -59,7 +59,7 @@ def explain(model: SoftmaxRegression, x: Any, label: int) -> Explanation:
         ValueError: x has another shape, or the label is not one of the classes.
         ArithmeticError: the weight gradient is not the outer product of x and dv.
     """
-    X, scale = Fitted.of(model).features(np.asarray(x)[None])
+    X, scale = Fitted.of(model).lone_row(x)
     X = X.astype(np.float64) * scale
     found = np.flatnonzero(model.classes_ == label)
     if not found.size:

@@ -1,30 +1,50 @@
 """The weights a fitted SoftmaxRegression predicts with, and how it reads features."""
 
+import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.model import feature_scale, inputs
+from softstep.model import inputs
+from softstep.model.inputs import NamedColumns, Schema
 
 
 class NotFittedError(ValueError, AttributeError):
-    """The model must be fitted first."""
+    """The model must be fitted first. Scikit-learn's error of that name too, where it is loaded."""
+
+
+def not_fitted(owner: str) -> NotFittedError:
+    """The error to raise for an estimator of the class `owner`."""
+    return _not_fitted_class("sklearn.exceptions" in sys.modules)(
+        f"this {owner} is not fitted: call fit first"
+    )
+
+
+@cache
+def _not_fitted_class(is_scikit_learns: bool) -> type[NotFittedError]:
+    if not is_scikit_learns:
+        return NotFittedError
+    theirs = sys.modules["sklearn.exceptions"].NotFittedError
+    return type("NotFittedError", (NotFittedError, theirs), {"__reduce__": _reduce})
+
+
+def _reduce(error: NotFittedError) -> tuple[type[NotFittedError], tuple[Any, ...]]:
+    """Pickled, as in a worker process of joblib, it is the class that has a name."""
+    return NotFittedError, error.args
 
 
 @dataclass(frozen=True)
 class Fitted:
     """The weights of a fitted model, and how it reads features.
 
-    W: (d, c). b: (c,). classes: (c,), sorted.
-    feature_scale: the factor applied to the features in training.
-    scale_setting: the model's setting `feature_scale`, from which the scale of other rows follows.
+    W: (d, c). b: (c,). classes: (c,), sorted. schema: what the features were it learned from.
     """
 
     W: Array
     b: Array
     classes: Array
-    feature_scale: float
-    scale_setting: float | str
+    schema: Schema
 
     @classmethod
     def of(cls, model: Any) -> Self:
@@ -34,26 +54,29 @@ class Fitted:
             NotFittedError: before `fit`.
         """
         if not hasattr(model, "coef_"):
-            raise NotFittedError(f"this {type(model).__name__} is not fitted: call fit first")
+            raise not_fitted(type(model).__name__)
         return cls(
             W=model.coef_.T,
             b=model.intercept_,
             classes=model.classes_,
-            feature_scale=model.feature_scale_,
-            scale_setting=model.feature_scale,
+            schema=Schema.of_model(model),
         )
 
     def features(self, X: Any) -> tuple[Array, float]:
         """X in the form the ops take, and its scale.
 
         Raises:
-            TypeError, ValueError: X is not finite, of shape (n, d) and of a supported dtype.
+            TypeError, ValueError: X is not finite, of shape (n, d) and of a supported dtype, has
+                other columns, or would be misread.
         """
-        X = inputs.features(X, n_features=len(self.W))
-        inputs.refuse_non_finite(X)
-        scale = feature_scale.factor(self.scale_setting, X)
-        feature_scale.warn_of_pixels(X, "X", scale, self.feature_scale)
-        return X, scale
+        rows = self.schema.rows(X)
+        inputs.refuse_non_finite(rows.X, names=rows.names)
+        return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
+
+    def lone_row(self, x: Any) -> tuple[Array, float]:
+        """As `features`, of one row (d,), which has no names that could be checked."""
+        X, names = inputs.host_array(x, "x")[None], self.schema.names
+        return self.features(X if names is None else NamedColumns.of(X, tuple(names)))
 
     def weights(self, X: Array) -> tuple[Array, Array]:
         """W, (d, c), and b, (c,), in the dtype in which X is computed with; copies if need be."""

@@ -3,6 +3,16 @@
 import inspect
 
 
+def _differs(value, default):
+    """Whether a setting is not its default; one that compares like an array is not."""
+    if value is default:
+        return False
+    try:
+        return bool(value != default)
+    except ValueError:
+        return True
+
+
 class Params:
     """get_params, set_params and repr from the signature of __init__, which only stores them."""
 
@@ -35,7 +45,7 @@ class Params:
         changed = (
             f"{name}={getattr(self, name)!r}"
             for name, default in self._defaults().items()
-            if getattr(self, name) is not default and getattr(self, name) != default
+            if _differs(getattr(self, name), default)
         )
         return f"{type(self).__name__}({', '.join(changed)})"
 

@@ -13,9 +13,10 @@ from softstep.kernels.arrays import on_host, to_device_of
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import checkpoint as files
-from softstep.model import feature_scale, inputs, trainer
+from softstep.model import inputs, trainer
 from softstep.model import resume as resuming
 from softstep.model.fitted import Fitted
+from softstep.model.inputs import Features, Kind, Schema
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
 from softstep.model.saved_model import State, state_of
@@ -44,10 +45,13 @@ class SoftmaxRegression(Params):
         fit_intercept: False keeps the bias at 0.
         init: "zeros", or "normal": mean 0, standard deviation 1/√d.
         init_seed: seed of the "normal" draw; None means `random_state`.
-        random_state: seed of the row order; None draws one, stored as `seed_`.
+        random_state: seed of the row order; None draws one, and a RandomState gives one, stored as
+            `seed_`.
         class_weight: None, "balanced" (n / (c · count of the class)) or a dict label → weight.
         feature_scale: a factor for the features; "auto" is 1/255 for uint8, taken as pixels, and
-            1 for all other dtypes. The coefficients apply to the scaled features.
+            1 for all other dtypes. The coefficients apply to the scaled features. Later rows of
+            another kind are read accordingly: uint8 are pixels for a model of floats within [0, 1],
+            and plain numbers for one of integers or booleans; what is in doubt is refused.
         eval_every: evaluate the held-out rows every `eval_every` epochs; None: only after the last
             epoch or, with `patience`, after each.
         patience: stop after this many evaluations without an improvement of the held-out loss, and
@@ -62,7 +66,10 @@ class SoftmaxRegression(Params):
         loss_curve_: mean training loss of each epoch, without the l2 term.
         history_: a `trainer.Epoch` for each epoch; of a loaded model, for each since loading.
         seed_: the seed used. n_iter_: epochs run. n_features_in_: d.
+        feature_names_in_: the names of the columns, (d,), if X was a table whose names are strings;
+            later tables must have the same columns in the same order.
         feature_scale_: the factor applied to the features in training.
+        learned_from_: what the features were, a kind by which later rows are read.
     """
 
     def __init__(
@@ -79,7 +86,7 @@ class SoftmaxRegression(Params):
         fit_intercept: bool = True,
         init: str = "zeros",
         init_seed: int | None = None,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
         class_weight: dict[Any, float] | str | None = None,
         feature_scale: float | str = "auto",
         eval_every: int | None = None,
@@ -110,6 +117,9 @@ class SoftmaxRegression(Params):
     _bank: trainer.BankState
     history_: list[trainer.Epoch]
     n_iter_: int
+    n_features_in_: int
+    feature_scale_: float
+    learned_from_: Kind | None
 
     def fit(
         self,
@@ -129,7 +139,8 @@ class SoftmaxRegression(Params):
         Args:
             X: features, (n, d): float32, float64, float16 and uint8 are used as stored; other
                 integers and booleans are converted to float64.
-            y: labels (n,), integers or strings; or float targets (n, c), whose classes are 0…c-1.
+            y: labels (n,), integers or strings; or soft targets (n, c), floats that are >= 0 and
+                sum to 1 in each row, whose classes are 0…c-1.
             sample_weight: row weights, (n,), >= 0; scaled to mean 1.
             X_val, y_val: held-out rows, in the form of X and y.
             callback: called with a `trainer.Epoch` after each epoch; returning True stops training.
@@ -162,15 +173,20 @@ class SoftmaxRegression(Params):
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one more epoch, on these rows.
 
+        Weights of rows and classes count as they are, so that they mean the same in each call.
+
         Args:
-            X, y, sample_weight: as for `fit`.
-            classes: at the first call, all labels that will ever occur; None: those in y.
+            X, y: as for `fit`.
+            classes: at the first call, all labels that will ever occur; None: those in y. Later
+                None, or the same again.
+            sample_weight: row weights, (n,), >= 0.
 
         Returns:
             self.
 
         Raises:
-            As `fit`; ValueError for a label that is not one of the classes.
+            As `fit`; ValueError for a label that is not one of the classes, for other classes than
+            before, and for class_weight="balanced", which needs all rows.
         """
         with self._unchanged_on_error():
             self._partial_fit(X, y, classes, sample_weight)
@@ -191,6 +207,15 @@ class SoftmaxRegression(Params):
             self._logits(X), backend=self.backend, n_threads=self.n_threads
         )
 
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the class probabilities, (n, c), finite where the probability underflows.
+
+        Raises as `decision_function`.
+        """
+        V = self._logits(X)
+        V = V - V.max(axis=1, keepdims=True)
+        return V - np.log(np.exp(V).sum(axis=1, keepdims=True))
+
     def predict(self, X: Any) -> Any:
         """The most probable label of each row, (n,). Raises as `decision_function`."""
         fitted = Fitted.of(self)
@@ -204,9 +229,15 @@ class SoftmaxRegression(Params):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy: the (weighted) share of rows whose predicted label equals y.
 
+        Of soft targets the most probable class counts, the first of several.
+
         Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
         """
         predicted = self.predict(X)
+        y = inputs.target_array(y)
+        if inputs.is_soft(y):
+            soft = inputs.soft_target_rows(y, len(predicted), len(self.classes_))
+            y = self.classes_[on_host(soft, "y").argmax(axis=1)]
         y = inputs.label_values(y, len(predicted))
         if (y.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
             raise ValueError(f"y holds {y.dtype} labels, but the classes are {self.classes_.dtype}")
@@ -236,7 +267,12 @@ class SoftmaxRegression(Params):
             "params": self.get_params(),
             "seed": self.seed_,
             "feature_scale": self.feature_scale_,
+            "learned_from": self.learned_from_,
         }
+        if hasattr(self, "feature_names_in_"):
+            settings["feature_names"] = self.feature_names_in_.tolist()
+        if isinstance(self.random_state, np.random.RandomState):
+            settings["params"]["random_state"] = self.seed_
         if isinstance(self.class_weight, dict):
             settings["params"]["class_weight"] = [
                 [_plain(label), _plain(weight)] for label, weight in self.class_weight.items()
@@ -244,7 +280,7 @@ class SoftmaxRegression(Params):
         settings["params"] = {name: _plain(v) for name, v in settings["params"].items()}
         try:
             trainer.SGDSettings.of(self)
-            state_of(arrays, settings)
+            state_of(arrays, settings, self)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: this model cannot be saved: {error}") from error
         files.save(path, arrays, settings)
@@ -264,7 +300,7 @@ class SoftmaxRegression(Params):
                 params["class_weight"] = dict(params["class_weight"])
             model = cls(**params)
             trainer.SGDSettings.of(model)
-            take_over(model, state_of(arrays, settings))
+            take_over(model, state_of(arrays, settings, model))
         except (KeyError, TypeError, ValueError) as error:
             raise files.CheckpointError(
                 f"{path} is not a SoftmaxRegression, or damaged: {error}"
@@ -286,10 +322,11 @@ class SoftmaxRegression(Params):
         inputs.function("callback", callback)
         if not isinstance(path, WeightPath | None):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
-        X = inputs.features(X)
+        rows = inputs.features(X)
+        X = rows.X
         y, classes = self._targets(X, y)
-        self._start(X, classes, resuming.seed(self.random_state, keeper))
-        data = self._data(X, y, sample_weight)
+        self._start(rows, classes, resuming.seed(self.random_state, keeper))
+        data = self._data(rows, y, sample_weight)
         held_out = self._held_out(X_val, y_val)
         patience = inputs.integer("patience", self.patience, least=1, optional=True)
         if patience is not None and held_out is None:
@@ -331,20 +368,36 @@ class SoftmaxRegression(Params):
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         sgd = dataclasses.replace(trainer.SGDSettings.of(self), schedule="constant")
-        fitted = hasattr(self, "coef_")
-        X = inputs.features(X, n_features=self.n_features_in_ if fitted else None)
-        if fitted:
-            y, classes = self._targets(X, y, self.classes_)
+        inputs.refuse_balanced_in_parts(self.class_weight)
+        if hasattr(self, "coef_"):
+            schema = Schema.of_model(self)
+            rows = schema.rows(X)
+            self._refuse_other_classes(classes)
+            y, classes = self._targets(rows.X, y, self.classes_)
             self._bank, self.history_ = self._bank.take([0]), [*self.history_]
             self._adopt_weights()
         else:
-            y, classes = self._targets(X, y, classes)
-            self._start(X, classes, inputs.seed("random_state", self.random_state))
-        data = self._data(X, y, sample_weight)
+            rows = inputs.features(X)
+            y, classes = self._targets(rows.X, y, classes)
+            self._start(rows, classes, inputs.seed("random_state", self.random_state))
+            schema = Schema.of_model(self)
+        data = self._data(rows, y, sample_weight, in_parts=True)
+        schema.and_then(rows).put_on(self)
         for epoch in trainer.epochs(
             data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
         ):
-            self._record(epoch, X)
+            self._record(epoch, rows.X)
+
+    def _refuse_other_classes(self, classes: Any) -> None:
+        """Raise ValueError if these are given, and not those of the first call."""
+        if classes is None:
+            return
+        known = np.unique(inputs.label_values(classes, np.size(classes), "classes"))
+        if not np.array_equal(known, self.classes_):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_!r}"
+            )
 
     def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
         """The targets as the ops take them, and the classes: those given, or those in y."""
@@ -352,7 +405,8 @@ class SoftmaxRegression(Params):
             classes = np.unique(inputs.label_values(classes, np.size(classes), "classes"))
             if len(classes) < 2:
                 raise ValueError(f"classes holds {len(classes)} labels: at least two are needed")
-        if inputs.soft_targets(y):
+        y = inputs.target_array(y)
+        if inputs.is_soft(y):
             y = inputs.soft_target_rows(y, len(X), None if classes is None else len(classes))
             return y, np.arange(y.shape[1]) if classes is None else classes
         y = inputs.label_values(y, len(X))
@@ -361,23 +415,31 @@ class SoftmaxRegression(Params):
             raise ValueError(f"y has one class only, {classes[0]!s}: at least two are needed")
         return inputs.encode(y, classes), classes
 
-    def _start(self, X: Array, classes: Array, seed: int) -> None:
+    def _start(self, rows: Features, classes: Array, seed: int) -> None:
         """Set the seed, the initial weights and empty curves."""
         self.seed_ = seed
-        self.classes_, self.n_features_in_ = classes, X.shape[1]
-        self.feature_scale_ = feature_scale.factor(self.feature_scale, X)
-        W = trainer.initial_weights(self, (X.shape[1], len(classes)), compute_dtype(X))
+        self.classes_ = classes
+        schema = Schema.of_rows(rows, self)
+        schema.put_on(self)
+        inputs.warn_of_spread(rows.X, schema.scale, rows.names)
+        W = trainer.initial_weights(self, (schema.width, len(classes)), compute_dtype(rows.X))
         self._bank = trainer.BankState(W[None], np.zeros((1, len(classes)), W.dtype))
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
 
-    def _data(self, X: Array, y: Array, sample_weight: Any) -> trainer.Rows:
+    def _data(
+        self, rows: Features, y: Array, sample_weight: Any, *, in_parts: bool = False
+    ) -> trainer.Rows:
+        """The rows to learn from; in_parts: others came before or will come later."""
+        schema, dtype = Schema.of_model(self), self._bank.W.dtype
+        X, scale = schema.numbers(rows, dtype), schema.factor(rows)
         codes = y if y.ndim == 1 else None
-        weights = inputs.row_weights(sample_weight, self.class_weight, codes, self.classes_, len(X))
-        if self._bank.W.dtype != compute_dtype(X):
-            raise TypeError(f"X is {X.dtype}, but the model was started in {self._bank.W.dtype}")
-        scale = feature_scale.factor(self.feature_scale, X)
+        weights = inputs.row_weights(
+            sample_weight, self.class_weight, codes, self.classes_, len(X), as_given=in_parts
+        )
+        if dtype != compute_dtype(X):
+            raise TypeError(f"X is {X.dtype}, but the model was started in {dtype}")
         X = to_backend(X, self.backend)
         return trainer.Rows(X, to_device_of(y, X), weights, scale)
 
@@ -386,10 +448,9 @@ class SoftmaxRegression(Params):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
-        X, scale = held_out_features(
-            self, X_val, self.n_features_in_, self._bank.W.dtype, self.feature_scale_
-        )
-        if inputs.soft_targets(y_val):
+        X, scale = held_out_features(Schema.of_model(self), X_val, self._bank.W.dtype, self.backend)
+        y_val = inputs.target_array(y_val, "y_val")
+        if inputs.is_soft(y_val):
             y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
         else:
             y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
@@ -399,7 +460,7 @@ class SoftmaxRegression(Params):
         """Record the epoch's figures and publish the weights; raise if training diverged."""
         W, b = self._bank.W, self._bank.b
         if not (self._bank.active[0] and np.isfinite(W).all() and np.isfinite(b).all()):
-            inputs.refuse_non_finite(X)
+            inputs.refuse_non_finite(X, names=getattr(self, "feature_names_in_", None))
             raise FloatingPointError(
                 f"training diverged in epoch {epoch.number + 1}: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
@@ -491,31 +552,27 @@ def _keeping(
 
 def take_over(model: SoftmaxRegression, state: State) -> None:
     """Give `model` the attributes of a fitted model, from a saved or trained state."""
-    model.seed_, model.classes_, model.n_features_in_ = state.seed, state.classes, state.W.shape[1]
+    model.seed_, model.classes_ = state.seed, state.classes
     model._bank = trainer.BankState(state.W, state.b)
     model._bank.velocity = state.velocity
     model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
     model.history_ = []
-    model.feature_scale_ = state.feature_scale
+    state.schema.put_on(model)
     model._publish()
 
 
 def held_out_features(
-    model: SoftmaxRegression, X_val: Any, d: int, dtype: np.dtype[Any], fitted_scale: float
+    schema: Schema, X_val: Any, dtype: np.dtype[Any], backend: str | None
 ) -> tuple[Array, float]:
     """Held-out rows, (n, d), ready for ops whose weights are of `dtype`, and their scale.
-
-    fitted_scale: the factor applied to the features in training.
 
     Raises:
         TypeError, ValueError: X_val has another form, or a dtype that cannot be read.
     """
-    X = inputs.features(X_val, "X_val", d)
-    scale = feature_scale.factor(model.feature_scale, X)
-    feature_scale.warn_of_pixels(X, "X_val", scale, fitted_scale)
-    if compute_dtype(X) != dtype:
-        X = X.astype(dtype)
-    return to_backend(X, model.backend), scale
+    rows = schema.rows(X_val, "X_val")
+    scale = schema.factor(rows, "X_val")
+    X = rows.X if compute_dtype(rows.X) == dtype else rows.X.astype(dtype)
+    return to_backend(X, backend), scale
 
 
 def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:

@@ -7,6 +7,8 @@ import numpy as np
 
 from softstep.kernels.checks import FLOAT_DTYPES, Array
 from softstep.model import inputs
+from softstep.model.inputs import Kind, Schema
+from softstep.model.inputs.scale import PIXEL_SCALE
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class State:
     """The result of training, as it is saved.
 
     W: (1, d, c). b: (1, c). velocity: (MW, Mb), of the same forms. classes: (c,), sorted.
-    seed: of the fit. feature_scale: the factor applied to the features. loss_curve: (epochs,).
+    seed: of the fit. schema: what the features were. loss_curve: (epochs,).
     """
 
     W: Array
@@ -22,12 +24,12 @@ class State:
     velocity: tuple[Array, Array]
     classes: Array
     seed: int
-    feature_scale: float
+    schema: Schema
     loss_curve: Array
 
 
-def state_of(arrays: dict[str, Array], settings: dict[str, Any]) -> State:
-    """The state in the arrays and settings of a file, checked.
+def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> State:
+    """The state in the arrays and settings of a file, for this model, checked.
 
     Raises:
         KeyError: an entry is missing. TypeError, ValueError: an entry cannot be right.
@@ -50,9 +52,27 @@ def state_of(arrays: dict[str, Array], settings: dict[str, Any]) -> State:
         velocity=(arrays["MW"], arrays["Mb"]),
         classes=classes,
         seed=inputs.integer("seed", settings["seed"], least=0),
-        feature_scale=inputs.number("feature_scale", settings["feature_scale"]),
+        schema=_schema(settings, d, model),
         loss_curve=curve,
     )
+
+
+def _schema(settings: dict[str, Any], d: int, model: Any) -> Schema:
+    """What the features were; files that were saved before it was kept say only whether pixels."""
+    scale = inputs.number("feature_scale", settings["feature_scale"])
+    kind = settings.get("learned_from")
+    if kind is not None:
+        kind = Kind(kind)
+    elif scale == PIXEL_SCALE:
+        kind = Kind.PIXELS
+    names = settings.get("feature_names")
+    if names is not None:
+        if not (isinstance(names, list) and len(names) == d):
+            raise ValueError(f"the feature names are not a list of {d}")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a feature name is not text")
+        names = np.array(names, dtype=object)
+    return Schema(d, names, kind, scale, model.feature_scale, type(model).__name__)
 
 
 def _check_floats(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

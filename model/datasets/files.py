@@ -1,24 +1,25 @@
 """The user's own files: .npz, .npy, .csv and IDX. Pickled objects are never loaded."""
 
-import itertools
 import os
 import re
-from array import array
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from softstep.model import archive
 from softstep.model.archive import DataError
-from softstep.model.datasets import idx
+from softstep.model.datasets import idx, table
+from softstep.model.datasets.table import Tell
 
 Array = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
 
-LONGEST_LINE = 1 << 24  # characters of a line of a .csv: half a million numbers
+
+def no_one(sentence: str) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +37,22 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
 
 
-def load_file(path: PathLike, labels: PathLike | None = None) -> Dataset:
+def load_file(
+    path: PathLike,
+    labels: PathLike | None = None,
+    label: str | None = None,
+    tell: Tell = no_one,
+) -> Dataset:
     """A data set of your own, in the format that the file name's ending says. X is (n, d), y (n,).
 
     - `.npz`: arrays X_train, y_train and, if there are held-out rows, X_test, y_test; or X and y.
     - `.npy`: features, memory-mapped read-only; `labels` names a file of labels.
-    - `.csv`: commas, last column the label, features as float64. The first line is a header when
-      none of its feature cells is empty or a number. Whole-number labels become int64, other
-      numbers float64, anything else stays text.
+    - `.csv`: commas, a label and features as float64. `label` is the name or the number of the
+      column of labels (0 is the first, -1 the last); else it is the column named "label", "class"
+      or "target", or the last. The first line is a header if it holds names, also those that pandas
+      gives (0, 1, 2 …). A column without a name is refused, as it may be an index. Whole-number
+      labels become int64, other numbers float64, anything else stays text, and so do numbers too
+      long to be told apart. `tell` is called with a sentence on what was taken for what.
     - IDX (`...-idx3-ubyte`, `.idx`; also with `.gz`): images as uint8 rows; `labels` as for `.npy`.
 
     `labels` is a `.npy` or IDX file. Pickled objects are never loaded. Raises FileNotFoundError, or
@@ -53,35 +62,51 @@ def load_file(path: PathLike, labels: PathLike | None = None) -> Dataset:
     kind = _kind(path)
     if kind in ("npz", "csv") and labels is not None:
         raise DataError(f"{path}: a .{kind} file holds its labels itself, so give no labels file")
+    if kind == "csv":
+        read = table.read_training(path, label, tell)
+        assert read.y is not None
+        return Dataset(path.name, read.X, read.y, None, None)
+    _refuse_label(path, kind, label)
     if kind == "npz":
         return _load_npz(path)
-    if kind == "csv":
-        X, cells = _read_csv(path)
-        return Dataset(path.name, X, _csv_labels(cells), None, None)
     if labels is None:
         raise DataError(f"{path}: holds features only; name the .npy or IDX file of its labels")
     X, image_shape = _read_features(path, kind)
     return Dataset(path.name, X, _read_labels(_existing(labels), X), None, None, image_shape)
 
 
-def load_features(path: PathLike, n_features: int | None = None) -> tuple[Array, Array | None]:
+def load_features(
+    path: PathLike,
+    n_features: int | None = None,
+    names: Sequence[str] | None = None,
+    label: str | None = None,
+    tell: Tell = no_one,
+) -> tuple[Array, Array | None]:
     """Features to predict from, (n, d), and their labels, (n,), where the file has them, else None.
 
     The kinds of files are those of `load_file`: `.npz` with X (and y) or X_test (and y_test),
     `.npy`, IDX images, `.csv`. A `.csv` needs `n_features`: with that many columns it is features
-    alone, with one more the last is the label. Raises FileNotFoundError or
-    DataError.
+    alone, with one more that is the label. With `names`, those of the model's columns, a `.csv`
+    with a header may have them in any order. `label`, `tell`: as for `load_file`. Raises
+    FileNotFoundError or DataError.
     """
     path = _existing(path)
     kind = _kind(path)
     if kind == "csv":
         if n_features is None:
             raise DataError(f"{path}: n_features is needed to tell features from labels in a .csv")
-        X, cells = _read_csv(path, n_features)
-        return X, _csv_labels(cells) if cells else None
+        known = None if names is None else list(names)
+        read = table.read_features(path, n_features, known, label, tell)
+        return read.X, read.y
+    _refuse_label(path, kind, label)
     if kind == "npz":
         return _load_npz_features(path)
     return _read_features(path, kind)[0], None
+
+
+def _refuse_label(path: Path, kind: str, label: str | None) -> None:
+    if label is not None:
+        raise DataError(f"{path}: a label column is for a .csv, but this is .{kind}")
 
 
 def _existing(given: PathLike) -> Path:
@@ -171,110 +196,3 @@ def _load_npz_features(path: Path) -> tuple[Array, Array | None]:
 
 def _listed(arrays: dict[str, Array]) -> str:
     return ", ".join(arrays) or "none"
-
-
-def _read_csv(path: Path, n_features: int | None = None) -> tuple[Array, list[str]]:
-    """Features (n, d) float64, and the cells of the last column, which holds the labels.
-
-    With `n_features`, a file of just that many columns has no labels: the list is empty.
-    """
-    rows = _csv_rows(path)
-    first = next(rows, None)
-    if first is None:
-        raise DataError(f"{path}: holds no rows")
-    width = len(first[1])
-    d = _csv_features(*first, n_features)
-    if not _is_header(first[1][:d]):
-        rows = itertools.chain([first], rows)
-    values, labels = array("d"), []
-    for where, row in rows:
-        if len(row) != width:
-            raise DataError(f"{where} has {len(row)} columns, but the first line has {width}")
-        values.extend(_numbers(where, row[:d]))
-        labels += row[d:]
-        if labels and not labels[-1].strip():
-            raise DataError(f"{where}: the label, in the last column, is empty")
-    if not values:
-        raise DataError(f"{path}: holds no rows below its header")
-    return np.frombuffer(values).reshape(-1, d), labels
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The lines that are not empty: a name for error messages, and the cells."""
-    import csv
-    import io
-
-    try:
-        with (
-            archive.opened(path) as binary,
-            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
-        ):
-            reader = csv.reader(_lines(path, file), skipinitialspace=True)
-            for row in reader:
-                if row:
-                    yield f"{path}: line {reader.line_num}", row
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a text file of comma-separated values: {error}") from error
-
-
-def _lines(path: Path, file: TextIO) -> Iterator[str]:
-    """The lines, none of which is longer than a line of numbers can be."""
-    number = 0
-    while line := file.readline(LONGEST_LINE):
-        number += 1
-        if len(line) == LONGEST_LINE and not line.endswith("\n"):
-            raise DataError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
-        if "\0" in line:
-            raise DataError(f"{path}: line {number} holds NUL: this is no text file")
-        yield line
-
-
-def _csv_features(where: str, row: list[str], n_features: int | None) -> int:
-    """How many of the columns are features."""
-    width = len(row)
-    if n_features is None:
-        if width < 2:
-            raise DataError(
-                f"{where} has one column; a .csv has features, then the label, split by commas"
-            )
-        return width - 1
-    if width not in (n_features, n_features + 1):
-        raise DataError(
-            f"{where} has {width} columns; expected {n_features} features, "
-            f"or {n_features + 1} columns with the label last"
-        )
-    return n_features
-
-
-def _is_header(cells: list[str]) -> bool:
-    return not any(_is_number(cell) or not cell.strip() for cell in cells)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # float() would read 1_000
-
-
-def _numbers(where: str, cells: list[str]) -> list[float]:
-    try:
-        if "_" not in "".join(cells):
-            return [float(cell) for cell in cells]
-    except ValueError:
-        pass
-    column = next(j for j, cell in enumerate(cells) if not _is_number(cell))
-    raise DataError(f"{where}, column {column + 1}: {cells[column]!r} is not a number")
-
-
-def _csv_labels(cells: list[str]) -> Array:
-    if not all(map(_is_number, cells)):
-        return np.array([cell.strip() for cell in cells])
-    try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
-    except (ValueError, OverflowError):
-        numbers = np.array([float(cell) for cell in cells])
-    # Past 2**53 a float no longer says which whole number was meant.
-    whole = (np.abs(numbers) < 2**53) & (numbers == np.trunc(numbers))
-    return numbers.astype(np.int64) if whole.all() else numbers

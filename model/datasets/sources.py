@@ -10,7 +10,8 @@ import numpy as np
 
 from softstep.model.datasets import idx
 from softstep.model.datasets.download import SHA256, DatasetError, fetch
-from softstep.model.datasets.files import Dataset, PathLike, load_features, load_file
+from softstep.model.datasets.files import Dataset, PathLike, load_features, load_file, no_one
+from softstep.model.datasets.table import Tell
 
 __all__ = [
     "Dataset",
@@ -25,17 +26,19 @@ __all__ = [
 ]
 
 
-def load(name: PathLike, labels: PathLike | None = None) -> Dataset:
+def load(
+    name: PathLike, labels: PathLike | None = None, label: str | None = None, tell: Tell = no_one
+) -> Dataset:
     """The data set called `name`, "digits", "mnist" or "fashion-mnist", or else the file `name`.
 
-    Raises what `load_mnist` and `load_file` raise.
+    labels, label, tell: as for `load_file`. Raises what `load_mnist` and `load_file` raise.
     """
     if name not in NAMED:
         if not Path(name).exists():
             raise FileNotFoundError(f"{name}: neither a data set ({', '.join(NAMED)}) nor a file")
-        return load_file(name, labels)
-    if labels is not None:
-        raise ValueError(f"{name} has its own labels, so give no labels file")
+        return load_file(name, labels, label, tell)
+    if labels is not None or label is not None:
+        raise ValueError(f"{name} has its own labels, so give no labels file and no label column")
     return NAMED[str(name)]()
 
 

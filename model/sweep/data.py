@@ -37,7 +37,8 @@ class Labels:
         Raises:
             TypeError, ValueError: another form, or a label that is not one of the classes.
         """
-        if inputs.soft_targets(y):
+        y = inputs.target_array(y, name)
+        if inputs.is_soft(y):
             return to_host(inputs.soft_target_rows(y, n, len(self.classes[0]), name))
         columns = _columns(y, n, name)
         if len(columns) != self.count:
@@ -53,7 +54,8 @@ def labels(y: Any, n: int) -> Labels:
         TypeError, ValueError: another form, fewer than two classes, or label sets with different
             numbers of classes.
     """
-    if inputs.soft_targets(y):
+    y = inputs.target_array(y)
+    if inputs.is_soft(y):
         y = to_host(inputs.soft_target_rows(y, n))
         return Labels(y, [np.arange(y.shape[1])], False)
     columns = _columns(y, n, "y")
@@ -68,11 +70,11 @@ def labels(y: Any, n: int) -> Labels:
             )
     pairs = zip(columns, classes, strict=True)
     codes = np.stack([inputs.encode(column, found) for column, found in pairs])
-    return Labels(codes, classes, np.ndim(y) == 2)
+    return Labels(codes, classes, y.ndim == 2)
 
 
 def _columns(y: Any, n: int, name: str) -> list[Array]:
-    y = on_host(y, name)
+    y = to_host(y)
     if y.ndim != 2:
         return [inputs.label_values(y, n, name)]
     if len(y) != n or not y.shape[1]:

@@ -10,16 +10,17 @@ import numpy as np
 
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.model import blocks, extras, feature_scale, inputs, trainer
+from softstep.model import blocks, extras, inputs, trainer
 from softstep.model import resume as resuming
-from softstep.model.fitted import NotFittedError
+from softstep.model.fitted import not_fitted
+from softstep.model.inputs import Schema
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
 from softstep.model.sweep import data, grid, memory, results
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
 
-PIXEL_ROWS = 1000  # of a file of held-out rows, to see whether they are scaled as the others
+SAMPLE_ROWS = 1000  # of a file read in blocks, to see what kind of features it holds
 
 
 class SoftmaxSweep(Params):
@@ -78,6 +79,8 @@ class SoftmaxSweep(Params):
         loss_curves_: mean training loss of each epoch and setting, (epochs, settings); NaN after a
             setting has stopped.
         seed_: the seed used. classes_: (c,), for two-dimensional labels a list of them.
+        n_features_in_, feature_names_in_, feature_scale_, learned_from_: as in
+            `SoftmaxRegression`.
     """
 
     def __init__(
@@ -170,11 +173,14 @@ class SoftmaxSweep(Params):
         seed = resuming.seed(self.random_state, keeper)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
         sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
-        refit = self._refit(models)
+        refit = grid.judged_by(self.refit, settings)
         in_blocks = self.memory is not None
-        X = blocks.features(X, "X") if in_blocks else to_backend(inputs.features(X), self.backend)
+        first = inputs.features(blocks.features(X, "X")[:SAMPLE_ROWS] if in_blocks else X)
+        schema = Schema.of_rows(first, self)
+        inputs.warn_of_spread(first.X, schema.scale, first.names)
+        X = X if in_blocks else to_backend(first.X, self.backend)
         labels = data.labels(y, len(X))
-        given = self._given_rows(X, labels, X_val, y_val, models[0])
+        given = self._given_rows(schema, labels, X_val, y_val, compute_dtype(X))
         heads, layout, splits = self._split(
             models, X, y, groups, labels, given, weighted=sample_weight is not None
         )
@@ -182,7 +188,7 @@ class SoftmaxSweep(Params):
         weights = data.weight_sets(sample_weight, self.class_weight, labels, splits.learn, dtype)
         judge = splits.judge
         del splits  # whole numbers for every row, no longer needed
-        rows = trainer.Rows(X, labels.y, weights, feature_scale.factor(self.feature_scale, X))
+        rows = trainer.Rows(X, labels.y, weights, schema.scale)
         held_out = given
         if held_out is None:
             assert judge is not None
@@ -210,7 +216,7 @@ class SoftmaxSweep(Params):
             about = resuming.about(self, seed, rows, held_out, param_grid=settings)
             with keeper.keeping(training, about):
                 training.run(callback, keeper)
-        self._publish(settings, models, labels, training)
+        self._publish(settings, models, labels, schema, training)
         return self
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
@@ -247,7 +253,7 @@ class SoftmaxSweep(Params):
 
     def _require_fit(self) -> None:
         if not hasattr(self, "results_"):
-            raise NotFittedError("this SoftmaxSweep is not fitted: call fit first")
+            raise not_fitted("SoftmaxSweep")
 
     def _model(self, setting: dict[str, Any], seed: int, held_out: bool) -> SoftmaxRegression:
         """The SoftmaxRegression that would train this setting alone."""
@@ -258,16 +264,6 @@ class SoftmaxSweep(Params):
             model.set_params(patience=None, eval_every=None)
         model.seed_ = seed
         return model
-
-    def _refit(self, models: list[SoftmaxRegression]) -> str:
-        """`refit`, the figure that settings are judged by, checked."""
-        refit = inputs.choice("refit", self.refit, ("accuracy", "loss"))
-        if refit == "loss" and len({model.loss for model in models}) > 1:
-            raise ValueError(
-                "refit='loss' needs one loss in the grid: different losses do not compare; sweep "
-                "each by itself, or judge by accuracy"
-            )
-        return str(refit)
 
     def _split(
         self,
@@ -313,7 +309,7 @@ class SoftmaxSweep(Params):
         return 1 + splits if weighted or splits else 0
 
     def _given_rows(
-        self, X: Array, labels: Labels, X_val: Any, y_val: Any, model: SoftmaxRegression
+        self, schema: Schema, labels: Labels, X_val: Any, y_val: Any, dtype: np.dtype[Any]
     ) -> trainer.Rows | None:
         """The held-out rows given to judge by; None where the splits judge."""
         if (X_val is None) != (y_val is None):
@@ -324,14 +320,11 @@ class SoftmaxSweep(Params):
             return None
         if self.cv is not None:
             raise ValueError("give cv or X_val, not both")
-        d, fitted = X.shape[1], feature_scale.factor(self.feature_scale, X)
         if self.memory is None:
-            X_val, scale = held_out_features(model, X_val, d, compute_dtype(X), fitted)
+            X_val, scale = held_out_features(schema, X_val, dtype, self.backend)
         else:  # left as it is, to be read and converted block by block
-            X_val = blocks.features(X_val, "X_val")
-            inputs.features(X_val, "X_val", d)
-            scale = feature_scale.factor(self.feature_scale, X_val)
-            feature_scale.warn_of_pixels(X_val[:PIXEL_ROWS], "X_val", scale, fitted)
+            first = schema.rows(blocks.features(X_val, "X_val")[:SAMPLE_ROWS], "X_val")
+            scale = schema.factor(first, "X_val")
         return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), None, scale)
 
     def _publish(
@@ -339,6 +332,7 @@ class SoftmaxSweep(Params):
         settings: list[dict[str, Any]],
         models: list[SoftmaxRegression],
         labels: Labels,
+        schema: Schema,
         training: Training,
     ) -> None:
         """Set the attributes from what was trained."""
@@ -348,7 +342,7 @@ class SoftmaxSweep(Params):
                 "every setting diverged: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
             )
-        found = results.trained(models, labels, training)
+        found = results.trained(models, labels, schema, training)
         table = results.table(settings, labels, training)
         best = [
             int(training.order(np.arange(t, training.groups, count))[0][0]) for t in range(count)
@@ -363,6 +357,7 @@ class SoftmaxSweep(Params):
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
         self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
+        schema.put_on(self)
         self.classes_ = labels.classes if labels.two_dimensional else labels.classes[0]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import blocks, trainer
+from softstep.model.inputs import Schema
 from softstep.model.regression import SoftmaxRegression, take_over
 from softstep.model.saved_model import State
 from softstep.model.sweep import certificate
@@ -24,7 +25,7 @@ class Trained:
 
     models: list[SoftmaxRegression]
     classes: list[Array]
-    feature_scale: float
+    schema: Schema
     heads: Heads
     bank: trainer.BankState
     curves: Curves
@@ -58,7 +59,7 @@ class Trained:
             velocity=(MW, Mb),
             classes=self.classes[self.heads.label_set[head]],
             seed=model.seed_,
-            feature_scale=self.feature_scale,
+            schema=self.schema,
             loss_curve=self.curves.loss[:epochs, head].copy(),
         )
         take_over(model, state)
@@ -77,11 +78,13 @@ class Trained:
         return trainer.Epoch(number, curves.steps[number], loss, accuracy, *held_out)
 
 
-def trained(models: list[SoftmaxRegression], data: Labels, training: Training) -> Trained:
+def trained(
+    models: list[SoftmaxRegression], data: Labels, schema: Schema, training: Training
+) -> Trained:
     return Trained(
         models,
         data.classes,
-        training.plan.data.feature_scale,
+        schema,
         training.heads,
         training.bank,
         training.curves,

@@ -81,12 +81,18 @@ def test_train_and_predict_a_file(capsys):
     code, out, _ = softstep(capsys, "train", "pets.csv", "--out", "pets.npz")
     assert code == 0
     assert "held out" in out
+    assert "pets.csv: 60 rows of 3 features; no header; label in column 4, the last" in out
     code, out, _ = softstep(capsys, "predict", "pets.npz", "rows.npy")
     assert code == 0
     assert out.split() == SoftmaxRegression.load("pets.npz").predict(rows).tolist()
     code, out, err = softstep(capsys, "predict", "pets.npz", "pets.csv")
     assert (code, len(out.split())) == (0, 60)
-    assert re.fullmatch(r"accuracy \d\.\d{4}\n", err)
+    told, accuracy = err.splitlines()
+    assert told == (
+        "pets.csv: 60 rows of 3 features; no header; label in column 4, the last; "
+        "2 classes: cat, dog"
+    )
+    assert re.fullmatch(r"accuracy \d\.\d{4}", accuracy)
 
 
 def test_backends_prints_a_row_for_each(capsys):

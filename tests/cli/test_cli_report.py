@@ -168,7 +168,7 @@ def test_a_file_of_rows_is_found_again_from_anywhere(tmp_path, monkeypatch):
     assert cli.main([*command, "--out", "found"]) == 0
     (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path / "other")
-    subject = report_subject.read(str(tmp_path / "found"), None, None, None)
+    subject = report_subject.read(str(tmp_path / "found"), None, None, None, None)
     assert subject.title == "Sweep of rows.npz"
     assert len(subject.data.X_train) + len(subject.data.X_test) == len(DIGITS.X_train)
 
@@ -388,7 +388,8 @@ def test_labels_that_the_model_does_not_know_are_left_out_of_its_pictures(capsys
 def test_a_loss_that_is_flat_leaves_the_other_pictures(capsys):
     X = np.repeat([[1e4, -1e4], [-1e4, 1e4]], 20, axis=0)
     np.savez("apart.npz", X=X, y=np.repeat([0, 1], 20))
-    assert cli.main(["train", "apart.npz", "--epochs", "3", "--out", "sure.npz"]) == 0
+    with pytest.warns(UserWarning, match="standard deviations up to"):
+        assert cli.main(["train", "apart.npz", "--epochs", "3", "--out", "sure.npz"]) == 0
     _, page, text = report_of(capsys, "sure.npz", "--data", "apart.npz")
     assert "Not drawn: the loss is 0 everywhere on this plane" in text
     assert page.images
@@ -465,7 +466,7 @@ def test_a_test_row_of_a_class_without_training_rows_is_not_the_one_shown(monkey
     np.savez("rare.npz", X=DIGITS.X_train[:115], y=labels)
     assert cli.main(["train", "rare.npz", "--epochs", "1", "--lr", "1e-6", "--out", "m.npz"]) == 0
     model = SoftmaxRegression.load("m.npz")
-    data = load_rows("rare.npz", None, 0)
+    data = load_rows("rare.npz", None, None, 0)
     data.y_test[0] = 99  # a class of its own is the first
     subject = report_subject.Subject("m", model, data, {}, {})
     picture = report_figures._forward(subject, (8, 8))

@@ -514,6 +514,19 @@ def test_csv_is_read_with_or_without_a_header(header, tmp_path):
         (["9007199254740993", "9007199254740992", "1"], np.array([2**53 + 1, 2**53, 1])),
         (["1e18", "1", "2"], np.array([1e18, 1.0, 2.0])),
         (["0.5", "1", "2"], np.array([0.5, 1.0, 2.0])),
+        (
+            ["12345678901234567890", "12345678901234567891"],
+            np.array([12345678901234567890, 12345678901234567891], np.uint64),
+        ),
+        (
+            ["92233720368547758070", "92233720368547758071"],
+            np.array(["92233720368547758070", "92233720368547758071"]),
+        ),
+        (
+            ["9007199254740993", "9007199254740992.0"],
+            np.array(["9007199254740993", "9007199254740992.0"]),
+        ),
+        (["9007199254740993", "2.0"], np.array([2**53 + 1, 2])),
         (["1_0", "10", "11"], np.array(["1_0", "10", "11"])),
     ],
 )
@@ -522,6 +535,99 @@ def test_csv_labels_are_whole_numbers_where_all_are_else_numbers_else_text(cells
     y = load_file(path).y_train
     assert y.dtype == labels.dtype
     assert y.tolist() == labels.tolist()
+
+
+ROWS = "5,0.5,1\n6,1.5,0\n5,2.5,1\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "label", "column", "names"),
+    [
+        ("label,pixel0,pixel1\n", None, 0, ("pixel0", "pixel1")),
+        ("a,Class,b\n", None, 1, ("a", "b")),
+        ("a,b,c\n", "a", 0, ("b", "c")),
+        ("a,b,c\n", "0", 0, ("b", "c")),
+        ("a,b,c\n", "-2", 1, ("a", "c")),
+        ("a,b,c\n", None, 2, ("a", "b")),
+        ("target,b,class\n", None, 2, ("target", "b")),
+        ("0,1,2\n", None, 2, ("0", "1")),
+        ("0,1,label\n", None, 2, ("0", "1")),
+        ("label,0,1\n", None, 0, ("0", "1")),
+        ("", "0", 0, ()),
+        ("", "-1", 2, ()),
+        ("", None, 2, ()),
+    ],
+)
+def test_the_label_of_a_csv_is_the_column_that_is_named(header, label, column, names, tmp_path):
+    told = []
+    path = write(tmp_path / "own.csv", header + ROWS)
+    data = load_file(path, label=label, tell=told.append)
+    values = np.array([[5, 0.5, 1], [6, 1.5, 0], [5, 2.5, 1]])
+    np.testing.assert_array_equal(data.y_train, values[:, column])
+    np.testing.assert_array_equal(data.X_train, np.delete(values, column, axis=1))
+    assert getattr(data.X_train, "columns", ()) == names
+    (sentence,) = told
+    assert sentence.startswith("own.csv: 3 rows of 2 features; ")
+    assert ("header in line 1" in sentence) == bool(header)
+    assert f"label in column {column + 1}" in sentence
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "count"),
+    [
+        ("0,1,2,label\n", "1.5,2,3,cat\n4,5,6,dog\n", 2),
+        ("0,1,2,kind\n", "1.5,2,3,cat\n4,5,6,dog\n", 2),
+        ("", "0,1,2,cat\n4,5,6,cat\n1,1,1,dog\n", 3),
+        ("", "5.1,3.5,setosa\n5,3,virginica\n", 2),
+        ("a,b,nan\n", "1,2,cat\n4,5,dog\n", 2),
+        ("", "1,2,a\n3,4,b\n", 2),
+    ],
+)
+def test_a_header_is_told_by_the_rows_that_follow(header, rows, count, tmp_path):
+    data = load_file(write(tmp_path / "own.csv", header + rows))
+    assert len(data.X_train) == count
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [("c", "no column 'c'"), ("7", "no column 7"), ("-4", "no column -4"), ("", "no column ''")],
+)
+def test_a_label_column_that_is_not_there_is_named(label, words, tmp_path):
+    path = write(tmp_path / "own.csv", "a,b,kind\n" + ROWS)
+    refused(lambda: load_file(path, label=label), path, words)
+    np.savez(tmp_path / "own.npz", X=np.ones((2, 3)), y=[0, 1])
+    refused(lambda: load_file(tmp_path / "own.npz", label="a"), tmp_path / "own.npz", ".csv")
+
+
+def test_a_csv_to_predict_from_is_read_by_the_names_of_its_columns(tmp_path):
+    def read(header, names=("a", "b"), label=None):
+        path = write(tmp_path / "own.csv", header + "5,6,7\n8,9,10\n")
+        return load_features(path, 2, names, label)
+
+    X, y = read("b,kind,a\n")
+    assert (X.tolist(), X.columns, y.tolist()) == ([[7, 5], [10, 8]], ("a", "b"), [6, 9])
+    X, y = read("a,kind,b\n", label="kind")
+    assert (X.tolist(), y.tolist()) == ([[5, 7], [8, 10]], [6, 9])
+    X, y = read("b,a,c\n", names=("a", "b", "c"))
+    assert (X.tolist(), y) == ([[6, 5, 7], [9, 8, 10]], None)
+    X, y = read("")
+    assert (X.tolist(), y.tolist(), getattr(X, "columns", None)) == (
+        [[5, 6], [8, 9]],
+        [7, 10],
+        None,
+    )
+    X, _ = read("x,y,kind\n", names=None)
+    assert type(X) is np.ndarray
+    path = tmp_path / "own.csv"
+    refused(lambda: read("a,c,kind\n"), path, "line 1 has no column 'b'")
+    refused(lambda: read("x,y,kind\n"), path, "line 1 has no column 'a'")
+    refused(lambda: read("a,b,c\n", names=("a",)), path, "column 2, 'b', is no feature", "--label")
+    refused(lambda: read("b,c,a\n", label="d"), path, "no column 'd'")
+    refused(lambda: read("1,0\n", names=("0", "1")), path, "columns")
+    path.write_text("1,0\n5,6\n")
+    refused(lambda: load_features(path, 2, ("0", "1")), path, "may be a header or a row")
+    path.write_text("0,5\n5,6\n")
+    assert load_features(path, 2, ("0", "1"))[0].tolist() == [[0, 5], [5, 6]]
 
 
 def test_csv_gives_back_the_bits_that_were_written(tmp_path):
@@ -688,12 +794,28 @@ def test_features_that_are_not_2_d_or_empty_are_named(shape, tmp_path):
         ("1,2,3\n\n4,,6\n", ": line 3, column 2: ", ["'' is not a number"]),
         ("1,2,3\n4,5_0,6\n", ": line 2, column 2: ", ["'5_0' is not a number"]),
         ("1,two,3\n4,5,6\n", ": line 1, column 2: ", ["'two' is not a number"]),
-        (",a,label\n0,1,2\n", ": line 1, column 1: ", ["'' is not a number"]),
+        (",a,label\n0,1,2\n", ": line 1, column 1 ", ["has no name", "index=False"]),
+        ("Unnamed: 0,a,label\n0,1,2\n", ": line 1, column 1 ", ["has no name", "index=False"]),
+        ("a,,label\n0,1,2\n", ": line 1, column 2 ", ["has no name"]),
+        ("a,a,label\n0,1,2\n", ": line 1: ", ["two columns are named 'a'"]),
+        ("".join(f"{i},2,{i % 2}\n" for i in range(10)), ": line 1, column 1 ", ["count the rows"]),
+        (",2,5\n3,4,6\n", ": line 1, column 1: ", ["'' is not a number"]),
+        ("NA,cat\n4,dog\n", ": line 1, column 1: ", ["'NA' is not a number"]),
+        ("five,cat\n4,cat\n", ": line 1, column 1: ", ["'five' is not a number"]),
+        ("7,8,cat\n1,2,3\n4,5,6\n", ": line 1 ", ["may be a header or a row", "'cat'"]),
+        ("0,1,5\n1,2,nan\n", ": line 2: ", ["the label, in column 3, is 'nan'"]),
+        ("0,1,a\n1,2,-INF\n", ": line 2: ", ["is '-INF'"]),
+        ("0,1,a\n1,2,NULL\n", ": line 2: ", ["is 'NULL'"]),
+        ("class,x,target\nlabel,1,2\n", ": line 2, column 1", ["not a number"]),
+        ("class,label,x\n1,2,3\n", ": line 1: ", ["columns 1 and 2 may both", "--label"]),
+        ('1,2,a\n3,4,"b\n5,6,c\n', ": line 2: ", ["quotation mark is not closed"]),
+        ('1,2,"a\n' + "3,4,b\n" * 50 + '5,6,"c\n', ": line 1: ", ["quotation mark"]),
+        ('1,2,"a\n' + "3,4,b\n" * 50_000, ": line 1: ", ["quotation mark"]),
         ("1,2,\n", ": line 1: ", ["label", "empty"]),
         ("1;2;3\n", ": line 1 ", ["one column"]),
         ("", ": ", ["no rows"]),
         ("a,b,c\n", ": ", ["no rows"]),
-        ('1,"2\n3",4\n', ": line 2, column 2: ", ["not a number"]),
+        ('1,"2\n3",4\n', ": line 1: ", ["quotation mark is not closed"]),
     ],
 )
 def test_the_line_and_column_of_a_fault_in_a_csv_are_named(text, where, words, tmp_path):

@@ -480,7 +480,7 @@ REFUSED = [
     ({"steps": 2.5}, TypeError, "steps must be an integer"),
     ({"normalise": "layer"}, ValueError, "normalise must be one of 'filter', None, not 'layer'"),
     ({"random_state": -1}, ValueError, "random_state must be at least 0"),
-    ({"X": X[:, :5]}, ValueError, "X has 5 features, but the model has 64"),
+    ({"X": X[:, :5]}, ValueError, "X has 5 features, but SoftmaxRegression is expecting 64"),
     ({"X": X + np.inf}, ValueError, "X must be finite"),
     ({"y": Y[:9]}, ValueError, "y has 9 labels, but there are 400 rows"),
     ({"y": Y + 1}, ValueError, "is not one of the classes"),

@@ -109,7 +109,7 @@ def test_a_head_equals_the_lone_regression(name, backend):
         assert fitted.results_["mean_val_loss"][i] == judged_by
         again = case.X[held_out], case.y[held_out]
         for model in (found, alone):
-            model.set_params(momentum=0.5)  # so that velocities count, which end at 0 without
+            model.set_params(momentum=0.5, class_weight=None)  # so that velocities count
         assert np.array_equal(found.partial_fit(*again).coef_, alone.partial_fit(*again).coef_)
 
 

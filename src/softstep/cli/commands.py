@@ -3,7 +3,10 @@
 import argparse
 import contextlib
 import io
+import os
 import sys
+import warnings
+from collections.abc import Iterator
 
 from softstep import __version__
 from softstep.cli import (
@@ -38,12 +41,16 @@ USER_ERRORS = (
 
 def run(argv: list[str] | None) -> int:
     """Run a command; the exit code, as `main` has it, unless it is interrupted."""
+    _open_closed_streams()
     arguments = parser().parse_args(argv)
     backend = arguments.backend
     if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot encode is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with override(backend, f"--backend {backend}") if backend else contextlib.nullcontext():
+        with (
+            _warnings_in_one_line(),
+            override(backend, f"--backend {backend}") if backend else contextlib.nullcontext(),
+        ):
             return int(arguments.run(arguments))
     except BrokenPipeError:
         sys.stderr.close()
@@ -58,6 +65,29 @@ def _told(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without standard streams some that lead nowhere.
+
+    Else its next file would take their numbers, and what is said would be written into that.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            nowhere = os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8")
+            setattr(sys, name, nowhere)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings look as errors do, without the line of code that they come from."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_args, **_named: f"softstep: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,8 +1,13 @@
 """Arguments that several commands take, and the line with which they start."""
 
 import argparse
+import contextlib
+import functools
+import io
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from softstep.kernels.backend import choose
 from softstep.kernels.registry import CHOICES
@@ -29,6 +34,16 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", help="the file of labels, for .npy and IDX features")
+    add_label(parser)
+
+
+def add_label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label",
+        metavar="NAME|INDEX",
+        help="the column of labels of a .csv: its name in the header, or its number, 0 for the "
+        "first and -1 for the last (default: one named label, class or target, or the last)",
+    )
 
 
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
@@ -82,3 +97,47 @@ def say_backend() -> str:
     backend, why = choose()
     print(f"backend {backend.name} ({why})", flush=True)
     return backend.name
+
+
+class Patient(io.TextIOBase):
+    """A stream that says nothing more once it cannot be written to; `failure` is why."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self.stream.flush)
+
+    def isatty(self) -> bool:
+        return self.failure is None and self.stream.isatty()
+
+    def _try(self, act: Callable[[], Any]) -> None:
+        if self.failure is not None:
+            return
+        try:
+            act()
+        except OSError as error:
+            self.failure = error
+            with contextlib.suppress(OSError):  # what could not be written is not tried again
+                self.stream.close()
+
+
+def to_the_end(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """A command whose files are written even if nobody listens any more; it fails afterwards."""
+
+    @functools.wraps(run)
+    def patient(arguments: argparse.Namespace) -> int:
+        out, err = Patient(sys.stdout), Patient(sys.stderr)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(arguments)
+            out.flush()
+        if out.failure is not None:
+            raise out.failure
+        return code
+
+    return patient

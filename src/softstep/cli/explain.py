@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _explained(arguments: argparse.Namespace) -> tuple[str, Explanation, Any, Any]:
     """A title, the passes of the row, the classes, and the shape of the image if it is one."""
     common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
+    data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
     index = integer("--index", arguments.index, least=0)
     X: Any = data.X_test  # load_rows makes sure that there are some
     y: Any = data.y_test

@@ -20,7 +20,7 @@ from softstep.model import extras
 from softstep.report.landscape_figures import NAMES, pictures
 from softstep.report.picture import file_names, write_images
 from softstep.runs import folder, landscape, recipe, record
-from softstep.runs.landscape import KINDS, Landscape, View
+from softstep.runs.landscape import FILES, KINDS, Landscape, View
 
 
 def add_parser(commands: Any) -> None:
@@ -53,31 +53,36 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+@common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     extras.load("matplotlib", extra="plot")  # before the work, not after
     backend = common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
-    out = arguments.out or Path("runs") / f"{data.name}-landscape"
+    name = Path(arguments.data).name  # also what the data set will be called
+    out = arguments.out or Path("runs") / f"{name}-landscape"
     model = recipe.model_for(
-        data.name,
+        name,
         arguments.loss,
         lr=arguments.lr,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         random_state=arguments.seed,
     )
+    recipe.refuse_bad_settings(model)
     names = ("rows", "directions", "span", "steps")
     view = View(**{name: getattr(arguments, name) for name in names}, random_state=arguments.seed)
     about = record.record(
         "landscape",
-        data.name,
+        name,
         source=arguments.data,
         labels=arguments.labels,
+        label=arguments.label,
         seed=arguments.seed,
         backend=backend,
     )
     stale = ["report.html", *(file for name in NAMES for file in file_names(name))]
+    folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with folder.ready(out):
+        data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
         found = landscape.run(
             out, model, data, view, about, stale, **common.checkpoint_of(arguments)
         )

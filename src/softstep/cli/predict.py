@@ -12,13 +12,20 @@ def add_parser(commands: Any) -> None:
     parser = common.add_command(commands, "predict", "print the label of each row of a file")
     parser.add_argument("model", metavar="MODEL", help="a file written by softstep train")
     parser.add_argument("file", metavar="FILE", help=f"features: {common.FILES}")
+    common.add_label(parser)
     common.add_backend(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     model = SoftmaxRegression.load(arguments.model)
-    X, y = datasets.load_features(arguments.file, n_features=model.n_features_in_)
+    X, y = datasets.load_features(
+        arguments.file,
+        n_features=model.n_features_in_,
+        names=getattr(model, "feature_names_in_", None),
+        label=arguments.label,
+        tell=lambda sentence: print(sentence, file=sys.stderr),
+    )
     for label in model.predict(X):
         print(label)
     if y is not None:

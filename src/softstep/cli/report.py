@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run, backend=None)
 
 
+@common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     for module, extra in (("matplotlib", "plot"), ("plotly", "report")):
         extras.load(module, extra=extra)  # before the work, not after
@@ -48,7 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
         folder.ready_for(out),
         contextlib.nullcontext() if figures is None else folder.ready(figures),
     ):
-        about = subject.read(given, arguments.data, arguments.labels, arguments.seed)
+        about = subject.read(
+            given, arguments.data, arguments.labels, arguments.label, arguments.seed
+        )
         text = page.page(about, figures, tell=lambda what: print(f"drawing: {what}", flush=True))
         folder.write_text(out, text)
     if figures is not None:

@@ -14,7 +14,7 @@ from softstep.model.schedules import SCHEDULES
 from softstep.model.sweep.certificate import CERTIFIED
 from softstep.report import page, subject
 from softstep.runs import folder, recipe, record
-from softstep.runs.sweep import fit, rows, save
+from softstep.runs.sweep import FILES, fit, refuse_bad_settings, rows, save
 
 SHOWN = 10  # settings in the table that is printed
 
@@ -114,20 +114,23 @@ def loss_names(text: str) -> list[str]:
     return names
 
 
+@common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     figures: Path | None = arguments.figures
     if figures is not None:
         extras.load("matplotlib", extra="plot")  # before the work, not after
     backend = common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
-    out = arguments.out or Path("runs") / f"{data.name}-sweep"
+    sweep = _sweep(arguments)
+    refuse_bad_settings(sweep)
+    out = arguments.out or Path("runs") / f"{Path(arguments.data).name}-sweep"
+    folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with (
         folder.ready(out),
         contextlib.nullcontext() if figures is None else folder.ready(figures),
     ):
+        data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
         given = rows(data, arguments.cv, arguments.seed)
         print(given.judged, flush=True)
-        sweep = _sweep(arguments)
         times = fit(sweep, given, **common.checkpoint_of(arguments))
         best = sweep.best_estimator_
         accuracy = best.score(data.X_test, data.y_test)
@@ -138,6 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
             data.name,
             source=arguments.data,
             labels=arguments.labels,
+            label=arguments.label,
             seed=arguments.seed,
             backend=backend,
         )

@@ -6,8 +6,7 @@ from typing import Any
 
 from softstep.cli import common
 from softstep.kernels.losses import LOSSES
-from softstep.model import checkpoint
-from softstep.runs import recipe
+from softstep.runs import folder, recipe
 
 
 def add_parser(commands: Any) -> None:
@@ -42,13 +41,12 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.seed)
-    out = arguments.out or Path("runs") / f"{data.name}.npz"
-    checkpoint.target(out).parent.mkdir(parents=True, exist_ok=True)
+    name = Path(arguments.data).name  # also what the data set will be called
     model = recipe.model_for(
-        data.name,
+        name,
         arguments.loss,
         lr=arguments.lr,
         epochs=arguments.epochs,
@@ -56,7 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
     )
-    recipe.train(model, data, **common.checkpoint_of(arguments))
-    model.save(out)
+    recipe.refuse_bad_settings(model)
+    out = arguments.out or Path("runs") / f"{name}.npz"
+    folder.refuse_own_input([out], [arguments.data, arguments.labels])
+    with folder.ready_for_file(out):
+        data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
+        recipe.train(model, data, **common.checkpoint_of(arguments))
+        model.save(out)
     print(f"model saved to {out}")
     return 0

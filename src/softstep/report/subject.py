@@ -33,7 +33,9 @@ class Subject:
         return self.data.X_test, self.data.y_test
 
 
-def read(given: str, data: str | None, labels: str | None, seed: int | None) -> Subject:
+def read(
+    given: str, data: str | None, labels: str | None, label: str | None, seed: int | None
+) -> Subject:
     """The subject that `softstep report` was given.
 
     given: the name of a data set, on which the recipe is trained; the path of a folder with a
@@ -44,8 +46,8 @@ def read(given: str, data: str | None, labels: str | None, seed: int | None) -> 
         the data do not match the model.
     """
     path, is_name = Path(given), given in datasets.NAMED
-    if (is_name or path.is_dir()) and not (data is None and labels is None):
-        raise ValueError(f"{given} determines the data: leave out --data and --labels")
+    if (is_name or path.is_dir()) and not (data is None and labels is None and label is None):
+        raise ValueError(f"{given} determines the data: leave out --data, --labels and --label")
     if is_name:
         return _recipe(given, seed or 0)
     if path.is_dir():
@@ -53,7 +55,7 @@ def read(given: str, data: str | None, labels: str | None, seed: int | None) -> 
             raise ValueError(f"{given} determines the seed: leave out --seed")
         return _folder(path)
     model = SoftmaxRegression.load(path)
-    rows = load_rows(data or "digits", labels, seed or 0)
+    rows = load_rows(data or "digits", labels, label, seed or 0)
     cure = "name its own with --data" if data is None else "they are not what it learned from"
     _refuse_other_features(model, rows, cure)
     title = f"{path.name} on {rows.name}"
@@ -69,7 +71,7 @@ def of_run(about: dict[str, Any], model: SoftmaxRegression, data: Dataset, **fou
 
 def _recipe(name: str, seed: int) -> Subject:
     """The recipe on a data set, and the plane in which its weights moved most."""
-    data = load_rows(name, None, seed)
+    data = load_rows(name, None, None, seed)
     model, path = model_for(name, random_state=seed), WeightPath()
     train(model, data, path)
     return Subject(
@@ -85,7 +87,7 @@ def _recipe(name: str, seed: int) -> Subject:
 def _folder(folder: Path) -> Subject:
     about = record.read(folder)
     model = SoftmaxRegression.load(folder / about["model"])
-    data = load_rows(about["source"], about["labels"], about["seed"])
+    data = load_rows(about["source"], about["labels"], about.get("label"), about["seed"])
     _refuse_other_features(model, data, "they have changed since")
     if about["command"] == "sweep":
         found, curves = results.read(folder)

@@ -2,10 +2,10 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from softstep.model import checkpoint
+from softstep.model import checkpoint, datasets
 
 
 @contextlib.contextmanager
@@ -29,6 +29,29 @@ def ready(folder: Path) -> Iterator[None]:
         for path in made:
             with contextlib.suppress(OSError):  # it is not empty, or was never created
                 path.rmdir()
+
+
+@contextlib.contextmanager
+def ready_for_file(path: Path) -> Iterator[None]:
+    """As `ready`, for the folder of a file that is written whole, under another name at first.
+
+    Raises:
+        ValueError: it is not an ordinary file. OSError: as `ready`, or the name is too long.
+    """
+    path = checkpoint.target(path)
+    with ready(path.parent):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix="-" * 24):
+            pass  # as long as the name that `checkpoint.atomic_write` takes
+        yield
+
+
+def refuse_own_input(outputs: Iterable[Path], given: Iterable[str | None]) -> None:
+    """Raise ValueError if a command would overwrite a file that it was given to read."""
+    sources = [Path(name) for name in given if name is not None and name not in datasets.NAMED]
+    for path in outputs:
+        for source in sources:
+            if path.exists() and source.exists() and path.samefile(source):
+                raise ValueError(f"{path} is what was given to read: write somewhere else")
 
 
 def ready_for(page: Path) -> contextlib.AbstractContextManager[None]:

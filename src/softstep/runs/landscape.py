@@ -15,6 +15,7 @@ from softstep.runs.recipe import known_rows, train
 
 KINDS = {"train": "training rows", "test": "test rows"}
 MODEL, SURFACE, LINE = "model.npz", "surface.npz", "line.npz"
+FILES = (MODEL, SURFACE, LINE, record.NAME)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from softstep.model import SoftmaxRegression, WeightPath, datasets, inputs
-from softstep.model.trainer import Epoch
+from softstep.model.trainer import Epoch, SGDSettings
 from softstep.runs.progress import Progress
 
 LOSS = "mse"
@@ -13,6 +13,7 @@ EPOCHS, DIGITS_EPOCHS = 20, 300
 # Learning rates by loss. The digits are fewer and coarser than MNIST and take larger ones.
 RATES = {"mse": 0.2, "cross_entropy": 0.5, "gce": 2.0}
 DIGITS_RATES = {"mse": 2.0, "cross_entropy": 0.5, "gce": 2.0}
+SHOWN_CLASSES = 5  # in a message
 
 
 def model_for(
@@ -32,14 +33,40 @@ def model_for(
     return SoftmaxRegression(loss=loss, learning_rate=lr, epochs=epochs, **settings)
 
 
-def load_rows(name: str, labels: str | None, seed: int) -> datasets.Dataset:
-    """The data set; if it has no test rows, a fifth of its rows is held out, which is said."""
+def load_rows(name: str, labels: str | None, label: str | None, seed: int) -> datasets.Dataset:
+    """The data set; if it has no test rows, a fifth of its rows is held out.
+
+    That is said, with what was taken for what, and which classes are then without rows to learn.
+    """
     seed = inputs.integer("--seed", seed, least=0)
-    data = datasets.load(name, labels)
+    data = datasets.load(name, labels, label, tell=_tell)
     if data.X_test is None:
         data = datasets.hold_out(data, fraction=0.2, seed=seed)
-        print(f"{data.name}: no test rows, so a fifth of the rows is held out", flush=True)
+        _tell(f"{data.name}: no test rows, so a fifth of the rows is held out")
+    lost = np.setdiff1d(np.asarray(data.y_test), data.y_train)
+    if lost.size:
+        shown = ", ".join(map(str, lost[:SHOWN_CLASSES])) + ", …" * (len(lost) > SHOWN_CLASSES)
+        _tell(
+            f"{data.name}: the model cannot learn {len(lost)} of the classes, whose rows are all "
+            f"test rows: {shown}"
+        )
     return data
+
+
+def refuse_bad_settings(model: SoftmaxRegression) -> None:
+    """Raise what `fit` would raise about the settings alone, before any rows are read.
+
+    Raises:
+        TypeError, ValueError: a setting is not as described.
+    """
+    SGDSettings.of(model)
+    inputs.integer("epochs", model.epochs, least=1)
+    inputs.integer("max_steps", model.max_steps, least=1, optional=True)
+    inputs.seed("random_state", model.random_state)
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, flush=True)
 
 
 def known_rows(model: SoftmaxRegression, y: Any) -> Any:

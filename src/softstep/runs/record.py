@@ -1,8 +1,8 @@
 """run.json: what a command that fills a folder was asked to do, on which rows, by which versions.
 
 `softstep report` reads it. Every run.json has "format", "command", "data" (its name), "source"
-(what was given for it), "labels", "seed", "backend", "settings", "versions", "results", "notes"
-(sentences for the report) and "model"; the names of files are relative to the folder.
+(what was given for it), "labels", "label", "seed", "backend", "settings", "versions", "results",
+"notes" (sentences for the report) and "model"; the names of files are relative to the folder.
 """
 
 import importlib.metadata
@@ -35,11 +35,18 @@ LIBRARIES = ("numpy", "numba", "matplotlib", "plotly")
 
 
 def record(
-    command: str, data: str, *, source: str, labels: str | None, seed: int, backend: str
+    command: str,
+    data: str,
+    *,
+    source: str,
+    labels: str | None,
+    label: str | None,
+    seed: int,
+    backend: str,
 ) -> dict[str, Any]:
     """The fields that do not depend on the command.
 
-    data: the name of the data set. source, labels, seed: what `load_rows` was given.
+    data: the name of the data set. source, labels, label, seed: what `load_rows` was given.
     """
     return {
         "format": FORMAT,
@@ -47,6 +54,7 @@ def record(
         "data": data,
         "source": _absolute(source),
         "labels": None if labels is None else _absolute(labels),
+        "label": label,
         "seed": seed,
         "backend": backend,
         "versions": versions(),

@@ -1,0 +1,369 @@
+"""Tables of text, .csv: one set of rules for header, columns and labels, and what they decided.
+
+Each decision is checked against the rows that follow, and said in one line; what stays in doubt is
+an error that names the line.
+"""
+
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from softstep.model import archive
+from softstep.model.archive import DataError
+from softstep.model.inputs import NamedColumns
+
+Array = np.ndarray[Any, Any]
+Tell = Callable[[str], Any]
+
+LONGEST_LINE = 1 << 24  # characters of a line of a .csv: half a million numbers
+EXACT = 2**53  # past it a float no longer says which whole number was meant
+MISSING = {"", "na", "n/a", "nan", "-nan", "null", "<na>", "#n/a", "?"}
+LABEL_WORDS = {"label", "labels", "class", "target"}
+SHOWN_CLASSES = 10
+LEAST_COUNTED = 10  # rows that a column without a name must count to be taken for an index
+UNNAMED = re.compile(r"\s*(Unnamed: \d+)?\s*")  # as pandas names a column that has no name
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns are what.
+
+    features: their positions, in the order of X. label: its position, or None. by_name: whether the
+    first line was taken for a header to find them.
+    """
+
+    features: list[int]
+    label: int | None
+    by_name: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """X (n, d) float64, with names where the file has a header; y (n,) or None."""
+
+    X: Array
+    y: Array | None
+
+
+def read_training(path: Path, label: str | None, tell: Tell) -> Table:
+    """Features and labels.
+
+    label: the name or the number of the column of labels, from 0, or negative from the end; None:
+        the column with a name such as "label" if there is one, else the last.
+    tell: called with a sentence on what was taken for what.
+    """
+
+    def choose(where: str, cells: list[str]) -> Columns:
+        if len(cells) < 2:
+            raise DataError(
+                f"{where} has one column; a .csv has features and the label, split by commas"
+            )
+        position = _label_position(where, cells, label)
+        return Columns([j for j in range(len(cells)) if j != position], position)
+
+    return _read(path, choose, tell)
+
+
+def read_features(
+    path: Path, n_features: int, names: list[str] | None, label: str | None, tell: Tell
+) -> Table:
+    """Features for a model, and labels where there is a column more.
+
+    names: of the model's columns; a file with a header gives them in any order. Others as for
+    `read_training`.
+    """
+
+    def choose(where: str, cells: list[str]) -> Columns:
+        stripped = [cell.strip() for cell in cells]
+        if names is not None and _are_names(stripped, names):
+            return _by_name(where, stripped, names, label)
+        return _by_place(where, cells, n_features, label)
+
+    return _read(path, choose, tell, named=names is not None)
+
+
+def _are_names(cells: list[str], names: list[str]) -> bool:
+    """Whether a first line names columns, for a model whose columns have these names."""
+    known = set(names) & set(cells)
+    return len(known) == len(names) or any(map(_is_text, known)) or _text_count(cells) > 1
+
+
+def _by_name(where: str, cells: list[str], names: list[str], label: str | None) -> Columns:
+    """The columns that have the names."""
+    missing = [name for name in names if name not in cells]
+    if missing:
+        raise DataError(f"{where} has no column {missing[0]!r}, which the model learned from")
+    features = [cells.index(name) for name in names]
+    others = [j for j in range(len(cells)) if j not in set(features)]
+    position = None
+    if label is not None:
+        position = _label_position(where, cells, label)
+    elif len(others) == 1:
+        position = others[0]
+    others = [j for j in others if j != position]
+    if others:
+        raise DataError(
+            f"{where}, column {others[0] + 1}, {cells[others[0]]!r}, is no feature of the model: "
+            "take it out, or, if it is the label, say --label"
+        )
+    return Columns(features, position, by_name=True)
+
+
+def _by_place(where: str, cells: list[str], n_features: int, label: str | None) -> Columns:
+    """As many columns as the model has, and perhaps one more."""
+    width = len(cells)
+    if width not in (n_features, n_features + 1):
+        raise DataError(
+            f"{where} has {width} columns; expected {n_features} features, "
+            f"or {n_features + 1} columns with the label"
+        )
+    if width == n_features:
+        return Columns(list(range(width)), None)
+    position = _label_position(where, cells, label)
+    return Columns([j for j in range(width) if j != position], position)
+
+
+def _label_position(where: str, cells: list[str], label: str | None) -> int:
+    """Where the labels are."""
+    names, width = [cell.strip() for cell in cells], len(cells)
+    if label is None:
+        told = [j for j, name in enumerate(names) if name.lower() in LABEL_WORDS]
+        if len(told) > 1 and width - 1 not in told:
+            raise DataError(
+                f"{where}: columns {told[0] + 1} and {told[1] + 1} may both be the label: "
+                "say which with --label"
+            )
+        return told[0] if len(told) == 1 else width - 1
+    if label in names:
+        if names.count(label) > 1:
+            raise DataError(f"{where}: two columns are named {label!r}")
+        return names.index(label)
+    if not re.fullmatch(r"[+-]?\d+", label):
+        raise DataError(f"{where} has no column {label!r} for the labels")
+    if not -width <= int(label) < width:
+        raise DataError(f"{where} has {width} columns, so there is no column {label} of labels")
+    return int(label) % width
+
+
+def _read(
+    path: Path, choose: Callable[[str, list[str]], Columns], tell: Tell, *, named: bool = True
+) -> Table:
+    rows = _rows(path)
+    start, first = next(rows, (0, []))
+    if not first:
+        raise DataError(f"{path}: holds no rows")
+    columns = choose(f"{path}: line {start}", first)
+    values, labels = array("d"), []
+    first_is_row = all(_is_number(first[j]) for j in columns.features)
+    if first_is_row:
+        values.extend(_numbers(path, start, first, columns))
+    for number, row in rows:
+        if len(row) != len(first):
+            raise DataError(
+                f"{path}: line {number} has {len(row)} columns, but the first line has {len(first)}"
+            )
+        values.extend(_numbers(path, number, row, columns))
+        if columns.label is not None:
+            labels.append(_label(path, number, row[columns.label], columns.label))
+    X = np.frombuffer(values).reshape(-1, len(columns.features))
+    has_header = _is_header(f"{path}: line {start}", first, columns, labels)
+    if has_header:
+        X = X[1:] if first_is_row else X
+        names = _names(f"{path}: line {start}", first)
+        if named:
+            X = NamedColumns.of(X, tuple(names[j] for j in columns.features))
+    else:
+        if columns.by_name:
+            raise DataError(f"{path}: line {start} may be a header or a row: its names are numbers")
+        _numbers(path, start, first, columns)  # or it says which is none
+        if columns.label is not None:
+            labels.insert(0, _label(path, start, first[columns.label], columns.label))
+        _refuse_index(path, X)
+    if not len(X):
+        raise DataError(f"{path}: holds no rows below its header")
+    y = label_values(labels) if columns.label is not None else None
+    tell(_told(path, start if has_header else None, first, columns, X, y))
+    return Table(X, y)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each line that is not empty. No cell reaches over two lines."""
+    import csv
+    import io
+
+    number = 0
+    try:
+        with (
+            archive.opened(path) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
+        ):
+            for number, line in _lines(path, file):
+                row = next(csv.reader([line], skipinitialspace=True, strict=True))
+                if row:
+                    yield number, row
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file of comma-separated values: {error}") from error
+    except csv.Error as error:
+        is_open = "unexpected end" in str(error)
+        what = "a quotation mark is not closed in its line" if is_open else str(error)
+        raise DataError(f"{path}: line {number}: {what}") from error
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
+    """The lines and their numbers; none is longer than a line of numbers can be."""
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE and not line.endswith("\n"):
+            raise DataError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
+        if "\0" in line:
+            raise DataError(f"{path}: line {number} holds NUL: this is no text file")
+        yield number, line
+
+
+def _is_header(where: str, cells: list[str], columns: Columns, labels: list[str]) -> bool:
+    """Whether the first line names the columns, by what the lines below it hold.
+
+    pandas writes columns without names as 0, 1, 2 and so on, which are numbers too.
+
+    Raises:
+        DataError: it may be either.
+    """
+    features = [cells[j] for j in columns.features]
+    numbers = [cell.strip() for cell in features if _is_number(cell)]
+    text = _text_count(features)
+    label = None if columns.label is None else cells[columns.label].strip()
+    if label is not None:
+        if label in labels and (numbers or text <= 1):
+            return False
+        if label.lower() in LABEL_WORDS:
+            return True
+    if text and not numbers:
+        return True
+    named = [cell.strip() for cell in cells if not UNNAMED.fullmatch(cell)]
+    label_is_name = label is not None and label[:1].isalpha()
+    if _count_up(named) or (label_is_name and _count_up(numbers)):
+        return True
+    if label_is_name and labels and all(map(_is_number, labels)):
+        raise DataError(
+            f"{where} may be a header or a row: its label is {label!r}, below there are numbers, "
+            "and its other columns are numbers too. Give the columns names that are no numbers"
+        )
+    return False
+
+
+def _count_up(names: list[str]) -> bool:
+    """Whether these, at least three, are 0, 1, 2 and so on."""
+    return len(names) >= 3 and names == [str(i) for i in range(len(names))]
+
+
+def _text_count(cells: list[str]) -> int:
+    return sum(map(_is_text, cells))
+
+
+def _is_text(cell: str) -> bool:
+    """Whether a cell holds something that is neither a number nor a sign that there is none."""
+    return not _is_number(cell) and cell.strip().lower() not in MISSING
+
+
+def _names(where: str, cells: list[str]) -> list[str]:
+    """The names in a header: each column has one of its own."""
+    names = [cell.strip() for cell in cells]
+    for j, name in enumerate(names):
+        if UNNAMED.fullmatch(name):
+            raise DataError(
+                f"{where}, column {j + 1} has no name: it may be an index, which pandas' to_csv "
+                "writes. Write the file with index=False, take the column out, or name it"
+            )
+        if name in names[:j]:
+            raise DataError(f"{where}: two columns are named {name!r}")
+    return names
+
+
+def _refuse_index(path: Path, X: Array) -> None:
+    """Raise DataError if the first column, in a file without a header, counts the rows."""
+    first = X[:, 0]
+    if len(first) >= LEAST_COUNTED and first[0] in (0, 1) and (np.diff(first) == 1).all():
+        raise DataError(
+            f"{path}: line 1, column 1 and below count the rows: this may be an index. Take the "
+            "column out, or name it in a header if it is a feature"
+        )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell  # float() would read 1_000
+
+
+def _numbers(path: Path, line: int, row: list[str], columns: Columns) -> list[float]:
+    cells = [row[j] for j in columns.features]
+    try:
+        if "_" not in "".join(cells):
+            return [float(cell) for cell in cells]
+    except ValueError:
+        pass
+    j = next(j for j in columns.features if not _is_number(row[j]))
+    raise DataError(f"{path}: line {line}, column {j + 1}: {row[j]!r} is not a number")
+
+
+def _label(path: Path, line: int, cell: str, column: int) -> str:
+    cell = cell.strip()
+    if not cell:
+        raise DataError(f"{path}: line {line}: the label, in column {column + 1}, is empty")
+    is_infinite = _is_number(cell) and not np.isfinite(float(cell)) and not _is_whole(cell)
+    if cell.lower() in MISSING or is_infinite:
+        raise DataError(
+            f"{path}: line {line}: the label, in column {column + 1}, is {cell!r}, which stands "
+            "for none: take the line out, or name the class otherwise"
+        )
+    return cell
+
+
+def _is_whole(cell: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+", cell) is not None
+
+
+def label_values(cells: list[str]) -> Array:
+    """Labels: int64 (or uint64) where all are whole numbers, float64 where all are numbers, else
+    text; text too where numbers of those types would not tell all labels apart."""
+    if not all(map(_is_number, cells)):
+        return np.array(cells)
+    numbers = [int(cell) if _is_whole(cell) else float(cell) for cell in cells]
+    are_exact = all(isinstance(v, int) or (v.is_integer() and abs(v) < EXACT) for v in numbers)
+    if are_exact:
+        whole = [int(v) for v in numbers]
+        for dtype in (np.int64, np.uint64):
+            limits = np.iinfo(dtype)
+            if limits.min <= min(whole) and max(whole) <= limits.max:
+                return np.array(whole, dtype)
+        return np.array(cells)
+    if any(isinstance(v, int) and abs(v) > EXACT for v in numbers):
+        return np.array(cells)
+    return np.array(numbers, np.float64)
+
+
+def _told(
+    path: Path, header: int | None, first: list[str], columns: Columns, X: Array, y: Array | None
+) -> str:
+    """What was taken for what."""
+    text = f"{path.name}: {len(X)} rows of {X.shape[1]} features; "
+    text += "no header" if header is None else f"header in line {header}"
+    if columns.label is None or y is None:
+        return f"{text}; no label"
+    place = f"column {columns.label + 1}"
+    if header is not None:
+        place += f", {first[columns.label].strip()!r}"
+    if columns.label == len(first) - 1:
+        place += ", the last"
+    classes = np.unique(y)
+    shown = ", ".join(map(str, classes[:SHOWN_CLASSES]))
+    more = ", …" if len(classes) > SHOWN_CLASSES else ""
+    return f"{text}; label in {place}; {len(classes)} classes: {shown}{more}"

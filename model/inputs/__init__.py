@@ -1,0 +1,44 @@
+"""What the estimators are given: one door for X, one for y, one for weights, one for settings.
+
+Each converts first, whatever library the values come from, and asks later.
+"""
+
+from softstep.model.inputs.arrays import host_array
+from softstep.model.inputs.names import NamedColumns
+from softstep.model.inputs.rows import Features, features, refuse_non_finite
+from softstep.model.inputs.scale import Kind
+from softstep.model.inputs.schema import Schema
+from softstep.model.inputs.settings import choice, flag, function, integer, number, seed
+from softstep.model.inputs.spread import warn_of_spread
+from softstep.model.inputs.targets import (
+    encode,
+    is_soft,
+    label_values,
+    soft_target_rows,
+    target_array,
+)
+from softstep.model.inputs.weights import refuse_balanced_in_parts, row_weights
+
+__all__ = [
+    "Features",
+    "Kind",
+    "NamedColumns",
+    "Schema",
+    "choice",
+    "encode",
+    "features",
+    "flag",
+    "function",
+    "host_array",
+    "integer",
+    "is_soft",
+    "label_values",
+    "number",
+    "refuse_balanced_in_parts",
+    "refuse_non_finite",
+    "row_weights",
+    "seed",
+    "soft_target_rows",
+    "target_array",
+    "warn_of_spread",
+]

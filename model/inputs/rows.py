@@ -1,0 +1,110 @@
+"""The door for X: rows of any library as an array that the ops take."""
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.arrays import gpu, is_on_gpu, to_host
+from softstep.kernels.checks import FEATURE_DTYPES, Array
+from softstep.model.inputs.arrays import array
+from softstep.model.inputs.names import names_of
+
+BLOCK_VALUES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows as the ops take them, and what they were given as.
+
+    X: (n, d). names: of the columns, (d,) objects, or None. dtype: as given.
+    """
+
+    X: Array
+    names: Array | None
+    dtype: np.dtype[Any]
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether they were given as integers or booleans, but not as uint8."""
+        return self.dtype.kind in "iub" and self.dtype != np.uint8
+
+
+def features(given: Any, name: str = "X") -> Features:
+    """Rows (n, d) that the ops take; integers but uint8, booleans and objects become float64.
+
+    Raises:
+        TypeError: a dtype that is not supported, or an object that is no number.
+        ValueError: not 2-D, empty, or complex.
+    """
+    names = names_of(given)
+    X = array(given, name)
+    if X.ndim != 2:
+        raise ValueError(
+            f"{name} must be 2-D, one row per sample, but its shape is {X.shape}. Reshape your "
+            f"data: {name}.reshape(1, -1) is one row"
+        )
+    if X.size == 0:
+        what = "feature(s)" if len(X) else "sample(s)"
+        raise ValueError(
+            f"{name} is empty: 0 {what} (shape={X.shape}) while a minimum of 1 is required."
+        )
+    if X.dtype.kind == "c":
+        raise ValueError(f"{name} is {X.dtype}. Complex data not supported")
+    dtype = X.dtype
+    if dtype.kind == "O":
+        X, dtype = _numbers_of(X, name)
+    if dtype.kind in "iub" and dtype != np.uint8:
+        X = X.astype(np.float64)
+    if X.dtype.type.__name__ not in FEATURE_DTYPES:
+        raise TypeError(f"{name} must hold numbers ({', '.join(FEATURE_DTYPES)}), not {X.dtype}")
+    return Features(X, names, dtype)
+
+
+def _numbers_of(X: Array, name: str) -> tuple[Array, np.dtype[Any]]:
+    """Objects as float64, and the dtype that would have held them: int64 or float64."""
+    whole = True
+    for place, value in np.ndenumerate(X):
+        if isinstance(value, numbers.Integral | np.bool_):
+            continue
+        whole = False
+        if not isinstance(value, numbers.Real):
+            i, j = place
+            raise TypeError(
+                f"{name}[{i}, {j}] is {value!r}: an argument must be neither a string nor anything "
+                "else but a number"
+            )
+    return X.astype(np.float64), np.dtype(np.int64 if whole else np.float64)
+
+
+def refuse_non_finite(X, name="X", first_row=0, names=None):
+    """Raise ValueError naming the first row and column of X that holds NaN or an infinity.
+
+    first_row: the number that the error gives X's first row. names: of the columns, if they have.
+    """
+    if X.dtype == np.uint8 or _finite_on_gpu(X):
+        return
+    wide = np.float64 if X.dtype == np.float64 else np.float32
+    block = max(1, BLOCK_VALUES // X.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(X), block):
+            rows = to_host(X[start : start + block])
+            if not math.isfinite(rows.sum(dtype=wide)):  # overflows too: look closer
+                _refuse_first_of(rows, name, first_row + start, names)
+
+
+def _refuse_first_of(rows, name, first_row, names):
+    """Raise ValueError if one of these is not finite."""
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        i, j = bad[0]
+        column = j if names is None else repr(names[j])
+        place = f"{name}[{first_row + i}, {column}]"
+        raise ValueError(f"{place} is {rows[i, j]}: {name} must hold neither NaN nor inf")
+
+
+def _finite_on_gpu(X):
+    """Whether X is on the GPU and all finite. If not, the host looks for the bad value to name."""
+    return is_on_gpu(X) and gpu().all_finite(X)

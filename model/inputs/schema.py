@@ -1,0 +1,96 @@
+"""What a model learned from, so that it reads later rows alike, or refuses them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.checks import Array
+from softstep.model.inputs.names import check_names
+from softstep.model.inputs.rows import Features, features
+from softstep.model.inputs.scale import Kind, factor, first_factor
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the features were that a model learned from.
+
+    width: the number of columns. names: theirs, (d,) objects, or None. kind: None where a model
+    was saved before it was kept. scale: the factor applied to them. setting: `feature_scale`, by
+    which the factor of later rows follows. owner: the class of the model, for messages.
+    """
+
+    width: int
+    names: Array | None
+    kind: Kind | None
+    scale: float
+    setting: float | str
+    owner: str
+
+    @classmethod
+    def of_rows(cls, rows: Features, model: Any) -> "Schema":
+        """That of the rows a model learns from first.
+
+        Raises:
+            TypeError, ValueError: the model's feature_scale is not as described.
+        """
+        kind, setting = Kind.of(rows), model.feature_scale
+        scale = first_factor(setting, kind)
+        return cls(rows.X.shape[1], rows.names, kind, scale, setting, type(model).__name__)
+
+    @classmethod
+    def of_model(cls, model: Any) -> "Schema":
+        """That of a fitted model."""
+        return cls(
+            model.n_features_in_,
+            getattr(model, "feature_names_in_", None),
+            model.learned_from_,
+            model.feature_scale_,
+            model.feature_scale,
+            type(model).__name__,
+        )
+
+    def put_on(self, model: Any) -> None:
+        """Set the attributes that `of_model` reads."""
+        model.n_features_in_, model.feature_scale_ = self.width, self.scale
+        model.learned_from_ = self.kind
+        vars(model).pop("feature_names_in_", None)
+        if self.names is not None:
+            model.feature_names_in_ = self.names
+
+    def rows(self, given: Any, name: str = "X") -> Features:
+        """Later rows through the door for X, with the same columns.
+
+        Raises:
+            TypeError, ValueError: not such rows; other columns, or in another order.
+        """
+        rows = features(given, name)
+        check_names(rows.names, self.names, name, self.owner)
+        self.check_width(rows.X, name)
+        return rows
+
+    def check_width(self, X: Array, name: str) -> None:
+        """Raise ValueError unless X has as many columns."""
+        if X.shape[1] != self.width:
+            raise ValueError(
+                f"{name} has {X.shape[1]} features, but {self.owner} is expecting {self.width} "
+                "features as input"
+            )
+
+    def factor(self, rows: Features, name: str = "X") -> float:
+        """The factor for later rows.
+
+        Raises:
+            ValueError: the model would misread them; the text has the cure.
+        """
+        return factor(self.setting, rows, name, self.kind)
+
+    def numbers(self, rows: Features, dtype: np.dtype[Any]) -> Array:
+        """The rows as numbers; uint8 in `dtype`, that of the weights, if the model learned from
+        whole numbers, so that the same numbers give the same bits in uint8 and in int64."""
+        is_whole = self.kind is Kind.WHOLE and rows.X.dtype == np.uint8
+        return rows.X.astype(dtype) if is_whole else rows.X
+
+    def and_then(self, rows: Features) -> "Schema":
+        """After the model learned from these rows too."""
+        return replace(self, kind=None if self.kind is None else self.kind.and_then(Kind.of(rows)))

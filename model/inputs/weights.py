@@ -1,0 +1,66 @@
+"""The door for weights: sample_weight and class_weight become one weight for each row."""
+
+import numpy as np
+
+from softstep.model.inputs.arrays import host_array
+from softstep.model.inputs.settings import number
+
+
+def row_weights(sample_weight, class_weight, codes, classes, n, *, as_given=False):
+    """sample_weight × class_weight per row, (n,) float64 of mean 1; None if neither is given.
+
+    as_given: keep their size instead, for calls that each see a part of the rows.
+
+    Raises:
+        TypeError, ValueError: not numbers, of the wrong length, negative, not finite or all
+            zero; an unknown class; class weights with soft targets.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = np.ones(n)
+    if sample_weight is not None:
+        weights = host_array(sample_weight, "sample_weight")
+        if weights.dtype.kind not in "iuf":
+            raise TypeError(f"sample_weight must hold numbers, not {weights.dtype}")
+        if weights.shape != (n,):
+            raise ValueError(f"sample_weight has shape {weights.shape}, but there are {n} rows")
+        weights = weights.astype(np.float64)
+        bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
+        if bad.size:
+            raise ValueError(f"sample_weight[{bad[0]}] = {weights[bad[0]]} must be finite and >= 0")
+    if class_weight is not None:
+        if codes is None:
+            raise ValueError("class_weight needs labels, not soft targets")
+        weights = weights * _class_weights(class_weight, codes, classes)[codes]
+    if as_given:
+        return weights
+    mean = weights.mean()
+    if not 0 < mean < np.inf:
+        raise ValueError("the weights of the rows sum to zero, or to infinity")
+    return weights / mean
+
+
+def refuse_balanced_in_parts(class_weight):
+    """Raise ValueError for class weights that depend on rows that are yet to come."""
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        raise ValueError(
+            "class_weight 'balanced' is not supported for partial_fit, which sees a part of the "
+            "rows: give a dict label → weight, such as scikit-learn's compute_class_weight finds"
+        )
+
+
+def _class_weights(class_weight, codes, classes):
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
+        counts = np.bincount(codes, minlength=len(classes))
+        return len(codes) / (len(classes) * np.maximum(counts, 1))
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
+    known = classes.tolist()
+    weights = np.ones(len(classes))
+    for label, weight in class_weight.items():
+        if label not in known:
+            raise ValueError(f"class_weight names {label!r}, which is not one of the classes")
+        weights[known.index(label)] = number(f"class_weight[{label!r}]", weight, least=0.0)
+    return weights

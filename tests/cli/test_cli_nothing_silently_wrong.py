@@ -1,0 +1,217 @@
+"""Promise: a command reads what it was given as it was meant, and no work it has done is lost."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import softstep
+
+from softstep import SoftmaxRegression
+from softstep.model import datasets
+
+RNG = np.random.default_rng(0)
+Y = np.arange(60) % 2
+X = RNG.standard_normal((60, 3)) + 3 * np.eye(3)[Y]
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SOFTSTEP_BACKEND", raising=False)
+
+
+def write(name, columns, label_at=None):
+    """A table with these columns, and the label where it is wanted."""
+    rows = [[f"{row[NAMES.index(n)]}" for n in columns] for row in X]
+    header = list(columns)
+    if label_at is not None:
+        header.insert(label_at, "kind")
+        for row, label in zip(rows, Y, strict=True):
+            row.insert(label_at, ("cat", "dog")[label])
+    Path(name).write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+
+
+@pytest.fixture
+def trained(capsys):
+    write("pets.csv", NAMES, 3)
+    code, out, _ = softstep(capsys, "train", "pets.csv", "--out", "pets.npz", "--epochs", 30)
+    assert code == 0
+    assert (
+        "pets.csv: 60 rows of 3 features; header in line 1; label in column 4, 'kind', the last; "
+        "2 classes: cat, dog\n"
+    ) in out
+    return SoftmaxRegression.load("pets.npz")
+
+
+def test_predict_puts_columns_in_the_order_of_the_model(capsys, trained):
+    assert trained.feature_names_in_.tolist() == NAMES
+    _, expected, _ = softstep(capsys, "predict", "pets.npz", "pets.csv")
+    for columns, label_at in ((["c", "a", "b"], 1), (["b", "c", "a"], None), (["c", "b", "a"], 0)):
+        write("other.csv", columns, label_at)
+        code, out, err = softstep(capsys, "predict", "pets.npz", "other.csv")
+        assert (code, out) == (0, expected)
+        assert ("accuracy" in err) == (label_at is not None)
+
+
+def test_other_commands_know_the_names_too(capsys, trained):
+    for command in (
+        ("explain", "pets.csv", "--model", "pets.npz"),
+        ("sweep", "pets.csv", "--lr", "0.5", "--epochs", 1, "--cv", 2),
+    ):
+        assert softstep(capsys, *command)[0] == 0  # a warning would be an error
+
+
+def test_predict_names_a_column_that_is_missing_or_too_many(capsys, trained):
+    write("other.csv", ["a", "b"], 0)
+    code, out, err = softstep(capsys, "predict", "pets.npz", "other.csv")
+    assert (code, out) == (2, "")
+    assert "line 1 has no column 'c', which the model learned from" in err
+    Path("other.csv").write_text("a,b,c,d,kind\n1,2,3,4,cat\n")
+    code, _, err = softstep(capsys, "predict", "pets.npz", "other.csv", "--label", "kind")
+    assert code == 2
+    assert "column 4, 'd', is no feature of the model" in err
+
+
+def test_the_label_column_is_the_one_that_is_named(capsys):
+    write("pets.csv", NAMES, 0)
+    for label in ("kind", "0"):
+        code, out, _ = softstep(
+            capsys, "train", "pets.csv", "--label", label, "--epochs", 30, "--out", "m.npz"
+        )
+        assert code == 0
+        assert "label in column 1, 'kind'; 2 classes: cat, dog" in out
+        assert SoftmaxRegression.load("m.npz").classes_.tolist() == ["cat", "dog"]
+    code, _, err = softstep(capsys, "train", "digits", "--label", "0")
+    assert code == 2
+    assert "no label column" in err
+
+
+def test_a_sweep_remembers_its_label_column_for_the_report(capsys):
+    pytest.importorskip("plotly")
+    write("pets.csv", NAMES, 1)
+    command = ("sweep", "pets.csv", "--label", "kind", "--lr", "0.5,1", "--epochs", 2)
+    assert softstep(capsys, *command, "--out", "run")[0] == 0
+    assert softstep(capsys, "report", "run")[0] == 0
+
+
+# Before the work, not after.
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """No data may be read, and nothing trained."""
+
+    def fail(*args, **kwargs):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr(datasets, "load", fail)
+
+
+BAD = {
+    "a rate of zero": ("sweep", "digits", "--lr", "0,1"),
+    "a negative l2": ("sweep", "digits", "--l2", "-1"),
+    "too much momentum": ("sweep", "digits", "--momentum", "1"),
+    "losses that do not compare": ("sweep", "digits", "--refit", "loss"),
+    "one fold": ("sweep", "digits", "--cv", "1"),
+    "no epochs": ("sweep", "digits", "--epochs", "0"),
+    "a rate of zero in train": ("train", "digits", "--lr", "0"),
+    "no steps": ("train", "digits", "--max-steps", "0"),
+    "no batch": ("landscape", "digits", "--batch-size", "0"),
+    "a place that cannot be written": ("train", "digits", "--out", "/dev/null/m.npz"),
+    "a name that is too long": ("train", "digits", "--out", "m" * 240),
+    "a folder that cannot be made": ("sweep", "digits", "--out", "/dev/null/run"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.usefixtures("unread")
+def test_what_is_wrong_without_the_data_is_said_before_they_are_read(case, capsys):
+    code, _, err = softstep(capsys, *BAD[case])
+    assert code == 2
+    assert err.startswith("softstep: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_that_is_read_is_not_overwritten(link, capsys):
+    np.savez("own.npz", X=X, y=Y)
+    np.save("X.npy", X)
+    np.save("y.npy", Y)
+    Path("run").mkdir()
+    Path("run/results.csv").write_text("1,2,3\n4,5,6\n")
+    before = {path: path.read_bytes() for path in Path().glob("**/*.*")}
+    out = "own.npz"
+    if link:
+        Path("linked.npz").symlink_to("own.npz")
+        out = "linked.npz"
+    for command in (
+        ("train", "own.npz", "--out", out),
+        ("train", "X.npy", "--labels", "y.npy", "--out", "y.npy"),
+        ("train", "X.npy", "--labels", "y.npy", "--out", "./X.npy"),
+        ("sweep", "run/results.csv", "--out", "run"),
+    ):
+        code, _, err = softstep(capsys, *command)
+        assert code == 2
+        assert "is what was given to read: write somewhere else" in err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_class_that_was_held_out_whole_is_said(capsys):
+    labels = np.arange(50) % 2
+    labels[-1] = 7
+    for seed in range(20):  # some seed holds the only row of class 7 out
+        np.savez("rare.npz", X=X[:50], y=labels)
+        code, out, _ = softstep(capsys, "train", "rare.npz", "--epochs", 1, "--seed", seed)
+        assert code == 0
+        known = 7 in SoftmaxRegression.load("runs/rare.npz.npz").classes_
+        said = "the model cannot learn 1 of the classes, whose rows are all test rows: 7" in out
+        assert known != said
+        if said:
+            return
+    raise AssertionError("no seed held it out")
+
+
+def test_columns_that_are_not_scaled_are_one_line(capsys):
+    np.savez("raw.npz", X=100 * X, y=Y)
+    with pytest.warns(UserWarning, match="standard deviations up to"):
+        softstep(capsys, "train", "raw.npz", "--epochs", 1)
+    command = [sys.executable, "-m", "softstep", "train", "raw.npz", "--epochs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("softstep: the columns of X have standard deviations up to")
+
+
+# Standard streams that are closed, full or left.
+
+
+@pytest.mark.parametrize(
+    ("command", "streams", "code"),
+    [
+        ("train", "2>&-", 0),
+        ("train", "0<&- 1>&- 2>&-", 0),
+        ("train", "1>/dev/full", 2),
+        ("train", "2>/dev/full", 0),
+        ("sweep", "1>&- 2>&-", 0),
+    ],
+)
+def test_no_stream_loses_the_model(command, streams, code):
+    lr = ("--lr", "0.5") if command == "train" else ("--lr", "0.5,1")
+    out = "m.npz" if command == "train" else "run"
+    arguments = [sys.executable, "-m", "softstep", command, "digits", *lr, "--epochs", "2"]
+    script = f'"$@" {streams}'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *arguments, "--out", out], check=False, capture_output=True
+    )
+    assert done.returncode == code
+    SoftmaxRegression.load("m.npz" if command == "train" else "run/best.npz")
+
+
+def test_a_reader_that_leaves_does_not_lose_the_model():
+    arguments = [sys.executable, "-m", "softstep", "train", "digits", "--out", "m.npz"]
+    script = 'set -o pipefail; "$@" | head -c 1 >/dev/null'
+    done = subprocess.run(["bash", "-c", script, "bash", *arguments], check=False)
+    assert done.returncode == 141
+    SoftmaxRegression.load("m.npz")
