@@ -15,7 +15,7 @@ from softstep.bench.problems import SEED
 from softstep.bench.studies import parser
 from softstep.bench.suites import BACKEND, ENOUGH, LOSS
 from softstep.model import datasets, trainer
-from softstep.model.feature_scale import PIXEL_SCALE
+from softstep.model.inputs.scale import PIXEL_SCALE
 
 RATES = (0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 EVERY, BATCH_SIZE, EPOCHS = 10, 100, 6
