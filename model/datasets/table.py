@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 Tell = Callable[[str], Any]
 
 LONGEST_LINE = 1 << 24  # characters of a line of a .csv: half a million numbers
+MOST_COLUMNS = 1 << 20
 EXACT = 2**53  # past it a float no longer says which whole number was meant
 MISSING = {"", "na", "n/a", "nan", "-nan", "null", "<na>", "#n/a", "?"}
 LABEL_WORDS = {"label", "labels", "class", "target"}
@@ -95,11 +96,12 @@ def _are_names(cells: list[str], names: list[str]) -> bool:
 
 def _by_name(where: str, cells: list[str], names: list[str], label: str | None) -> Columns:
     """The columns that have the names."""
-    missing = [name for name in names if name not in cells]
+    places = {name: j for j, name in enumerate(cells)}  # of two alike, which is refused later
+    missing = [name for name in names if name not in places]
     if missing:
         raise DataError(f"{where} has no column {missing[0]!r}, which the model learned from")
-    features = [cells.index(name) for name in names]
-    others = [j for j in range(len(cells)) if j not in set(features)]
+    features = [places[name] for name in names]
+    others = sorted(set(range(len(cells))) - set(features))
     position = None
     if label is not None:
         position = _label_position(where, cells, label)
@@ -157,7 +159,11 @@ def _read(
     start, first = next(rows, (0, []))
     if not first:
         raise DataError(f"{path}: holds no rows")
+    if len(first) > MOST_COLUMNS:
+        raise DataError(f"{path}: line {start} has {len(first):,} columns, too many for a table")
     columns = choose(f"{path}: line {start}", first)
+    if columns.label is not None and not first[columns.label].strip():  # of a row or a header
+        raise _no_label(path, start, columns.label)
     values, labels = array("d"), []
     first_is_row = all(_is_number(first[j]) for j in columns.features)
     if first_is_row:
@@ -274,14 +280,16 @@ def _is_text(cell: str) -> bool:
 def _names(where: str, cells: list[str]) -> list[str]:
     """The names in a header: each column has one of its own."""
     names = [cell.strip() for cell in cells]
+    seen: set[str] = set()
     for j, name in enumerate(names):
         if UNNAMED.fullmatch(name):
             raise DataError(
                 f"{where}, column {j + 1} has no name: it may be an index, which pandas' to_csv "
                 "writes. Write the file with index=False, take the column out, or name it"
             )
-        if name in names[:j]:
+        if name in seen:
             raise DataError(f"{where}: two columns are named {name!r}")
+        seen.add(name)
     return names
 
 
@@ -314,10 +322,14 @@ def _numbers(path: Path, line: int, row: list[str], columns: Columns) -> list[fl
     raise DataError(f"{path}: line {line}, column {j + 1}: {row[j]!r} is not a number")
 
 
+def _no_label(path: Path, line: int, column: int) -> DataError:
+    return DataError(f"{path}: line {line}: the label, in column {column + 1}, is empty")
+
+
 def _label(path: Path, line: int, cell: str, column: int) -> str:
     cell = cell.strip()
     if not cell:
-        raise DataError(f"{path}: line {line}: the label, in column {column + 1}, is empty")
+        raise _no_label(path, line, column)
     is_infinite = _is_number(cell) and not np.isfinite(float(cell)) and not _is_whole(cell)
     if cell.lower() in MISSING or is_infinite:
         raise DataError(
