@@ -13,7 +13,8 @@ import pytest
 
 from softstep.bench import isa, peak
 from softstep.cli import bench as command
-from softstep.cli.main import main, parser
+from softstep.cli.commands import parser
+from softstep.cli.main import main
 
 X86 = platform.machine() == "x86_64"
 HAS_AVX2 = X86 and bool({"AVX2", "X86_V3"} & {*isa._numpy_features()})

@@ -195,7 +195,7 @@ def test_where_no_rates_are_found_the_page_says_so(monkeypatch):
         (["digits", "--data", "digits"], "digits determines the data: leave out --data"),
         (["."], "has no run.json"),
         ([".", "--data", "digits"], ". determines the data: leave out --data"),
-        (["thin.npz"], "the model takes 10 features, but digits has 64: name its data set"),
+        (["thin.npz"], "the model takes 10 features, but digits has 64: name its own"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(arguments, message, capsys):

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from repository import DOCS, ROOT
 
-from softstep.cli.main import parser
+from softstep.cli.commands import parser
 
 GALLERY = (DOCS / "gallery.md").read_text(encoding="utf-8")
 PAGES = (*DOCS.glob("*.md"), ROOT / "README.md")

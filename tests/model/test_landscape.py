@@ -481,7 +481,7 @@ REFUSED = [
     ({"normalise": "layer"}, ValueError, "normalise must be one of 'filter', None, not 'layer'"),
     ({"random_state": -1}, ValueError, "random_state must be at least 0"),
     ({"X": X[:, :5]}, ValueError, "X has 5 features, but SoftmaxRegression is expecting 64"),
-    ({"X": X + np.inf}, ValueError, "X must be finite"),
+    ({"X": X + np.inf}, ValueError, "X must hold neither NaN nor inf"),
     ({"y": Y[:9]}, ValueError, "y has 9 labels, but there are 400 rows"),
     ({"y": Y + 1}, ValueError, "is not one of the classes"),
     ({"y": np.eye(10)[Y]}, ValueError, "y must be 1-D, one label per row"),
