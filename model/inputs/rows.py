@@ -32,6 +32,11 @@ class Features:
         return self.dtype.kind in "iub" and self.dtype != np.uint8
 
 
+def sample(X: Array, count: int) -> Array:
+    """Some `count` rows of X, evenly spread over it, in host memory."""
+    return to_host(X[:: max(1, len(X) // count)])
+
+
 def features(given: Any, name: str = "X") -> Features:
     """Rows (n, d) that the ops take; integers but uint8, booleans and objects become float64.
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
-from softstep.model.inputs.rows import BLOCK_VALUES, Features
+from softstep.model.inputs.rows import BLOCK_VALUES, Features, sample
 from softstep.model.inputs.settings import number
 
+SAMPLE_ROWS = 1000
 PIXEL_SCALE = 1 / 255  # as torchvision's ToTensor reads bytes
 
 
@@ -27,7 +28,8 @@ class Kind(StrEnum):
             return cls.PIXELS
         if rows.are_whole:
             return cls.WHOLE
-        return cls.UNIT if _are_within_unit(rows.X) else cls.FLOATS
+        some = sample(rows.X, SAMPLE_ROWS)  # a pass over all rows may cost as much as an epoch
+        return cls.UNIT if _are_within_unit(some) else cls.FLOATS
 
     def and_then(self, later: "Kind") -> "Kind":
         """What a model has learned from after rows of a further kind, which it could read."""

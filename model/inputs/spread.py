@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
+from softstep.model.inputs.rows import sample
 from softstep.model.inputs.warnings import warn
 
-SAMPLE_ROWS, SAMPLE_VALUES = 1000, 1 << 20
+SAMPLE_ROWS, SAMPLE_VALUES = 1000, 1 << 17
 LARGE = 10.0  # standard deviation of a column beyond which it is not scaled
 UNEVEN = 100.0  # times the least one
 
@@ -17,8 +17,8 @@ def warn_of_spread(X: Array, scale: float, names: Array | None, name: str = "X")
     Columns that mostly hold one value, as those of pixels and word counts do, do not count as
     unlike. scale: the factor that is applied to X.
     """
-    count = max(2, min(SAMPLE_ROWS, SAMPLE_VALUES // X.shape[1]))
-    rows = to_host(X[:: max(1, len(X) // count)]).astype(np.float64) * scale
+    rows = sample(X, max(2, min(SAMPLE_ROWS, SAMPLE_VALUES // X.shape[1])))
+    rows = rows.astype(np.float64) * scale
     if not np.isfinite(rows).all():
         return  # which is refused, with its place, once it is met
     with np.errstate(over="ignore"):
