@@ -25,6 +25,7 @@ from softstep.kernels.backend import override
 from softstep.kernels.errors import BackendError
 from softstep.model.datasets.download import DatasetError
 from softstep.model.extras import MissingExtraError
+from softstep.runs import streams
 
 COMMANDS = (train, sweep, landscape, explain, report, predict, warmup, backends, check, bench)
 USER_ERRORS = (
@@ -48,6 +49,7 @@ def run(argv: list[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with (
+            streams.printable(),
             _warnings_in_one_line(),
             override(backend, f"--backend {backend}") if backend else contextlib.nullcontext(),
         ):
@@ -56,7 +58,8 @@ def run(argv: list[str] | None) -> int:
         sys.stderr.close()
         return 141
     except USER_ERRORS as error:
-        print(f"softstep: {_told(error)}", file=sys.stderr)
+        with streams.printable():
+            print(f"softstep: {_told(error)}", file=sys.stderr)
         return 2
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from softstep.cli import common
 from softstep.model import SoftmaxRegression, datasets
+from softstep.runs.streams import in_one_line
 
 
 def add_parser(commands: Any) -> None:
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         tell=lambda sentence: print(sentence, file=sys.stderr),
     )
     for label in model.predict(X):
-        print(label)
+        print(in_one_line(label))
     if y is not None:
         print(f"accuracy {model.score(X, y):.4f}", file=sys.stderr)
     return 0

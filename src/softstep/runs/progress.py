@@ -10,6 +10,7 @@ class Progress:
     def __init__(self) -> None:
         self.shown = 0
         self.told = False
+        self.width = 0  # of the line that is on the terminal
         self.on_terminal = sys.stderr.isatty()
 
     def tell(self, text: str, done: int, of: int) -> None:
@@ -18,7 +19,9 @@ class Progress:
         tenth = self.LINES * done // of
         if self.on_terminal:
             bar = ("#" * (self.BAR * done // of)).ljust(self.BAR, ".")
-            print(f"\r[{bar}] {text}\x1b[K", end="", file=sys.stderr, flush=True)
+            line = f"[{bar}] {text}"
+            print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
+            self.width = len(line)
         elif tenth > self.shown:
             print(text, flush=True)
         self.shown = tenth
