@@ -20,7 +20,8 @@ train: $(VENV)/installed
 LONGEST := tests/packaging tests/kernels/numba tests/cuda/tools tests/model
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile $(LONGEST) tests bench --benchmark-disable
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(LONGEST) tests bench \
+	--benchmark-disable
 
 test-wheel: $(BIN)/python
 	set -e; outside=$$(mktemp -d); trap 'rm -rf "$$outside"' EXIT; \
