@@ -16,12 +16,8 @@ endif
 train: $(VENV)/installed
 	$(BIN)/softstep train digits
 
-# First, so that the workers end at about the same time.
-LONGEST := tests/packaging tests/kernels/numba tests/cuda/tools tests/model
-
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(LONGEST) tests bench \
-	--benchmark-disable
+	$(BIN)/python -m pytest -n auto --dist loadfile tests bench --benchmark-disable
 
 test-wheel: $(BIN)/python
 	set -e; outside=$$(mktemp -d); trap 'rm -rf "$$outside"' EXIT; \

@@ -33,6 +33,7 @@ from softstep.kernels._numba.simd.layout import padded
 from softstep.kernels._numba.simd.vector import (
     filled,
     first_lanes,
+    is_double,
     lane_max,
     lane_sum,
     lane_sum_in_two,
@@ -144,10 +145,14 @@ def _jacobian_of_row(dP, P, r, dV):
     # row r of dP, P (n, c) -> row r of dV (n, c)
     c = P.shape[1]
     last = c - DOUBLES
+    loses = is_double(filled(P, 0.0))  # products of float32 are exact, and so nearly their sum
     total = error = splat(0.0)
     for j in range(0, last + 1, DOUBLES):
         term = load_doubles(dP, (r, j)) * load_doubles(P, (r, j))
-        total, error = with_error(total, error, term)
+        if loses:
+            total, error = with_error(total, error, term)
+        else:
+            total = total + term
     if c % DOUBLES:
         term = load_doubles(dP, (r, last)) * load_doubles(P, (r, last))
         term = select(first_lanes(term, DOUBLES - c % DOUBLES), 0.0, term)  # counted before
