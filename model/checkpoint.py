@@ -120,7 +120,15 @@ def _settings(member: Array | None) -> dict[str, Any]:
     """
     if member is None or member.dtype.kind != "U" or member.shape != ():
         raise DataError("it has no settings")
-    text = str(member)
+    return settings_of(str(member))
+
+
+def settings_of(text: str) -> dict[str, Any]:
+    """The settings that a text of JSON holds, which may come from anyone.
+
+    Raises:
+        DataError: it is too long, or not a JSON object.
+    """
     if len(text) > LONGEST_SETTINGS:
         raise DataError("its settings are too long")
     try:

@@ -15,14 +15,15 @@ from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import checkpoint as files
 from softstep.model import inputs, trainer
 from softstep.model import resume as resuming
+from softstep.model.exchange import Exchange
 from softstep.model.fitted import Fitted
 from softstep.model.inputs import Features, Kind, Schema
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
-from softstep.model.saved_model import State, state_of
+from softstep.model.saved_model import state_of, take_over
 
 
-class SoftmaxRegression(Params):
+class SoftmaxRegression(Params, Exchange):
     """Softmax regression by minibatch gradient descent; the defaults are the original recipe.
 
     p = softmax(s xᵀW + b); the loss of a row is L = (1/c) Σ_i (y_i - p_i)² ("mse"),
@@ -548,17 +549,6 @@ def _keeping(
         return contextlib.nullcontext()
     about = resuming.about(model, model.seed_, data, held_out, path=path)
     return keeper.keeping(_Descent(model, stop, path), about)
-
-
-def take_over(model: SoftmaxRegression, state: State) -> None:
-    """Give `model` the attributes of a fitted model, from a saved or trained state."""
-    model.seed_, model.classes_ = state.seed, state.classes
-    model._bank = trainer.BankState(state.W, state.b)
-    model._bank.velocity = state.velocity
-    model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
-    model.history_ = []
-    state.schema.put_on(model)
-    model._publish()
 
 
 def held_out_features(

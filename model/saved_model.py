@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import FLOAT_DTYPES, Array
-from softstep.model import inputs
+from softstep.model import inputs, trainer
 from softstep.model.inputs import Kind, Schema
 from softstep.model.inputs.scale import PIXEL_SCALE
 
@@ -55,6 +55,17 @@ def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> 
         schema=_schema(settings, d, model),
         loss_curve=curve,
     )
+
+
+def take_over(model: Any, state: State) -> None:
+    """Give a SoftmaxRegression the attributes of a fitted one, from a saved or trained state."""
+    model.seed_, model.classes_ = state.seed, state.classes
+    model._bank = trainer.BankState(state.W, state.b)
+    model._bank.velocity = state.velocity
+    model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
+    model.history_ = []
+    state.schema.put_on(model)
+    model._publish()
 
 
 def _schema(settings: dict[str, Any], d: int, model: Any) -> Schema:

@@ -12,8 +12,8 @@ from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import blocks, trainer
 from softstep.model.inputs import Schema
-from softstep.model.regression import SoftmaxRegression, take_over
-from softstep.model.saved_model import State
+from softstep.model.regression import SoftmaxRegression
+from softstep.model.saved_model import State, take_over
 from softstep.model.sweep import certificate
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import ALL_ROWS, Curves, Heads, Training

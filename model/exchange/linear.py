@@ -1,0 +1,131 @@
+"""What every format of exchange holds: one linear layer on the rows as they were given."""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from softstep.kernels.checks import Array
+from softstep.model import inputs
+from softstep.model.checkpoint import settings_of
+from softstep.model.fitted import Fitted
+from softstep.model.inputs import Kind
+from softstep.model.inputs.scale import PIXEL_SCALE
+from softstep.model.saved_model import State, state_of
+
+METADATA = "softstep"  # the name under which a file holds what its format has no place for
+CLASS_DTYPES = ("bool", *(f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16, 32, 64)))
+
+
+@dataclass(frozen=True)
+class Linear:
+    """V = X weightᵀ + bias, for X as the model was given it: its scale is in the weights.
+
+    weight: (c, d), bias: (c,), both float32 or both float64. classes: (c,), in the order of the
+    rows of `weight`. names: of the columns, (d,) objects, or None. setting: the model's
+    `feature_scale`, by which it reads later rows. kind: what it learned from; None: not known.
+    """
+
+    weight: Array
+    bias: Array
+    classes: Array
+    names: Array | None = None
+    setting: float | str = 1.0
+    kind: Kind | None = None
+
+    @classmethod
+    def of(cls, model: Any) -> Self:
+        """That of a fitted SoftmaxRegression.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ValueError: the weights overflow once the scale of the features is in them.
+        """
+        fitted = Fitted.of(model)
+        schema, dtype = fitted.schema, fitted.W.dtype
+        with np.errstate(over="ignore"):
+            weight = (fitted.W.T * np.float64(schema.scale)).astype(dtype)
+        if not np.isfinite(weight).all():
+            raise ValueError(f"weights times feature_scale, {schema.scale:g}, overflow {dtype}")
+        setting = schema.setting if isinstance(schema.setting, str) else float(schema.setting)
+        bias = np.array(fitted.b, dtype)
+        return cls(weight, bias, fitted.classes, schema.names, setting, schema.kind)
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the rows are uint8, of which the model makes numbers within [0, 1]."""
+        return self.setting == "auto" and self.kind is Kind.PIXELS
+
+    def state(self, model: Any) -> State:
+        """The state of a model of these weights, which was not trained here.
+
+        Raises:
+            TypeError, ValueError: they cannot be those of a SoftmaxRegression.
+        """
+        if self.weight.ndim != 2 or self.classes.shape != self.weight.shape[:1]:
+            raise ValueError(f"{self.classes.size} classes, but weights of {self.weight.shape}")
+        if self.bias.shape != self.classes.shape:
+            raise ValueError(f"{self.classes.size} classes, but a bias of {self.bias.shape}")
+        scale = self._scale()
+        order = np.argsort(self.classes, kind="stable")
+        weight = (self.weight[order] / np.float64(scale)).astype(self.weight.dtype)
+        W, b = np.ascontiguousarray(weight.T)[None], self.bias[order][None]
+        arrays = {"W": W, "b": b, "MW": np.zeros_like(W), "Mb": np.zeros_like(b)}
+        arrays |= {"classes": self.classes[order], "loss_curve": np.empty(0)}
+        settings = {"seed": 0, "feature_scale": scale, "learned_from": self.kind}
+        if self.names is not None:
+            settings["feature_names"] = self.names.tolist()
+        return state_of(arrays, settings, model)
+
+    def _scale(self) -> float:
+        if self.setting == "auto":
+            return PIXEL_SCALE if self.kind is Kind.PIXELS else 1.0
+        scale = float(inputs.number("feature_scale", self.setting))
+        if not scale:
+            raise ValueError("feature_scale is 0")
+        return scale
+
+    def metadata(self) -> dict[str, str]:
+        """All but the weights as text, for formats that keep pairs of names and texts."""
+        about = {
+            "classes": self.classes.tolist(),
+            "dtype": self.classes.dtype.name if self.classes.dtype.kind != "U" else "str",
+            "feature_names": None if self.names is None else self.names.tolist(),
+            "feature_scale": self.setting,
+            "learned_from": self.kind,
+        }
+        return {METADATA: json.dumps(about, allow_nan=False)}
+
+
+def from_metadata(weight: Array, bias: Array, metadata: dict[str, str]) -> Linear:
+    """The layer of these weights and what `metadata` says; classes 0…c-1 if it says nothing.
+
+    Raises:
+        KeyError, TypeError, ValueError: it says what cannot be.
+    """
+    if METADATA not in metadata:
+        return Linear(weight, bias, np.arange(len(weight)))
+    about = settings_of(metadata[METADATA])
+    names, kind = about["feature_names"], about["learned_from"]
+    return Linear(
+        weight,
+        bias,
+        _classes(about["classes"], about["dtype"]),
+        None if names is None else np.array(names, dtype=object),
+        about["feature_scale"],
+        None if kind is None else Kind(kind),
+    )
+
+
+def _classes(found: Any, dtype: Any) -> Array:
+    if not isinstance(found, list):
+        raise ValueError("its classes are not a list")
+    if dtype == "str" and all(isinstance(label, str) for label in found):
+        return np.array(found)
+    kind = float if dtype in ("float32", "float64") else int
+    if (kind is float or dtype in CLASS_DTYPES) and all(isinstance(v, kind) for v in found):
+        with contextlib.suppress(OverflowError):
+            return np.array(found, dtype)
+    raise ValueError("its classes are not of the type they are said to have")

@@ -1,0 +1,50 @@
+"""scikit-learn's LogisticRegression."""
+
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.checks import Array
+from softstep.model import inputs
+from softstep.model.exchange.linear import Linear
+from softstep.model.extras import load
+from softstep.model.fitted import not_fitted
+
+
+def to_estimator(linear: Linear) -> Any:
+    """The estimator, as if fitted."""
+    estimator = load("sklearn.linear_model", extra="sklearn").LogisticRegression()
+    weight, bias = linear.weight, linear.bias
+    if len(weight) == 2:
+        weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+    estimator.coef_, estimator.intercept_ = weight, bias
+    estimator.classes_, estimator.n_iter_ = linear.classes, np.zeros(1, np.int32)
+    estimator.n_features_in_ = weight.shape[1]
+    if linear.names is not None:
+        estimator.feature_names_in_ = linear.names
+    return estimator
+
+
+def from_estimator(estimator: Any) -> Linear:
+    """What it computes."""
+    kind = load("sklearn.linear_model", extra="sklearn").LogisticRegression
+    if not isinstance(estimator, kind):
+        raise TypeError(f"this takes a LogisticRegression, not {type(estimator).__name__}")
+    if not hasattr(estimator, "coef_"):
+        raise not_fitted(type(estimator).__name__)
+    weight, classes = _floats(estimator.coef_, "coef_"), estimator.classes_
+    bias = np.broadcast_to(_floats(estimator.intercept_, "intercept_"), len(weight))
+    if len(classes) == 2:
+        weight, bias = (np.concatenate([-half, half]) for half in (weight / 2, bias / 2))
+    elif estimator.solver == "liblinear" or getattr(estimator, "multi_class", None) == "ovr":
+        raise ValueError(
+            f"it has {len(classes)} classes, each learned against the rest: that is no softmax. "
+            'Fit it with solver="lbfgs"'
+        )
+    names = getattr(estimator, "feature_names_in_", None)
+    return Linear(weight, bias.astype(weight.dtype), classes, names)
+
+
+def _floats(values: Any, name: str) -> Array:
+    found = inputs.host_array(values, name)
+    return found if found.dtype == np.float32 else found.astype(np.float64)
