@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
 
+import numpy as np
+
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import inputs
-from softstep.model.inputs import NamedColumns, Schema
+from softstep.model.inputs import Features, NamedColumns, Schema
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -61,6 +63,24 @@ class Fitted:
             classes=model.classes_,
             schema=Schema.of_model(model),
         )
+
+    @classmethod
+    def to_go_on(cls, model: Any, rows: Features, classes: Array) -> Self | None:
+        """The last fit of a SoftmaxRegression with `warm_start`, for one on these rows; else None.
+
+        Raises:
+            TypeError: `warm_start` is no flag. ValueError: other columns, or other classes.
+        """
+        if not inputs.flag("warm_start", model.warm_start) or not hasattr(model, "coef_"):
+            return None
+        fitted = cls.of(model)
+        fitted.schema.check_columns(rows)
+        if not np.array_equal(classes, fitted.classes):
+            raise ValueError(
+                f"warm_start goes on with the classes {fitted.classes}, but those of y are "
+                f"{classes}: fit a new model, or use partial_fit, which is told them all at first"
+            )
+        return fitted
 
     def features(self, X: Any) -> tuple[Array, float]:
         """X in the form the ops take, and its scale.

@@ -1,6 +1,10 @@
 """scikit-learn's interface to settings, without scikit-learn: clone() and GridSearchCV work."""
 
 import inspect
+import sys
+from typing import TYPE_CHECKING
+
+from softstep.model import routing
 
 
 def _differs(value, default):
@@ -48,6 +52,19 @@ class Params:
             if _differs(getattr(self, name), default)
         )
         return f"{type(self).__name__}({', '.join(changed)})"
+
+    def _repr_html_(self):
+        """What notebooks show: scikit-learn's diagram where it is loaded; None, the repr, else."""
+        if "sklearn" not in sys.modules:
+            return None
+        from sklearn.utils import estimator_html_repr
+
+        return estimator_html_repr(self)
+
+    if not TYPE_CHECKING:  # it would let any attribute pass
+
+        def __getattr__(self, name):
+            return routing.attribute(self, name)
 
     def __sklearn_tags__(self):  # called by scikit-learn alone
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags

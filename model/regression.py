@@ -57,6 +57,8 @@ class SoftmaxRegression(Params, Exchange):
             epoch or, with `patience`, after each.
         patience: stop after this many evaluations without an improvement of the held-out loss, and
             restore the best weights; None: no early stopping.
+        warm_start: True: `fit` begins with the weights of the last fit, if there was one, instead
+            of `init`; columns and classes must be the same.
         backend: "auto", "numpy", "numba" or "cupy"; None: as `softstep.kernels` chooses.
         n_threads: the maximum number of threads, which does not affect the result; None: as
             SOFTSTEP_NUM_THREADS says, or all cores.
@@ -92,6 +94,7 @@ class SoftmaxRegression(Params, Exchange):
         feature_scale: float | str = "auto",
         eval_every: int | None = None,
         patience: int | None = None,
+        warm_start: bool = False,
         backend: str | None = None,
         n_threads: int | None = None,
     ) -> None:
@@ -112,6 +115,7 @@ class SoftmaxRegression(Params, Exchange):
         self.feature_scale = feature_scale
         self.eval_every = eval_every
         self.patience = patience
+        self.warm_start = warm_start
         self.backend = backend
         self.n_threads = n_threads
 
@@ -135,7 +139,7 @@ class SoftmaxRegression(Params, Exchange):
         checkpoint_every: float = 60.0,
         resume: bool = False,
     ) -> Self:
-        """Train from scratch.
+        """Train from scratch, or from the weights there are with `warm_start`.
 
         Args:
             X: features, (n, d): float32, float64, float16 and uint8 are used as stored; other
@@ -196,17 +200,19 @@ class SoftmaxRegression(Params, Exchange):
     def decision_function(self, X: Any) -> Any:
         """Logits, (n, c); for two classes, as in scikit-learn, the difference v₁ - v₀, (n,).
 
+        Like all predictions, they are arrays of the library that X is from (torch, JAX, CuPy), on
+        its device; NumPy arrays for tables and lists, and where labels are strings.
+
         Raises:
             NotFittedError: before `fit`. TypeError, ValueError: X is not as `fit` describes.
         """
         V = self._logits(X)
-        return V[:, 1] - V[:, 0] if len(self.classes_) == 2 else V
+        return inputs.as_given(V[:, 1] - V[:, 0] if len(self.classes_) == 2 else V, X)
 
     def predict_proba(self, X: Any) -> Any:
         """Class probabilities, (n, c), float32 or float64. Raises as `decision_function`."""
-        return kernels.softmax_forward(
-            self._logits(X), backend=self.backend, n_threads=self.n_threads
-        )
+        P = kernels.softmax_forward(self._logits(X), backend=self.backend, n_threads=self.n_threads)
+        return inputs.as_given(P, X)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the class probabilities, (n, c), finite where the probability underflows.
@@ -215,17 +221,11 @@ class SoftmaxRegression(Params, Exchange):
         """
         V = self._logits(X)
         V = V - V.max(axis=1, keepdims=True)
-        return V - np.log(np.exp(V).sum(axis=1, keepdims=True))
+        return inputs.as_given(V - np.log(np.exp(V).sum(axis=1, keepdims=True)), X)
 
     def predict(self, X: Any) -> Any:
         """The most probable label of each row, (n,). Raises as `decision_function`."""
-        fitted = Fitted.of(self)
-        X, scale = fitted.features(X)
-        W, b = fitted.weights(X)
-        codes = kernels.predict(
-            X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
-        )
-        return fitted.classes[on_host(codes, "labels")]
+        return inputs.as_given(self._labels(X), X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy: the (weighted) share of rows whose predicted label equals y.
@@ -234,7 +234,7 @@ class SoftmaxRegression(Params, Exchange):
 
         Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
         """
-        predicted = self.predict(X)
+        predicted = self._labels(X)
         y = inputs.target_array(y)
         if inputs.is_soft(y):
             soft = inputs.soft_target_rows(y, len(predicted), len(self.classes_))
@@ -418,13 +418,18 @@ class SoftmaxRegression(Params, Exchange):
 
     def _start(self, rows: Features, classes: Array, seed: int) -> None:
         """Set the seed, the initial weights and empty curves."""
+        last, dtype = Fitted.to_go_on(self, rows, classes), compute_dtype(rows.X)
         self.seed_ = seed
         self.classes_ = classes
-        schema = Schema.of_rows(rows, self)
+        schema = Schema.of_rows(rows, self) if last is None else last.schema.and_then(rows)
         schema.put_on(self)
         inputs.warn_of_spread(rows.X, schema.scale, rows.names)
-        W = trainer.initial_weights(self, (schema.width, len(classes)), compute_dtype(rows.X))
-        self._bank = trainer.BankState(W[None], np.zeros((1, len(classes)), W.dtype))
+        if last is None:
+            W = trainer.initial_weights(self, (schema.width, len(classes)), dtype)
+            b = np.zeros(len(classes), dtype)
+        else:
+            W, b = last.W.astype(dtype, order="C"), last.b.astype(dtype)
+        self._bank = trainer.BankState(W[None], b[None])
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
@@ -490,6 +495,17 @@ class SoftmaxRegression(Params, Exchange):
             vars(self).clear()
             vars(self).update(before)
             raise
+
+    def _labels(self, X: Any) -> Array:
+        """The most probable label of each row, (n,), in host memory."""
+        fitted = Fitted.of(self)
+        X, scale = fitted.features(X)
+        W, b = fitted.weights(X)
+        codes = kernels.predict(
+            X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
+        )
+        labels: Array = fitted.classes[on_host(codes, "labels")]
+        return labels
 
     def _logits(self, X: Any) -> Any:
         fitted = Fitted.of(self)

@@ -3,7 +3,7 @@
 Each converts first, whatever library the values come from, and asks later.
 """
 
-from softstep.model.inputs.arrays import host_array
+from softstep.model.inputs.arrays import as_given, host_array
 from softstep.model.inputs.names import NamedColumns
 from softstep.model.inputs.rows import Features, features, refuse_non_finite
 from softstep.model.inputs.scale import Kind
@@ -24,6 +24,7 @@ __all__ = [
     "Kind",
     "NamedColumns",
     "Schema",
+    "as_given",
     "choice",
     "encode",
     "features",

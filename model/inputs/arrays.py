@@ -1,10 +1,10 @@
-"""Values of any library as arrays, before anything is asked of them."""
+"""Values of any library as arrays, before anything is asked of them, and results as they were."""
 
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import asarray, to_host
+from softstep.kernels.arrays import asarray, to_caller, to_device_of, to_host
 from softstep.kernels.checks import Array
 
 
@@ -31,3 +31,10 @@ def array(value: Any, name: str) -> Array:
 def host_array(value: Any, name: str) -> Array:
     """As `array`, but always a NumPy array: a copy of what is on the GPU."""
     return to_host(array(value, name))
+
+
+def as_given(result: Array, given: Any) -> Any:
+    """`result` in the library and on the device of `given`; text, which NumPy alone has, stays."""
+    if result.dtype.kind == "U":
+        return result
+    return to_caller(to_device_of(result, given), given)

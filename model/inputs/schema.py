@@ -65,9 +65,13 @@ class Schema:
             TypeError, ValueError: not such rows; other columns, or in another order.
         """
         rows = features(given, name)
+        self.check_columns(rows, name)
+        return rows
+
+    def check_columns(self, rows: Features, name: str = "X") -> None:
+        """Raise ValueError unless rows have the same columns; warn of names on one side alone."""
         check_names(rows.names, self.names, name, self.owner)
         self.check_width(rows.X, name)
-        return rows
 
     def check_width(self, X: Array, name: str) -> None:
         """Raise ValueError unless X has as many columns."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from softstep.model.inputs.arrays import host_array
 from softstep.model.inputs.settings import number
+from softstep.model.inputs.warnings import warn
 
 
 def row_weights(sample_weight, class_weight, codes, classes, n, *, as_given=False):
@@ -13,7 +14,8 @@ def row_weights(sample_weight, class_weight, codes, classes, n, *, as_given=Fals
 
     Raises:
         TypeError, ValueError: not numbers, of the wrong length, negative, not finite or all
-            zero; an unknown class; class weights with soft targets.
+            zero; class weights for none of the classes, or with soft targets. Weights for some
+            class that is not there are warned of.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -59,8 +61,13 @@ def _class_weights(class_weight, codes, classes):
         raise TypeError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
     known = classes.tolist()
     weights = np.ones(len(classes))
+    unknown = [label for label in class_weight if label not in known]
+    if unknown and len(unknown) == len(class_weight):
+        raise ValueError(f"class_weight names {unknown[0]!r}, which is not one of the classes")
+    if unknown:  # as in a fold without rows of that class
+        warn(f"class_weight names {unknown[0]!r}, which is not one of the classes here")
     for label, weight in class_weight.items():
-        if label not in known:
-            raise ValueError(f"class_weight names {label!r}, which is not one of the classes")
-        weights[known.index(label)] = number(f"class_weight[{label!r}]", weight, least=0.0)
+        weight = number(f"class_weight[{label!r}]", weight, least=0.0)
+        if label in known:
+            weights[known.index(label)] = weight
     return weights

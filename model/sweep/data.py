@@ -48,7 +48,7 @@ class Labels:
 
 
 def labels(y: Any, n: int) -> Labels:
-    """y in the form the ops take, from labels (n,), label sets (n, t) or float targets (n, c).
+    """y in the form the ops take, from labels (n,) or (n, 1), label sets (n, t) or float targets.
 
     Raises:
         TypeError, ValueError: another form, fewer than two classes, or label sets with different
@@ -70,12 +70,12 @@ def labels(y: Any, n: int) -> Labels:
             )
     pairs = zip(columns, classes, strict=True)
     codes = np.stack([inputs.encode(column, found) for column, found in pairs])
-    return Labels(codes, classes, y.ndim == 2)
+    return Labels(codes, classes, two_dimensional=len(columns) > 1)
 
 
 def _columns(y: Any, n: int, name: str) -> list[Array]:
     y = to_host(y)
-    if y.ndim != 2:
+    if y.ndim != 2 or y.shape[1] == 1:
         return [inputs.label_values(y, n, name)]
     if len(y) != n or not y.shape[1]:
         raise ValueError(
@@ -98,14 +98,14 @@ class Splits:
 
 
 def split_count(sweep: Any) -> int | None:
-    """The number of splits a SoftmaxSweep asks for; None if only its splitter knows."""
+    """The number of splits a SoftmaxSweep asks for; None if only its folds tell."""
     if sweep.cv is not None and sweep.n_bootstrap is not None:
         raise ValueError("give cv or n_bootstrap, not both")
     if sweep.n_bootstrap is not None:
         return inputs.integer("n_bootstrap", sweep.n_bootstrap, least=2)
     if sweep.cv is None:
         return 0
-    return None if folds.is_splitter(sweep.cv) else folds.count(sweep.cv)
+    return None if folds.makes_folds(sweep.cv) else folds.count(sweep.cv)
 
 
 def splits(

@@ -12,18 +12,18 @@ from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, extras, inputs, trainer
 from softstep.model import resume as resuming
-from softstep.model.fitted import not_fitted
 from softstep.model.inputs import Schema
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
 from softstep.model.sweep import data, grid, memory, results
+from softstep.model.sweep.best import PredictsByBest
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
 
 SAMPLE_ROWS = 1000  # of a file read in blocks, to see what kind of features it holds
 
 
-class SoftmaxSweep(Params):
+class SoftmaxSweep(PredictsByBest, Params):
     """Many softmax regressions, trained together: each as if it were alone, in one pass.
 
     Every setting of the grid is a head of one bank, trained by the fused op
@@ -37,7 +37,8 @@ class SoftmaxSweep(Params):
             dicts of plain values is a list of exact settings. Keys: learning_rate, l2, momentum,
             loss, init, init_seed; others have SoftmaxRegression's default.
         cv: judge each setting by cross-validation: a number of folds, stratified and shuffled with
-            the seed, or an object with scikit-learn's `split`. A fold is a head whose row weights
+            the seed, an object with scikit-learn's `split`, or the folds themselves, an iterable of
+            pairs (rows to learn from, rows to be judged on). A fold is a head whose row weights
             are 0 on the rows it is judged on; a further head learns from all rows.
         n_bootstrap: number of bootstraps of each setting, as row weights, besides a head on all
             rows. They are judged on X_val or, without it, each on the rows it left out.
@@ -97,7 +98,7 @@ class SoftmaxSweep(Params):
         max_steps: int | None = None,
         l2_bias: bool = False,
         fit_intercept: bool = True,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
         class_weight: dict[Any, float] | str | None = None,
         feature_scale: float | str = "auto",
         eval_every: int | None = None,
@@ -250,10 +251,6 @@ class SoftmaxSweep(Params):
 
         self._require_fit()
         return sweep(self.results_, self.loss_curves_, theme=theme)
-
-    def _require_fit(self) -> None:
-        if not hasattr(self, "results_"):
-            raise not_fitted("SoftmaxSweep")
 
     def _model(self, setting: dict[str, Any], seed: int, held_out: bool) -> SoftmaxRegression:
         """The SoftmaxRegression that would train this setting alone."""

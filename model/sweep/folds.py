@@ -12,23 +12,18 @@ BOOTSTRAPS = ("poisson", "multinomial")
 def cross_validation(cv, y, groups, codes, seed):
     """How often each fold learns from each row, (k, n), and which rows it is judged on, (k, n).
 
-    cv: a number of folds, or an object with scikit-learn's `split(X, y, groups)`. For a number k
-    the rows are shuffled by `default_rng((seed, 4))`, sorted stably by `codes`, their class (None:
-    not sorted), and dealt to the folds in turn.
+    cv: a number of folds, an object with scikit-learn's `split(X, y, groups)`, or an iterable of
+    pairs as that yields them. For a number k the rows are shuffled by `default_rng((seed, 4))`,
+    sorted stably by `codes`, their class (None: not sorted), and dealt to the folds in turn.
 
     Raises:
-        TypeError: cv is neither, or yields something other than row numbers or a mask.
+        TypeError: cv is none of these, or yields other than pairs of row numbers or masks.
         ValueError: too few rows, a fold without rows, or a row number out of range.
     """
     n = len(y)
-    if is_splitter(cv):
-        splits = [
-            (
-                _row_numbers(train, n, f"fold {i} learns from"),
-                _row_numbers(test, n, f"fold {i} is judged on"),
-            )
-            for i, (train, test) in enumerate(cv.split(np.zeros(n), y, groups))
-        ]
+    if makes_folds(cv):
+        pairs = cv.split(np.zeros(n), y, groups) if hasattr(cv, "split") else cv
+        splits = [_rows_of_fold(i, pair, n) for i, pair in enumerate(pairs)]
     else:
         k = count(cv)
         if k > n:
@@ -44,19 +39,28 @@ def cross_validation(cv, y, groups, codes, seed):
     return learn, not_empty(judge)
 
 
-def is_splitter(cv):
-    """Whether cv is an object that makes its own folds."""
-    return hasattr(cv, "split") and not isinstance(cv, str)
+def makes_folds(cv):
+    """Whether cv is an object that makes its own folds, or an iterable of them."""
+    return not isinstance(cv, str) and (hasattr(cv, "split") or hasattr(cv, "__iter__"))
 
 
 def count(cv):
     """A number of folds, checked."""
-    if isinstance(cv, list | tuple | np.ndarray):
-        kind = type(cv).__name__
-        raise TypeError(
-            f"cv must be a number, or an object with scikit-learn's split, not a {kind}"
-        )
     return inputs.integer("cv", cv, least=2)
+
+
+def _rows_of_fold(i, pair, n):
+    """The rows that fold i learns from, and those it is judged on."""
+    try:
+        train, test = pair
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"fold {i} of cv is not a pair: rows to learn from, rows to be judged on"
+        ) from None
+    return (
+        _row_numbers(train, n, f"fold {i} learns from"),
+        _row_numbers(test, n, f"fold {i} is judged on"),
+    )
 
 
 def _warn_of_rare_classes(k, codes):
@@ -74,7 +78,7 @@ def _row_numbers(rows, n, does):
     rows = np.asarray(rows)
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iub"):
         raise TypeError(
-            f"{does} {rows.dtype} of shape {rows.shape}: cv.split must yield row numbers or masks"
+            f"{does} {rows.dtype} of shape {rows.shape}: cv must yield row numbers or masks"
         )
     if rows.dtype.kind == "b":
         if len(rows) != n:

@@ -74,6 +74,7 @@ BAD_SETTINGS = {
     "feature_scale": ("none", ValueError),
     "eval_every": (0, ValueError),
     "patience": (0, ValueError),
+    "warm_start": (1, TypeError),
     "n_threads": (0, ValueError),
     "backend": ("cuda", ValueError),
 }

@@ -63,7 +63,7 @@ def test_arrays_on_the_gpu_choose_it_and_results_stay_there(on_gpu, rows):
 def test_a_fit_on_the_gpu_predicts_there_and_on_the_host(on_gpu, rows):
     X, y = rows
     model = fitted(None, on_gpu(X), y)
-    assert np.array_equal(model.predict(on_gpu(X)), model.predict(X))
+    assert np.array_equal(model.predict(on_gpu(X)).get(), model.predict(X))
     assert model.score(on_gpu(X), y) == model.score(X, y)
 
 

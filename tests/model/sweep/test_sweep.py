@@ -576,13 +576,17 @@ def test_held_out_pixels_that_are_not_scaled_are_refused():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"cv": "five"}, {"cv": [([0], [1])]}, {"halving": 1}, {"l2_bias": "yes"}]
+    "settings", [{"cv": "five"}, {"cv": 2.5}, {"halving": 1}, {"l2_bias": "yes"}]
 )
 def test_settings_of_another_type_are_refused(settings):
     with pytest.raises(TypeError, match=next(iter(settings))):
         sweep(**{"cv": 2, **settings}).fit(X, Y)
-    with pytest.raises(TypeError, match=r"cv must be a number, or an object .*, not a list$"):
-        sweep(cv=[(np.arange(5), np.arange(5))]).fit(X, Y)
+
+
+@pytest.mark.parametrize("cv", [[([0], [1], [2])], [3], {"train": [0], "test": [1]}])
+def test_folds_that_are_no_pairs_are_refused(cv):
+    with pytest.raises(TypeError, match="fold 0 of cv is not a pair: rows to learn from, rows to"):
+        sweep(cv=cv).fit(X, Y)
 
 
 def test_what_fails_or_is_interrupted_leaves_the_sweep_as_it_was():

@@ -1,0 +1,102 @@
+"""Promise: a fitted sweep predicts as its best settings do; scikit-learn takes it as a model."""
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxSweep
+from softstep.model import NotFittedError
+
+RNG = np.random.default_rng(0)
+Y = np.arange(90) % 3
+X = RNG.standard_normal((90, 4)) + 2 * np.eye(4)[Y]
+SETS = np.stack([Y, (Y + RNG.integers(2, size=90)) % 3], axis=1)
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+
+def sweep(**settings):
+    grid = {"learning_rate": [0.001, 0.1, 1.0]}
+    return SoftmaxSweep(grid, **{"cv": 3, "epochs": 4, "random_state": 0, **settings})
+
+
+def test_it_predicts_as_the_best():
+    fitted = sweep().fit(X, Y)
+    best = fitted.best_estimator_
+    for name in METHODS:
+        assert np.array_equal(getattr(fitted, name)(X), getattr(best, name)(X))
+    weight = RNG.random(90)
+    assert fitted.score(X, Y) == best.score(X, Y) > 0.8
+    assert fitted.score(X, Y, weight) == best.score(X, Y, weight) != best.score(X, Y)
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    assert fitted.n_features_in_ == 4
+
+
+def test_two_classes_have_one_decision():
+    fitted = sweep().fit(X, Y > 0)
+    assert fitted.decision_function(X).shape == (90,)
+    assert np.array_equal(fitted.decision_function(X) > 0, fitted.predict(X))
+
+
+def test_soft_targets_score_by_their_most_probable_class():
+    soft = 0.8 * np.eye(3)[Y] + 0.2 / 3
+    fitted = sweep(cv=[(range(60), range(60, 90))]).fit(X, soft)
+    assert fitted.score(X, soft) == fitted.score(X, Y) > 0.8
+
+
+def test_label_sets_have_a_prediction_each():
+    fitted = sweep().fit(X, SETS)
+    first, second = fitted.best_estimator_
+    assert fitted.predict(X).shape == (90, 2)
+    assert np.array_equal(fitted.predict(X), np.stack([first.predict(X), second.predict(X)], 1))
+    for name in METHODS[1:]:
+        one, other = getattr(fitted, name)(X)
+        assert np.array_equal(one, getattr(first, name)(X))
+        assert np.array_equal(other, getattr(second, name)(X))
+    scores = first.score(X, SETS[:, 0]), second.score(X, SETS[:, 1])
+    assert fitted.score(X, SETS) == np.mean(scores)
+    assert scores[0] != scores[1]
+    with pytest.raises(ValueError, match=r"y has shape \(90,\), but there are 2 label sets"):
+        fitted.score(X, Y)
+
+
+def test_before_fit_it_says_so():
+    for name in METHODS:
+        with pytest.raises(NotFittedError, match="this SoftmaxSweep is not fitted"):
+            getattr(sweep(), name)(X)
+    with pytest.raises(NotFittedError, match="this SoftmaxSweep is not fitted"):
+        sweep().score(X, Y)
+
+
+def test_names_of_columns_are_checked():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=list("abcd"))
+    fitted = sweep().fit(table, Y)
+    assert fitted.feature_names_in_.tolist() == list("abcd")
+    assert np.array_equal(fitted.predict(table), fitted.best_estimator_.predict(table))
+    with pytest.raises(ValueError, match="in the same order as they were in fit"):
+        fitted.predict(table[list("dcba")])
+
+
+def test_it_ends_a_pipeline_and_nests_in_searches():
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    selection = pytest.importorskip("sklearn.model_selection")
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    chain = pipeline.make_pipeline(preprocessing.StandardScaler(), sweep())
+    assert chain.fit(X, Y).score(X, Y) > 0.8
+    assert chain.predict_proba(X).shape == (90, 3)
+    scores = selection.cross_val_score(chain, X, Y, cv=3)
+    folds = selection.StratifiedKFold(3).split(X, Y)
+    expected = [chain.fit(X[train], Y[train]).score(X[test], Y[test]) for train, test in folds]
+    assert scores.tolist() == expected
+    search = selection.GridSearchCV(chain, {"softmaxsweep__epochs": [1, 4]}, cv=2).fit(X, Y)
+    assert search.score(X, Y) > 0.8
+    assert selection.cross_val_score(sweep(), X, SETS, cv=2).min() > 0.5
+
+
+def test_folds_may_be_given_as_they_are():
+    selection = pytest.importorskip("sklearn.model_selection")
+    splitter = selection.KFold(3, shuffle=True, random_state=1)
+    expected = sweep(cv=splitter).fit(X, Y).results_["mean_val_loss"]
+    pairs = list(splitter.split(X))
+    masks = [tuple(np.isin(np.arange(90), rows) for rows in pair) for pair in pairs]
+    for cv in (pairs, tuple(masks), splitter.split(X), np.array(masks)):
+        assert np.array_equal(sweep(cv=cv).fit(X, Y).results_["mean_val_loss"], expected)
