@@ -1,21 +1,48 @@
-"""The user's own files: .npz, .npy, .csv and IDX. Pickled objects are never loaded."""
+"""The user's own files: one door, in which a name's ending says how a file is read.
+
+Pickled objects are never loaded.
+"""
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from softstep.model import archive
 from softstep.model.archive import DataError
-from softstep.model.datasets import idx, table
-from softstep.model.datasets.table import Tell
+from softstep.model.datasets import arrays, columnar, idx, stdin, table
+from softstep.model.datasets.table import Table, Tell
 
 Array = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
+
+IDX, FOLDER = "IDX", "a folder of .npy"
+# What reads a file of arrays, by name; and of a table, with `read_training` and `read_features`.
+ARRAYS: dict[str, Callable[[Path], dict[str, Array]]] = {
+    ".npz": archive.read_npz,
+    ".npy": arrays.read_npy,
+    ".safetensors": arrays.read_safetensors,
+    ".pt": arrays.read_torch,
+    ".pth": arrays.read_torch,
+    FOLDER: arrays.read_folder,
+    IDX: lambda path: {"X": idx.read_images(path)},
+}
+TABLES: dict[str, ModuleType] = {
+    ".csv": table,
+    ".tsv": table,
+    ".csv.gz": table,
+    ".tsv.gz": table,
+    **dict.fromkeys((*columnar.PARQUET, *columnar.FEATHER), columnar),
+}
+KNOWN = (
+    ".npz, .npy, .csv and .tsv (also with .gz), .parquet, .feather, .safetensors, .pt, folders of "
+    ".npy, and IDX (as in train-images-idx3-ubyte or images.idx, also with .gz)"
+)
 
 
 def no_one(sentence: str) -> None:
@@ -45,34 +72,40 @@ def load_file(
 ) -> Dataset:
     """A data set of your own, in the format that the file name's ending says. X is (n, d), y (n,).
 
-    - `.npz`: arrays X_train, y_train and, if there are held-out rows, X_test, y_test; or X and y.
-    - `.npy`: features, memory-mapped read-only; `labels` names a file of labels.
-    - `.csv`: commas, a label and features as float64. `label` is the name or the number of the
-      column of labels (0 is the first, -1 the last); else it is the column named "label", "class"
-      or "target", or the last. The first line is a header if it holds names, also those that pandas
-      gives (0, 1, 2 …). A column without a name is refused, as it may be an index. Whole-number
-      labels become int64, other numbers float64, anything else stays text, and so do numbers too
-      long to be told apart. `tell` is called with a sentence on what was taken for what.
-    - IDX (`...-idx3-ubyte`, `.idx`; also with `.gz`): images as uint8 rows; `labels` as for `.npy`.
+    - `.npz`, `.safetensors`, `.pt`: arrays X_train, y_train and, if there are held-out rows,
+      X_test, y_test; or x_train and so on, as Keras names them; or X and y; or arr_0 and arr_1, as
+      np.savez(file, X, y) and torch.save((X, y), file) leave them. One array alone is the features.
+    - `.npy`: features, memory-mapped read-only; a folder of them: their rows, one after another.
+    - IDX (`...-idx3-ubyte`, `.idx`; also with `.gz`): images as uint8 rows.
+    - `.csv`, `.tsv`, also with `.gz`: a label and features as float64, split by commas, semicolons,
+      tabs, bars or blanks. `label` is the name or the number of the column of labels (0 is the
+      first, -1 the last); else it is the column named "label", "class" or "target", or the last.
+      The first line is a header if it holds names, also those that pandas gives (0, 1, 2 …). A
+      column without a name is refused, as it may be an index. Whole-number labels become int64,
+      other numbers float64, anything else stays text, and so do numbers too long to be told apart.
+    - `.parquet`, `.feather` (softstep[tables]): the same, with the features in the narrowest dtype
+      that holds all of them.
+    - `-`: any of these but a folder through standard input, told by its first bytes.
 
-    `labels` is a `.npy` or IDX file. Pickled objects are never loaded. Raises FileNotFoundError, or
-    DataError (a ValueError) that names the file and what is wrong with it.
+    uint8 of more than two dimensions are images, each of which becomes a row. `labels` is a file of
+    one array, where features have no labels beside them. `tell` is called with a sentence on what
+    was taken for what. Pickled objects are never loaded.
+
+    Raises:
+        FileNotFoundError: there is no such file. MissingExtraError: what reads it is not installed.
+        DataError: a ValueError that names the file and what is wrong with it.
     """
-    path = _existing(path)
-    kind = _kind(path)
-    if kind in ("npz", "csv") and labels is not None:
-        raise DataError(f"{path}: a .{kind} file holds its labels itself, so give no labels file")
-    if kind == "csv":
-        read = table.read_training(path, label, tell)
-        assert read.y is not None
-        return Dataset(path.name, read.X, read.y, None, None)
-    _refuse_label(path, kind, label)
-    if kind == "npz":
-        return _load_npz(path)
-    if labels is None:
-        raise DataError(f"{path}: holds features only; name the .npy or IDX file of its labels")
-    X, image_shape = _read_features(path, kind)
-    return Dataset(path.name, X, _read_labels(_existing(labels), X), None, None, image_shape)
+    with stdin.as_file(Path(path)) as given:
+        file = _existing(given)
+        kind = _kind(file)
+        if kind in TABLES:
+            if labels is not None:
+                raise DataError(f"{file}: a {kind} holds its labels itself, so give no labels file")
+            read: Table = TABLES[kind].read_training(file, label, tell)
+            assert read.y is not None
+            return Dataset(file.name, read.X, read.y, None, None)
+        _refuse_label(file, kind, label)
+        return _from_arrays(file, ARRAYS[kind](file), labels)
 
 
 def load_features(
@@ -84,58 +117,114 @@ def load_features(
 ) -> tuple[Array, Array | None]:
     """Features to predict from, (n, d), and their labels, (n,), where the file has them, else None.
 
-    The kinds of files are those of `load_file`: `.npz` with X (and y) or X_test (and y_test),
-    `.npy`, IDX images, `.csv`. A `.csv` needs `n_features`: with that many columns it is features
-    alone, with one more that is the label. With `names`, those of the model's columns, a `.csv`
-    with a header may have them in any order. `label`, `tell`: as for `load_file`. Raises
-    FileNotFoundError or DataError.
+    The kinds of files are those of `load_file`; of arrays, X (and y) or X_test (and y_test) are
+    read. A table needs `n_features`: with that many columns it is features alone, with one more
+    that is the label. With `names`, those of the model's columns, a table that has names may have
+    them in any order. `label`, `tell`: as for `load_file`.
+
+    Raises:
+        As `load_file`.
     """
-    path = _existing(path)
-    kind = _kind(path)
-    if kind == "csv":
-        if n_features is None:
-            raise DataError(f"{path}: n_features is needed to tell features from labels in a .csv")
-        known = None if names is None else list(names)
-        read = table.read_features(path, n_features, known, label, tell)
-        return read.X, read.y
-    _refuse_label(path, kind, label)
-    if kind == "npz":
-        return _load_npz_features(path)
-    return _read_features(path, kind)[0], None
+    with stdin.as_file(Path(path)) as given:
+        file = _existing(given)
+        kind = _kind(file)
+        if kind in TABLES:
+            if n_features is None:
+                raise DataError(f"{file}: n_features is needed to tell features from labels")
+            known = None if names is None else list(names)
+            read: Table = TABLES[kind].read_features(file, n_features, known, label, tell)
+            return read.X, read.y
+        _refuse_label(file, kind, label)
+        found = ARRAYS[kind](file)
+        X_name, y_name = _names(file, found, arrays.PREDICTED)
+        X, _ = _features(file, found[X_name], X_name)
+        return X, _labels(file, found[y_name], X, y_name) if y_name in found else None
+
+
+def _from_arrays(path: Path, found: dict[str, Array], labels: PathLike | None) -> Dataset:
+    X_name, y_name = _names(path, found, arrays.TRAINING)
+    X, image_shape = _features(path, found[X_name], X_name)
+    if y_name in found and labels is not None:
+        raise DataError(f"{path}: holds its labels itself, as {y_name}, so give no labels file")
+    if y_name in found:
+        y = _labels(path, found[y_name], X, y_name)
+    elif labels is not None:
+        y = _read_labels(_existing(Path(labels)), X)
+    else:
+        raise DataError(f"{path}: holds features only; name the file of its labels")
+    X_test, y_test = _held_out(path, found, X, X_name)
+    return Dataset(path.name, X, y, X_test, y_test, image_shape)
+
+
+def _held_out(
+    path: Path, found: dict[str, Array], X: Array, learned: str
+) -> tuple[Array | None, Array | None]:
+    for X_name, y_name in arrays.TEST:
+        if X_name not in found:
+            continue
+        if y_name not in found:
+            raise DataError(f"{path}: needs both {X_name} and {y_name}, or neither")
+        X_test, _ = _features(path, found[X_name], X_name)
+        if X_test.shape[1] != X.shape[1]:
+            raise DataError(
+                f"{path}: {X_name} has {X_test.shape[1]} features, but {learned} has {X.shape[1]}"
+            )
+        return X_test, _labels(path, found[y_name], X_test, y_name)
+    if "y_test" in found:
+        raise DataError(f"{path}: needs both X_test and y_test, or neither")
+    return None, None
+
+
+def _names(
+    path: Path, found: dict[str, Array], pairs: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
+    """The names of features and labels; of a file of one array, its name, and one it has not."""
+    for X_name, y_name in pairs:
+        if X_name in found:
+            return X_name, y_name
+    if len(found) == 1 and not arrays.NAMED & set(found):
+        return next(iter(found)), ""
+    needed = " or ".join(f"{X_name} and {y_name}" for X_name, y_name in pairs)
+    shown = ", ".join(list(found)[:10]) or "none"
+    raise DataError(f"{path}: needs the arrays {needed}, or one alone; it has {shown}")
 
 
 def _refuse_label(path: Path, kind: str, label: str | None) -> None:
     if label is not None:
-        raise DataError(f"{path}: a label column is for a .csv, but this is .{kind}")
+        raise DataError(f"{path}: a label column is for tables such as .csv, but this is {kind}")
 
 
-def _existing(given: PathLike) -> Path:
-    path = Path(given)
-    if path.is_dir():
-        raise DataError(f"{path}: a folder, not a file")
+def _existing(path: Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     return path
 
 
 def _kind(path: Path) -> str:
+    """The ending by which a file is read."""
+    if path.is_dir():
+        return FOLDER
     name = path.name.lower()
     if re.search(r"[.-]idx\d?(-ubyte)?(\.gz)?$", name):
-        return "idx"
-    if name.endswith((".npz", ".npy", ".csv")):
-        return name[-3:]
-    raise DataError(
-        f"{path}: unknown kind of file; known are .npz, .npy, .csv and IDX (as in "
-        "train-images-idx3-ubyte or images.idx, also with .gz)"
-    )
+        return IDX
+    for kind in (*ARRAYS, *TABLES):
+        if name.endswith(kind):
+            return kind
+    raise DataError(f"{path}: unknown kind of file; known are {KNOWN}")
 
 
-def _features(path: Path, X: Array, name: str = "X") -> Array:
-    if X.ndim != 2:
-        raise DataError(f"{path}: {name} must be 2-D (rows, features), but has shape {X.shape}")
+def _features(path: Path, X: Array, name: str) -> tuple[Array, tuple[int, int] | None]:
+    """Rows (n, d); of images, which are uint8, also the rows and columns of each."""
+    image_shape = None
     if 0 in X.shape:
         raise DataError(f"{path}: {name} is empty, it has shape {X.shape}")
-    return X
+    if X.ndim > 2 and X.dtype == np.uint8:
+        if X.ndim == 3:
+            image_shape = (X.shape[1], X.shape[2])
+        X = X.reshape(len(X), -1)
+    if X.ndim != 2:
+        raise DataError(f"{path}: {name} must be 2-D (rows, features), but has shape {X.shape}")
+    return stdin.kept(X) if path.name.startswith(stdin.NAME) else X, image_shape
 
 
 def _labels(path: Path, y: Array, X: Array, name: str = "y") -> Array:
@@ -146,53 +235,13 @@ def _labels(path: Path, y: Array, X: Array, name: str = "y") -> Array:
     return y
 
 
-def _read_features(path: Path, kind: str) -> tuple[Array, tuple[int, int] | None]:
-    """Features (n, d), and rows and columns of the images where they are such."""
-    if kind == "npy":
-        return _features(path, archive.map_npy(path)), None
-    images = idx.read_images(path)
-    n, rows, columns = images.shape
-    return _features(path, images.reshape(n, rows * columns)), (rows, columns)
-
-
 def _read_labels(path: Path, X: Array) -> Array:
     kind = _kind(path)
-    if kind not in ("npy", "idx"):
-        raise DataError(f"{path}: labels are read from .npy and IDX files")
-    y = np.array(archive.map_npy(path)) if kind == "npy" else idx.read_labels(path)
-    return _labels(path, y, X)
-
-
-def _load_npz(path: Path) -> Dataset:
-    arrays = archive.read_npz(path)
-    X_name, y_name = ("X_train", "y_train") if "X_train" in arrays else ("X", "y")
-    if X_name not in arrays or y_name not in arrays:
-        raise DataError(
-            f"{path}: needs the arrays X_train and y_train (and X_test, y_test for held-out rows), "
-            f"or X and y; it has {_listed(arrays)}"
-        )
-    if ("X_test" in arrays) != ("y_test" in arrays):
-        raise DataError(f"{path}: needs both X_test and y_test, or neither")
-    X = _features(path, arrays[X_name], X_name)
-    y = _labels(path, arrays[y_name], X, y_name)
-    if "X_test" not in arrays:
-        return Dataset(path.name, X, y, None, None)
-    X_test = _features(path, arrays["X_test"], "X_test")
-    if X_test.shape[1] != X.shape[1]:
-        raise DataError(
-            f"{path}: X_test has {X_test.shape[1]} features, but {X_name} has {X.shape[1]}"
-        )
-    return Dataset(path.name, X, y, X_test, _labels(path, arrays["y_test"], X_test, "y_test"))
-
-
-def _load_npz_features(path: Path) -> tuple[Array, Array | None]:
-    arrays = archive.read_npz(path)
-    X_name, y_name = ("X", "y") if "X" in arrays else ("X_test", "y_test")
-    if X_name not in arrays:
-        raise DataError(f"{path}: needs an array X or X_test; it has {_listed(arrays)}")
-    X = _features(path, arrays[X_name], X_name)
-    return X, _labels(path, arrays[y_name], X, y_name) if y_name in arrays else None
-
-
-def _listed(arrays: dict[str, Array]) -> str:
-    return ", ".join(arrays) or "none"
+    if kind == IDX:
+        return _labels(path, idx.read_labels(path), X)
+    if kind not in ARRAYS:
+        raise DataError(f"{path}: labels are read from .npy and IDX files, .npz and the like")
+    found = ARRAYS[kind](path)
+    if len(found) != 1:
+        raise DataError(f"{path}: must hold one array, the labels; it has {len(found)}")
+    return _labels(path, np.array(next(iter(found.values()))), X)

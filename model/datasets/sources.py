@@ -11,6 +11,7 @@ import numpy as np
 from softstep.model.datasets import idx
 from softstep.model.datasets.download import SHA256, DatasetError, fetch
 from softstep.model.datasets.files import Dataset, PathLike, load_features, load_file, no_one
+from softstep.model.datasets.stdin import DASH
 from softstep.model.datasets.table import Tell
 
 __all__ = [
@@ -34,7 +35,7 @@ def load(
     labels, label, tell: as for `load_file`. Raises what `load_mnist` and `load_file` raise.
     """
     if name not in NAMED:
-        if not Path(name).exists():
+        if not Path(name).exists() and str(name) != DASH:
             raise FileNotFoundError(f"{name}: neither a data set ({', '.join(NAMED)}) nor a file")
         return load_file(name, labels, label, tell)
     if labels is not None or label is not None:

@@ -1,4 +1,4 @@
-"""Tables of text, .csv: one set of rules for header, columns and labels, and what they decided.
+"""Tables of text: one set of rules for header, columns and labels, and what they decided.
 
 Each decision is checked against the rows that follow, and said in one line; what stays in doubt is
 an error that names the line.
@@ -6,28 +6,30 @@ an error that names the line.
 
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from softstep.model import archive
 from softstep.model.archive import DataError
+from softstep.model.datasets import text
+from softstep.model.datasets.text import MISSING, is_number
 from softstep.model.inputs import NamedColumns
 
 Array = np.ndarray[Any, Any]
 Tell = Callable[[str], Any]
 
-LONGEST_LINE = 1 << 24  # characters of a line of a .csv: half a million numbers
 MOST_COLUMNS = 1 << 20
 EXACT = 2**53  # past it a float no longer says which whole number was meant
-MISSING = {"", "na", "n/a", "nan", "-nan", "null", "<na>", "#n/a", "?"}
 LABEL_WORDS = {"label", "labels", "class", "target"}
 SHOWN_CLASSES = 10
 LEAST_COUNTED = 10  # rows that a column without a name must count to be taken for an index
 UNNAMED = re.compile(r"\s*(Unnamed: \d+)?\s*")  # as pandas names a column that has no name
+
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,21 @@ def read_training(path: Path, label: str | None, tell: Tell) -> Table:
     tell: called with a sentence on what was taken for what.
     """
 
-    def choose(where: str, cells: list[str]) -> Columns:
-        if len(cells) < 2:
-            raise DataError(
-                f"{where} has one column; a .csv has features and the label, split by commas"
-            )
-        position = _label_position(where, cells, label)
-        return Columns([j for j in range(len(cells)) if j != position], position)
+    return _read(path, partial(of_training, label=label), tell)
 
-    return _read(path, choose, tell)
+
+def of_training(where: str, cells: list[str], label: str | None) -> Columns:
+    """Which columns are what in a table to learn from. cells: of the first line.
+
+    where: what to call that line in an error. label: as for `read_training`.
+    """
+    if len(cells) < 2:
+        raise DataError(
+            f"{where} has one column; a table has features and the label, split by commas, "
+            "semicolons, tabs, bars or blanks"
+        )
+    position = _label_position(where, cells, label)
+    return Columns([j for j in range(len(cells)) if j != position], position)
 
 
 def read_features(
@@ -82,8 +90,8 @@ def read_features(
     def choose(where: str, cells: list[str]) -> Columns:
         stripped = [cell.strip() for cell in cells]
         if names is not None and _are_names(stripped, names):
-            return _by_name(where, stripped, names, label)
-        return _by_place(where, cells, n_features, label)
+            return by_name(where, stripped, names, label)
+        return by_place(where, cells, n_features, label)
 
     return _read(path, choose, tell, named=names is not None)
 
@@ -94,7 +102,7 @@ def _are_names(cells: list[str], names: list[str]) -> bool:
     return len(known) == len(names) or any(map(_is_text, known)) or _text_count(cells) > 1
 
 
-def _by_name(where: str, cells: list[str], names: list[str], label: str | None) -> Columns:
+def by_name(where: str, cells: list[str], names: list[str], label: str | None) -> Columns:
     """The columns that have the names."""
     places = {name: j for j, name in enumerate(cells)}  # of two alike, which is refused later
     missing = [name for name in names if name not in places]
@@ -116,7 +124,7 @@ def _by_name(where: str, cells: list[str], names: list[str], label: str | None) 
     return Columns(features, position, by_name=True)
 
 
-def _by_place(where: str, cells: list[str], n_features: int, label: str | None) -> Columns:
+def by_place(where: str, cells: list[str], n_features: int, label: str | None) -> Columns:
     """As many columns as the model has, and perhaps one more."""
     width = len(cells)
     if width not in (n_features, n_features + 1):
@@ -155,7 +163,7 @@ def _label_position(where: str, cells: list[str], label: str | None) -> int:
 def _read(
     path: Path, choose: Callable[[str, list[str]], Columns], tell: Tell, *, named: bool = True
 ) -> Table:
-    rows = _rows(path)
+    rows = text.rows(path)
     start, first = next(rows, (0, []))
     if not first:
         raise DataError(f"{path}: holds no rows")
@@ -165,7 +173,7 @@ def _read(
     if columns.label is not None and not first[columns.label].strip():  # of a row or a header
         raise _no_label(path, start, columns.label)
     values, labels = array("d"), []
-    first_is_row = all(_is_number(first[j]) for j in columns.features)
+    first_is_row = all(is_number(first[j]) for j in columns.features)
     if first_is_row:
         values.extend(_numbers(path, start, first, columns))
     for number, row in rows:
@@ -180,7 +188,7 @@ def _read(
     has_header = _is_header(f"{path}: line {start}", first, columns, labels)
     if has_header:
         X = X[1:] if first_is_row else X
-        names = _names(f"{path}: line {start}", first)
+        names = names_of(f"{path}: line {start}", first)
         if named:
             X = NamedColumns.of(X, tuple(names[j] for j in columns.features))
     else:
@@ -193,43 +201,9 @@ def _read(
     if not len(X):
         raise DataError(f"{path}: holds no rows below its header")
     y = label_values(labels) if columns.label is not None else None
-    tell(_told(path, start if has_header else None, first, columns, X, y))
+    header = f"header in line {start}" if has_header else "no header"
+    tell(told(path, header, first if has_header else None, columns, len(first), X, y))
     return Table(X, y)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the cells of each line that is not empty. No cell reaches over two lines."""
-    import csv
-    import io
-
-    number = 0
-    try:
-        with (
-            archive.opened(path) as binary,
-            io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
-        ):
-            for number, line in _lines(path, file):
-                row = next(csv.reader([line], skipinitialspace=True, strict=True))
-                if row:
-                    yield number, row
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file of comma-separated values: {error}") from error
-    except csv.Error as error:
-        is_open = "unexpected end" in str(error)
-        what = "a quotation mark is not closed in its line" if is_open else str(error)
-        raise DataError(f"{path}: line {number}: {what}") from error
-
-
-def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
-    """The lines and their numbers; none is longer than a line of numbers can be."""
-    number = 0
-    while line := file.readline(LONGEST_LINE):
-        number += 1
-        if len(line) == LONGEST_LINE and not line.endswith("\n"):
-            raise DataError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
-        if "\0" in line:
-            raise DataError(f"{path}: line {number} holds NUL: this is no text file")
-        yield number, line
 
 
 def _is_header(where: str, cells: list[str], columns: Columns, labels: list[str]) -> bool:
@@ -241,21 +215,21 @@ def _is_header(where: str, cells: list[str], columns: Columns, labels: list[str]
         DataError: it may be either.
     """
     features = [cells[j] for j in columns.features]
-    numbers = [cell.strip() for cell in features if _is_number(cell)]
-    text = _text_count(features)
+    numbers = [cell.strip() for cell in features if is_number(cell)]
+    words = _text_count(features)
     label = None if columns.label is None else cells[columns.label].strip()
     if label is not None:
-        if label in labels and (numbers or text <= 1):
+        if label in labels and (numbers or words <= 1):
             return False
         if label.lower() in LABEL_WORDS:
             return True
-    if text and not numbers:
+    if words and not numbers:
         return True
     named = [cell.strip() for cell in cells if not UNNAMED.fullmatch(cell)]
     label_is_name = label is not None and label[:1].isalpha()
     if _count_up(named) or (label_is_name and _count_up(numbers)):
         return True
-    if label_is_name and labels and all(map(_is_number, labels)):
+    if label_is_name and labels and all(map(is_number, labels)):
         raise DataError(
             f"{where} may be a header or a row: its label is {label!r}, below there are numbers, "
             "and its other columns are numbers too. Give the columns names that are no numbers"
@@ -274,10 +248,10 @@ def _text_count(cells: list[str]) -> int:
 
 def _is_text(cell: str) -> bool:
     """Whether a cell holds something that is neither a number nor a sign that there is none."""
-    return not _is_number(cell) and cell.strip().lower() not in MISSING
+    return not is_number(cell) and cell.strip().lower() not in MISSING
 
 
-def _names(where: str, cells: list[str]) -> list[str]:
+def names_of(where: str, cells: list[str]) -> list[str]:
     """The names in a header: each column has one of its own."""
     names = [cell.strip() for cell in cells]
     seen: set[str] = set()
@@ -303,14 +277,6 @@ def _refuse_index(path: Path, X: Array) -> None:
         )
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # float() would read 1_000
-
-
 def _numbers(path: Path, line: int, row: list[str], columns: Columns) -> list[float]:
     cells = [row[j] for j in columns.features]
     try:
@@ -318,8 +284,9 @@ def _numbers(path: Path, line: int, row: list[str], columns: Columns) -> list[fl
             return [float(cell) for cell in cells]
     except ValueError:
         pass
-    j = next(j for j in columns.features if not _is_number(row[j]))
-    raise DataError(f"{path}: line {line}, column {j + 1}: {row[j]!r} is not a number")
+    j = next(j for j in columns.features if not is_number(row[j]))
+    cure = ": write decimals with a point" if DECIMAL_COMMA.fullmatch(row[j]) else ""
+    raise DataError(f"{path}: line {line}, column {j + 1}: {row[j]!r} is not a number{cure}")
 
 
 def _no_label(path: Path, line: int, column: int) -> DataError:
@@ -330,7 +297,7 @@ def _label(path: Path, line: int, cell: str, column: int) -> str:
     cell = cell.strip()
     if not cell:
         raise _no_label(path, line, column)
-    is_infinite = _is_number(cell) and not np.isfinite(float(cell)) and not _is_whole(cell)
+    is_infinite = is_number(cell) and not np.isfinite(float(cell)) and not _is_whole(cell)
     if cell.lower() in MISSING or is_infinite:
         raise DataError(
             f"{path}: line {line}: the label, in column {column + 1}, is {cell!r}, which stands "
@@ -346,7 +313,7 @@ def _is_whole(cell: str) -> bool:
 def label_values(cells: list[str]) -> Array:
     """Labels: int64 (or uint64) where all are whole numbers, float64 where all are numbers, else
     text; text too where numbers of those types would not tell all labels apart."""
-    if not all(map(_is_number, cells)):
+    if not all(map(is_number, cells)):
         return np.array(cells)
     numbers = [int(cell) if _is_whole(cell) else float(cell) for cell in cells]
     are_exact = all(isinstance(v, int) or (v.is_integer() and abs(v) < EXACT) for v in numbers)
@@ -362,20 +329,25 @@ def label_values(cells: list[str]) -> Array:
     return np.array(numbers, np.float64)
 
 
-def _told(
-    path: Path, header: int | None, first: list[str], columns: Columns, X: Array, y: Array | None
+def told(
+    path: Path,
+    header: str,
+    names: list[str] | None,
+    columns: Columns,
+    width: int,
+    X: Array,
+    y: Array | None,
 ) -> str:
-    """What was taken for what."""
-    text = f"{path.name}: {len(X)} rows of {X.shape[1]} features; "
-    text += "no header" if header is None else f"header in line {header}"
+    """A sentence on what was taken for what."""
+    sentence = f"{path.name}: {len(X)} rows of {X.shape[1]} features; {header}"
     if columns.label is None or y is None:
-        return f"{text}; no label"
+        return f"{sentence}; no label"
     place = f"column {columns.label + 1}"
-    if header is not None:
-        place += f", {first[columns.label].strip()!r}"
-    if columns.label == len(first) - 1:
+    if names is not None:
+        place += f", {names[columns.label].strip()!r}"
+    if columns.label == width - 1:
         place += ", the last"
     classes = np.unique(y)
     shown = ", ".join(map(str, classes[:SHOWN_CLASSES]))
     more = ", …" if len(classes) > SHOWN_CLASSES else ""
-    return f"{text}; label in {place}; {len(classes)} classes: {shown}{more}"
+    return f"{sentence}; label in {place}; {len(classes)} classes: {shown}{more}"

@@ -692,7 +692,7 @@ def test_a_missing_file_a_folder_and_an_unknown_kind_are_named(load, tmp_path):
     missing = tmp_path / "digts.csv"
     refused(lambda: load(missing), missing, "no such file", error=FileNotFoundError)
     refused(lambda: load(tmp_path), tmp_path, "folder")
-    for name in ("table.xlsx", "table.csv.gz", "idx.txt"):
+    for name in ("table.xlsx", "table.npy.gz", "idx.txt"):
         path = write(tmp_path / name, "1,2\n")
         refused(lambda path=path: load(path), path, "unknown kind of file", ".npz, .npy, .csv")
 
@@ -727,7 +727,7 @@ def bad_npz():
     X, y = np.ones((4, 3)), np.zeros(4, dtype=int)
     pair = {"X_train": X, "y_train": y}
     return [
-        ({"X": X}, ["X and y", "it has X"]),
+        ({"X": X}, ["features only", "its labels"]),
         ({"y_train": y, "Z": X}, ["X_train and y_train", "it has y_train, Z"]),
         ({}, ["it has none"]),
         ({**pair, "X_test": X}, ["both X_test and y_test"]),
@@ -751,7 +751,7 @@ def test_what_is_wrong_with_an_npz_is_said(arrays, words, tmp_path):
 def test_features_missing_from_an_npz_are_said(tmp_path):
     path = tmp_path / "own.npz"
     np.savez(path, X_train=np.ones((2, 2)))
-    refused(lambda: load_features(path), path, "X or X_test", "it has X_train")
+    refused(lambda: load_features(path), path, "X and y or X_test", "it has X_train")
 
 
 @pytest.mark.parametrize("name", ["own.npz", "own.npy"])
@@ -812,7 +812,7 @@ def test_features_that_are_not_2_d_or_empty_are_named(shape, tmp_path):
         ('1,2,"a\n' + "3,4,b\n" * 50 + '5,6,"c\n', ": line 1: ", ["quotation mark"]),
         ('1,2,"a\n' + "3,4,b\n" * 50_000, ": line 1: ", ["quotation mark"]),
         ("1,2,\n", ": line 1: ", ["label", "empty"]),
-        ("1;2;3\n", ": line 1 ", ["one column"]),
+        ("1:2:3\n", ": line 1 ", ["one column"]),
         ("", ": ", ["no rows"]),
         ("a,b,c\n", ": ", ["no rows"]),
         ('1,"2\n3",4\n', ": line 1: ", ["quotation mark is not closed"]),

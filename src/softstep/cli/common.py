@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 from softstep.kernels.backend import choose
 from softstep.kernels.registry import CHOICES
-from softstep.model.datasets import NAMED
+from softstep.model.datasets import NAMED, stdin
 
-FILES = ".npz, .npy, .csv, IDX"
+FILES = ".npz, .npy, .csv, .parquet, .safetensors, .pt, IDX … (- is standard input)"
 
 
 def add_command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
@@ -32,8 +32,13 @@ def add_rows(parser: argparse.ArgumentParser) -> None:
     add_labels(parser)
 
 
+def name_of(data: str) -> str:
+    """What a data set is called, also in the names of results: that of its file."""
+    return stdin.NAME if data == stdin.DASH else Path(data).name
+
+
 def add_labels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--labels", help="the file of labels, for .npy and IDX features")
+    parser.add_argument("--labels", help="the file of labels, for files that hold features alone")
     add_label(parser)
 
 
@@ -41,7 +46,7 @@ def add_label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         metavar="NAME|INDEX",
-        help="the column of labels of a .csv: its name in the header, or its number, 0 for the "
+        help="the column of labels of a table: its name in the header, or its number, 0 for the "
         "first and -1 for the last (default: one named label, class or target, or the last)",
     )
 

@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     extras.load("matplotlib", extra="plot")  # before the work, not after
     backend = common.say_backend()
-    name = Path(arguments.data).name  # also what the data set will be called
+    name = common.name_of(arguments.data)  # also what the data set will be called
     out = arguments.out or Path("runs") / f"{name}-landscape"
     model = recipe.model_for(
         name,

@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     backend = common.say_backend()
     sweep = _sweep(arguments)
     refuse_bad_settings(sweep)
-    out = arguments.out or Path("runs") / f"{Path(arguments.data).name}-sweep"
+    out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with (
         folder.ready(out),

@@ -44,7 +44,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
 @common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     common.say_backend()
-    name = Path(arguments.data).name  # also what the data set will be called
+    name = common.name_of(arguments.data)  # also what the data set will be called
     model = recipe.model_for(
         name,
         arguments.loss,

@@ -1,0 +1,170 @@
+"""Lines and cells of a table of text, packed by gzip or not, split by what its lines agree on."""
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from softstep.model import archive
+from softstep.model.archive import DataError, Limits
+from softstep.model.datasets.idx import GZIP
+
+LONGEST_LINE = 1 << 24  # characters: half a million numbers
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+ASKED_LINES, ASKED_CHARACTERS = 20, 1 << 20  # from the top, to find the delimiter
+MISSING = {"", "na", "n/a", "nan", "-nan", "null", "<na>", "#n/a", "?"}
+
+
+def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each line that is not empty. No cell reaches over two lines.
+
+    Raises:
+        FileNotFoundError, OSError: as `archive.opened`.
+        DataError: no text, a line that cannot be, or one that may be split in two ways.
+    """
+    import csv
+
+    number = 0
+    try:
+        split = _splitter(path)
+        with _opened(path) as file:
+            for number, line in _lines(path, file):
+                row = split(line)
+                if row:
+                    yield number, row
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file of comma-separated values: {error}") from error
+    except csv.Error as error:
+        is_open = "unexpected end" in str(error)
+        what = "a quotation mark is not closed in its line" if is_open else str(error)
+        raise DataError(f"{path}: line {number}: {what}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    with archive.opened(path) as stored:
+        is_packed = stored.read(2) == GZIP
+        stored.seek(0)
+        binary: IO[bytes] = _Unpacked(path, stored) if is_packed else stored
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
+            yield file
+
+
+class _Unpacked(io.BufferedReader):
+    """What a gzip file holds, as far as the limits allow."""
+
+    def __init__(self, path: Path, stored: IO[bytes]) -> None:
+        super().__init__(_Counted(path, stored), 1 << 16)
+
+
+class _Counted(io.RawIOBase):
+    def __init__(self, path: Path, stored: IO[bytes]) -> None:
+        self.path, self.count, self.limits = path, 0, Limits.of_environment()
+        self.size = path.stat().st_size
+        self.file = gzip.GzipFile(fileobj=stored)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            found = self.file.read(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{self.path}: its gzip data are damaged or cut off") from error
+        self.count += len(found)
+        self.limits.check(self.path, self.count, self.size)
+        buffer[: len(found)] = found
+        return len(found)
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
+    """The lines and their numbers; none is longer than a line of numbers can be."""
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE and not line.endswith("\n"):
+            raise DataError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
+        if "\0" in line:
+            raise DataError(f"{path}: line {number} holds NUL: this is no text file")
+        yield number, line
+
+
+def _splitter(path: Path) -> Any:
+    """A function of a line: its cells."""
+    delimiter = "\t" if ".tsv" in path.suffixes[-2:] else _delimiter(path)
+    if delimiter == " ":
+        return lambda line: _cells(line if '"' in line else re.sub(" +", " ", line.strip()), " ")
+    return lambda line: _cells(line, delimiter)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    import csv
+
+    skips = delimiter != " "
+    reader = csv.reader([line], delimiter=delimiter, skipinitialspace=skips, strict=True)
+    return next(reader)
+
+
+def _delimiter(path: Path) -> str:
+    """What splits the first lines into as many cells each: a comma if nothing does.
+
+    Raises:
+        DataError: more than one delimiter does, and none leaves numbers.
+    """
+    asked: list[tuple[int, str]] = []
+    characters = 0
+    with _opened(path) as file:
+        for number, line in islice(_lines(path, file), ASKED_LINES):
+            characters += len(line)
+            if asked and characters > ASKED_CHARACTERS:
+                break
+            if line.strip():
+                asked.append((number, line))
+    split = {delimiter: _columns(asked, delimiter) for delimiter in DELIMITERS}
+    agreed = [d for d, widths in split.items() if len(set(widths)) == 1 and widths[0] > 1]
+    if len(agreed) > 1:
+        numbers = [d for d in agreed if _is_row(_cells(asked[-1][1], d))]
+        if len(numbers) != 1:
+            ways = " or ".join(DELIMITERS[d] for d in agreed)
+            raise DataError(
+                f"{path}: line {asked[0][0]} and below may be split by {ways}: quote the cells "
+                "that hold them, and write decimals with a point"
+            )
+        agreed = numbers
+    if not agreed:
+        agreed = [d for d, widths in split.items() if widths[:1] > [1]]
+    if not agreed and asked and all(" " in line.strip() for _, line in asked):
+        return " "
+    return (agreed or [","])[0]
+
+
+def _columns(asked: list[tuple[int, str]], delimiter: str) -> list[int]:
+    """How many cells each line has; one where it cannot be split."""
+    import csv
+
+    found = []
+    for _, line in asked:
+        try:
+            found.append(len(_cells(line, delimiter)))
+        except csv.Error:
+            found.append(1)
+    return found
+
+
+def _is_row(cells: list[str]) -> bool:
+    """Whether all cells but perhaps one, the label, are numbers."""
+    return sum(not (is_number(cell) or cell.strip().lower() in MISSING) for cell in cells) <= 1
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number, as float() reads it, but for 1_000."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
