@@ -77,6 +77,24 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Heads:
+    """A bank whose loss and gradient are summed over all rows, cross-entropy.
+
+    X (n, d), y (n,), W (h, d, c), b (h, c). Results: Σ L (h,), its gradient (h, d, c) and (h, c).
+    """
+
+    X: Array
+    y: Array
+    W: Array
+    b: Array
+
+    @property
+    def arguments(self) -> cases.Arguments:
+        """The arguments of `gradient`."""
+        return (self.X, self.y, self.W, self.b), {"loss": "cross_entropy"}
+
+
+@dataclass(frozen=True)
 class Plane:
     """Points (p, q) of the weights W0 + p W1 + q W2: the loss at each.
 
@@ -113,6 +131,12 @@ def bank(size: Size, batch_size: int) -> Epoch:
     order = np.random.default_rng((SEED, 6)).permutation(size.n)
     rates = np.geomspace(0.01, 0.001, size.h).astype(np.float32)
     return Epoch(X, y, order, batch_size, size.c, rates, "cross_entropy", 1.0)
+
+
+def heads(size: Size) -> Heads:
+    """Normal features, and h heads that are right by chance."""
+    (X, y, W, b), _ = cases.OPS["gradient"].arguments(size, np.float32, SEED)
+    return Heads(X, y, W, b)
 
 
 def layer(size: Size) -> Layer:

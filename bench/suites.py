@@ -2,7 +2,8 @@
 
 (a) the original recipe   (b) banks of heads   (c) 1000 classes   (d) the matrix products alone
 (e) softmax   (f) predict and evaluate   (g) scaling curves   (h) MNIST to 92%
-(i) `fit` and its epochs alone   (ops) every op on every usable backend
+(i) `fit` and its epochs alone   (j) loss and gradient over all rows
+(ops) every op on every usable backend
 """
 
 import dataclasses
@@ -314,6 +315,32 @@ def _epochs(epoch: Epoch, orders: list[np.ndarray]) -> Results:
     return W, b
 
 
+# ---- (j): what an optimiser of whole sums asks for
+
+
+def sums(quick: bool) -> Iterator[Case]:
+    """Loss and gradient of a bank over all rows, the work of a round of L-BFGS."""
+    n = 1_000 if quick else 20_000
+    for h in (4,) if quick else (1, 4, 16, 52):
+        bank = problems.heads(Size(n, 784, 10, h))
+        for threads in [cores()] if quick else thread_counts():
+            yield against(
+                peers.GRADIENT,
+                functools.partial(_gradient, bank),
+                bank,
+                suite="j",
+                name=f"{n}x784->{h} heads x 10",
+                flop=OPS["gradient"].flop(Size(n, 784, 10, h)),
+                check=gate.of_op("gradient", bank.arguments),
+                threads=threads,
+            )
+
+
+def _gradient(bank: problems.Heads) -> Results:
+    positional, options = bank.arguments
+    return kernels.gradient(*positional, **options, backend=BACKEND)
+
+
 # ---- (ops): the interface on every backend
 
 
@@ -341,5 +368,6 @@ SUITES: dict[str, Callable[[bool], Iterator[Case]]] = {
     "g": curves,
     "h": mnist,
     "i": fit,
+    "j": sums,
     "ops": ops,
 }

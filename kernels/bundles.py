@@ -1,7 +1,7 @@
 """What the fused ops hand to a backend: checked arguments, in three bundles.
 
-`evaluate(data, bank)` and `train(data, bank, steps)` of every backend take these, and may rely on
-what is said of each field.
+`evaluate(data, bank)`, `gradient(data, bank)` and `train(data, bank, steps)` of every backend take
+these, and may rely on what is said of each field.
 """
 
 from dataclasses import dataclass

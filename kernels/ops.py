@@ -334,6 +334,49 @@ def evaluate(
     return to_caller(mean_loss, X), to_caller(accuracy, X)
 
 
+def gradient(
+    X: Any,
+    y: Any,
+    W: Any,
+    b: Any,
+    *,
+    loss: Any,
+    sample_weight: Any = None,
+    y_index: Any = None,
+    weight_index: Any = None,
+    feature_scale: float = 1.0,
+    backend: str | None = None,
+    n_threads: int | None = None,
+) -> tuple[Any, Any, Any]:
+    """Loss and gradient of each head: Σ_r w_r L_r, Σ_r w_r x_r ⊗ dv_r and Σ_r w_r dv_r.
+
+    They are sums over the rows, without l2, so that those of blocks of rows add up. The arithmetic
+    of a row is that of `train`; a few hundred rows at a time are summed in it, and those partial
+    sums in float64, so that many rows lose no figures. A head gets the same bits whichever heads
+    are beside it. Holds the logits of one block of rows at a time, never all (n, h·c). A head with
+    a logit that is not finite gets NaN in all three. No rows: 0.
+
+    Args:
+        X: features, (n, d).
+        y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
+        W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,).
+        loss: "mse", "cross_entropy" or "gce", one for all heads or one for each.
+        sample_weight: weights of the rows, (n,), or (s, n) for s weight sets.
+        y_index, weight_index: (h,), which label set and which weight set each head uses.
+        feature_scale: multiplies the features.
+
+    Returns:
+        loss (h,), dW (h, d, c) and db (h, c), float64.
+    """
+    ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
+    x = checks.features(X)
+    W, b = checks.bank(W, b, x)
+    heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, len(W)))
+    data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
+    total, dW, db = ops.gradient(data, heads)
+    return to_caller(total, X), to_caller(dW, X), to_caller(db, X)
+
+
 def surface_forward(
     V0: Any,
     V1: Any,

@@ -92,6 +92,7 @@ BACKWARD = _all("backward", "numpy", "torch")
 SOFTMAX = _all("softmax", "numpy", "scipy", "jax", "torch")
 PREDICT = _all("predict", "numpy", "torch", "jax", "sklearn")
 EVALUATE = _all("evaluate", "numpy", "torch", "jax")
+GRADIENT = _all("gradient", "numpy", "torch", "jax")
 FIT = (Peer("LogisticRegression", "sklearn", "fit"),)
 SWEEP = (
     Peer("torch, a loop of models", "torch", "loop_of_models", "torch_heads"),

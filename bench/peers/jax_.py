@@ -72,3 +72,24 @@ def evaluate(model):
         return -jnp.mean(log_p), jnp.mean(jnp.argmax(V, axis=1) == y)
 
     return lambda: tuple(np.array([figure], float) for figure in loss_and_accuracy(X, y))
+
+
+def gradient(heads):
+    h, d, c = heads.W.shape
+    X, y = jnp.asarray(heads.X), jnp.asarray(heads.y)
+    W, b = jnp.asarray(heads.W.transpose(0, 2, 1).reshape(h * c, d)), jnp.asarray(heads.b)
+
+    def losses(weights):
+        V = (X @ weights[0].T).reshape(-1, h, c) + weights[1]
+        log_p = jnp.take_along_axis(jax.nn.log_softmax(V), y[:, None, None], 2)
+        each = -jnp.sum(log_p, axis=(0, 2))
+        return jnp.sum(each), each
+
+    compiled = jax.jit(jax.grad(losses, has_aux=True))
+
+    def call():
+        (dW, db), each = compiled((W, b))
+        dW = np.asarray(dW).reshape(h, c, d).transpose(0, 2, 1)
+        return np.asarray(each, np.float64), dW, np.asarray(db)
+
+    return call

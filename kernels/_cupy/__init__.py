@@ -5,6 +5,7 @@ from softstep.kernels._cupy import checks as _checks
 from softstep.kernels._cupy.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._cupy.evaluate import evaluate, predict
 from softstep.kernels._cupy.gce import gce_backward, gce_forward
+from softstep.kernels._cupy.gradient import gradient
 from softstep.kernels._cupy.kernel import clock, compiled_kernels, kernel_folder, probe
 from softstep.kernels._cupy.linear import linear_backward, linear_forward
 from softstep.kernels._cupy.mse import mse_backward, mse_forward, softmax_mse_backward
@@ -22,6 +23,7 @@ __all__ = [
     "gce_backward",
     "gce_forward",
     "gpu_arrays",
+    "gradient",
     "kernel_folder",
     "linear_backward",
     "linear_forward",

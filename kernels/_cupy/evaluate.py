@@ -3,7 +3,7 @@
 import numpy as np
 
 from softstep.kernels._cupy.arrays import asarray, empty, zeros
-from softstep.kernels._cupy.device import free_memory
+from softstep.kernels._cupy.device import MAX_GRID, free_memory
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import (
     C_TYPE,
@@ -33,10 +33,10 @@ def _launch_rows(name, rows, c, args, dtype, **defines):
     launch_rows("evaluate.cu", name, rows, c, args, dtype=dtype, most=MOST_VALUES, **types)
 
 
-def _block_rows(n, bytes_per_row):
+def _block_rows(bytes_per_row):
     """How many rows at a time: what fits into half of the free memory."""
-    room = min(free_memory() // 2, MOST_BYTES) // bytes_per_row
-    return min(max(room // CHUNK, 1) * CHUNK, n)
+    chunks = min(free_memory() // 2, MOST_BYTES) // (bytes_per_row * CHUNK)
+    return min(max(chunks, 1), MAX_GRID[1]) * CHUNK
 
 
 def _packed(W):
@@ -52,8 +52,11 @@ def _packed(W):
     return packed
 
 
-def _blocks_of_logits(X, W, b, feature_scale):
-    """Yields (first, V) for each block of rows: V (count, h·c) are their logits."""
+def blocks_of_logits(X, W, b, feature_scale, room=0):
+    """Yields (first, V) for each block of rows: V (count, h·c) are their logits.
+
+    The caller takes `room` more bytes for each row than losses and hits.
+    """
     n, d = X.shape
     h, _, c = W.shape
     if n == 0:
@@ -61,7 +64,7 @@ def _blocks_of_logits(X, W, b, feature_scale):
     tiling = Tiling(n, h * c, d)  # that of all rows, so that the blocks do not change the bits
     check_width(tiling.tiles[1], h, c)
     W, b = _packed(W), asarray(b)
-    rows = _block_rows(n, (h * c + 2 * h) * W.dtype.itemsize)
+    rows = _block_rows((h * c + 2 * h) * W.dtype.itemsize + room)
     for first in range(0, n, rows):
         V = empty((min(rows, n - first), h * c), W.dtype)
         logits(X, first, W, b, V, tiling, feature_scale)
@@ -73,7 +76,7 @@ def predict(X, W, b, *, feature_scale=1.0):
     n = len(X)
     h, _, c = W.shape
     labels = empty((h, n), np.int64)
-    for first, V in _blocks_of_logits(asarray(X), W, b, feature_scale):
+    for first, V in blocks_of_logits(asarray(X), W, b, feature_scale):
         args = (V, labels, *map(np.int64, (first, len(V), n, h, c)))
         _launch_rows("predict_rows", len(V) * h, c, args, V.dtype)
     return labels
@@ -110,7 +113,7 @@ def evaluate(data, bank):
     fields, is_soft = targets_of_heads(data, bank)
     heads = Struct(**fields)
     sums = zeros((h, 3), np.float64)
-    for first, V in _blocks_of_logits(asarray(data.X), bank.W, bank.b, data.feature_scale):
+    for first, V in blocks_of_logits(asarray(data.X), bank.W, bank.b, data.feature_scale):
         losses = empty((len(V), h), V.dtype)
         right = empty((len(V), h), np.uint8)
         sizes = tuple(map(np.int64, (first, len(V), h)))

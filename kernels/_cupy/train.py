@@ -126,7 +126,7 @@ def _call(data, bank, steps, weights, velocity, results):
     )
     return _Call(
         types=types_of(data.X.dtype),
-        row_types={"Y_SOFT": is_soft, "ROW_LANES": _row_lanes(c)},
+        row_types={"Y_SOFT": is_soft, "ROW_LANES": row_lanes(c)},
         dtype=dtype,
         batch=batch,
         d=d,
@@ -153,7 +153,7 @@ def _settings(steps, dtype):
     }
 
 
-def _row_lanes(c):
+def row_lanes(c):
     """How many lanes of a warp work on a row of a head: 8 classes each, up to a warp."""
     return min(32, 1 << max(0, ceil_div(c, 8) - 1).bit_length())
 

@@ -6,6 +6,7 @@ from softstep.kernels._numba.compiling.cache import compiled_kernels, kernel_fol
 from softstep.kernels._numba.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numba.evaluate import evaluate, predict
 from softstep.kernels._numba.gce import gce_backward, gce_forward
+from softstep.kernels._numba.gradient import gradient
 from softstep.kernels._numba.linear import linear_backward, linear_forward
 from softstep.kernels._numba.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._numba.softmax import softmax_backward, softmax_forward
@@ -20,6 +21,7 @@ __all__ = [
     "evaluate",
     "gce_backward",
     "gce_forward",
+    "gradient",
     "kernel_folder",
     "linear_backward",
     "linear_forward",

@@ -5,6 +5,7 @@ import numpy as np
 from softstep.kernels._numpy.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numpy.evaluate import evaluate, predict
 from softstep.kernels._numpy.gce import gce_backward, gce_forward
+from softstep.kernels._numpy.gradient import gradient
 from softstep.kernels._numpy.linear import linear_backward, linear_forward
 from softstep.kernels._numpy.mse import mse_backward, mse_forward, softmax_mse_backward
 from softstep.kernels._numpy.softmax import softmax_backward, softmax_forward
@@ -18,6 +19,7 @@ __all__ = [
     "evaluate",
     "gce_backward",
     "gce_forward",
+    "gradient",
     "linear_backward",
     "linear_forward",
     "mse_backward",

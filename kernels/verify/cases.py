@@ -186,11 +186,19 @@ def _evaluate_flop(s: Size) -> int:
 LOSS_FLOP = {"mse": 13, "cross_entropy": 5, "gce": 6}
 
 
+def gradient_flop(s: Size, loss: str) -> int:
+    """Forward, loss and backward of every row, for each head."""
+    return s.h * (2 * _linear_flop(s) + LOSS_FLOP[loss] * s.n * s.c)
+
+
+def _gradient_flop(s: Size) -> int:
+    return gradient_flop(s, "cross_entropy")
+
+
 def epoch_flop(s: Size, batch_size: int, loss: str) -> int:
     """Forward, loss, backward of every row, and the update W - lr·dW once per batch."""
     steps = ceil_div(s.n, batch_size)
-    per_head = LOSS_FLOP[loss] * s.n * s.c + 2 * steps * (s.d + 1) * s.c
-    return s.h * (2 * _linear_flop(s) + per_head)
+    return gradient_flop(s, loss) + s.h * 2 * steps * (s.d + 1) * s.c
 
 
 def _train_flop(s: Size) -> int:
@@ -237,6 +245,7 @@ OPS = {
     "surface_forward": Op(_surface_forward, _per_entry(7 * SURFACE[0] * SURFACE[1]), _ROWS),
     "predict": Op(_predict, _bank_flop, _BANK),
     "evaluate": Op(_evaluate, _evaluate_flop, _BANK),
+    "gradient": Op(_evaluate, _gradient_flop, _BANK),
     "train": Op(_train, _train_flop, _BANK),
 }
 

@@ -18,6 +18,7 @@ ORACLE = "numpy"
 BOUNDS = {
     **{name: getattr(bounds, name) for name in cases.OPS if hasattr(bounds, name)},
     "evaluate": train_bounds.evaluate,
+    "gradient": train_bounds.gradient,
     "surface_forward": train_bounds.surface_forward,
     "train": train_bounds.train,
 }
@@ -100,8 +101,8 @@ class Check:
 
 SIZES = (Size(1, 1, 2), Size(37, 17, 3, h=3), Size(230, 785, 10, h=2))
 FEATURE_DTYPES = ("float64", "float32", "float16", "uint8")
-READS_FEATURES = ("linear_forward", "linear_backward", "predict", "evaluate", "train")
-TAKES_A_LOSS = ("surface_forward", "evaluate", "train")
+READS_FEATURES = ("linear_forward", "linear_backward", "predict", "evaluate", "gradient", "train")
+TAKES_A_LOSS = ("surface_forward", "evaluate", "gradient", "train")
 
 
 def check(backend: str) -> Iterator[Check]:

@@ -158,6 +158,40 @@ def evaluate(
     return losses, accuracies
 
 
+SUM_ROWS = 512  # `gradient` adds at most so many rows in the arithmetic, and all else in float64
+
+
+def gradient(
+    a: Arithmetic,
+    X: Array,
+    y: Array,
+    W: Array,
+    b: Array,
+    *,
+    loss: Any,
+    sample_weight: Any = None,
+    y_index: Any = None,
+    weight_index: Any = None,
+    feature_scale: float = 1.0,
+) -> Bounds:
+    # W (h, d, c) -> bounds of loss (h,), dW (h, d, c) and db (h, c)
+    sets = _Sets(y, sample_weight, y_index, weight_index)
+    names = (loss,) * len(W) if isinstance(loss, str) else loss
+    losses, dW, db = np.empty(len(W)), np.empty(W.shape), np.empty(b.shape)
+    # w dv rounds, and s x; then the sums, those of blocks in float64
+    wide = Arithmetic.of(np.float64)
+    summed = a.gamma(min(len(X), SUM_ROWS) + 4) + wide.gamma(ceil_div(len(X), SUM_ROWS) + 1)
+    for k, name in enumerate(names):
+        x = feature_scale * X
+        V, w = _logits(x, _exact(a, W[k]), _exact(a, b[k])), sets.weights(k, len(X))
+        Y = sets.targets(k, W.shape[2])
+        L, dV = losses_of_rows(V, Y, name), LOGIT_GRADIENTS[name](V, Y)
+        losses[k] = np.abs(w) @ (L.error + (a.gamma(2) + wide.gamma(len(X))) * np.abs(L.value))
+        error = np.abs(w)[:, None] * (dV.error + summed * (np.abs(dV.value) + dV.error))
+        dW[k], db[k] = np.abs(x).T @ error, error.sum(axis=0)
+    return losses, dW, db
+
+
 def surface_forward(
     a: Arithmetic,
     V0: Array,

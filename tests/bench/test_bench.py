@@ -233,14 +233,19 @@ OPS = [
     *((p, "predict") for p in peers.PREDICT),
     *((p, "evaluate") for p in peers.EVALUATE),
     *((p, "softmax_forward") for p in peers.SOFTMAX),
+    *((p, "gradient") for p in peers.GRADIENT),
 ]
+PROBLEMS = {"predict": problems.model, "evaluate": problems.model, "gradient": problems.heads}
 
 
 @pytest.mark.parametrize(("peer", "op"), OPS, ids=lambda v: getattr(v, "name", None))
 def test_a_peer_computes_what_the_op_does(peer, op):
-    make = problems.model if op in ("predict", "evaluate") else problems.layer
-    problem = make(SIZE)
-    arguments = ((problem.dV,), {}) if op == "softmax_forward" else problem.arguments(op)
+    size = dataclasses.replace(SIZE, h=3) if op == "gradient" else SIZE
+    problem = PROBLEMS.get(op, problems.layer)(size)
+    if op == "softmax_forward":
+        arguments = (problem.dV,), {}
+    else:
+        arguments = problem.arguments if op == "gradient" else problem.arguments(op)
     check = gate.of_op(op, arguments)
     found = prepared(peer, arguments[0][0] if op == "softmax_forward" else problem)()
     assert check(found)[1]

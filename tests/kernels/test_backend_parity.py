@@ -93,7 +93,7 @@ def test_surfaces_of_every_size(dtype, loss, assert_parity):
         assert_parity("surface_forward", (positional, options), "numba")
 
 
-@pytest.mark.parametrize("op", ["evaluate", "train"])
+@pytest.mark.parametrize("op", ["evaluate", "gradient", "train"])
 def test_banks_of_every_size(op, assert_parity, fused):
     for i, size in enumerate(sizes_for(fused)):
         (X, y, *rest), options = arguments_of(op, size, FEATURES[i % 4])
@@ -176,7 +176,7 @@ def assert_a_step_is_more_than_its_bound(arguments):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("loss", SOFT_LOSSES)
-@pytest.mark.parametrize("op", ["evaluate", "train"])
+@pytest.mark.parametrize("op", ["evaluate", "gradient", "train"])
 def test_banks_with_soft_targets(op, loss, dtype, assert_parity, fused):
     for size in (Size(37, 17, 3, h=3), Size(20, 3, 100, h=2), Size(5, 2, 1, h=2)):
         (X, _, *rest), options = arguments_of(op, size, dtype)
@@ -185,16 +185,17 @@ def test_banks_with_soft_targets(op, loss, dtype, assert_parity, fused):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_evaluate_with_label_and_weight_sets(dtype, assert_parity, fused):
+@pytest.mark.parametrize("op", ["evaluate", "gradient"])
+def test_sums_with_label_and_weight_sets(op, dtype, assert_parity, fused):
     for h in (1, 2, 3, 7):
-        (X, y, W, b), options = arguments_of("evaluate", Size(37, 17, 3, h), dtype)
+        (X, y, W, b), options = arguments_of(op, Size(37, 17, 3, h), dtype)
         y = np.stack([y, (y + 1) % 3, (2 * y) % 3])
         options = {**options, **sets(h), "loss": losses_of(h)}
-        assert_parity("evaluate", ((X, y, W, b), options), fused)
+        assert_parity(op, ((X, y, W, b), options), fused)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("op", [*LAYER_OPS, "evaluate", "train"])
+@pytest.mark.parametrize("op", [*LAYER_OPS, "evaluate", "gradient", "train"])
 def test_features_shifted_by_100(op, dtype, assert_parity, fused):
     positional, options = arguments_of(op, SMALL, dtype)
     i = int(op == "linear_backward")
@@ -284,6 +285,7 @@ def test_no_rows_give_empty_results_and_change_nothing(op, dtype, backend):
         "gce_forward": (np.zeros(0, weight),),
         "predict": (np.zeros((2, 0), np.int64),),
         "evaluate": (np.full(2, np.nan), np.full(2, np.nan)),
+        "gradient": (np.zeros(2), np.zeros((2, 17, 3)), np.zeros((2, 3))),
         "surface_forward": (np.zeros(cases.SURFACE), np.zeros(cases.SURFACE)),
         "train": (np.zeros((0, 2)), np.zeros((0, 2), np.int64), *positional[-2:]),
     }.get(op, (np.zeros((0, 3), weight),))

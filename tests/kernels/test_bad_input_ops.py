@@ -45,6 +45,7 @@ def arguments(op):
         },
         "predict": {"X": X, "W": W, "b": B},
         "evaluate": {"X": X, "y": Y, **bank},
+        "gradient": {"X": X, "y": Y, **bank},
         "train": {"X": X, "y": Y, "order": ORDER, "batch_size": 2, "learning_rate": 0.1, **bank},
     }[op]
 
@@ -125,7 +126,7 @@ def train_refusals(name, table):
 
 
 LABEL_OPS = ("gce_forward", "gce_backward")
-BY_LOSS = ("cross_entropy_forward", "cross_entropy_backward", "evaluate", "train")
+BY_LOSS = ("cross_entropy_forward", "cross_entropy_backward", "evaluate", "gradient", "train")
 OFFSET_REFUSALS = [
     ([0, np.inf, np.nan], ValueError, "[1] = inf is not finite"),
     ([[0, 1]], ValueError, " must have the form (k,), but its shape is (1, 2)"),
@@ -185,7 +186,7 @@ REFUSALS = [
     *(r for op in LABEL_OPS for r in refusals(op, "y", [(SOFT, TypeError, LABELS_ONLY)])),
     *(
         (op, {"y": SOFT, "loss": loss}, TypeError, LABELS_ONLY)
-        for op in ("evaluate", "train")
+        for op in ("evaluate", "gradient", "train")
         for loss in ("gce", ["gce"])
     ),
     *(
@@ -326,7 +327,7 @@ REFUSALS = [
     ),
     *(
         r
-        for op in ("train", "evaluate")
+        for op in ("train", "evaluate", "gradient")
         for r in refusals(
             op,
             "loss",
@@ -379,7 +380,7 @@ REFUSALS = [
     ),
     *(
         r
-        for op in ("train", "evaluate")
+        for op in ("train", "evaluate", "gradient")
         for r in refusals(
             op,
             "sample_weight",
@@ -396,7 +397,7 @@ REFUSALS = [
     ),
     *(
         r
-        for op in ("train", "evaluate")
+        for op in ("train", "evaluate", "gradient")
         for name in ("y_index", "weight_index")
         for r in refusals(
             op,
@@ -506,6 +507,8 @@ def test_non_finite_values_pass_and_stay_in_their_row(op, bad, backend):
     if op == "linear_backward":
         assert not np.isfinite(found[0][0]).any()  # the feature's weights
         np.testing.assert_array_equal(found[0][1:], usual[0][1:])
+    elif op == "gradient":
+        assert all(np.isnan(f).all() for f in found)
     elif op in ("evaluate", "surface_forward"):
         assert np.isnan(found[0]).all()
         assert np.isfinite(found[1]).all()

@@ -32,6 +32,7 @@ DESIGNED = {
     "surface_forward",
     "predict",
     "evaluate",
+    "gradient",
     "train",
 }
 
@@ -39,6 +40,7 @@ DESIGNED = {
 # Backends take these as bundles of checked arguments.
 BUNDLED = {
     "evaluate": {"data": bundles.Data, "bank": bundles.Bank},
+    "gradient": {"data": bundles.Data, "bank": bundles.Bank},
     "train": {"data": bundles.Data, "bank": bundles.Bank, "steps": bundles.SGDSteps},
 }
 
@@ -107,7 +109,7 @@ def test_every_argument_reaches_the_backend_in_its_own_field(name, monkeypatch):
     def recorded(*given):
         for bundle in given:
             received.update({f.name: getattr(bundle, f.name) for f in dataclasses.fields(bundle)})
-        return np.zeros(2), np.zeros(2)
+        return (np.zeros(2),) * (3 if name == "gradient" else 2)
 
     monkeypatch.setattr(_numpy, name, recorded)
     names = [parameter for parameter, _, _ in parameters(getattr(ops, name))]

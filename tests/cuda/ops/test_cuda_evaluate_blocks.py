@@ -1,4 +1,4 @@
-"""`predict` and `evaluate` on the GPU: the same bits however many rows the free memory allows."""
+"""`predict`, `evaluate`, `gradient` on the GPU: the same bits, however much memory is free."""
 
 import importlib
 
@@ -22,7 +22,8 @@ def results(dtype):
     loss = ("mse", "cross_entropy", "gce")
     options = {**options, "loss": loss, "sample_weight": weights, "backend": "cupy"}
     labels = kernels.predict(X, W, b, feature_scale=options["feature_scale"], backend="cupy")
-    return [*kernels.evaluate(X, y, W, b, **options), labels]
+    sums = kernels.gradient(X, y, W, b, **options)
+    return [*kernels.evaluate(X, y, W, b, **options), *sums, labels]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
@@ -32,6 +33,7 @@ def test_the_free_memory_does_not_change_the_bits(dtype, machine, monkeypatch):
     machine.log.clear()
     a_chunk_at_a_time = results(dtype)
     assert machine.log.count("launch evaluate_rows") == 5
+    assert machine.log.count("launch gradient_rows") == 5
     for a, c in zip(at_once, a_chunk_at_a_time, strict=True):
         np.testing.assert_array_equal(a, c)
         assert np.isfinite(a).all()

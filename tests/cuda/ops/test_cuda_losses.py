@@ -19,11 +19,12 @@ TEXTS = {
     path.name: path.read_text(encoding="utf-8")
     for path in Path(losses.__file__).parent.glob("*.cu*")
 }
-FUSED = ("evaluate", "surface_forward", "train")
+FUSED = ("evaluate", "gradient", "surface_forward", "train")
 # Modules: `train` and so on of the package are the ops.
 LAUNCHERS = {
     "evaluate": importlib.import_module("softstep.kernels._cupy.evaluate"),
     "surface_forward": importlib.import_module("softstep.kernels._cupy.surface"),
+    "gradient": importlib.import_module("softstep.kernels._cupy.evaluate"),
     "train": importlib.import_module("softstep.kernels._cupy.evaluate"),
 }
 HINGE = dataclasses.replace(LOSSES["mse"], name="hinge", code=77)

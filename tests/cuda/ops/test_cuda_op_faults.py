@@ -237,6 +237,26 @@ FAULTS = {
         "evaluate", Size(300, 3, 3, 2), "targets.weight_index[head] * targets.n", "0 * targets.n",
         (WRONG,), with_sets,
     ),
+    # ---- gradient
+    "the last chunk's gradients left out": Fault(
+        "gradient", Size(300, 3, 3, 2), "long long k = 0; k < count; ++k) sum +=",
+        "long long k = 0; k < count - 1; ++k) sum +=", (WRONG,),
+    ),
+    "chunks in place of their sum": Fault(
+        "gradient", Size(300, 3, 3, 2), "sum += parts[k * size + i]", "sum = parts[k * size + i]",
+        (WRONG,),
+    ),
+    "gradients of rows past the last": Fault(
+        "gradient", Size(300, 3, 3, 2), "q < count * h;\n       q +=",
+        "q <= count * h;\n       q +=", (*OUTSIDE, WRONG),
+    ),
+    "every head's labels and weights for the next": Fault(
+        "gradient", Size(300, 3, 3, 2), "targets, c, q % h,", "targets, c, (q + 1) % h,", (WRONG,),
+        with_sets,
+    ),
+    "gradients unpacked in the wrong order": Fault(
+        "gradient", Size(30, 5, 3, 2), "feature * h + head", "feature * h + h - 1 - head", (WRONG,),
+    ),
     # ---- the surface
     "a chunk of the surface left out": Fault(
         "surface_forward", Size(600, 1, 3), "long long chunk = 0; chunk < chunks; ++chunk) {",

@@ -12,7 +12,7 @@ SIZES = {
     "banks": (Size(260, 5, 3, 2),),
 }
 KINDS = {"linear_forward": "layers", "linear_backward": "layers", "predict": "banks"}
-KINDS["evaluate"] = "banks"
+KINDS["evaluate"] = KINDS["gradient"] = "banks"
 OPS = [op for op in cases.OPS if op != "train"]
 
 

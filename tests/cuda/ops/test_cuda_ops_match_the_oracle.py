@@ -71,14 +71,15 @@ def test_layers(op, dtype, size, assert_op_parity):
 
 @pytest.mark.parametrize("size", BANKS)
 @pytest.mark.parametrize("dtype", FEATURES)
-@pytest.mark.parametrize("op", ["predict", "evaluate"])
+@pytest.mark.parametrize("op", ["predict", "evaluate", "gradient"])
 def test_banks(op, dtype, size, assert_op_parity):
     assert_op_parity(op, cases.OPS[op].arguments(Size(*size), dtype, 5))
 
 
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_each_head_has_its_loss_its_labels_and_its_weights(dtype, soft, assert_op_parity):
+@pytest.mark.parametrize("op", ["evaluate", "gradient"])
+def test_each_head_has_its_loss_its_labels_and_its_weights(op, dtype, soft, assert_op_parity):
     n, d, c, h = 300, 7, 5, 4
     (X, _, W, b), _ = cases.OPS["evaluate"].arguments(Size(n, d, c, h), dtype, 6)
     rng = np.random.default_rng(7)
@@ -87,7 +88,7 @@ def test_each_head_has_its_loss_its_labels_and_its_weights(dtype, soft, assert_o
         sets["y_index"] = np.array([2, 0, 0, 1])
     y = cases.probabilities(n, c, dtype, 8) if soft else rng.integers(0, c, (3, n))
     losses = ("mse", "cross_entropy", "mse" if soft else "gce", "cross_entropy")
-    assert_op_parity("evaluate", ((X, y, W, b), {"loss": losses, **sets}))
+    assert_op_parity(op, ((X, y, W, b), {"loss": losses, **sets}))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -113,7 +114,7 @@ def test_surfaces_have_the_same_bits_however_many_rows_there_is_room_for(machine
     assert machine.log.count("launch surface_chunks") == 3
 
 
-OTHERS = ("linear_forward", "linear_backward", "predict", "evaluate", "surface_forward")
+OTHERS = ("linear_forward", "linear_backward", "predict", "evaluate", "gradient", "surface_forward")
 
 
 @pytest.mark.parametrize("op", [*ROWS, *OTHERS])

@@ -23,6 +23,7 @@ CASES = {
     "linear_backward": (Size(300, 40, 3), Size(40, 70, 70)),
     "predict": (Size(40, 20, 3, 2),),
     "evaluate": (Size(300, 20, 3, 2),),
+    "gradient": (Size(300, 20, 3, 2),),
     "surface_forward": (Size(300, 1, 3),),
 }
 SCHEDULES = ("reversed", "random", "greedy_warp")

@@ -16,12 +16,14 @@ pytestmark = pytest.mark.skipif(nvrtc.missing() is not None, reason=str(nvrtc.mi
 BUDGET = {
     "add_chunks": (32, 0),
     "add_parts": (40, 0),
+    "add_to_sums": (40, 0),
     "column_sums": (64, 2048),
     "cross_entropy_backward": (128, 256),
     "cross_entropy_forward": (168, 256),
     "evaluate_rows": (168, 256),
     "gce_backward": (128, 256),
     "gce_forward": (128, 256),
+    "gradient_rows": (128, 0),
     "linear_backward": (168, 44_032),
     "linear_forward": (168, 44_032),
     "means": (32, 0),
@@ -43,6 +45,7 @@ BUDGET = {
     "train_rows": (128, 0),
     "train_steps": (255, 0),
     "train_update": (128, 12_416),
+    "unpack_bank": (40, 0),
 }
 
 SPILLS = """

@@ -12,16 +12,17 @@ from softstep.kernels._cupy import checks, linear, mse, surface
 from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
 from softstep.kernels._cupy.losses import DEFINES
 
-# Modules: `train` and `evaluate` of the package are the ops.
+# Modules: `train`, `evaluate` and `gradient` of the package are the ops.
 train = importlib.import_module("softstep.kernels._cupy.train")
 evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")
+gradient = importlib.import_module("softstep.kernels._cupy.gradient")
 
 KINDS = linear.X_KIND  # how features may be stored
 
 
 def everything():
     """Triples: the file, the kernel, its definitions."""
-    for part in (_rows, _evaluate, _checks, _linear, _surface, _train):
+    for part in (_rows, _evaluate, _checks, _linear, _surface, _train, _gradient):
         yield from part()
 
 
@@ -107,3 +108,13 @@ def _train():
         yield "train_update.cu", "train_update", {**update, "TILE_COLUMNS": 16}
         yield "train_steps.cu", "train_steps", {**types, **slices, **wide_soft}
         yield "train_rows.cu", "train_rows", {**types, **labels}
+
+
+def _gradient():
+    labels, wide_soft = {"Y_SOFT": 0, "ROW_LANES": 2}, {"Y_SOFT": 1, "ROW_LANES": 32}
+    for dtype in KINDS:
+        for rows in (labels, wide_soft):
+            yield "gradient.cu", "gradient_rows", {**train.types_of(dtype), **rows}
+    for dtype in C_TYPE:
+        yield "gradient.cu", "add_to_sums", gradient.defines(dtype)
+    yield "gradient.cu", "unpack_bank", gradient.defines(np.float64)

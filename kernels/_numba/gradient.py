@@ -1,0 +1,241 @@
+"""Loss and gradient of a bank, summed over all rows: vectors run along the columns.
+
+A block of rows goes forward and back while it is in the cache, in the four phases of train_wide.py;
+the last one adds the block's outer products, tile by tile, to sums in float64. There is one kind of
+kernel for banks of any width: what a head gets depends on no other head.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
+from softstep.kernels._numba.linear_wide import in_place
+from softstep.kernels._numba.losses import Lanes, Learning, heads_of_rows, learning, row_lanes
+from softstep.kernels._numba.parallel import pool
+from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.simd.layout import (
+    odd_lines,
+    pack_wide,
+    padded,
+    per_column,
+    stored,
+    unpack_wide,
+    zeros,
+)
+from softstep.kernels._numba.simd.products import (
+    gather_rows,
+    lanes_to_rows,
+    logits_tiles,
+    multiply,
+    next_tile,
+    rows_to_lanes,
+)
+from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
+from softstep.kernels._numba.simd.vector import lanes_of, load, load_doubles, store
+from softstep.kernels.integers import ceil_div
+from softstep.kernels.threads import threads_for
+
+GATHER, LOGITS, ROWS, WEIGHTS = range(4)  # the phases
+# A block's sums are in the arithmetic of the rows, so it decides the bits and does not depend on
+# anything. Longer ones add to the sums in memory less often: 448 are full tiles and full vectors.
+BLOCK_ROWS = 448
+GATHERED = 8  # rows of an item
+LOGIT_ROWS = 2 * TILE_ROWS  # of an item, TILE_VECTORS wide
+WEIGHT_ROWS = 4 * TILE_ROWS  # features of an item
+# About a tenth of a second on one core: between calls of so much Python notices Ctrl-C.
+FLOP_PER_INTERRUPT = 5e9
+
+
+class Job(NamedTuple):
+    """What the kernel is to do. Columns are those of layout.py: of each head, its classes."""
+
+    X: np.ndarray  # (n, d), as stored
+    order: np.ndarray  # (n,): 0, 1, …
+    first: int  # the rows of this call
+    end: int
+    in_place: bool  # whether X is read where it is stored
+    scale: float
+    learning: Learning
+    classes: int
+    W: np.ndarray  # (vectors, d, lanes)
+    b: np.ndarray  # (columns padded,)
+    finite: np.ndarray  # (h,) bool, cleared for a head with a logit that is not
+    total: np.ndarray  # (h,) float64, added to: Σ w L,
+    G: np.ndarray  # (vectors, d, lanes) float64: Σ w x ⊗ dv, without the scale
+    Gb: np.ndarray  # (columns padded,) float64: and Σ w dv
+
+
+class Scratch(NamedTuple):
+    """A block of rows, then buffers of each worker."""
+
+    X: np.ndarray  # (rows padded, d padded), or all of X where that is read in place
+    V: np.ndarray  # (vectors, rows padded, lanes): logits, then their gradient
+    loss: np.ndarray  # (h, rows padded): w L of each row
+    right: np.ndarray  # (h, rows padded): what the losses report besides
+    lanes: Lanes
+    tile: np.ndarray  # (workers, TILE_VECTORS, TILE_ROWS, lanes)
+
+
+def _scratch(job, workers):
+    vectors, d, n = job.W.shape
+    h, dtype, rows = len(job.finite), job.W.dtype, padded(min(BLOCK_ROWS, len(job.X)), n)
+    return Scratch(
+        X=job.X if job.in_place else zeros((rows, odd_lines(d, dtype)), dtype),
+        V=zeros((vectors, rows, n), dtype),
+        loss=zeros((h, rows), dtype),
+        right=zeros((h, rows), dtype),
+        lanes=row_lanes(workers, vectors * n, job.classes, dtype),
+        tile=zeros((workers, TILE_VECTORS, TILE_ROWS, n), dtype),
+    )
+
+
+@jit(STRICT)
+def _gradient(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 4, _begin, _do)
+
+
+@jit(INLINE)
+def _begin(job, scratch, step, phase):
+    """How many items a phase has."""
+    rows = min(BLOCK_ROWS, job.end - job.first - step * BLOCK_ROWS)
+    if rows <= 0:
+        return OVER
+    pairs = ceil_div(len(job.W), TILE_VECTORS)
+    if phase == GATHER:
+        return 0 if job.in_place else ceil_div(rows, GATHERED)
+    if phase == LOGITS:
+        return pairs * ceil_div(rows, LOGIT_ROWS)
+    if phase == ROWS:
+        return ceil_div(rows, lanes_of(job.W))
+    return pairs * ceil_div(job.W.shape[1], WEIGHT_ROWS) + len(job.W) + len(job.finite)
+
+
+@jit(INLINE)
+def _do(job, scratch, step, phase, item, worker):
+    V, W, tile = scratch.V, job.W, scratch.tile[worker]
+    vectors, d = len(W), W.shape[1]
+    start = job.first + step * BLOCK_ROWS
+    rows = min(BLOCK_ROWS, job.end - start)
+    tiles = ceil_div(vectors, TILE_VECTORS) * ceil_div(d, WEIGHT_ROWS)
+    if phase == GATHER:
+        r0 = item * GATHERED
+        gather_rows(job.X, job.order, start + r0, min(GATHERED, rows - r0), scratch.X, r0)
+    elif phase == LOGITS:
+        chunks = ceil_div(rows, LOGIT_ROWS)
+        v, r0 = item // chunks * TILE_VECTORS, item % chunks * LOGIT_ROWS
+        X, end = _block(job, scratch, start, rows), min(r0 + LOGIT_ROWS, rows)
+        logits_tiles(X, W, job.b, job.scale, v, v + TILE_VECTORS, r0, end, V, tile)
+    elif phase == ROWS:
+        _rows(job, scratch, start, rows, item * lanes_of(W), worker)
+    elif item < tiles:
+        chunks = ceil_div(d, WEIGHT_ROWS)
+        v, f0 = item // chunks * TILE_VECTORS, item % chunks * WEIGHT_ROWS
+        X, end = _block(job, scratch, start, rows), min(f0 + WEIGHT_ROWS, d)
+        _outer_products(X, V, v, f0, end, tile, job.G)
+    elif item < tiles + vectors:
+        _sums_of_rows(V, item - tiles, rows, job.Gb)
+    else:
+        k = item - tiles - vectors
+        for i in range(rows):
+            job.total[k] += scratch.loss[k, i]
+
+
+@jit(PART)
+def _block(job, scratch, start, rows):
+    """The features of a block, widened."""
+    first = start if job.in_place else 0
+    return scratch.X[first : first + rows]
+
+
+@jit(PART)
+def _rows(job, scratch, start, rows, r0, worker):
+    """From logits to w L and w dv for a row in each lane, from row r0 of the block on."""
+    T = scratch.lanes.T[worker]
+    first = start + r0
+    mine = job.order[first : first + min(lanes_of(T), rows - r0)]
+    rows_to_lanes(scratch.V, r0, T)
+    heads_of_rows(
+        job.learning,
+        scratch.lanes,
+        worker,
+        mine,
+        1,
+        job.finite,
+        scratch.loss,
+        scratch.right,
+        r0,
+    )
+    lanes_to_rows(T, scratch.V, r0)
+
+
+@jit(PART)
+def _outer_products(X, V, v0, f0, end, tile, G):
+    # X (rows, d), V (vectors, rows, lanes) -> G (vectors, d, lanes) increased by Σ x ⊗ dv: features
+    # f0 … end of TILE_VECTORS vectors from v0 on
+    n, doubles, vectors = lanes_of(V), lanes_of(G), min(TILE_VECTORS, len(V) - v0)
+    i = f0
+    while i < end:
+        first, count = next_tile(i, f0, end)
+        multiply(X.T, first, count, len(X), V, v0, vectors, tile)
+        for u in range(vectors):
+            for r in range(i - first, count):  # those before have been added
+                for j in range(0, n, doubles):
+                    at = (v0 + u, first + r, j)
+                    store(G, at, load(G, at) + load_doubles(tile, (u, r, j)))
+        i = first + count
+
+
+@jit(PART)
+def _sums_of_rows(V, v, rows, Gb):
+    # V (vectors, rows, lanes) -> the columns of vector v of Gb, increased by Σ dv
+    n, doubles = lanes_of(V), lanes_of(Gb)
+    for j in range(0, n, doubles):
+        total = load(Gb, v * n + j)
+        for i in range(rows):
+            total = total + load_doubles(V, (v, i, j))
+        store(Gb, v * n + j, total)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # infinities follow the arithmetic
+def gradient(data, bank):
+    # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), dW (h, d, c), db (h, c)
+    (h, d, c), n, lessons = bank.W.shape, len(data.X), learning(data, bank)
+    total, dW, db = np.zeros(h), np.zeros((h, d, c)), np.zeros((h, c))
+    if n == 0:
+        return total, dW, db
+    X, W, b = stored(data.X), pack_wide(bank.W), per_column(bank.b, c, bank.b.dtype)
+    job = Job(
+        X=X,
+        order=np.arange(n),
+        first=0,
+        end=n,
+        in_place=in_place(X, W.dtype),
+        scale=data.feature_scale,
+        learning=lessons,
+        classes=c,
+        W=W,
+        b=b,
+        finite=np.ones(h, np.bool_),
+        total=total,
+        G=zeros(W.shape, np.float64),
+        Gb=zeros(b.shape, np.float64),
+    )
+    _run(job, 4 * bank.W.size)
+    unpack_wide(job.G, dW)
+    dW *= data.feature_scale
+    db.reshape(-1)[:] = job.Gb[: h * c]
+    for result in (total, dW, db):
+        result[~job.finite] = np.nan
+    return total, dW, db
+
+
+def _run(job, flop_per_row):
+    """All rows, in calls of not too many blocks of them."""
+    rows = min(BLOCK_ROWS, job.end)
+    workers = threads_for(flop_per_row * job.end, flop_per_row * rows)
+    scratch = _scratch(job, workers)
+    at_once = max(1, int(FLOP_PER_INTERRUPT / (flop_per_row * rows))) * BLOCK_ROWS
+    for first in range(0, job.end, at_once):
+        some = job._replace(first=first, end=min(first + at_once, job.end))
+        pool.run(_gradient, workers, some, scratch)
