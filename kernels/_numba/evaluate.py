@@ -24,14 +24,20 @@ from softstep.kernels._numba.simd.layout import (
     stored,
     zeros,
 )
-from softstep.kernels._numba.simd.products import gather_rows, logits_tiles, rows_to_lanes
+from softstep.kernels._numba.simd.products import (
+    gather_rows,
+    group,
+    groups_of,
+    logits_tiles,
+    rows_to_lanes,
+)
 from softstep.kernels._numba.simd.targets import first_largest, label_of, weight_of
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import filled, lanes_of, load, select, store
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
 
-BLOCK_ROWS = 112  # full vectors of rows, and with 32 registers full tiles
+BLOCK_ROWS = 112  # full vectors of rows, and full tiles
 MAX_SUMS = 256  # partial sums of each head: they are added in the order of the rows
 
 
@@ -98,13 +104,13 @@ def _row_blocks(layer, workers):
 @jit(PART)
 def _block_logits(layer, start, rows, blocks, worker):
     # rows start … start + rows of X -> blocks.V[worker] (vectors, rows, lanes)
-    V, tile = blocks.V[worker], blocks.tile[worker]
-    if layer.in_place:
-        X = blocks.X[0][start : start + rows]
-    else:
-        X = blocks.X[worker][:rows]
+    V, tile, W = blocks.V[worker], blocks.tile[worker], layer.W
+    X, x0 = (blocks.X[0], start) if layer.in_place else (blocks.X[worker], 0)
+    if not layer.in_place:
         gather_rows(layer.X, layer.order, start, rows, X, 0)
-    logits_tiles(X, layer.W, layer.b, layer.scale, 0, len(V), 0, rows, V, tile)
+    for g in range(groups_of(len(W))):
+        v, vectors = group(g, len(W))
+        logits_tiles(X, x0, W, layer.b, layer.scale, v, vectors, 0, rows, V, tile)
 
 
 @jit(STRICT)
@@ -158,9 +164,9 @@ def _predict_alone(X, W, b, scale, found):
             bias[column] = b[k, j]
             for i in range(d):
                 packed[column // lanes, i, column % lanes] = W[k, i, j]
-    rows = padded(n, lanes)
+    rows = padded(n, max(lanes, TILE_ROWS))
     blocks = Blocks(
-        np.empty((1, rows, padded(d, lanes)), W.dtype),
+        np.zeros((1, rows, padded(d, lanes)), W.dtype),
         np.empty((1, vectors, rows, lanes), W.dtype),
         np.empty((1, TILE_VECTORS, TILE_ROWS, lanes), W.dtype),
         np.full(1, -1),

@@ -8,16 +8,16 @@ from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.layout import empty, lanes, odd_lines, padded, per_column, zeros
-from softstep.kernels._numba.simd.products import gather_rows, multiply, next_tile
+from softstep.kernels._numba.simd.products import gather_rows, group, groups_of, multiply, next_tile
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import fma, lanes_of, load, load_first, store, store_first
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
 
-ITEM_ROWS = 4 * TILE_ROWS  # of the forward pass
-BLOCK_VECTORS = 16  # of columns, in such an item
+ITEM_ROWS = 64  # of the forward pass: whole tiles
+BLOCK_GROUPS = 5  # of vectors of columns, in such an item
 BACKWARD_ROWS = 256  # of a step
-GRADIENT_ROWS = 4 * TILE_ROWS  # features of an item of the backward pass
+GRADIENT_ROWS = 64  # features of an item of the backward pass
 COPIED_ROWS = 16  # of an item that gathers
 CONFLICT_BYTES = 2048  # rows that are a multiple of it apart fall into a few sets of the cache
 
@@ -57,15 +57,15 @@ class Blocks(NamedTuple):
 
 
 def in_place(X, dtype):
-    """Whether a tile may read the features X where they are stored."""
-    return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0
+    """Whether a tile may read the features X where they are stored, without a padding."""
+    return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0 and min(X.shape) >= TILE_ROWS
 
 
 def row_blocks(X, dtype, *, blocks, rows, columns, workers):
     n = lanes(dtype)
-    rows, d = padded(rows, n), odd_lines(X.shape[1], dtype)
+    rows, d = padded(rows, max(n, TILE_ROWS)), odd_lines(X.shape[1], dtype)
     return Blocks(
-        X=X[None] if in_place(X, dtype) else empty((blocks, rows, d), dtype),
+        X=X[None] if in_place(X, dtype) else zeros((blocks, rows, d), dtype),
         V=empty((blocks, ceil_div(columns, n), rows, n), dtype),
         tile=empty((workers, TILE_VECTORS, TILE_ROWS, n), dtype),
         gathered=np.full(workers, -1),
@@ -74,9 +74,14 @@ def row_blocks(X, dtype, *, blocks, rows, columns, workers):
 
 @jit(STRICT)
 def _forward(pool, size, worker, job, blocks):
-    # Two phases: pack W into vectors of columns; then multiply, ITEM_ROWS rows and BLOCK_VECTORS
-    # vectors in an item
+    # Two phases: pack W into vectors of columns; then multiply, ITEM_ROWS rows and BLOCK_GROUPS
+    # groups of vectors in an item
     work_through(pool, size, worker, job, blocks, 2, _begin_forward, _do_forward)
+
+
+@jit(PART)
+def _blocks_of(packed):
+    return ceil_div(groups_of(len(packed)), BLOCK_GROUPS)
 
 
 @jit(INLINE)
@@ -85,7 +90,7 @@ def _begin_forward(job, blocks, step, phase):
         return OVER
     if phase == PACK:
         return ceil_div(len(job.W), PACKED_ROWS)
-    return ceil_div(len(job.X), ITEM_ROWS) * ceil_div(len(job.packed), BLOCK_VECTORS)
+    return ceil_div(len(job.X), ITEM_ROWS) * _blocks_of(job.packed)
 
 
 @jit(INLINE)
@@ -93,13 +98,13 @@ def _do_forward(job, blocks, step, phase, item, worker):
     if phase == PACK:
         _pack(job.W, item * PACKED_ROWS, job.packed)
     else:
-        groups = ceil_div(len(job.packed), BLOCK_VECTORS)
-        start, v0 = item // groups * ITEM_ROWS, item % groups * BLOCK_VECTORS
+        blocks_of_columns = _blocks_of(job.packed)
+        start, g = item // blocks_of_columns * ITEM_ROWS, item % blocks_of_columns * BLOCK_GROUPS
         if not job.in_place and start != blocks.gathered[worker]:
             count = min(ITEM_ROWS, len(job.X) - start)
             gather_rows(job.X, job.order, start, count, blocks.X[worker], 0)
             blocks.gathered[worker] = start
-        _forward_block(job, start, v0, blocks, worker)
+        _forward_block(job, start, g, blocks, worker)
 
 
 @jit(PART)
@@ -114,27 +119,25 @@ def _pack(W, start, packed):
 
 
 @jit(PART)
-def _forward_block(job, start, v0, blocks, worker):
-    # out[start : start + ITEM_ROWS], the columns of BLOCK_VECTORS vectors from v0 on
-    X, r0 = (blocks.X[0], start) if job.in_place else (blocks.X[worker], 0)
+def _forward_block(job, start, g0, blocks, worker):
+    # out[start : start + ITEM_ROWS], the columns of BLOCK_GROUPS groups from g0 on
+    X, x0 = (blocks.X[0], start) if job.in_place else (blocks.X[worker], 0)
     W, tile, n = job.packed, blocks.tile[worker], lanes_of(job.packed)
     count, scale = min(ITEM_ROWS, len(job.X) - start), W.dtype.type(job.scale)
-    for v in range(v0, min(v0 + BLOCK_VECTORS, len(W)), TILE_VECTORS):
-        vectors = min(TILE_VECTORS, len(W) - v)
-        i = 0
-        while i < count:
-            first, rows = next_tile(i, 0, count)
-            multiply(X, r0 + first, rows, W.shape[1], W, v, vectors, tile)
+    for g in range(g0, min(g0 + BLOCK_GROUPS, groups_of(len(W)))):
+        v, vectors = group(g, len(W))
+        for i in range(0, count, TILE_ROWS):
+            first = next_tile(i, -x0, count)
+            multiply(X, x0 + first, W.shape[1], W, v, vectors, tile)
             for u in range(vectors):
                 at = (v + u) * n
                 bias, left = load(job.b, at), job.out.shape[1] - at
-                for r in range(rows):
-                    values = fma(load(tile, (u, r)), scale, bias)
+                for r in range(i, min(i + TILE_ROWS, count)):
+                    values = fma(load(tile, (u, r - first)), scale, bias)
                     if left >= n:
-                        store(job.out, (start + first + r, at), values)
+                        store(job.out, (start + r, at), values)
                     else:
-                        store_first(job.out, (start + first + r, at), values, left)
-            i = first + rows
+                        store_first(job.out, (start + r, at), values, left)
 
 
 def forward_wide(X, W, b, scale, out):
@@ -172,7 +175,7 @@ def _begin_backward(job, blocks, step, phase):
     if phase == GATHER:
         return ceil_div(rows, COPIED_ROWS)
     vectors = blocks.V.shape[1]
-    return ceil_div(vectors, TILE_VECTORS) * ceil_div(len(job.dW), GRADIENT_ROWS) + vectors
+    return groups_of(vectors) * ceil_div(len(job.dW), GRADIENT_ROWS) + vectors
 
 
 @jit(INLINE)
@@ -180,7 +183,7 @@ def _do_backward(job, blocks, step, phase, item, worker):
     X, V, tile = blocks.X[0], blocks.V[0], blocks.tile[worker]
     start = step * BACKWARD_ROWS
     rows, chunks = min(BACKWARD_ROWS, len(job.X) - start), ceil_div(len(job.dW), GRADIENT_ROWS)
-    tiles = ceil_div(len(V), TILE_VECTORS) * chunks
+    tiles = groups_of(len(V)) * chunks
     if phase == GATHER:
         r0 = item * COPIED_ROWS
         count = min(COPIED_ROWS, rows - r0)
@@ -188,9 +191,9 @@ def _do_backward(job, blocks, step, phase, item, worker):
             gather_rows(job.X, job.order, start + r0, count, X, r0)
         _gather_gradients(job.dV, start + r0, count, V, r0)
     elif item < tiles:
-        v, f0 = item // chunks * TILE_VECTORS, item % chunks * GRADIENT_ROWS
+        g, f0 = item // chunks, item % chunks * GRADIENT_ROWS
         mine = X[start : start + rows] if job.in_place else X[:rows]
-        _products(mine.T, V, v, f0, V.dtype.type(job.scale), start > 0, tile, job.dW)
+        _products(mine.T, V, g, f0, V.dtype.type(job.scale), start > 0, tile, job.dW)
     else:
         v, at = item - tiles, (item - tiles) * lanes_of(V)
         db = load(job.db, at)
@@ -211,26 +214,24 @@ def _gather_gradients(dV, at, count, V, r0):
 
 
 @jit(PART)
-def _products(A, V, v, f0, scale, add, tile, dW):
-    # A (d, rows), V (vectors, rows, lanes) -> dW[f0 : f0 + GRADIENT_ROWS], TILE_VECTORS vectors of
-    # its columns from v on, set to or, with `add`, increased by s Σ x ⊗ dv
+def _products(A, V, g, f0, scale, add, tile, dW):
+    # A (d, rows), V (vectors, rows, lanes) -> dW[f0 : f0 + GRADIENT_ROWS], the columns of group g,
+    # set to or, with `add`, increased by s Σ x ⊗ dv
     n, c = lanes_of(V), dW.shape[1]
-    vectors = min(TILE_VECTORS, len(V) - v)
+    v, vectors = group(g, len(V))
     end = min(f0 + GRADIENT_ROWS, len(dW))
-    i = f0
-    while i < end:
-        first, count = next_tile(i, f0, end)
-        multiply(A, first, count, A.shape[1], V, v, vectors, tile)
+    for i in range(f0, end, TILE_ROWS):
+        first = next_tile(i, 0, end)
+        multiply(A, first, A.shape[1], V, v, vectors, tile)
         for u in range(vectors):
             j = (v + u) * n
-            for r in range(i - first, count):  # those before have been added
-                g = load(tile, (u, r)) * scale
+            for f in range(i, min(i + TILE_ROWS, end)):
+                dw = load(tile, (u, f - first)) * scale
                 if j + n <= c:
-                    store(dW, (first + r, j), load(dW, (first + r, j)) + g if add else g)
+                    store(dW, (f, j), load(dW, (f, j)) + dw if add else dw)
                 else:
-                    g = load_first(dW, (first + r, j), c - j) + g if add else g
-                    store_first(dW, (first + r, j), g, c - j)
-        i = first + count
+                    dw = load_first(dW, (f, j), c - j) + dw if add else dw
+                    store_first(dW, (f, j), dw, c - j)
 
 
 def backward_wide(dV, X, scale):

@@ -15,6 +15,8 @@ from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.layout import odd_lines, padded, zeros
 from softstep.kernels._numba.simd.products import (
     gather_rows,
+    group,
+    groups_of,
     lanes_to_rows,
     logits_tiles,
     multiply,
@@ -35,8 +37,8 @@ from softstep.kernels.integers import ceil_div
 
 GATHER, LOGITS, ROWS, WEIGHTS = range(4)  # the phases
 GATHERED = 8  # rows of an item
-LOGIT_ROWS = 2 * TILE_ROWS  # of an item, TILE_VECTORS wide
-WEIGHT_ROWS = 4 * TILE_ROWS  # features of an item
+LOGIT_ROWS = 32  # of an item, a group of vectors wide: whole tiles
+WEIGHT_ROWS = 64  # features of an item
 
 
 class Scratch(NamedTuple):
@@ -53,7 +55,11 @@ class Scratch(NamedTuple):
 
 def wide_scratch(job, workers):
     vectors, d, n = job.W.shape
-    h, dtype, rows = len(job.active), job.W.dtype, padded(min(job.batch, len(job.order)), n)
+    h, dtype, rows = (
+        len(job.active),
+        job.W.dtype,
+        padded(min(job.batch, len(job.order)), max(n, TILE_ROWS)),
+    )
     return Scratch(
         X=zeros((rows, odd_lines(d, dtype)), dtype),
         V=zeros((vectors, rows, n), dtype),
@@ -76,15 +82,15 @@ def _begin(job, scratch, step, phase):
     if step == len(job.losses):
         return OVER
     rows = min(job.batch, len(job.order) - step * job.batch)
-    pairs = ceil_div(len(job.W), TILE_VECTORS)
+    groups = groups_of(len(job.W))
     if phase == GATHER:
         return ceil_div(rows, GATHERED)
     if phase == LOGITS:
-        return pairs * ceil_div(rows, LOGIT_ROWS)
+        return groups * ceil_div(rows, LOGIT_ROWS)
     if phase == ROWS:
         return ceil_div(rows, lanes_of(job.W))
     fill_columns(job, scratch.columns, step)
-    return pairs * ceil_div(job.W.shape[1], WEIGHT_ROWS) + len(job.W) + len(job.active)
+    return groups * ceil_div(job.W.shape[1], WEIGHT_ROWS) + len(job.W) + len(job.active)
 
 
 @jit(INLINE)
@@ -92,21 +98,21 @@ def _do(job, scratch, step, phase, item, worker):
     X, V, W, tile = scratch.X, scratch.V, job.W, scratch.tile[worker]
     start, vectors, d = step * job.batch, len(job.W), job.W.shape[1]
     rows = min(job.batch, len(job.order) - start)
-    tiles = ceil_div(vectors, TILE_VECTORS) * ceil_div(d, WEIGHT_ROWS)
+    tiles = groups_of(vectors) * ceil_div(d, WEIGHT_ROWS)
     if phase == GATHER:
         r0 = item * GATHERED
         gather_rows(job.X, job.order, start + r0, min(GATHERED, rows - r0), X, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)
-        v, r0 = item // chunks * TILE_VECTORS, item % chunks * LOGIT_ROWS
+        (v, mine), r0 = group(item // chunks, vectors), item % chunks * LOGIT_ROWS
         end = min(r0 + LOGIT_ROWS, rows)
-        logits_tiles(X, W, job.b, job.scale, v, v + TILE_VECTORS, r0, end, V, tile)
+        logits_tiles(X, 0, W, job.b, job.scale, v, mine, r0, end, V, tile)
     elif phase == ROWS:
         _rows(job, scratch, start, rows, item * lanes_of(W), worker)
     elif item < tiles:
         chunks = ceil_div(d, WEIGHT_ROWS)
-        v, f0 = item // chunks * TILE_VECTORS, item % chunks * WEIGHT_ROWS
-        _weights(job, scratch, rows, v, f0, min(f0 + WEIGHT_ROWS, d), tile)
+        (v, mine), f0 = group(item // chunks, vectors), item % chunks * WEIGHT_ROWS
+        _weights(job, scratch, rows, v, mine, f0, min(f0 + WEIGHT_ROWS, d), tile)
     elif item < tiles + vectors:
         _bias(job, scratch, rows, item - tiles)
     else:
@@ -135,23 +141,20 @@ def _rows(job, scratch, start, rows, r0, worker):
 
 
 @jit(PART)
-def _weights(job, scratch, rows, v0, f0, end, tile):
-    """Outer products of the rows and update: features f0 … end of TILE_VECTORS vectors from v0."""
+def _weights(job, scratch, rows, v0, vectors, f0, end, tile):
+    """Outer products of the rows and update: features f0 … end of `vectors` vectors from v0."""
     W, n, scale = job.W, lanes_of(job.W), job.W.dtype.type(job.scale)
     M, columns, keeps = job.M, scratch.columns, job.keeps_velocity
-    vectors = min(TILE_VECTORS, len(W) - v0)
-    i = f0
-    while i < end:
-        first, count = next_tile(i, f0, end)
-        multiply(scratch.X.T, first, count, rows, scratch.V, v0, vectors, tile)
+    for i in range(f0, end, TILE_ROWS):
+        first = next_tile(i, 0, end)
+        multiply(scratch.X.T, first, rows, scratch.V, v0, vectors, tile)
         for u in range(vectors):
             column = (v0 + u) * n
             active, rate = load(columns.active, column) > 0.0, load(columns.rate, column)
             l2, momentum = load(job.l2, column), load(job.momentum, column)
-            for r in range(i - first, count):  # those before have been updated
-                at, g = (v0 + u, first + r), load(tile, (u, r)) * scale
+            for f in range(i, min(i + TILE_ROWS, end)):  # those before have been updated
+                at, g = (v0 + u, f), load(tile, (u, f - first)) * scale
                 update(W, M, at, g, rate, l2, momentum, active, keeps)
-        i = first + count
 
 
 @jit(PART)

@@ -5,10 +5,9 @@ from softstep.kernels._numba.simd.tiles import (
     LINE_BYTES,
     TILE_ROWS,
     TILE_VECTORS,
-    products_full,
-    products_row,
-    products_single,
-    products_vector,
+    products_of_one,
+    products_of_three,
+    products_of_two,
 )
 from softstep.kernels._numba.simd.vector import (
     fma,
@@ -20,9 +19,7 @@ from softstep.kernels._numba.simd.vector import (
     store,
     transpose,
 )
-
-# Fewer rows than this are done one by one; more by a tile that does some rows a second time.
-HALF_TILE = TILE_ROWS // 2
+from softstep.kernels.integers import ceil_div
 
 
 @jit(PART)
@@ -41,44 +38,53 @@ def gather_rows(X, order, at, count, out, r0):
 
 
 @jit(PART)
+def groups_of(vectors):
+    """How many groups of at most TILE_VECTORS vectors there are; of as many in each as can be."""
+    return ceil_div(vectors, TILE_VECTORS)
+
+
+@jit(PART)
+def group(g, vectors):
+    """Where group g of these vectors begins, and how many it has."""
+    groups = groups_of(vectors)
+    begin = g * vectors // groups
+    return begin, (g + 1) * vectors // groups - begin
+
+
+@jit(PART)
 def next_tile(i, first, end):
-    """Where the tile that holds row i of first … end begins, and how many rows it has."""
-    if end - i >= TILE_ROWS:
-        return i, TILE_ROWS
-    if end - i > HALF_TILE and end - first >= TILE_ROWS:
-        return end - TILE_ROWS, TILE_ROWS
-    return i, 1
+    """Where the tile that holds row i begins: before i where rows up to `end` are too few.
+
+    Rows from `first` on may be read. Where there are fewer than TILE_ROWS of them, so may be what
+    lies behind the last: buffers are padded to whole tiles.
+    """
+    return max(min(i, end - TILE_ROWS), first)
 
 
 @jit(PART)
-def multiply(A, i, rows, count, B, v, vectors, out):
-    # A (rows, count), B (vectors, count, lanes) -> out (vectors, rows, lanes): one tile
-    if rows == TILE_ROWS and vectors == TILE_VECTORS:
-        products_full(A, i, count, B, v, out)
-    elif rows == TILE_ROWS:
-        products_vector(A, i, count, B, v, out)
-    elif vectors == TILE_VECTORS:
-        products_row(A, i, count, B, v, out)
+def multiply(A, i, count, B, v, vectors, out):
+    # A (rows, count), B (vectors, count, lanes) -> out (vectors, TILE_ROWS, lanes): one tile
+    if vectors == 3:
+        products_of_three(A, i, count, B, v, out)
+    elif vectors == 2:
+        products_of_two(A, i, count, B, v, out)
     else:
-        products_single(A, i, count, B, v, out)
+        products_of_one(A, i, count, B, v, out)
 
 
 @jit(PART)
-def logits_tiles(X, W, b, scale, v0, v1, r0, r1, V, tile):
+def logits_tiles(X, x0, W, b, scale, v0, vectors, r0, r1, V, tile):
     # X (rows, d), W (vectors, d, lanes), b (columns,) -> V (vectors, rows, lanes) = s X W + b,
-    # vectors v0 … v1 (or the last), rows r0 … r1; tile (TILE_VECTORS, TILE_ROWS, lanes) is a buffer
+    # `vectors` vectors from v0 on, rows r0 … r1, which in X begin with x0 + r0;
+    # tile (TILE_VECTORS, TILE_ROWS, lanes) is a buffer
     d, lanes, s = W.shape[1], lanes_of(V), V.dtype.type(scale)
-    for v in range(v0, min(v1, len(W)), TILE_VECTORS):
-        vectors = min(TILE_VECTORS, len(W) - v)
-        i = r0
-        while i < r1:
-            first, rows = next_tile(i, r0, r1)
-            multiply(X, first, rows, d, W, v, vectors, tile)
-            for u in range(vectors):
-                bias = load(b, (v + u) * lanes)
-                for r in range(rows):
-                    store(V, (v + u, first + r), fma(load(tile, (u, r)), s, bias))
-            i = first + rows
+    for i in range(r0, r1, TILE_ROWS):
+        first = next_tile(i, -x0, r1)
+        multiply(X, x0 + first, d, W, v0, vectors, tile)
+        for u in range(vectors):
+            bias = load(b, (v0 + u) * lanes)
+            for r in range(i, min(i + TILE_ROWS, r1)):
+                store(V, (v0 + u, r), fma(load(tile, (u, r - first)), s, bias))
 
 
 @jit(PART)

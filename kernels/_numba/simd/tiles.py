@@ -22,8 +22,8 @@ from softstep.kernels._numba.simd.vector import (
 
 HAS_32_REGISTERS = REGISTERS >= 32
 # Wide: TILE_ROWS × TILE_VECTORS sums, each a vector of columns.
-TILE_ROWS = 14 if HAS_32_REGISTERS else 6
-TILE_VECTORS = 2
+TILE_ROWS = 8 if HAS_32_REGISTERS else 4
+TILE_VECTORS = 3
 # Narrow: dots of DOT_ROWS × DOT_COLUMNS, outer products of DOT_COLUMNS × OUTER_VECTORS.
 DOT_ROWS = min(5, LANES) if HAS_32_REGISTERS else 2
 DOT_COLUMNS = 5
@@ -31,24 +31,24 @@ OUTER_VECTORS = 5 if HAS_32_REGISTERS else 2
 LINE_BYTES = 64  # of a cache line
 
 
-def make_products(R, N):
-    """The tile of R rows × N vectors of columns."""
+def make_products(N):
+    """The tile of TILE_ROWS rows × N vectors of columns."""
 
     @jit(PART)
     def products(A, i0, count, B, v0, out):
-        # A (rows, count), B (vectors, count, lanes) -> out (N, R, lanes):
+        # A (rows, count), B (vectors, count, lanes) -> out (N, TILE_ROWS, lanes):
         # out[v, i] = Σ_k A[i0 + i, k] B[v0 + v, k], in the order of k
-        sums = registers(B, R, N)
+        sums = registers(B, TILE_ROWS, N)
         b = registers(B, 1, N)
         for k in range(count):
             for v in range(N):
                 b[0, v] = load(B, (v0 + v, k))
-            for i in range(R):
+            for i in range(TILE_ROWS):
                 a = splat(scalar(A, (i0 + i, k)))
                 for v in range(N):
                     sums[i, v] = fma(a, b[0, v], sums[i, v])
         for v in range(N):
-            for i in range(R):
+            for i in range(TILE_ROWS):
                 store(out, (v, i), sums[i, v])
 
     return products
@@ -127,10 +127,9 @@ def make_outer(N, is_full):
     return outer
 
 
-products_full = make_products(TILE_ROWS, TILE_VECTORS)
-products_row = make_products(1, TILE_VECTORS)
-products_vector = make_products(TILE_ROWS, 1)
-products_single = make_products(1, 1)
+products_of_three = make_products(3)
+products_of_two = make_products(2)
+products_of_one = make_products(1)
 dots_full = make_dots(DOT_ROWS)
 dots_row = make_dots(1)
 outer_full = make_outer(OUTER_VECTORS, True)
