@@ -25,6 +25,8 @@ from softstep.kernels._numba.simd.layout import (
 )
 from softstep.kernels._numba.simd.products import (
     gather_rows,
+    group,
+    groups_of,
     lanes_to_rows,
     logits_tiles,
     multiply,
@@ -41,8 +43,8 @@ GATHER, LOGITS, ROWS, WEIGHTS = range(4)  # the phases
 # anything. Longer ones add to the sums in memory less often: 448 are full tiles and full vectors.
 BLOCK_ROWS = 448
 GATHERED = 8  # rows of an item
-LOGIT_ROWS = 2 * TILE_ROWS  # of an item, TILE_VECTORS wide
-WEIGHT_ROWS = 4 * TILE_ROWS  # features of an item
+LOGIT_ROWS = 32  # of an item, a group of vectors wide: whole tiles
+WEIGHT_ROWS = 64  # features of an item
 # About a tenth of a second on one core: between calls of so much Python notices Ctrl-C.
 FLOP_PER_INTERRUPT = 5e9
 
@@ -79,7 +81,8 @@ class Scratch(NamedTuple):
 
 def _scratch(job, workers):
     vectors, d, n = job.W.shape
-    h, dtype, rows = len(job.finite), job.W.dtype, padded(min(BLOCK_ROWS, len(job.X)), n)
+    h, dtype = len(job.finite), job.W.dtype
+    rows = padded(min(BLOCK_ROWS, len(job.X)), max(n, TILE_ROWS))
     return Scratch(
         X=job.X if job.in_place else zeros((rows, odd_lines(d, dtype)), dtype),
         V=zeros((vectors, rows, n), dtype),
@@ -101,14 +104,14 @@ def _begin(job, scratch, step, phase):
     rows = min(BLOCK_ROWS, job.end - job.first - step * BLOCK_ROWS)
     if rows <= 0:
         return OVER
-    pairs = ceil_div(len(job.W), TILE_VECTORS)
+    groups = groups_of(len(job.W))
     if phase == GATHER:
         return 0 if job.in_place else ceil_div(rows, GATHERED)
     if phase == LOGITS:
-        return pairs * ceil_div(rows, LOGIT_ROWS)
+        return groups * ceil_div(rows, LOGIT_ROWS)
     if phase == ROWS:
         return ceil_div(rows, lanes_of(job.W))
-    return pairs * ceil_div(job.W.shape[1], WEIGHT_ROWS) + len(job.W) + len(job.finite)
+    return groups * ceil_div(job.W.shape[1], WEIGHT_ROWS) + len(job.W) + len(job.finite)
 
 
 @jit(INLINE)
@@ -117,35 +120,28 @@ def _do(job, scratch, step, phase, item, worker):
     vectors, d = len(W), W.shape[1]
     start = job.first + step * BLOCK_ROWS
     rows = min(BLOCK_ROWS, job.end - start)
-    tiles = ceil_div(vectors, TILE_VECTORS) * ceil_div(d, WEIGHT_ROWS)
+    tiles, x0 = groups_of(vectors) * ceil_div(d, WEIGHT_ROWS), start if job.in_place else 0
     if phase == GATHER:
         r0 = item * GATHERED
         gather_rows(job.X, job.order, start + r0, min(GATHERED, rows - r0), scratch.X, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)
-        v, r0 = item // chunks * TILE_VECTORS, item % chunks * LOGIT_ROWS
-        X, end = _block(job, scratch, start, rows), min(r0 + LOGIT_ROWS, rows)
-        logits_tiles(X, W, job.b, job.scale, v, v + TILE_VECTORS, r0, end, V, tile)
+        (v, mine), r0 = group(item // chunks, vectors), item % chunks * LOGIT_ROWS
+        end = min(r0 + LOGIT_ROWS, rows)
+        logits_tiles(scratch.X, x0, W, job.b, job.scale, v, mine, r0, end, V, tile)
     elif phase == ROWS:
         _rows(job, scratch, start, rows, item * lanes_of(W), worker)
     elif item < tiles:
         chunks = ceil_div(d, WEIGHT_ROWS)
-        v, f0 = item // chunks * TILE_VECTORS, item % chunks * WEIGHT_ROWS
-        X, end = _block(job, scratch, start, rows), min(f0 + WEIGHT_ROWS, d)
-        _outer_products(X, V, v, f0, end, tile, job.G)
+        (v, mine), f0 = group(item // chunks, vectors), item % chunks * WEIGHT_ROWS
+        X, end = scratch.X[x0 : x0 + rows], min(f0 + WEIGHT_ROWS, d)
+        _outer_products(X, V, v, mine, f0, end, tile, job.G)
     elif item < tiles + vectors:
         _sums_of_rows(V, item - tiles, rows, job.Gb)
     else:
         k = item - tiles - vectors
         for i in range(rows):
             job.total[k] += scratch.loss[k, i]
-
-
-@jit(PART)
-def _block(job, scratch, start, rows):
-    """The features of a block, widened."""
-    first = start if job.in_place else 0
-    return scratch.X[first : first + rows]
 
 
 @jit(PART)
@@ -170,20 +166,18 @@ def _rows(job, scratch, start, rows, r0, worker):
 
 
 @jit(PART)
-def _outer_products(X, V, v0, f0, end, tile, G):
+def _outer_products(X, V, v0, vectors, f0, end, tile, G):
     # X (rows, d), V (vectors, rows, lanes) -> G (vectors, d, lanes) increased by Σ x ⊗ dv: features
-    # f0 … end of TILE_VECTORS vectors from v0 on
-    n, doubles, vectors = lanes_of(V), lanes_of(G), min(TILE_VECTORS, len(V) - v0)
-    i = f0
-    while i < end:
-        first, count = next_tile(i, f0, end)
-        multiply(X.T, first, count, len(X), V, v0, vectors, tile)
+    # f0 … end of `vectors` vectors from v0 on
+    n, doubles = lanes_of(V), lanes_of(G)
+    for i in range(f0, end, TILE_ROWS):
+        first = next_tile(i, 0, end)
+        multiply(X.T, first, len(X), V, v0, vectors, tile)
         for u in range(vectors):
-            for r in range(i - first, count):  # those before have been added
+            for f in range(i, min(i + TILE_ROWS, end)):  # those before have been added
                 for j in range(0, n, doubles):
-                    at = (v0 + u, first + r, j)
-                    store(G, at, load(G, at) + load_doubles(tile, (u, r, j)))
-        i = first + count
+                    at = (v0 + u, f, j)
+                    store(G, at, load(G, at) + load_doubles(tile, (u, f - first, j)))
 
 
 @jit(PART)

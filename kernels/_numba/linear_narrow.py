@@ -14,7 +14,7 @@ from softstep.kernels._numba.simd.dots import (
     sums_of_columns,
 )
 from softstep.kernels._numba.simd.layout import empty, lanes, pack_narrow, padded, zeros
-from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, DOT_ROWS
+from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
@@ -38,7 +38,7 @@ class ForwardScratch(NamedTuple):
     """Buffers of each worker."""
 
     T: np.ndarray  # (workers, columns padded, lanes): logits, a row in each lane
-    sums: np.ndarray  # (workers, sums of a tile)
+    sums: np.ndarray  # (workers, columns padded, lanes, lanes): the same, lanes not yet added
 
 
 class Backward(NamedTuple):
@@ -101,7 +101,7 @@ def _forward_alone(X, W, b, scale, out):
         for j in range(c):
             packed[j, i] = W[i, j]
     T = np.empty((1, len(packed), lanes), W.dtype)
-    sums = np.empty((1, padded(DOT_ROWS * DOT_COLUMNS, lanes)), W.dtype)
+    sums = np.empty((1, len(packed), lanes, lanes), W.dtype)
     job = Forward(X, np.arange(len(X)), packed, b, scale, out)
     scratch = ForwardScratch(T, sums)
     for item in range(_begin_forward(job, scratch, 0, 0)):
@@ -119,7 +119,7 @@ def forward_narrow(X, W, b, scale, out):
     job = Forward(X=X, order=np.arange(n), W=packed, b=b, scale=scale, out=out)
     scratch = ForwardScratch(
         T=empty((workers, len(packed), width), dtype),
-        sums=empty((workers, padded(DOT_ROWS * DOT_COLUMNS, width)), dtype),
+        sums=empty((workers, len(packed), width, width), dtype),
     )
     pool.run(_forward, workers, job, scratch)
 

@@ -21,7 +21,7 @@ from softstep.kernels._numba.simd.dots import (
     sums_of_columns,
 )
 from softstep.kernels._numba.simd.layout import lanes, padded, zeros
-from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, DOT_ROWS, OUTER_VECTORS
+from softstep.kernels._numba.simd.tiles import DOT_ROWS, OUTER_VECTORS
 from softstep.kernels._numba.simd.update import (
     Columns,
     columns_like,
@@ -48,7 +48,7 @@ class Scratch(NamedTuple):
     columns: Columns
     lanes: Lanes
     dV: np.ndarray  # (workers, rows of a part, columns)
-    sums: np.ndarray  # (workers, sums of a tile)
+    sums: np.ndarray  # (workers, columns padded, lanes, lanes): logits, their lanes not yet added
 
 
 def narrow_scratch(job, workers):
@@ -64,7 +64,7 @@ def narrow_scratch(job, workers):
         columns=columns_like(job.b),
         lanes=row_lanes(workers, columns, job.classes, dtype),
         dV=zeros((workers, part_rows(rows), columns), dtype),
-        sums=zeros((workers, padded(DOT_ROWS * DOT_COLUMNS, n)), dtype),
+        sums=zeros((workers, columns, n, n), dtype),
     )
 
 

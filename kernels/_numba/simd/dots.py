@@ -16,7 +16,15 @@ from softstep.kernels._numba.simd.tiles import (
     outer_rest,
     outer_vector,
 )
-from softstep.kernels._numba.simd.vector import lanes_of
+from softstep.kernels._numba.simd.vector import (
+    filled,
+    fma,
+    lane_sums,
+    lanes_of,
+    load,
+    square,
+    store,
+)
 from softstep.kernels.integers import ceil_div
 
 
@@ -36,24 +44,21 @@ def prefetch_split(d, itemsize):
 @jit(PART)
 def logits_of_rows(X, order, at, count, ahead, split, W, b, scale, T, sums):
     # X (n, d), W (columns padded, d padded), b (columns,) -> T (columns padded, lanes) =
-    # s X[order[at : at + count]] W + b, a row in each lane; sums is a buffer for a tile
-    s, line = W.dtype.type(scale), LINE_BYTES // X.itemsize
-    columns = len(W)
+    # s X[order[at : at + count]] W + b, a row in each lane; sums (columns padded, lanes, lanes) is
+    # a buffer
+    s, line, lanes = W.dtype.type(scale), LINE_BYTES // X.itemsize, lanes_of(T)
+    columns, full = len(W), count // DOT_ROWS * DOT_ROWS
     for c0 in range(0, columns, DOT_COLUMNS):
         # each group of columns prefetches its share of the rows ahead
         begin = c0 * split // columns // line * line
         end = (c0 + DOT_COLUMNS) * split // columns // line * line
-        i = 0
-        while i < count:
-            tile = DOT_ROWS if i + DOT_ROWS <= count else 1
-            if tile == DOT_ROWS:
-                dots_full(X, order, at + i, W, c0, ahead + i, begin, end, sums)
-            else:  # the last rows, one by one
-                dots_row(X, order, at + i, W, c0, 0, 0, 0, sums)
-            for c in range(min(DOT_COLUMNS, len(b) - c0)):
-                for r in range(tile):
-                    T[c0 + c, i + r] = sums[r * DOT_COLUMNS + c] * s + b[c0 + c]
-            i += tile
+        dots_full(X, order, at, 0, full, W, c0, ahead, begin, end, sums)
+        dots_row(X, order, at, full, count, W, c0, 0, 0, 0, sums)
+    block = square(T)
+    for c in range(len(b)):
+        for i in range(lanes):
+            block[i, 0] = load(sums, (c, i, 0))
+        store(T, (c, 0), fma(lane_sums(block), s, filled(T, b[c])))
 
 
 @jit(PART)
@@ -61,27 +66,18 @@ def outer_products(X, order, at, count, ahead, split, dV, add, G):
     # X (n, d), dV (count, columns padded) -> G (columns padded, d padded), set to or, with `add`,
     # increased by Σ dv ⊗ x over the rows order[at : at + count]
     n, d = lanes_of(dV), X.shape[1]
-    feature, line = split, LINE_BYTES // X.itemsize
-    j = 0
-    while j < d:
-        vectors = OUTER_VECTORS if j + OUTER_VECTORS * n <= d else 1
-        for c0 in range(0, len(G), DOT_COLUMNS):
-            if vectors == OUTER_VECTORS:
-                outer_full(X, order, at, count, dV, c0, j, ahead, feature, add, G)
-            elif j + n <= d:
-                outer_vector(X, order, at, count, dV, c0, j, ahead, feature, add, G)
-            else:
-                outer_rest(X, order, at, count, dV, c0, j, ahead, feature, add, G)
-            feature += line
-        j += vectors * n
+    full, whole = d // (OUTER_VECTORS * n) * OUTER_VECTORS * n, d // n * n
+    line = outer_full(X, order, at, count, dV, 0, full, ahead, split, add, G)
+    line = outer_vector(X, order, at, count, dV, full, whole, ahead, line, add, G)
+    outer_rest(X, order, at, count, dV, whole, d, ahead, line, add, G)
 
 
 @jit(PART)
 def sums_of_columns(dV, count, add, g):
     # dV (rows, columns) -> g (columns or more,), set to or, with `add`, increased by the sum of the
     # first `count` rows
-    for c in range(dV.shape[1]):
-        total = g[c] if add else g.dtype.type(0)
-        for i in range(count):
-            total += dV[i, c]
-        g[c] = total
+    if not add:
+        g[:] = 0
+    for i in range(count):
+        for c in range(dV.shape[1]):
+            g[c] += dV[i, c]

@@ -17,7 +17,6 @@ from softstep.kernels._numba.simd.vector import (
     scalar,
     splat,
     store,
-    store_lane_sums,
 )
 
 HAS_32_REGISTERS = REGISTERS >= 32
@@ -55,74 +54,82 @@ def make_products(N):
 
 
 def make_dots(R):
-    """The tile of R rows × DOT_COLUMNS dot products."""
+    """Tiles of R rows × DOT_COLUMNS dot products, their lanes not yet added."""
 
     @jit(PART)
-    def dots(X, rows, i0, W, c0, ahead, line, end, out):
-        # X (n, d), rows (r,), W (columns, d padded) -> out[i·DOT_COLUMNS + c] =
-        # X[rows[i0 + i]] · W[c0 + c]. Of the rows needed next, from `ahead` on, the features from
-        # `line` up to `end` are prefetched, a cache line of each row per step.
-        d = X.shape[1]
-        lanes = lanes_of(W)
-        sums = registers(W, R, DOT_COLUMNS)
-        x = registers(W, R, 1)
-        lines = LINE_BYTES // X.itemsize
-        for j in range(0, d // lanes * lanes, lanes):
-            if line < end:
-                for i in range(R):
-                    prefetch(X, (rows[ahead + i], line))
-                line += lines
-            for i in range(R):
-                x[i, 0] = load(X, (rows[i0 + i], j))
-            for c in range(DOT_COLUMNS):
-                w = load(W, (c0 + c, j))
-                for i in range(R):
-                    sums[i, c] = fma(x[i, 0], w, sums[i, c])
+    def dots(X, rows, at, i0, i1, W, c0, ahead, begin, end, sums):
+        # X (n, d), rows (r,), W (columns, d padded) -> sums (columns, rows, lanes), whose lanes add
+        # up to X[rows[at + i]] · W[c0 + c], rows i0 … i1: whole tiles. Of the rows needed next,
+        # from `ahead` on, the features from `begin` up to `end` are prefetched, a cache line of
+        # each row at a time, spread over the steps.
+        d, lanes, lines = X.shape[1], lanes_of(W), LINE_BYTES // X.itemsize
         rest = d % lanes
-        if rest:  # the last features: W is padded, X is not
-            for i in range(R):
-                x[i, 0] = load_first(X, (rows[i0 + i], d - rest), rest)
-            for c in range(DOT_COLUMNS):
-                w = load(W, (c0 + c, d - rest))
+        apart = max(d * lines // max(end - begin, 1), lanes)
+        x = registers(W, R, 1)
+        for r0 in range(i0, i1, R):
+            tile = registers(W, R, DOT_COLUMNS)
+            line, due = begin, 0
+            for j in range(0, d - rest, lanes):
+                if j >= due and line < end:
+                    for i in range(R):
+                        prefetch(X, (rows[ahead + r0 + i], line))
+                    line, due = line + lines, due + apart
                 for i in range(R):
-                    sums[i, c] = fma(x[i, 0], w, sums[i, c])
-        store_lane_sums(sums, out, 0)
+                    x[i, 0] = load(X, (rows[at + r0 + i], j))
+                for c in range(DOT_COLUMNS):
+                    w = load(W, (c0 + c, j))
+                    for i in range(R):
+                        tile[i, c] = fma(x[i, 0], w, tile[i, c])
+            if rest:  # the last features: W is padded, X is not
+                for i in range(R):
+                    x[i, 0] = load_first(X, (rows[at + r0 + i], d - rest), rest)
+                for c in range(DOT_COLUMNS):
+                    w = load(W, (c0 + c, d - rest))
+                    for i in range(R):
+                        tile[i, c] = fma(x[i, 0], w, tile[i, c])
+            for c in range(DOT_COLUMNS):
+                for i in range(R):
+                    store(sums, (c0 + c, r0 + i, 0), tile[i, c])
 
     return dots
 
 
 def make_outer(N, is_full):
-    """The tile of DOT_COLUMNS × N vectors of features; not `is_full`: of the last few features."""
+    """Tiles of DOT_COLUMNS × N vectors of features; not `is_full`: of the last few features."""
 
     @jit(PART)
-    def outer(X, rows, i0, count, dV, c0, j0, ahead, line, add, out):
-        # X (n, d), rows (r,), dV (count, columns) -> out[c0 : c0 + DOT_COLUMNS, j0 : j0 + N·lanes]
-        # = Σ_i dV[i, c0 + c] X[rows[i0 + i], j0 : j0 + N·lanes], in the order of the rows; with
-        # `add`, on top of what is in out. Of the rows needed next, from `ahead` on, feature `line`
-        # is prefetched if there is one.
-        lanes = lanes_of(dV)
-        rest = X.shape[1] - j0
-        sums = registers(dV, DOT_COLUMNS, N)
-        if add:
-            for c in range(DOT_COLUMNS):
-                for v in range(N):
-                    sums[c, v] = load(out, (c0 + c, j0 + v * lanes))
+    def outer(X, rows, at, count, dV, j0, j1, ahead, line, add, out):
+        # X (n, d), rows (r,), dV (count, columns) -> out (columns, d padded), features j0 … j1 =
+        # Σ_i dV[i] ⊗ X[rows[at + i]], in the order of the rows; with `add`, on top of what is in
+        # out. Of the rows needed next, from `ahead` on, a cache line is prefetched in each tile,
+        # from feature `line` on. -> the feature to go on with
+        lanes, lines = lanes_of(dV), LINE_BYTES // X.itemsize
+        d = X.shape[1]
         x = registers(dV, 1, N)
-        for i in range(count):
-            if line < X.shape[1]:
-                prefetch(X, (rows[ahead + i], line))
-            for v in range(N):
-                if is_full:
-                    x[0, v] = load(X, (rows[i0 + i], j0 + v * lanes))
-                else:
-                    x[0, v] = load_first(X, (rows[i0 + i], j0), rest)
-            for c in range(DOT_COLUMNS):
-                p = splat(scalar(dV, (i, c0 + c)))
-                for v in range(N):
-                    sums[c, v] = fma(p, x[0, v], sums[c, v])
-        for c in range(DOT_COLUMNS):
-            for v in range(N):
-                store(out, (c0 + c, j0 + v * lanes), sums[c, v])
+        for j in range(j0, j1, N * lanes):
+            for c0 in range(0, len(out), DOT_COLUMNS):
+                sums = registers(dV, DOT_COLUMNS, N)
+                if add:
+                    for c in range(DOT_COLUMNS):
+                        for v in range(N):
+                            sums[c, v] = load(out, (c0 + c, j + v * lanes))
+                for i in range(count):
+                    if line < d:
+                        prefetch(X, (rows[ahead + i], line))
+                    for v in range(N):
+                        if is_full:
+                            x[0, v] = load(X, (rows[at + i], j + v * lanes))
+                        else:
+                            x[0, v] = load_first(X, (rows[at + i], j), d - j)
+                    for c in range(DOT_COLUMNS):
+                        p = splat(scalar(dV, (i, c0 + c)))
+                        for v in range(N):
+                            sums[c, v] = fma(p, x[0, v], sums[c, v])
+                for c in range(DOT_COLUMNS):
+                    for v in range(N):
+                        store(out, (c0 + c, j + v * lanes), sums[c, v])
+                line += lines
+        return line
 
     return outer
 

@@ -41,9 +41,9 @@ from softstep.kernels._numba.simd.vector.memory import (
 )
 from softstep.kernels._numba.simd.vector.model import BYTES, HAS_HALF, LANES, REGISTERS
 from softstep.kernels._numba.simd.vector.registers import (
+    lane_sums,
     registers,
     square,
-    store_lane_sums,
     transpose,
 )
 
@@ -63,6 +63,7 @@ __all__ = [
     "lane_max",
     "lane_sum",
     "lane_sum_in_two",
+    "lane_sums",
     "lanes_of",
     "load",
     "load_doubles",
@@ -79,7 +80,6 @@ __all__ = [
     "square",
     "store",
     "store_first",
-    "store_lane_sums",
     "times_power",
     "transpose",
     "widened",

@@ -7,7 +7,6 @@ from numba.core import cgutils, types
 from numba.core.imputils import lower_builtin
 from numba.extending import intrinsic, type_callable
 
-from softstep.kernels._numba.simd.vector.memory import address
 from softstep.kernels._numba.simd.vector.model import Registers, Vector, shuffled, vector_of
 
 
@@ -90,37 +89,29 @@ def _slots(context, builder, kind, pointer):
 
 
 @intrinsic
-def store_lane_sums(typingctx, block, array, index):
-    """Write the sum of each vector of a block, row by row, from array[index] on.
+def lane_sums(typingctx, block):
+    """The vector of the sums of `lanes` × 1 vectors: lane i is the sum of the lanes of vector i.
 
-    Writes whole vectors: up to a multiple of the lanes. Pairs of vectors are folded into one, so
-    that sixteen sums take fifteen additions; each sum is taken by halves, as by `lane_sum`.
+    Pairs of vectors are folded into one, so that sixteen sums take fifteen additions; each sum is
+    taken by halves, as by `lane_sum`.
     """
 
     def emit(context, builder, sig, args):
-        lanes = block.vector.lanes
-        vectors = list(_slots(context, builder, block, args[0]))
-        zero = ir.Constant(vectors[0].type, [0.0] * lanes)
-        for start in range(0, len(vectors), lanes):
-            group = vectors[start : start + lanes]
-            group += [zero] * (lanes - len(group))
-            width = lanes
-            while len(group) > 1:
-                # each vector holds runs of `width` lanes, one run for each sum
-                half = width // 2
-                low = [i for i in range(2 * lanes) if i % width < half]
-                high = [i for i in range(2 * lanes) if i % width >= half]
-                group = [
-                    builder.fadd(shuffled(builder, a, b, low), shuffled(builder, a, b, high))
-                    for a, b in zip(group[::2], group[1::2], strict=True)
-                ]
-                width = half
-            at = builder.add(args[2], ir.Constant(ir.IntType(64), start))
-            at = address(context, builder, sig.args[1], args[1], [at])
-            builder.store(group[0], builder.bitcast(at, group[0].type.as_pointer()), align=1)
-        return context.get_dummy_value()
+        lanes = width = block.vector.lanes
+        group = list(_slots(context, builder, block, args[0]))
+        while len(group) > 1:
+            # each vector holds runs of `width` lanes, one run for each sum
+            half = width // 2
+            low = [i for i in range(2 * lanes) if i % width < half]
+            high = [i for i in range(2 * lanes) if i % width >= half]
+            group = [
+                builder.fadd(shuffled(builder, a, b, low), shuffled(builder, a, b, high))
+                for a, b in zip(group[::2], group[1::2], strict=True)
+            ]
+            width = half
+        return group[0]
 
-    return types.void(block, array, types.int64), emit
+    return block.vector(block), emit
 
 
 @intrinsic
