@@ -99,8 +99,7 @@ def load_file(
         file = _existing(given)
         kind = _kind(file)
         if kind in TABLES:
-            if labels is not None:
-                raise DataError(f"{file}: a {kind} holds its labels itself, so give no labels file")
+            _refuse_labels(file, kind, labels)
             read: Table = TABLES[kind].read_training(file, label, tell)
             assert read.y is not None
             return Dataset(file.name, read.X, read.y, None, None)
@@ -114,13 +113,14 @@ def load_features(
     names: Sequence[str] | None = None,
     label: str | None = None,
     tell: Tell = no_one,
+    labels: PathLike | None = None,
 ) -> tuple[Array, Array | None]:
     """Features to predict from, (n, d), and their labels, (n,), where the file has them, else None.
 
     The kinds of files are those of `load_file`; of arrays, X (and y) or X_test (and y_test) are
     read. A table needs `n_features`: with that many columns it is features alone, with one more
     that is the label. With `names`, those of the model's columns, a table that has names may have
-    them in any order. `label`, `tell`: as for `load_file`.
+    them in any order. `label`, `labels`, `tell`: as for `load_file`.
 
     Raises:
         As `load_file`.
@@ -129,6 +129,7 @@ def load_features(
         file = _existing(given)
         kind = _kind(file)
         if kind in TABLES:
+            _refuse_labels(file, kind, labels)
             if n_features is None:
                 raise DataError(f"{file}: n_features is needed to tell features from labels")
             known = None if names is None else list(names)
@@ -138,22 +139,28 @@ def load_features(
         found = ARRAYS[kind](file)
         X_name, y_name = _names(file, found, arrays.PREDICTED)
         X, _ = _features(file, found[X_name], X_name)
-        return X, _labels(file, found[y_name], X, y_name) if y_name in found else None
+        return X, _labels_of(file, found, X, y_name, labels)
 
 
 def _from_arrays(path: Path, found: dict[str, Array], labels: PathLike | None) -> Dataset:
     X_name, y_name = _names(path, found, arrays.TRAINING)
     X, image_shape = _features(path, found[X_name], X_name)
-    if y_name in found and labels is not None:
-        raise DataError(f"{path}: holds its labels itself, as {y_name}, so give no labels file")
-    if y_name in found:
-        y = _labels(path, found[y_name], X, y_name)
-    elif labels is not None:
-        y = _read_labels(_existing(Path(labels)), X)
-    else:
+    y = _labels_of(path, found, X, y_name, labels)
+    if y is None:
         raise DataError(f"{path}: holds features only; name the file of its labels")
     X_test, y_test = _held_out(path, found, X, X_name)
     return Dataset(path.name, X, y, X_test, y_test, image_shape)
+
+
+def _labels_of(
+    path: Path, found: dict[str, Array], X: Array, y_name: str, labels: PathLike | None
+) -> Array | None:
+    """The labels beside X, or those of a file of labels; None where there is neither."""
+    if y_name not in found:
+        return None if labels is None else _read_labels(_existing(Path(labels)), X)
+    if labels is not None:
+        raise DataError(f"{path}: holds its labels itself, as {y_name}, so give no labels file")
+    return _labels(path, found[y_name], X, y_name)
 
 
 def _held_out(
@@ -187,6 +194,11 @@ def _names(
     needed = " or ".join(f"{X_name} and {y_name}" for X_name, y_name in pairs)
     shown = ", ".join(list(found)[:10]) or "none"
     raise DataError(f"{path}: needs the arrays {needed}, or one alone; it has {shown}")
+
+
+def _refuse_labels(path: Path, kind: str, labels: PathLike | None) -> None:
+    if labels is not None:
+        raise DataError(f"{path}: a {kind} holds its labels itself, so give no labels file")
 
 
 def _refuse_label(path: Path, kind: str, label: str | None) -> None:

@@ -233,4 +233,4 @@ def test_the_installed_command_runs():
         env=os.environ,
     )
     assert done.returncode == 0
-    assert re.fullmatch(r"softstep \d+\.\d+\.\d+", done.stdout.strip())
+    assert re.fullmatch(r"softstep \d+\.\d+\.\d+", done.stdout.splitlines()[0])

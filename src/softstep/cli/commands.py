@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from softstep import __version__
 from softstep.cli import (
@@ -21,8 +22,9 @@ from softstep.cli import (
     train,
     warmup,
 )
-from softstep.kernels.backend import override
+from softstep.kernels.backend import override, probe
 from softstep.kernels.errors import BackendError
+from softstep.kernels.registry import BACKENDS
 from softstep.model.datasets.download import DatasetError
 from softstep.model.extras import MissingExtraError
 from softstep.runs import streams
@@ -93,13 +95,26 @@ def _warnings_in_one_line() -> Iterator[None]:
         warnings.formatwarning = usual
 
 
+class Version(argparse.Action):
+    """Prints the version, and which backends can be used here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_given: Any) -> None:
+        print(f"softstep {__version__}")
+        for name in BACKENDS:
+            status = probe(name)
+            print(f"  {name}: {status.reason if status.usable else 'no, ' + status.reason}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="softstep",
         description="Softmax regressions on hand-written kernels.",
     )
-    parser.add_argument("--version", action="version", version=f"softstep {__version__}")
+    parser.add_argument(
+        "--version", action=Version, nargs=0, help="print the version and the backends, and end"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)

@@ -1,34 +1,81 @@
-"""`softstep predict`: the label of each row of a file."""
+"""`softstep predict`: the label of each row of a file, and the probabilities of the classes."""
 
 import argparse
+import contextlib
 import sys
+from pathlib import Path
 from typing import Any
 
 from softstep.cli import common
-from softstep.model import SoftmaxRegression, datasets
+from softstep.model import SoftmaxRegression, datasets, extras
+from softstep.runs import folder, predictions
 from softstep.runs.streams import in_one_line
 
 
 def add_parser(commands: Any) -> None:
     parser = common.add_command(commands, "predict", "print the label of each row of a file")
     parser.add_argument("model", metavar="MODEL", help="a file written by softstep train")
-    parser.add_argument("file", metavar="FILE", help=f"features: {common.FILES}")
-    common.add_label(parser)
+    names = ", ".join(datasets.NAMED)
+    parser.add_argument(
+        "data", metavar="FILE", help=f"features: {common.FILES}, or the test rows of {names}"
+    )
+    common.add_labels(parser)
+    parser.add_argument(
+        "--proba", action="store_true", help="also the probability of each class, p_CLASS"
+    )
+    parser.add_argument(
+        "--format",
+        choices=predictions.FORMATS,
+        help="default: by the ending of --out; else a label a line, or csv with --proba",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (standard output)")
     common.add_backend(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    model = SoftmaxRegression.load(arguments.model)
-    X, y = datasets.load_features(
-        arguments.file,
+    out: Path | None = arguments.out
+    kind: str | None = arguments.format
+    if out is not None:
+        kind = kind or predictions.format_of(out)
+    if kind == "parquet":
+        extras.load("pyarrow", extra="tables")  # before the work, not after
+        if out is None:
+            raise ValueError("--format parquet is not text: say with --out FILE where it goes")
+    given = [arguments.model, arguments.data, arguments.labels]
+    folder.refuse_own_input([] if out is None else [out], given)
+    with contextlib.nullcontext() if out is None else folder.ready_for_file(out):
+        model = SoftmaxRegression.load(arguments.model)
+        X, y = _rows(arguments, model)
+        columns = predictions.table(model, X, proba=arguments.proba)
+        if out is not None:
+            predictions.write(columns, kind or "csv", out)
+            _tell(f"{len(X)} rows written to {out}")
+        elif kind or arguments.proba:
+            print(predictions.text(columns, kind or "csv"), end="")
+        else:
+            for label in columns["label"]:
+                print(in_one_line(label))
+    if y is not None:
+        _tell(f"accuracy {model.score(X, y):.4f}")
+    return 0
+
+
+def _rows(arguments: argparse.Namespace, model: SoftmaxRegression) -> tuple[Any, Any]:
+    """Features, and labels where there are some."""
+    if arguments.data in datasets.NAMED:
+        data = datasets.load(arguments.data, arguments.labels, arguments.label)
+        _tell(f"{data.name}: its test rows")
+        return data.X_test, data.y_test
+    return datasets.load_features(
+        arguments.data,
         n_features=model.n_features_in_,
         names=getattr(model, "feature_names_in_", None),
         label=arguments.label,
-        tell=lambda sentence: print(sentence, file=sys.stderr),
+        labels=arguments.labels,
+        tell=_tell,
     )
-    for label in model.predict(X):
-        print(in_one_line(label))
-    if y is not None:
-        print(f"accuracy {model.score(X, y):.4f}", file=sys.stderr)
-    return 0
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

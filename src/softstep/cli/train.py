@@ -14,6 +14,10 @@ def add_parser(commands: Any) -> None:
         commands, "train", "train a model and print how well it does on test rows"
     )
     common.add_rows(parser)
+    parser.add_argument(
+        "--val", metavar="FILE", help="rows to judge by, in place of test rows or a held-out fifth"
+    )
+    parser.add_argument("--val-labels", metavar="FILE", help="their labels, as --labels")
     add_recipe(parser)
     parser.add_argument("--max-steps", type=int, help="stop after this many steps")
     common.add_seed(parser, "the order of the rows, and of the rows held out")
@@ -56,9 +60,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     recipe.refuse_bad_settings(model)
     out = arguments.out or Path("runs") / f"{name}.npz"
-    folder.refuse_own_input([out], [arguments.data, arguments.labels])
+    val = {"val": arguments.val, "val_labels": arguments.val_labels}
+    if arguments.val is None and arguments.val_labels is not None:
+        raise ValueError("--val-labels needs --val, the file of their rows")
+    folder.refuse_own_input([out], [arguments.data, arguments.labels, *val.values()])
     with folder.ready_for_file(out):
-        data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
+        data = recipe.load_rows(
+            arguments.data, arguments.labels, arguments.label, arguments.seed, **val
+        )
         recipe.train(model, data, **common.checkpoint_of(arguments))
         model.save(out)
     print(f"model saved to {out}")

@@ -1,5 +1,6 @@
 """The recipe: the settings that commands train with unless they are told otherwise."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,24 @@ def model_for(
     return SoftmaxRegression(loss=loss, learning_rate=lr, epochs=epochs, **settings)
 
 
-def load_rows(name: str, labels: str | None, label: str | None, seed: int) -> datasets.Dataset:
+def load_rows(
+    name: str,
+    labels: str | None,
+    label: str | None,
+    seed: int,
+    *,
+    val: str | None = None,
+    val_labels: str | None = None,
+) -> datasets.Dataset:
     """The data set; if it has no test rows, a fifth of its rows is held out.
 
     That is said, with what was taken for what, and which classes are then without rows to learn.
+    val, val_labels: files of rows, and of their labels, that are the test rows instead.
     """
     seed = inputs.integer("--seed", seed, least=0)
     data = datasets.load(name, labels, label, tell=_tell)
+    if val is not None:
+        data = _with_test_rows(data, val, val_labels, label)
     if data.X_test is None:
         data = datasets.hold_out(data, fraction=0.2, seed=seed)
         _tell(f"{data.name}: no test rows, so a fifth of the rows is held out")
@@ -51,6 +63,22 @@ def load_rows(name: str, labels: str | None, label: str | None, seed: int) -> da
             f"test rows: {shown}"
         )
     return data
+
+
+def _with_test_rows(
+    data: datasets.Dataset, file: str, labels: str | None, label: str | None
+) -> datasets.Dataset:
+    names = getattr(data.X_train, "columns", None) or None
+    X, y = datasets.load_features(
+        file, data.X_train.shape[1], names, label, tell=_tell, labels=labels
+    )
+    if y is None:
+        raise ValueError(f"{file}: needs labels to be judged by")
+    if X.shape[1] != data.X_train.shape[1]:
+        raise ValueError(
+            f"{file}: has {X.shape[1]} features, but {data.name} has {data.X_train.shape[1]}"
+        )
+    return dataclasses.replace(data, X_test=X, y_test=y)
 
 
 def refuse_bad_settings(model: SoftmaxRegression) -> None:

@@ -1,0 +1,59 @@
+"""Predictions as a table: the label of each row and, if asked for, its probabilities."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softstep.model import SoftmaxRegression, checkpoint, extras
+
+FORMATS = ("csv", "json", "parquet")
+
+
+def format_of(path: Path) -> str:
+    """The format that a name's ending says; CSV where it says none."""
+    ending = path.suffix.lower().removeprefix(".")
+    return ending if ending in FORMATS else "csv"
+
+
+def table(model: SoftmaxRegression, X: Any, *, proba: bool) -> dict[str, list[Any]]:
+    """The columns by name: "label", and with `proba` "p_CLASS" for each class."""
+    if not proba:
+        return {"label": model.predict(X).tolist()}
+    P = model.predict_proba(X)
+    columns: dict[str, list[Any]] = {"label": model.classes_[P.argmax(axis=1)].tolist()}
+    for name, p in zip(model.classes_.tolist(), P.T, strict=True):
+        columns[f"p_{name}"] = [float(str(value)) for value in p]  # as short as its dtype allows
+    return columns
+
+
+def text(columns: dict[str, list[Any]], kind: str) -> str:
+    """The table as "csv", a line for each row below a header, or "json", a list of objects."""
+    rows = zip(*columns.values(), strict=True)
+    if kind == "json":
+        lines = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
+        return "[\n" + ",\n".join(lines) + "\n]\n"
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return written.getvalue()
+
+
+def write(columns: dict[str, list[Any]], kind: str, path: Path) -> None:
+    """Write the table to `path`, whole or not at all.
+
+    Raises:
+        MissingExtraError: pyarrow, which writes Parquet, is not installed.
+        OSError: the file cannot be written.
+    """
+    with checkpoint.atomic_write(path) as file:
+        if kind != "parquet":
+            file.write(text(columns, kind).encode())
+            return
+        arrow = extras.load("pyarrow", extra="tables")
+        arrays = {name: np.array(values) for name, values in columns.items()}
+        extras.load("pyarrow.parquet", extra="tables").write_table(arrow.table(arrays), file)
