@@ -6,8 +6,8 @@ Each op checks its arguments (`checks.py`), then hands them to the backend that 
 Common to all ops:
     backend: "auto", "numpy", "numba" or "cupy"; None follows use_backend(), SOFTSTEP_BACKEND, auto.
     n_threads: at most so many threads of the numba backend; None follows SOFTSTEP_NUM_THREADS, then
-        all cores of this process. Results are the same bits for any number. NumPy's products have
-        the threads of its BLAS.
+        all cores of this process, as far as NUMBA_NUM_THREADS and OMP_NUM_THREADS allow. Results
+        are the same bits for any number. NumPy's products have the threads of its BLAS.
     out: an array of the result's shape and dtype to write to. It may be one of the op's inputs, but
         not overlap one otherwise: that is a ValueError.
     Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is

@@ -1,4 +1,8 @@
-"""How many threads a CPU backend uses: argument, then SOFTSTEP_NUM_THREADS, then all cores."""
+"""How many threads a CPU backend uses: argument, then SOFTSTEP_NUM_THREADS, then all cores.
+
+NUMBA_NUM_THREADS and OMP_NUM_THREADS lower the last: joblib and Dask set them in their workers, so
+that those of one machine share its cores.
+"""
 
 import functools
 import math
@@ -12,6 +16,7 @@ from softstep.kernels.checks import positive_integer
 _asked: ContextVar[int | None] = ContextVar("softstep_n_threads", default=None)
 
 VARIABLE = "SOFTSTEP_NUM_THREADS"
+OF_OTHERS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 # A thread with fewer floating-point operations of its own costs more than it contributes.
@@ -48,7 +53,16 @@ def threads_for(flop: float, flop_per_step: float = math.inf) -> int:
     if worthwhile < 2:  # small work does not wait for the cores to be counted
         return 1
     cores = available_cores()
-    return min(_asked.get() or cores, worthwhile, MAX_PER_CORE * cores)
+    return min(_asked.get() or _share(cores), worthwhile, MAX_PER_CORE * cores)
+
+
+def _share(cores: int) -> int:
+    """How many of the cores the variables of other libraries leave; what is no number is theirs."""
+    for variable in OF_OTHERS:
+        value = re.match(r"\s*([1-9][0-9]{0,8})\s*(,|$)", os.environ.get(variable, ""))
+        if value:
+            cores = min(cores, int(value[1]))
+    return cores
 
 
 def available_cores() -> int:

@@ -49,6 +49,33 @@ def test_the_argument_wins_over_the_variable_and_the_variable_over_the_cores(mon
     assert threads_of_large_work(None) == threads.available_cores()
 
 
+@pytest.fixture(autouse=True)
+def no_variables_of_others(monkeypatch):
+    for variable in threads.OF_OTHERS:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize("variable", threads.OF_OTHERS)
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", 1), ("2", 2), ("99", 4), ("1,4", 1), ("", 4), ("x", 4), ("0", 4)]
+)
+def test_the_variables_of_other_libraries_lower_the_cores(variable, value, expected, monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 4)
+    monkeypatch.setenv(variable, value)
+    assert threads_of_large_work(None) == expected
+    assert threads_of_large_work(3) == 3
+    monkeypatch.setenv(threads.VARIABLE, "3")
+    assert threads_of_large_work(None) == 3
+
+
+def test_workers_of_joblib_share_the_cores(monkeypatch):
+    joblib = pytest.importorskip("joblib")
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    monkeypatch.setattr("joblib._parallel_backends.cpu_count", lambda *args, **kwargs: 2)
+    call = joblib.delayed(threads.threads_for)
+    assert joblib.Parallel(n_jobs=2, backend="loky")(call(1e12) for _ in range(2)) == [1, 1]
+
+
 def threads_of_large_work(n_threads):
     threads.ask(n_threads)
     return threads.threads_for(1e12)
