@@ -5,7 +5,6 @@ import datetime
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from softstep import __version__
 from softstep.bench import isa
 from softstep.bench.peers import installed
+from softstep.kernels import processor
 from softstep.kernels.threads import available_cores
 
 LIBRARIES = ("numpy", "numba", "torch", "jax", "scipy", "scikit-learn")
@@ -27,7 +27,7 @@ def machine(instructions: str = isa.NATIVE) -> dict[str, str]:
     limits = [f"{key}={value}" for key, value in os.environ.items() if key.endswith("_NUM_THREADS")]
     about = {
         "date": datetime.date.today().isoformat(),
-        "processor": _processor(),
+        "processor": processor.name(),
         "cores": str(available_cores()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -62,11 +62,3 @@ def _blas() -> str:
 
     kernels = {pool.get("architecture") for pool in threadpool_info()} - {None}
     return f"{name}, kernel {', '.join(sorted(kernels))}" if kernels else name
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -52,8 +52,18 @@ def threads_for(flop: float, flop_per_step: float = math.inf) -> int:
     worthwhile = int(min(flop / FLOP_PER_CALL, flop_per_step / FLOP_PER_STEP))
     if worthwhile < 2:  # small work does not wait for the cores to be counted
         return 1
+    return min(_most(), worthwhile)
+
+
+def at_most(n_threads: int | None) -> int:
+    """How many threads an op with this argument may use at most. Raises as `ask`."""
+    ask(n_threads)
+    return _most()
+
+
+def _most() -> int:
     cores = available_cores()
-    return min(_asked.get() or _share(cores), worthwhile, MAX_PER_CORE * cores)
+    return min(_asked.get() or _share(cores), MAX_PER_CORE * cores)
 
 
 def _share(cores: int) -> int:

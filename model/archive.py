@@ -5,6 +5,7 @@ with the limits, before memory is allocated. NumPy's own reader, and so pickle, 
 """
 
 import ast
+import io
 import math
 import os
 import stat
@@ -96,7 +97,7 @@ def _size(count: float) -> str:
 
 
 @contextmanager
-def opened(path: PathLike) -> Iterator[IO[bytes]]:
+def opened(path: PathLike) -> Iterator[io.BufferedReader]:
     """Open a regular file for reading bytes.
 
     Raises:

@@ -90,20 +90,32 @@ def load(path: PathLike, kind: str = FORMAT) -> tuple[dict[str, Array], dict[str
         FileNotFoundError: there is no such file.
         CheckpointError: the file was not saved by softstep, is of another format, or damaged.
     """
-    what = kind.split()[1]
-    try:
-        arrays = archive.read_npz(path)
-        settings = _settings(arrays.pop(SETTINGS, None))
-    except DataError as error:
-        raise CheckpointError(
-            f"{path} is not a {what} saved by softstep, or damaged ({error})"
-        ) from error
+    arrays, settings = _read(path, kind.split()[1])
     if settings.pop("format", None) != kind:
         raise CheckpointError(f"{path} was written in another format than {kind!r}")
     digests = settings.pop("sha256", None)
     if digests != {name: _digest(array) for name, array in arrays.items()}:
         raise CheckpointError(f"{path} is damaged: its arrays are not those that were saved")
     return arrays, settings
+
+
+def kind_of(path: PathLike) -> Any:
+    """As what kind `save` wrote a file; its arrays are not compared with their digests.
+
+    Raises:
+        As `load`.
+    """
+    return _read(path, "file")[1].get("format")
+
+
+def _read(path: PathLike, what: str) -> tuple[dict[str, Array], dict[str, Any]]:
+    try:
+        arrays = archive.read_npz(path)
+        return arrays, _settings(arrays.pop(SETTINGS, None))
+    except DataError as error:
+        raise CheckpointError(
+            f"{path} is not a {what} saved by softstep, or damaged ({error})"
+        ) from error
 
 
 def _digest(array: Array) -> str:

@@ -73,6 +73,9 @@ class SoftmaxRegression(Params, Exchange):
             later tables must have the same columns in the same order.
         feature_scale_: the factor applied to the features in training.
         learned_from_: what the features were, a kind by which later rows are read.
+        origin_: how the model came to be, a dict: `versions`, `processor`, `backend`, `threads`,
+            `seed`, `data` (the fingerprint of the rows; None after `partial_fit`), `command` (the
+            softstep command that it was) and `seconds`. `save` keeps it.
     """
 
     def __init__(
@@ -125,6 +128,7 @@ class SoftmaxRegression(Params, Exchange):
     n_features_in_: int
     feature_scale_: float
     learned_from_: Kind | None
+    origin_: dict[str, Any]
 
     def fit(
         self,
@@ -138,6 +142,7 @@ class SoftmaxRegression(Params, Exchange):
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_every: float = 60.0,
         resume: bool = False,
+        fingerprint: str = "sample",
     ) -> Self:
         """Train from scratch, or from the weights there are with `warm_start`.
 
@@ -158,6 +163,8 @@ class SoftmaxRegression(Params, Exchange):
                 a break; from the beginning if there is none. Rows, settings, version and backend
                 must be the same, `n_threads` need not; with `random_state=None` the seed is that of
                 the checkpoint. Callbacks are called from the epoch on in which it was made.
+            fingerprint: by which of the features it is told whether the rows are the same:
+                "sample", 256 rows drawn by a fixed seed, or "whole", all rows, which are read once.
 
         Returns:
             self.
@@ -166,13 +173,13 @@ class SoftmaxRegression(Params, Exchange):
             TypeError, ValueError: X, y, the weights or a setting are not as described; `checkpoint`
                 holds a checkpoint, but `resume` is False.
             CheckpointError: no checkpoint is sound, or it is of another run: the field is named.
-            OSError: the folder of checkpoints cannot be written to.
+            OSError: the folder of checkpoints cannot be written to, or another training holds it.
             FloatingPointError: training diverged.
             BackendError: the backend requested by name cannot run.
         """
-        with self._unchanged_on_error():
-            keeper = resuming.open_keeper(checkpoint, checkpoint_every, resume)
-            self._fit(X, y, sample_weight, X_val, y_val, callback, path, keeper)
+        opened = resuming.opened(checkpoint, checkpoint_every, resume)
+        with self._unchanged_on_error(), opened as keeper:
+            self._fit(X, y, sample_weight, X_val, y_val, callback, path, keeper, fingerprint)
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -269,6 +276,7 @@ class SoftmaxRegression(Params, Exchange):
             "seed": self.seed_,
             "feature_scale": self.feature_scale_,
             "learned_from": self.learned_from_,
+            "origin": self.origin_,
         }
         if hasattr(self, "feature_names_in_"):
             settings["feature_names"] = self.feature_names_in_.tolist()
@@ -318,8 +326,11 @@ class SoftmaxRegression(Params, Exchange):
         callback: Any,
         path: Any,
         keeper: resuming.Keeper | None,
+        fingerprint: str,
     ) -> None:
+        clock = resuming.Clock() if keeper is None else keeper.clock
         sgd = trainer.SGDSettings.of(self)
+        inputs.choice("fingerprint", fingerprint, resuming.KINDS)
         inputs.function("callback", callback)
         if not isinstance(path, WeightPath | None):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
@@ -339,7 +350,9 @@ class SoftmaxRegression(Params, Exchange):
         stop = trainer.EarlyStop(patience) if patience is not None else None
         if path is not None:
             path.begin()
-        with _keeping(self, keeper, data, held_out, stop, path):
+        prints = resuming.of_rows(data, fingerprint)
+        judges = {} if held_out is None else resuming.of_rows(held_out, fingerprint, "_val")
+        with _keeping(self, keeper, data.X, prints | judges, stop, path):
             for epoch in trainer.epochs(
                 data,
                 self._bank,
@@ -366,8 +379,12 @@ class SoftmaxRegression(Params, Exchange):
             done = stop.best_steps
         if path is not None:
             path.end(done, self._bank.W[0], self._bank.b[0])
+        self.origin_ = resuming.origin_of(
+            self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
+        )
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
+        clock = resuming.Clock()
         sgd = dataclasses.replace(trainer.SGDSettings.of(self), schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
         if hasattr(self, "coef_"):
@@ -375,6 +392,7 @@ class SoftmaxRegression(Params, Exchange):
             rows = schema.rows(X)
             self._refuse_other_classes(classes)
             y, classes = self._targets(rows.X, y, self.classes_)
+            clock.before = float(self.origin_.get("seconds", 0.0))
             self._bank, self.history_ = self._bank.take([0]), [*self.history_]
             self._adopt_weights()
         else:
@@ -388,6 +406,9 @@ class SoftmaxRegression(Params, Exchange):
             data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
         ):
             self._record(epoch, rows.X)
+        self.origin_ = resuming.origin_of(
+            self, data.X, seed=self.seed_, data=None, seconds=clock.seconds()
+        )
 
     def _refuse_other_classes(self, classes: Any) -> None:
         """Raise ValueError if these are given, and not those of the first call."""
@@ -555,15 +576,18 @@ class _Descent:
 def _keeping(
     model: SoftmaxRegression,
     keeper: resuming.Keeper | None,
-    data: trainer.Rows,
-    held_out: trainer.Rows | None,
+    X: Array,
+    rows: dict[str, str],
     stop: trainer.EarlyStop | None,
     path: WeightPath | None,
 ) -> contextlib.AbstractContextManager[None]:
-    """The block in which `model` is fitted: `keeper` first resumes it, and keeps its state."""
+    """The block in which `model` is fitted on X: `keeper` first resumes it, and keeps its state.
+
+    rows: the fingerprints of its rows.
+    """
     if keeper is None:
         return contextlib.nullcontext()
-    about = resuming.about(model, model.seed_, data, held_out, path=path)
+    about = resuming.about(model, model.seed_, X, rows, path=path)
     return keeper.keeping(_Descent(model, stop, path), about)
 
 

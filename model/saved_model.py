@@ -16,7 +16,8 @@ class State:
     """The result of training, as it is saved.
 
     W: (1, d, c). b: (1, c). velocity: (MW, Mb), of the same forms. classes: (c,), sorted.
-    seed: of the fit. schema: what the features were. loss_curve: (epochs,).
+    seed: of the fit. schema: what the features were. loss_curve: (epochs,). origin: how it came to
+    be (`softstep.model.resume.origin`), for JSON.
     """
 
     W: Array
@@ -26,6 +27,7 @@ class State:
     seed: int
     schema: Schema
     loss_curve: Array
+    origin: dict[str, Any]
 
 
 def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> State:
@@ -54,6 +56,7 @@ def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> 
         seed=inputs.integer("seed", settings["seed"], least=0),
         schema=_schema(settings, d, model),
         loss_curve=curve,
+        origin=_origin(settings),
     )
 
 
@@ -63,9 +66,16 @@ def take_over(model: Any, state: State) -> None:
     model._bank = trainer.BankState(state.W, state.b)
     model._bank.velocity = state.velocity
     model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
-    model.history_ = []
+    model.history_, model.origin_ = [], state.origin
     state.schema.put_on(model)
     model._publish()
+
+
+def _origin(settings: dict[str, Any]) -> dict[str, Any]:
+    found = settings.get("origin", {})  # files that were saved before it was kept have none
+    if not isinstance(found, dict):
+        raise ValueError("its origin is not a JSON object")
+    return found
 
 
 def _schema(settings: dict[str, Any], d: int, model: Any) -> Schema:

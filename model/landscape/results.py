@@ -72,12 +72,14 @@ def _refuse_damage(arrays: dict[str, tuple[Array, str]]) -> None:
                 raise ValueError(f"{name} has shape {array.shape}")
 
 
-def _refuse_others(offsets: tuple[Array, ...], loss_name: Any, rows: Any) -> None:
-    """Raise ValueError for offsets that do not rise, another loss, or no number of rows."""
+def _refuse_others(offsets: tuple[Array, ...], loss_name: Any, rows: Any, origin: Any) -> None:
+    """Raise ValueError for offsets that do not rise, another loss, no number of rows, no origin."""
     if not all((np.diff(at) > 0).all() and len(at) > 1 for at in offsets):
         raise ValueError("the offsets must rise")
     inputs.choice("loss_name", loss_name, LOSSES)
     inputs.integer("rows", rows, least=1)
+    if not isinstance(origin, dict | None):
+        raise ValueError("its origin is not a JSON object")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,8 @@ class Surface(Saved):
         explained_variance: the shares of D1 and D2 in the variance of the path; only with "pca".
         path: (k, 2), the offsets of the path's points, each moved to the nearest point of the
             plane, with the loss there, path_loss (k,), and the step, path_steps (k,); None without.
+        origin: how it came to be, as `SoftmaxRegression.origin_`; its seed is that of random
+            directions.
     """
 
     FORMAT: ClassVar[str] = "softstep surface 1"
@@ -124,9 +128,10 @@ class Surface(Saved):
     path: Any = None
     path_loss: Any = None
     path_steps: Any = None
+    origin: Any = None
 
     def check(self) -> None:
-        _refuse_others((self.x, self.y), self.loss_name, self.rows)
+        _refuse_others((self.x, self.y), self.loss_name, self.rows, self.origin)
         inputs.choice("directions", self.directions, ("random", "pca", "given"))
         refuse_parallel(self.D1, self.D2)
         shares = self.explained_variance
@@ -150,6 +155,7 @@ class Line(Saved):
         D: the direction, a pair (dW, db).
         loss_name: of the table of losses.
         rows: how many rows the figures are means over.
+        origin: as of a `Surface`.
     """
 
     FORMAT: ClassVar[str] = "softstep line 1"
@@ -169,6 +175,7 @@ class Line(Saved):
     D: Direction
     loss_name: str
     rows: int
+    origin: Any = None
 
     def check(self) -> None:
-        _refuse_others((self.x,), self.loss_name, self.rows)
+        _refuse_others((self.x,), self.loss_name, self.rows, self.origin)

@@ -30,6 +30,8 @@ from softstep.model.landscape.directions import (
 from softstep.model.landscape.results import Line, Surface
 from softstep.model.path import WeightPath
 from softstep.model.regression import SoftmaxRegression
+from softstep.model.resume import Clock, of_rows, origin_of
+from softstep.model.trainer import Rows
 
 __all__ = ["Line", "Surface", "loss_line", "loss_surface", "plane_slopes"]
 
@@ -87,14 +89,15 @@ def loss_surface(
     else:
         (D1, D2), shares = _named(name, W, b, 2, normalise, path, random_state)
     points = np.empty((0, 2)) if path is None else project(path, W, b, [D1, D2])
-    sums, on_path, rows = np.zeros((2, steps, steps)), np.zeros(len(points)), 0
-    for V, codes in _blocks(model, X, y, (D1, D2), callback):
+    data, clock = _rows(model, X, y), Clock()
+    sums, on_path = np.zeros((2, steps, steps)), np.zeros(len(points))
+    for V, codes in _blocks(model, data, (D1, D2), callback):
         sums += _sums(model, V, codes, offsets, offsets)
         for k, (p, q) in enumerate(points):
             on_path[k] += _sums(model, V, codes, [p], [q])[0, 0, 0]
-        rows += len(codes)
     _refuse_overflow(sums[0], offsets)
     _refuse_overflow(on_path, points)
+    rows = len(data.y)
     surface = Surface(
         x=offsets,
         y=offsets.copy(),
@@ -106,6 +109,7 @@ def loss_surface(
         loss_name=model.loss,
         rows=rows,
         explained_variance=shares,
+        origin=_origin(model, data, name, random_state, clock),
     )
     if path is None:
         return surface
@@ -147,14 +151,16 @@ def loss_line(
         (D,), _ = _named(direction, W, b, 1, normalise, path, random_state)
     else:
         D = given_direction("direction", direction, W)
-    sums, slopes, rows = np.zeros((2, 1, steps)), np.zeros((steps, 1)), 0
-    for V, codes in _blocks(model, X, y, (D,), callback):
+    data, clock = _rows(model, X, y), Clock()
+    sums, slopes = np.zeros((2, 1, steps)), np.zeros((steps, 1))
+    for V, codes in _blocks(model, data, (D,), callback):
         sums += _sums(model, [*V, V[1]], codes, offsets, [0.0])  # a plane with one offset, 0
         slopes += _slopes(model, V, codes, offsets[:, None])
-        rows += len(codes)
     _refuse_overflow(sums[0], offsets)
+    rows = len(data.y)
     loss, accuracy = sums[:, 0] / rows
-    return Line(offsets, loss, accuracy, slopes[:, 0] / rows, D, model.loss, rows)
+    came = _origin(model, data, direction, random_state, clock)
+    return Line(offsets, loss, accuracy, slopes[:, 0] / rows, D, model.loss, rows, came)
 
 
 def plane_slopes(model: SoftmaxRegression, X: Any, y: Any, surface: Surface, points: Any) -> Array:
@@ -170,12 +176,11 @@ def plane_slopes(model: SoftmaxRegression, X: Any, y: Any, surface: Surface, poi
     at = np.asarray(points, dtype=np.float64)
     if at.ndim != 2 or at.shape[1] != 2 or not np.isfinite(at).all():
         raise ValueError(f"points must be finite offsets of shape (k, 2), not {at.shape}")
-    sums, rows = np.zeros(at.shape), 0
-    for V, codes in _blocks(model, X, y, (surface.D1, surface.D2), None):
+    sums, data = np.zeros(at.shape), _rows(model, X, y)
+    for V, codes in _blocks(model, data, (surface.D1, surface.D2), None):
         sums += _slopes(model, V, codes, at)
-        rows += len(codes)
     _refuse_overflow(sums, at)
-    return sums / rows
+    return sums / len(data.y)
 
 
 def _path_of(path: Any) -> WeightPath | None:
@@ -217,10 +222,25 @@ def _named(name, W, b, count, normalise, path, random_state):
     return principal_directions(path, W, b, count)
 
 
+def _rows(model: SoftmaxRegression, X: Any, y: Any) -> Rows:
+    """The rows as `model` reads them, with the codes of their labels."""
+    fitted = Fitted.of(model)
+    X, scale = fitted.features(X)
+    codes = inputs.encode(inputs.label_values(y, len(X)), fitted.classes)
+    return Rows(X, codes, None, scale)
+
+
+def _origin(
+    model: SoftmaxRegression, data: Rows, directions: Any, random_state: int, clock: Clock
+) -> dict[str, Any]:
+    drawn = isinstance(directions, str) and directions == "random"
+    seed = int(random_state) if drawn else None
+    return origin_of(model, data.X, seed=seed, data=of_rows(data), seconds=clock.seconds())
+
+
 def _blocks(
     model: SoftmaxRegression,
-    X: Any,
-    y: Any,
+    data: Rows,
     directions: tuple[Direction, ...],
     callback: Callback | None,
 ) -> Iterator[tuple[list[Any], Array]]:
@@ -228,10 +248,8 @@ def _blocks(
 
     The logits are in the memory in which the backend computes.
     """
-    fitted = Fitted.of(model)
-    X, scale = fitted.features(X)
-    codes = inputs.encode(inputs.label_values(y, len(X)), fitted.classes)
-    W, b = fitted.weights(X)
+    X, codes, scale = data.X, data.y, data.feature_scale
+    W, b = Fitted.of(model).weights(X)
     pairs = [(W, b), *(_narrowed(D, W.dtype) for D in directions)]
     count = max(1, min(BLOCK_ROWS, BLOCK_VALUES // len(b)))
     for start in range(0, len(X), count):

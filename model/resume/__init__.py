@@ -2,9 +2,22 @@
 
 `Keeper` is asked after each slice of steps. What trains gives it its state as arrays, and gets it
 back; the epoch, and the sums over its steps so far, say where in the order of the rows it was.
+`origin` is what a result tells of the run that made it.
 """
 
-from softstep.model.resume.fingerprint import about
-from softstep.model.resume.keeper import Keeper, Resumable, fill, open_keeper, seed
+from softstep.model.resume.fingerprint import KINDS, about, of_rows
+from softstep.model.resume.keeper import Keeper, Resumable, fill, opened, seed
+from softstep.model.resume.origin import Clock, origin_of
 
-__all__ = ["Keeper", "Resumable", "about", "fill", "open_keeper", "seed"]
+__all__ = [
+    "KINDS",
+    "Clock",
+    "Keeper",
+    "Resumable",
+    "about",
+    "fill",
+    "of_rows",
+    "opened",
+    "origin_of",
+    "seed",
+]

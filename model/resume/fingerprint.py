@@ -9,30 +9,30 @@ from softstep.kernels.arrays import is_on_gpu, to_host
 from softstep.kernels.backend import choose
 from softstep.model.archive import Array
 
-SAMPLE = 1000  # rows of features that are looked at: there may be 100 GB of them
+SAMPLE = 256  # rows of features that are looked at: there may be 100 GB of them
+KINDS = ("sample", "whole")  # of fingerprints
+READ_AT_ONCE = 1 << 24  # bytes of features, where all are looked at
 IRRELEVANT = ("n_threads", "backend", "random_state")  # to the bits, or told by other fields
 
 
-def about(model: Any, seed: int, data: Any, held_out: Any, **more: Any) -> dict[str, str]:
-    """The fields of a run of an estimator.
+def about(model: Any, seed: int, X: Any, rows: dict[str, str], **more: Any) -> dict[str, str]:
+    """The fields of a run of an estimator on features X.
 
-    data, held_out: `trainer.Rows`, `held_out` None if there are none. more: settings in another
-    form than the estimator has them.
+    rows: the fingerprints of its rows. more: settings in another form than the estimator has them.
     """
     from softstep import __version__
 
     settings = {n: v for n, v in model.get_params().items() if n not in IRRELEVANT} | more
-    backend, _ = choose(model.backend, on_gpu=is_on_gpu(data.X))
-    fields = {
+    backend, _ = choose(model.backend, on_gpu=is_on_gpu(X))
+    return {
         "estimator": type(model).__name__,
         "version": __version__,
         "numpy": np.__version__,
         "backend": backend.name,
         **{name: _said(value) for name, value in settings.items()},
         "seed": str(seed),
-        **_of_rows(data, ""),
+        **rows,
     }
-    return fields if held_out is None else fields | _of_rows(held_out, "_val")
 
 
 def _said(value: Any) -> str:
@@ -43,23 +43,38 @@ def _said(value: Any) -> str:
     return repr(value) if plain else type(value).__name__
 
 
-def _of_rows(data: Any, suffix: str) -> dict[str, str]:
-    """Shape, dtype and a sample of the features; all targets and weights."""
-    sample = np.arange(len(data.X))
-    if len(sample) > SAMPLE:
-        sample = np.sort(np.random.default_rng(0).choice(len(sample), SAMPLE, replace=False))
+def of_rows(data: Any, kind: str = "sample", suffix: str = "") -> dict[str, str]:
+    """The fingerprint of `data`, `trainer.Rows`: all targets and weights, and of the features
+    shape, dtype, and some rows ("sample") or all ("whole"). suffix: of the names of its fields."""
     fields = {
+        f"fingerprint{suffix}": kind,
         f"X{suffix}.shape": str(tuple(data.X.shape)),
         f"X{suffix}.dtype": str(data.X.dtype),
-        f"X{suffix}.rows": _hash(to_host(data.X[sample])),
+        f"X{suffix}.rows": _sample(data.X) if kind == "sample" else _whole(data.X),
         f"X{suffix}.feature_scale": repr(data.feature_scale),
         f"y{suffix}.shape": str(tuple(data.y.shape)),
-        f"y{suffix}.values": _hash(to_host(data.y)),
+        f"y{suffix}.values": _hash([data.y]),
     }
     weights = data.sample_weight
-    fields[f"weights{suffix}.values"] = "None" if weights is None else _hash(to_host(weights))
+    fields[f"weights{suffix}.values"] = "None" if weights is None else _hash([weights])
     return fields
 
 
-def _hash(array: Array) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
+def _sample(X: Any) -> str:
+    rows = np.arange(len(X))
+    if len(rows) > SAMPLE:
+        rows = np.sort(np.random.default_rng(0).choice(len(rows), SAMPLE, replace=False))
+    return _hash([X[rows]])
+
+
+def _whole(X: Any) -> str:
+    count = max(1, READ_AT_ONCE // max(1, X.dtype.itemsize * X.shape[1]))
+    return _hash(X[start : start + count] for start in range(0, len(X), count))
+
+
+def _hash(parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        array: Array = np.ascontiguousarray(to_host(part))
+        digest.update(array.view(np.uint8).data)
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from softstep.model import inputs
 from softstep.model.archive import Array, PathLike
 from softstep.model.checkpoint import CheckpointError
-from softstep.model.resume import signals
-from softstep.model.resume.store import Saved, Store, tell
+from softstep.model.resume import lock, signals
+from softstep.model.resume.origin import Clock
+from softstep.model.resume.store import Saved, Store, prepared, tell
 
 # Seconds between two copies of the state: so many at least, and so many for each of its bytes, for
 # these are packed for the kernels in each slice of steps, and copied.
@@ -30,20 +32,28 @@ class Resumable(Protocol):
         """Take over what `state` gave. KeyError or ValueError: it is none of these."""
 
 
-def open_keeper(folder: PathLike | None, every: Any, resume: Any) -> "Keeper | None":
-    """The keeper that `fit(checkpoint=folder, checkpoint_every=every, resume=resume)` asks for.
+@contextlib.contextmanager
+def opened(folder: PathLike | None, every: Any, resume: Any) -> "Iterator[Keeper | None]":
+    """The keeper that `fit(checkpoint=folder, checkpoint_every=every, resume=resume)` asks for;
+    the folder is its own within this block.
 
     Raises:
         TypeError, ValueError: an argument is not as described; `folder` holds a checkpoint and is
             not to be resumed. CheckpointError: none of its checkpoints is sound. OSError: it cannot
-            be written to.
+            be written to, or another training holds it.
     """
     every = inputs.number("checkpoint_every", every, least=0)
     resume = inputs.flag("resume", resume)
     if folder is None:
         if resume:
             raise ValueError("resume needs checkpoint, the folder to resume from")
-        return None
+        yield None
+        return
+    with lock.held(prepared(folder)) as path:
+        yield _keeper(path, every, resume)
+
+
+def _keeper(folder: Path, every: float, resume: bool) -> "Keeper":
     store = Store(folder)
     if not resume and store.files:
         raise ValueError(
@@ -80,11 +90,13 @@ class Keeper:
 
     Attributes:
         number: the epoch that trains, or with which to begin. saved: the checkpoint to resume, or
-            None. steps_at_once: how many steps to take before asking again.
+            None. steps_at_once: how many steps to take before asking again. clock: the time the run
+            takes, over all its breaks.
     """
 
     def __init__(self, store: Store, every: float, saved: Saved | None):
         self.saved, self.number, self.steps_at_once = saved, 0, 1
+        self.clock = Clock()
         self._store, self._every = store, every
         self._kept: dict[str, Array] = {}  # the last copy of the state
         self._unsaved = False  # whether it is not on the disk
@@ -154,6 +166,7 @@ class Keeper:
                 )
         try:
             self.number = int(saved.arrays["epoch"])
+            self.clock.before = inputs.number("seconds", saved.arrays["seconds"].item(), least=0)
             self._owner.restore(saved.arrays)
             prefixed = ((n, a) for n, a in saved.arrays.items() if n.startswith(SUMS))
             self._sums = {name.removeprefix(SUMS): array for name, array in prefixed}
@@ -162,7 +175,8 @@ class Keeper:
 
     def _state(self) -> dict[str, Array]:
         sums = {f"{SUMS}{name}": array for name, array in self._epoch_sums.state().items()}
-        return {"epoch": np.array(self.number), **sums, **self._owner.state()}
+        place = {"epoch": np.array(self.number), "seconds": np.array(self.clock.seconds())}
+        return place | sums | self._owner.state()
 
     def _save(self) -> None:
         """Write the last copy, unless it is written. If that fails, say so, once, and go on."""

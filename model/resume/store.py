@@ -35,22 +35,28 @@ def tell(text: str) -> None:
     print(f"softstep: {text}", file=sys.stderr, flush=True)
 
 
-class Store:
-    """The checkpoints in `folder`, which is created.
+def prepared(folder: PathLike) -> Path:
+    """The folder for checkpoints, which is created.
 
     Raises:
         TypeError: `folder` is not a path. OSError: it cannot be written to.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"checkpoint must be a folder, not {folder!r}")
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{folder} is a file: checkpoints need a folder")
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        pass
+    return path
 
-    def __init__(self, folder: PathLike):
-        if not isinstance(folder, str | os.PathLike):
-            raise TypeError(f"checkpoint must be a folder, not {folder!r}")
-        self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise NotADirectoryError(f"{folder} is a file: checkpoints need a folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.folder):
-            pass
+
+class Store:
+    """The checkpoints in `folder`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
         self.files = sorted(self.folder.glob(PATTERN))
         self._last = max((_number(path) for path in self.files), default=0)
 

@@ -80,7 +80,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         loss_curves_: mean training loss of each epoch and setting, (epochs, settings); NaN after a
             setting has stopped.
         seed_: the seed used. classes_: (c,), for two-dimensional labels a list of them.
-        n_features_in_, feature_names_in_, feature_scale_, learned_from_: as in
+        n_features_in_, feature_names_in_, feature_scale_, learned_from_, origin_: as in
             `SoftmaxRegression`.
     """
 
@@ -142,6 +142,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_every: float = 60.0,
         resume: bool = False,
+        fingerprint: str = "sample",
     ) -> Self:
         """Train every setting.
 
@@ -154,7 +155,7 @@ class SoftmaxSweep(PredictsByBest, Params):
                 alike.
             groups: for a `cv` that splits by groups.
             callback: called with a `SweepEpoch` after each epoch; returning True stops training.
-            checkpoint, checkpoint_every, resume: as for `SoftmaxRegression.fit`.
+            checkpoint, checkpoint_every, resume, fingerprint: as for `SoftmaxRegression.fit`.
 
         Returns:
             self. If `fit` raises, the sweep is unchanged.
@@ -164,13 +165,32 @@ class SoftmaxSweep(PredictsByBest, Params):
                 nothing to judge the settings by; refit="loss" with several losses in the grid;
                 `checkpoint` holds a checkpoint, but `resume` is False.
             CheckpointError: no checkpoint is sound, or it is of another run: the field is named.
-            OSError: the folder of checkpoints cannot be written to.
+            OSError: the folder of checkpoints cannot be written to, or another training holds it.
             FloatingPointError: every setting diverged.
             BackendError: the backend requested by name cannot run.
         """
         inputs.function("callback", callback)
+        inputs.choice("fingerprint", fingerprint, resuming.KINDS)
         settings = grid.configurations(self.param_grid)
-        keeper = resuming.open_keeper(checkpoint, checkpoint_every, resume)
+        with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
+            given = X, y, X_val, y_val, sample_weight, groups
+            self._fit(settings, *given, callback, keeper, fingerprint)
+        return self
+
+    def _fit(
+        self,
+        settings: list[dict[str, Any]],
+        X: Any,
+        y: Any,
+        X_val: Any,
+        y_val: Any,
+        sample_weight: Any,
+        groups: Any,
+        callback: Any,
+        keeper: resuming.Keeper | None,
+        fingerprint: str,
+    ) -> None:
+        clock = resuming.Clock() if keeper is None else keeper.clock
         seed = resuming.seed(self.random_state, keeper)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
         sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
@@ -211,14 +231,17 @@ class SoftmaxSweep(PredictsByBest, Params):
         )
         bank = _first_weights(models, heads, labels, X.shape[1], dtype)
         training = Training(heads, bank, plan)
+        prints = resuming.of_rows(rows, fingerprint)
         if keeper is None:
             training.run(callback)
         else:
-            about = resuming.about(self, seed, rows, held_out, param_grid=settings)
+            judges = resuming.of_rows(held_out, fingerprint, "_val")
+            about = resuming.about(self, seed, X, prints | judges, param_grid=settings)
             with keeper.keeping(training, about):
                 training.run(callback, keeper)
-        self._publish(settings, models, labels, schema, training)
-        return self
+        came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
+        found = results.trained(models, labels, schema, training, came)
+        self._publish(settings, found, labels, training)
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
         """The fitted SoftmaxRegression of entry `index` of `results_`.
@@ -327,9 +350,8 @@ class SoftmaxSweep(PredictsByBest, Params):
     def _publish(
         self,
         settings: list[dict[str, Any]],
-        models: list[SoftmaxRegression],
+        found: results.Trained,
         labels: Labels,
-        schema: Schema,
         training: Training,
     ) -> None:
         """Set the attributes from what was trained."""
@@ -339,7 +361,6 @@ class SoftmaxSweep(PredictsByBest, Params):
                 "every setting diverged: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
             )
-        found = results.trained(models, labels, schema, training)
         table = results.table(settings, labels, training)
         best = [
             int(training.order(np.arange(t, training.groups, count))[0][0]) for t in range(count)
@@ -354,7 +375,8 @@ class SoftmaxSweep(PredictsByBest, Params):
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
         self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
-        schema.put_on(self)
+        found.schema.put_on(self)
+        self.origin_ = found.origin
         self.classes_ = labels.classes if labels.two_dimensional else labels.classes[0]
 
 

@@ -31,6 +31,7 @@ class Trained:
     curves: Curves
     epochs: Array
     diverged: Array
+    origin: dict[str, Any]
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
         """The head of that entry and split (None: all rows) as a fitted SoftmaxRegression.
@@ -61,6 +62,7 @@ class Trained:
             seed=model.seed_,
             schema=self.schema,
             loss_curve=self.curves.loss[:epochs, head].copy(),
+            origin=self.origin,
         )
         take_over(model, state)
         model.history_ = [self._epoch(number, head) for number in range(epochs)]
@@ -79,7 +81,11 @@ class Trained:
 
 
 def trained(
-    models: list[SoftmaxRegression], data: Labels, schema: Schema, training: Training
+    models: list[SoftmaxRegression],
+    data: Labels,
+    schema: Schema,
+    training: Training,
+    origin: dict[str, Any],
 ) -> Trained:
     return Trained(
         models,
@@ -90,6 +96,7 @@ def trained(
         training.curves,
         training.epochs,
         training.diverged,
+        origin,
     )
 
 

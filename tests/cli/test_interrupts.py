@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression
-from softstep.cli import interrupts, main
+from softstep.cli import main
+from softstep.runs import interrupts
 
 SIGNALS = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 # A job in the background ignores SIGINT; what it starts does too, unless it is told.

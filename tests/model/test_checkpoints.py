@@ -2,8 +2,11 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import astuple
 
@@ -12,7 +15,7 @@ import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.model import CheckpointError, WeightPath, checkpoint, trainer
-from softstep.model.resume import fingerprint, keeper, store
+from softstep.model.resume import fingerprint, keeper, lock, store
 
 N, D, C = 130, 5, 3
 RNG = np.random.default_rng(0)
@@ -256,13 +259,29 @@ def test_of_many_rows_a_sample_is_looked_at(monkeypatch):
 
     read = []
     monkeypatch.setattr(fingerprint, "SAMPLE", 50)
-    model, rows = SoftmaxRegression(), trainer.Rows(X.view(Features), Y)
-    fields = fingerprint.about(model, 0, rows, None)
+    rows, of = trainer.Rows(X.view(Features), Y), fingerprint.of_rows
+    fields = of(rows)
     assert fields["X.shape"] == str(X.shape)
     (sample,) = read
     assert len(set(sample.tolist())) == 50
-    assert fields != fingerprint.about(model, 0, trainer.Rows(changed(X, sample[20]), Y), None)
-    assert fields == fingerprint.about(model, 0, trainer.Rows(X.copy(), Y), None)
+    assert fields != of(trainer.Rows(changed(X, sample[20]), Y))
+    assert fields == of(trainer.Rows(X.copy(), Y))
+
+
+def test_on_request_all_rows_are_looked_at(monkeypatch, tmp_path):
+    monkeypatch.setattr(fingerprint, "SAMPLE", 50)
+    monkeypatch.setattr(fingerprint, "READ_AT_ONCE", 7 * X[0].nbytes)
+    print_of = fingerprint.of_rows(trainer.Rows(X, Y), "whole")["X.rows"]
+    assert print_of == hashlib.sha256(X.tobytes()).hexdigest()
+    settings = {"epochs": 1, "random_state": 0}
+    for model in (SoftmaxRegression(**settings), SoftmaxSweep({}, cv=2, **settings)):
+        keeping = {"checkpoint": tmp_path / type(model).__name__, "fingerprint": "whole"}
+        model.fit(X, Y, **keeping)
+        for row in range(N):
+            with pytest.raises(CheckpointError, match=r"another run: its X\.rows was"):
+                model.fit(changed(X, (row, 2)), Y, **keeping, resume=True)
+        with pytest.raises(CheckpointError, match="its fingerprint was whole, but is sample now"):
+            model.fit(X, Y, checkpoint=keeping["checkpoint"], resume=True)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +292,7 @@ def test_of_many_rows_a_sample_is_looked_at(monkeypatch):
         ({"checkpoint": "x", "checkpoint_every": -1}, ValueError, "checkpoint_every"),
         ({"checkpoint": "x", "resume": 1}, TypeError, "resume must be True or False"),
         ({"checkpoint": __file__}, NotADirectoryError, "is a file"),
+        ({"fingerprint": "all"}, ValueError, "fingerprint must be"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, error, message, tmp_path, monkeypatch):
@@ -280,6 +300,59 @@ def test_arguments_that_make_no_sense_are_refused(arguments, error, message, tmp
     for model in (SoftmaxRegression(), SoftmaxSweep({}, cv=2)):
         with pytest.raises(error, match=message):
             model.fit(X, Y, **arguments)
+
+
+# one training for each folder
+
+
+def test_two_trainings_cannot_share_a_folder(tmp_path):
+    whole, refused = train(), []
+
+    def second(epoch):
+        for model in (SoftmaxRegression(), SoftmaxSweep({}, cv=2)):
+            with pytest.raises(BlockingIOError, match="another training keeps its checkpoints"):
+                model.fit(X, Y, checkpoint=tmp_path, resume=True)
+            refused.append(model)
+
+    SoftmaxRegression(epochs=2).fit(X, Y, callback=second, checkpoint=tmp_path)
+    assert len(refused) == 4
+    assert not (tmp_path / lock.NAME).exists()
+    for file in tmp_path.iterdir():
+        file.unlink()
+    same(train(tmp_path), whole)
+
+
+def test_a_folder_is_free_after_an_error_and_after_a_process_that_died(tmp_path):
+    with pytest.raises(ValueError, match="NaN"):
+        SoftmaxRegression().fit(X * np.nan, Y, checkpoint=tmp_path)
+    assert not list(tmp_path.iterdir())
+    code = "import os, sys; from softstep.model.resume import lock; from pathlib import Path\n"
+    code += "with lock.held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(BlockingIOError):
+        train(tmp_path)
+    process.kill()
+    process.communicate()
+    assert (tmp_path / lock.NAME).exists()
+    same(train(tmp_path), train())
+
+
+def test_a_lock_that_its_holder_removes_is_taken_anew(tmp_path, monkeypatch):
+    flock, taken = lock._lock, []
+
+    def removed_meanwhile(descriptor, folder):
+        flock(descriptor, folder)
+        taken.append(descriptor)
+        if len(taken) == 1:
+            (folder / lock.NAME).unlink()
+
+    monkeypatch.setattr(lock, "_lock", removed_meanwhile)
+    with lock.held(tmp_path), pytest.raises(BlockingIOError), lock.held(tmp_path):
+        pass
+    assert len(taken) == 2
 
 
 # damage, and disks that are full

@@ -14,6 +14,7 @@ from softstep.cli import (
     backends,
     bench,
     check,
+    describe,
     explain,
     landscape,
     predict,
@@ -27,9 +28,13 @@ from softstep.kernels.errors import BackendError
 from softstep.kernels.registry import BACKENDS
 from softstep.model.datasets.download import DatasetError
 from softstep.model.extras import MissingExtraError
+from softstep.model.resume import origin
 from softstep.runs import streams
 
-COMMANDS = (train, sweep, landscape, explain, report, predict, warmup, backends, check, bench)
+COMMANDS = (
+    *(train, sweep, landscape, describe, explain, report, predict),
+    *(warmup, backends, check, bench),
+)
 USER_ERRORS = (
     ValueError,
     TypeError,
@@ -53,6 +58,7 @@ def run(argv: list[str] | None) -> int:
         with (
             streams.printable(),
             _warnings_in_one_line(),
+            origin.commanded(sys.argv[1:] if argv is None else argv),
             override(backend, f"--backend {backend}") if backend else contextlib.nullcontext(),
         ):
             return int(arguments.run(arguments))

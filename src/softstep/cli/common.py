@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from softstep.kernels.backend import choose
 from softstep.kernels.registry import CHOICES
+from softstep.model import resume
 from softstep.model.datasets import NAMED, stdin
 
 FILES = ".npz, .npy, .csv, .parquet, .safetensors, .pt, IDX … (- is standard input)"
@@ -86,11 +87,19 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on from the state in --checkpoint, to the same results, or begin if it has none",
     )
+    parser.add_argument(
+        "--fingerprint",
+        choices=resume.KINDS,
+        default="sample",
+        help="tell whether the rows are the same by a sample of their features, or by the whole "
+        "(default %(default)s)",
+    )
 
 
 def checkpoint_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `add_checkpoint` asks for, as `fit` takes it."""
-    return {n: getattr(arguments, n) for n in ("checkpoint", "checkpoint_every", "resume")}
+    names = ("checkpoint", "checkpoint_every", "resume", "fingerprint")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def say_backend() -> str:

@@ -56,7 +56,7 @@ def add_parser(commands: Any) -> None:
 @common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     extras.load("matplotlib", extra="plot")  # before the work, not after
-    backend = common.say_backend()
+    common.say_backend()
     name = common.name_of(arguments.data)  # also what the data set will be called
     out = arguments.out or Path("runs") / f"{name}-landscape"
     model = recipe.model_for(
@@ -77,7 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
         labels=arguments.labels,
         label=arguments.label,
         seed=arguments.seed,
-        backend=backend,
     )
     stale = ["report.html", *(file for name in NAMES for file in file_names(name))]
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])

@@ -2,7 +2,7 @@
 
 import sys
 
-from softstep.cli import interrupts
+from softstep.runs import interrupts
 
 
 def main(argv: list[str] | None = None) -> int:

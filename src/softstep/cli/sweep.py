@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     figures: Path | None = arguments.figures
     if figures is not None:
         extras.load("matplotlib", extra="plot")  # before the work, not after
-    backend = common.say_backend()
+    common.say_backend()
     sweep = _sweep(arguments)
     refuse_bad_settings(sweep)
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
@@ -143,7 +143,6 @@ def run(arguments: argparse.Namespace) -> int:
             labels=arguments.labels,
             label=arguments.label,
             seed=arguments.seed,
-            backend=backend,
         )
         about = save(out, sweep, about, accuracy, [given.judged, times])
         found = {"results": sweep.results_, "loss_curves": sweep.loss_curves_}

@@ -7,6 +7,7 @@ from typing import Any
 from softstep.model import SoftmaxRegression, WeightPath, datasets
 from softstep.model.datasets import Dataset
 from softstep.model.landscape import Line, Surface
+from softstep.model.resume import origin
 from softstep.runs import record, results
 from softstep.runs.landscape import KINDS, Landscape, View, around, rows_of
 from softstep.runs.recipe import load_rows, model_for, train
@@ -59,7 +60,7 @@ def read(
     cure = "name its own with --data" if data is None else "they are not what it learned from"
     _refuse_other_features(model, rows, cure)
     title = f"{path.name} on {rows.name}"
-    return Subject(title, model, rows, model.get_params(), record.versions())
+    return Subject(title, model, rows, model.get_params(), origin.versions(record.DRAWING))
 
 
 def of_run(about: dict[str, Any], model: SoftmaxRegression, data: Dataset, **found: Any) -> Subject:
@@ -79,7 +80,7 @@ def _recipe(name: str, seed: int) -> Subject:
         model,
         data,
         model.get_params(),
-        record.versions(),
+        origin.versions(record.DRAWING),
         landscape=around(model, data, View(directions="pca"), path=path),
     )
 

@@ -126,7 +126,8 @@ def run(
         )
     landscape.surface.save(folder / SURFACE)
     landscape.line.save(folder / LINE)
-    record.write(folder, about | _found(model, view, accuracy, landscape.surface))
+    found = _found(model, view, accuracy, landscape.surface)
+    record.write(folder, about | found, (MODEL, SURFACE, LINE))
     return landscape
 
 
@@ -147,6 +148,7 @@ def _found(
     looked_at = {name: getattr(view, name) for name in ("directions", "rows", "span", "steps")}
     return {
         "settings": model.get_params() | looked_at,
+        "origin": model.origin_,
         "results": {
             "test_accuracy": accuracy,
             "loss": float(surface.path_loss[-1]),

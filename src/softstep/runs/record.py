@@ -1,22 +1,26 @@
 """run.json: what a command that fills a folder was asked to do, on which rows, by which versions.
 
-`softstep report` reads it. Every run.json has "format", "command", "data" (its name), "source"
-(what was given for it), "labels", "label", "seed", "backend", "settings", "versions", "results",
-"notes" (sentences for the report) and "model"; the names of files are relative to the folder.
+`softstep report` and `softstep describe` read it. Every run.json has "format", "command", "data"
+(its name), "source" (what was given for it), "labels", "label", "seed", "settings", "versions",
+"origin" (that of the model: backend, threads, seconds and so on), "results", "notes" (sentences for
+the report), "model" and "parts"; the names of files are relative to the folder.
+
+It is written last, and has the SHA-256 of each other file of the run in "parts": a folder in which
+two runs are mixed, for the second did not come to its end, is refused.
 """
 
-import importlib.metadata
+import hashlib
 import json
-import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from softstep import __version__
-from softstep.model import datasets
+from softstep.model import archive, datasets
+from softstep.model.resume import origin
 from softstep.runs.folder import write_text
 
 NAME = "run.json"
-FORMAT = "softstep run 1"
+FORMAT = "softstep run 2"
 FIELDS: dict[str, Any] = {  # what `read` requires of all commands, and below of some
     "data": str,
     "source": str,
@@ -24,14 +28,18 @@ FIELDS: dict[str, Any] = {  # what `read` requires of all commands, and below of
     "seed": int,
     "settings": dict,
     "versions": dict,
+    "origin": dict,
     "notes": list,
     "model": str,
+    "parts": dict,
 }
 OF_COMMANDS: dict[str, dict[str, Any]] = {
-    "sweep": {},
+    "sweep": {"results_table": str, "loss_curves": str},
     "landscape": {"surface": str, "line": str, "rows": str},
 }
-LIBRARIES = ("numpy", "numba", "matplotlib", "plotly")
+FILES = ("model", "results_table", "loss_curves", "surface", "line")  # fields that name a part
+DRAWING = ("matplotlib", "plotly")  # whose versions are told beside those of an origin
+LONGEST = 1 << 24  # bytes
 
 
 def record(
@@ -42,7 +50,6 @@ def record(
     labels: str | None,
     label: str | None,
     seed: int,
-    backend: str,
 ) -> dict[str, Any]:
     """The fields that do not depend on the command.
 
@@ -56,8 +63,7 @@ def record(
         "labels": None if labels is None else _absolute(labels),
         "label": label,
         "seed": seed,
-        "backend": backend,
-        "versions": versions(),
+        "versions": origin.versions(DRAWING),
         "notes": [],
     }
 
@@ -67,32 +73,46 @@ def _absolute(given: str) -> str:
     return given if given in datasets.NAMED else str(Path(given).resolve())
 
 
-def versions() -> dict[str, str]:
-    """Those of softstep, Python and the libraries that are installed."""
-    found = {"softstep": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def write(folder: Path, content: dict[str, Any]) -> None:
-    write_text(folder / NAME, json.dumps(content, indent=2) + "\n")
+def write(folder: Path, content: dict[str, Any], parts: Iterable[str]) -> None:
+    """Write the record of a run whose other files, `parts`, are in the folder."""
+    digests = {name: _digest(folder / name) for name in parts}
+    write_text(folder / NAME, json.dumps(content | {"parts": digests}, indent=2) + "\n")
 
 
 def read(folder: Path) -> dict[str, Any]:
     """What `write` wrote.
 
     Raises:
-        ValueError: there is no such file, its format is another one, or a field is missing.
+        OSError: a file of the run cannot be read.
+        ValueError: there is no such file, its format is another one, a field is missing, or a file
+            of the run is not the one that the run wrote.
     """
     path = folder / NAME
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{folder} has no {NAME}: softstep sweep and softstep landscape write one")
+    content = _content(path)
+    for name in {content[field] for field in FILES if field in content}:
+        if _digest(folder / name) != content["parts"].get(name):
+            raise ValueError(
+                f"{folder / name} is not the file that {NAME} tells of: it was changed, or is of "
+                "another run, such as one that was broken off; run it again"
+            )
+    return content
+
+
+def _digest(path: Path) -> str:
+    with archive.opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """The fields, with the types that they must have."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with archive.opened(path) as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise ValueError(f"it has more than {LONGEST} bytes")
+        content = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # neither JSON nor, perhaps, text
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

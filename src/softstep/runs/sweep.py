@@ -112,7 +112,7 @@ def certifies(sweep: SoftmaxSweep) -> bool:
 def save(
     folder: Path, sweep: SoftmaxSweep, about: dict[str, Any], accuracy: float, notes: list[str]
 ) -> dict[str, Any]:
-    """Write what was found, the model first; returns the whole record.
+    """Write what was found, the model first, the record last; returns the record.
 
     about: the command's record, to which settings, results and notes are added.
     accuracy: of the best model on the test rows.
@@ -120,13 +120,16 @@ def save(
     settings = sweep.get_params()
     about |= {
         "settings": settings.pop("param_grid") | settings,
+        "origin": sweep.origin_,
         "results": {"best": sweep.best_params_, "test_accuracy": accuracy},
         "notes": notes,
         "model": MODEL,
+        "results_table": results.RESULTS,
+        "loss_curves": results.CURVES,
     }
     sweep.best_estimator_.save(folder / MODEL)
-    record.write(folder, about)
     results.write(folder, sweep.results_, sweep.loss_curves_)
+    record.write(folder, about, (MODEL, results.RESULTS, results.CURVES))
     return about
 
 

@@ -467,7 +467,7 @@ def test_the_command_writes_a_run_that_can_be_read_again(directions, tmp_path, c
     )  # fmt: skip
     assert code == 0
     record = json.loads((out / "run.json").read_text())
-    assert record["format"] == "softstep run 1"
+    assert record["format"] == "softstep run 2"
     assert record["settings"]["directions"] == directions
     assert record["settings"]["rows"] == "test"
     assert record["versions"].keys() >= {"softstep", "python", "numpy", "numba", "matplotlib"}
