@@ -1,6 +1,7 @@
 # make train: train on the built-in digits.   make test: every test.   make check: style and types.
 # make test-wheel: build the wheel, install it outside the tree and run the tests against it
 # (TESTS=tests/cli: only those).
+# make docs: the site, in build/site, from docs/ and the docstrings; a warning is an error.
 # make bench: time the kernels beside their peers, which it installs (PyTorch and JAX: over 1 GB).
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ ifneq ($(wildcard ../shared/data/mnist),)
 export SOFTSTEP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: train test test-wheel check links bench clean
+.PHONY: train test test-wheel check links docs bench clean
 
 train: $(VENV)/installed
 	$(BIN)/softstep train digits
@@ -35,6 +36,9 @@ links:
 	@test -d src/softstep/kernels || { echo "mypy needs the symbolic links in src/softstep:" \
 	"git config core.symlinks true, then git checkout -- src" >&2; exit 1; }
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/installed-bench
 	$(BIN)/softstep bench
 
@@ -48,6 +52,10 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-bench: pyproject.toml | $(BIN)/python

@@ -53,6 +53,9 @@ def linear_forward(
 
     Returns:
         V, (n, c), in the dtype of W.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, X=X, W=W, b=b, out=out)
     x = checks.features(X)
@@ -79,6 +82,9 @@ def linear_backward(
 
     Returns:
         dW (d, c) and db (c,) = the sum of dV over the rows, in the dtype of dV.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, dV=dV, X=X)
     dv, x = checks.rows_by_classes("dV", dV), checks.features(X)
@@ -105,6 +111,13 @@ def softmax_forward(
 
     Returns:
         P, (n, c), in the dtype of V.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
+
+    Examples:
+        >>> softmax_forward(np.log([[1.0, 2.0, 5.0]])).round(6).tolist()
+        [[0.125, 0.25, 0.625]]
     """
     ops = load(backend, n_threads, V=V, out=out)
     v = checks.rows_by_classes("V", V)
@@ -125,6 +138,9 @@ def softmax_backward(
 
     Returns:
         dV, (n, c), in the dtype of P.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, dP=dP, P=P, out=out)
     dp, p = checks.rows_by_classes("dP", dP), checks.rows_by_classes("P", P)
@@ -142,6 +158,9 @@ def mse_forward(P: Any, Y: Any, *, backend: str | None = None, n_threads: int | 
 
     Returns:
         loss, (n,), in the dtype of P.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, P=P, Y=Y)
     p = checks.rows_by_classes("P", P)
@@ -159,6 +178,9 @@ def mse_backward(
 
     Returns:
         dP, (n, c), in the dtype of P.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, P=P, Y=Y, out=out)
     p = checks.rows_by_classes("P", P)
@@ -179,6 +201,9 @@ def cross_entropy_forward(
 
     Returns:
         loss, (n,), in natural units (nats), in the dtype of V.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, V=V, y=y)
     v = checks.rows_by_classes("V", V)
@@ -197,6 +222,9 @@ def cross_entropy_backward(
 
     Returns:
         dV, (n, c), in the dtype of V.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
@@ -218,6 +246,9 @@ def softmax_mse_backward(
 
     Returns:
         dV, (n, c), in the dtype of V.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
@@ -239,6 +270,9 @@ def gce_forward(V: Any, y: Any, *, backend: str | None = None, n_threads: int | 
 
     Returns:
         loss, (n,), in [0, 1/q], in the dtype of V.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, V=V, y=y)
     v = checks.rows_by_classes("V", V)
@@ -257,6 +291,9 @@ def gce_backward(
 
     Returns:
         dV, (n, c), in the dtype of V.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, V=V, y=y, out=out)
     v = checks.rows_by_classes("V", V)
@@ -285,6 +322,9 @@ def predict(
 
     Returns:
         Labels, int64: (n,) for one head, (h, n) for a bank.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, X=X, W=W, b=b)
     x = checks.features(X)
@@ -324,6 +364,9 @@ def evaluate(
 
     Returns:
         loss (h,) and accuracy (h,), float64.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
     x = checks.features(X)
@@ -367,6 +410,9 @@ def gradient(
 
     Returns:
         loss (h,), dW (h, d, c) and db (h, c), float64.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
     x = checks.features(X)
@@ -407,6 +453,9 @@ def surface_forward(
 
     Returns:
         Σ_r w_r L_r and Σ_r w_r [the largest logit of row r is at its label], both (ny, nx) float64.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, V0=V0, V1=V1, V2=V2, y=y, sample_weight=sample_weight)
     v0 = checks.rows_by_classes("V0", V0)
@@ -490,6 +539,9 @@ def train(
         losses, (steps, h) float64: (1/rows) Σ_r w_r L_r before the update, without the l2 term; NaN
         for a head that is not active. correct, (steps, h) int64: rows of non-zero weight whose
         largest logit is at the label, before the update; 0 for a head that is not active.
+
+    Raises:
+        TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(
         backend,

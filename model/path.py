@@ -59,12 +59,15 @@ class WeightPath:
 
     @property
     def steps(self) -> np.ndarray:
+        """The number of steps taken before each point, (k,) int64."""
         return np.array([step for step, _, _ in self._points], dtype=np.int64)
 
     @property
     def W(self) -> np.ndarray:
+        """The weights at each point, (k, d, c)."""
         return np.stack([W for _, W, _ in self._points])
 
     @property
     def b(self) -> np.ndarray:
+        """The bias at each point, (k, c)."""
         return np.stack([b for _, _, b in self._points])

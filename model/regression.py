@@ -31,6 +31,12 @@ class SoftmaxRegression(Params, Exchange):
     A step on a batch takes g = mean gradient + l2·W,
     M ← momentum·M + g, W ← W - learning_rate·M. docs/derivation.md derives it.
 
+    >>> from softstep.model.datasets import load_digits
+    >>> digits = load_digits()
+    >>> model = SoftmaxRegression(learning_rate=2, epochs=20, random_state=0)
+    >>> model.fit(digits.X_train, digits.y_train).score(digits.X_test, digits.y_test) > 0.9
+    True
+
     Args:
         loss: "mse", "cross_entropy" or "gce".
         learning_rate: the step size, above 0.
@@ -196,9 +202,8 @@ class SoftmaxRegression(Params, Exchange):
         Returns:
             self.
 
-        Raises:
-            As `fit`; ValueError for a label that is not one of the classes, for other classes than
-            before, and for class_weight="balanced", which needs all rows.
+        Raises as `fit`; ValueError for a label that is not one of the classes, for other classes
+        than before, and for class_weight="balanced", which needs all rows.
         """
         with self._unchanged_on_error():
             self._partial_fit(X, y, classes, sample_weight)

@@ -122,8 +122,7 @@ def load_features(
     that is the label. With `names`, those of the model's columns, a table that has names may have
     them in any order. `label`, `labels`, `tell`: as for `load_file`.
 
-    Raises:
-        As `load_file`.
+    Raises as `load_file`.
     """
     with stdin.as_file(Path(path)) as given:
         file = _existing(given)

@@ -131,6 +131,7 @@ class Surface(Saved):
     origin: Any = None
 
     def check(self) -> None:
+        """Raise ValueError if the values are inconsistent, as in a damaged file."""
         _refuse_others((self.x, self.y), self.loss_name, self.rows, self.origin)
         inputs.choice("directions", self.directions, ("random", "pca", "given"))
         refuse_parallel(self.D1, self.D2)
@@ -178,4 +179,5 @@ class Line(Saved):
     origin: Any = None
 
     def check(self) -> None:
+        """Raise ValueError if the values are inconsistent, as in a damaged file."""
         _refuse_others((self.x,), self.loss_name, self.rows, self.origin)

@@ -141,8 +141,7 @@ def loss_line(
     Returns:
         A `Line`.
 
-    Raises:
-        As `loss_surface`.
+    Raises as `loss_surface`.
     """
     W, b = fitted_weights(model)
     offsets = _offsets(span, steps)
@@ -169,6 +168,9 @@ def plane_slopes(model: SoftmaxRegression, X: Any, y: Any, surface: Surface, poi
     Args:
         points: offsets (x, y), such as those of `surface.path`. The others are those of
             `loss_surface`, and its result.
+
+    Raises:
+        TypeError: no `Surface`. ValueError: points of another form. Others as `loss_surface`.
     """
     fitted_weights(model)
     if not isinstance(surface, Surface):

@@ -61,8 +61,9 @@ class SoftmaxSweep(PredictsByBest, Params):
             in blocks too, and at most this much memory is used beyond what the process holds when
             `fit` starts, not counting the copies that `checkpoint` makes of the weights. A splitter
             makes its folds before that is checked.
-        schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept, random_state, class_weight,
-            feature_scale, backend, n_threads: as in `SoftmaxRegression`, for all heads.
+        schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept: as in `SoftmaxRegression`,
+            for all heads.
+        random_state, class_weight, feature_scale, backend, n_threads: the same.
 
     Attributes:
         results_: a dict of arrays, one entry for each setting (and label set): `params`,

@@ -12,7 +12,7 @@ GALLERY = (DOCS / "gallery.md").read_text(encoding="utf-8")
 PAGES = (*DOCS.glob("*.md"), ROOT / "README.md")
 IMAGES = {path.name for path in (DOCS / "images").iterdir()}
 COMMANDS = re.findall(r"^    softstep (.+)$", GALLERY, re.M)
-NAMED = r'(?:src|srcset)="(?:docs/)?images/([^"]+)"'
+NAMED = r'(?:src|srcset)="(?:https://\S+/docs/)?images/([^"]+)"'
 
 
 def test_every_image_named_exists_and_every_image_is_in_the_gallery():
