@@ -2,6 +2,8 @@
 # make test-wheel: build the wheel, install it outside the tree and run the tests against it
 # (TESTS=tests/cli: only those).
 # make docs: the site, in build/site, from docs/ and the docstrings; a warning is an error.
+# make dist: wheel and sdist, in dist, each installed and tried in new environments of every Python found.
+# make types: how complete the types are, by pyright (npm's node is fetched where there is none).
 # make bench: time the kernels beside their peers, which it installs (PyTorch and JAX: over 1 GB).
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +14,7 @@ ifneq ($(wildcard ../shared/data/mnist),)
 export SOFTSTEP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: train test test-wheel check links docs bench clean
+.PHONY: train test test-wheel check links types docs dist bench clean
 
 train: $(VENV)/installed
 	$(BIN)/softstep train digits
@@ -35,6 +37,12 @@ check: links $(VENV)/installed-dev
 links:
 	@test -d src/softstep/kernels || { echo "mypy needs the symbolic links in src/softstep:" \
 	"git config core.symlinks true, then git checkout -- src" >&2; exit 1; }
+
+dist: $(VENV)/installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python .ci/try_dist.py dist
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

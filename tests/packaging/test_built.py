@@ -64,9 +64,24 @@ def test_the_wheel_holds_every_source_and_nothing_else(dist):
 def test_the_sdist_holds_every_source_once(dist):
     names = set(contents(dist)[1])
     beside = {name for name in names if "/" not in name}
-    assert names - beside == set(sources())
+    rooms = {name for name in names if name.startswith((*(f"{room}/" for room in ROOMS),))}
+    assert rooms - {"bench/benchmarks/test_ops.py"} == set(sources())
     assert {"pyproject.toml", "README.md", "CHANGELOG.md", "CITATION.cff"} <= beside
     assert {"LICENSE", "NOTICE"} <= beside
+
+
+def test_the_sdist_holds_every_test_and_what_the_tests_read(dist):
+    names = {name for name in contents(dist)[1] if "/" in name}
+    for folder in ("tests", "docs", ".ci", ".github"):
+        found = (path for path in (ROOT / folder).rglob("*") if path.is_file())
+        expected = {path.relative_to(ROOT).as_posix() for path in found if path.suffix != ".pyc"}
+        assert expected
+        assert {name for name in names if name.startswith(f"{folder}/")} == expected
+    assert {"conftest.py", "Makefile", "mkdocs.yml", "SECURITY.md"} <= set(contents(dist)[1])
+
+
+def test_a_package_index_shows_the_page_whole(dist):
+    run(sys.executable, "-m", "twine", "check", "--strict", *dist.iterdir())
 
 
 def test_a_clone_without_symbolic_links_builds_the_same(dist, tmp_path):

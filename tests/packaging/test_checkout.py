@@ -30,6 +30,8 @@ def test_modules_are_found_where_git_has_them(links, tmp_path):
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_the_folders_are_linked_into_the_package_for_type_checkers(folder):
     link = ROOT / "src" / "softstep" / folder
+    if not link.exists() and not (ROOT / ".git").exists():
+        pytest.skip("an sdist has no links")
     target = str(link.readlink()) if link.is_symlink() else link.read_text()
     assert target == f"../../{folder}"
 

@@ -9,7 +9,10 @@ import softstep
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FOLDERS = ("kernels", "model", "bench")  # packages of softstep, linked into src/softstep
-BUILT_FROM = ("pyproject.toml", ".gitignore", "README.md", "CHANGELOG.md", "CITATION.cff")
+BUILT_FROM = (
+    *("pyproject.toml", ".gitignore", "README.md", "CHANGELOG.md", "CITATION.cff"),
+    *("CONTRIBUTING.md", "Makefile", "SECURITY.md", "conftest.py", "mkdocs.yml"),
+)
 
 
 def copy_checkout(target, links):
@@ -18,7 +21,7 @@ def copy_checkout(target, links):
     `links`: "symbolic"; "files", as in a clone with core.symlinks=false; "none", as in an sdist.
     """
     leave_out = shutil.ignore_patterns("__pycache__")
-    for folder in ("src", *FOLDERS):
+    for folder in ("src", "tests", "docs", ".ci", ".github", *FOLDERS):
         shutil.copytree(ROOT / folder, target / folder, symlinks=True, ignore=leave_out)
     for name in (*BUILT_FROM, "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, target)

@@ -1,0 +1,45 @@
+"""Promise: what a release says of itself agrees: version, date, Pythons, addresses."""
+
+import re
+import tomllib
+
+from repository import ROOT
+
+import softstep
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CITATION = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+PYTHONS = [c.split(" :: ")[-1] for c in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", c)]
+
+
+def test_the_version_is_the_same_everywhere():
+    newest, date = re.search(r"^## (\S+) \((.+)\)$", CHANGELOG, re.M).groups()
+    assert newest == softstep.__version__
+    assert re.search(r"^version: (.+)$", CITATION, re.M)[1] == newest
+    released = re.search(r"^date-released: (.+)$", CITATION, re.M)
+    assert (released[1] if released else "unreleased") == date
+
+
+def test_what_is_tested_is_what_is_claimed():
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    assert re.findall(r'"(3\.\d+)"', re.search(r"python: \[(.+)\]", workflow)[1]) == PYTHONS
+    assert re.search(r"os: \[(.+)\]", workflow)[1].count("latest") == 3
+    assert (
+        f"VERSIONS = {tuple(PYTHONS)}".replace("'", '"')
+        in (ROOT / ".ci" / "try_dist.py").read_text()
+    )
+
+
+def test_addresses_are_of_one_repository():
+    source = PROJECT["urls"]["Source"]
+    assert f'repository-code: "{source}"' in CITATION
+    assert f"repo_url: {source}\n" in (ROOT / "mkdocs.yml").read_text()
+    assert all(url.startswith(("https://softstep.", source)) for url in PROJECT["urls"].values())
+
+
+def test_a_tag_publishes_only_its_own_version():
+    workflow = (ROOT / ".github" / "workflows" / "publish.yml").read_text()
+    pattern = re.search(r'grep -qx "(.+)" src', workflow)[1]
+    line = pattern.replace("${GITHUB_REF_NAME#v}", softstep.__version__).replace("\\", "")
+    assert line in (ROOT / "src" / "softstep" / "__init__.py").read_text().splitlines()
