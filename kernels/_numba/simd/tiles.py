@@ -6,6 +6,7 @@ of any shape: what a row or a column gets does not depend on its neighbours.
 
 from softstep.kernels._numba.jit import PART, jit
 from softstep.kernels._numba.simd.vector import (
+    HAS_FMA,
     LANES,
     REGISTERS,
     fma,
@@ -22,7 +23,7 @@ from softstep.kernels._numba.simd.vector import (
 HAS_32_REGISTERS = REGISTERS >= 32
 # Wide: TILE_ROWS × TILE_VECTORS sums, each a vector of columns.
 TILE_ROWS = 8 if HAS_32_REGISTERS else 4
-TILE_VECTORS = 3
+TILE_VECTORS = 3 if HAS_FMA else 2  # else a register is needed for each product
 # Narrow: dots of DOT_ROWS × DOT_COLUMNS, outer products of DOT_COLUMNS × OUTER_VECTORS.
 DOT_ROWS = min(5, LANES) if HAS_32_REGISTERS else 2
 DOT_COLUMNS = 5

@@ -39,7 +39,13 @@ from softstep.kernels._numba.simd.vector.memory import (
     store,
     store_first,
 )
-from softstep.kernels._numba.simd.vector.model import BYTES, HAS_HALF, LANES, REGISTERS
+from softstep.kernels._numba.simd.vector.model import (
+    BYTES,
+    HAS_FMA,
+    HAS_HALF,
+    LANES,
+    REGISTERS,
+)
 from softstep.kernels._numba.simd.vector.registers import (
     lane_sums,
     registers,
@@ -49,6 +55,7 @@ from softstep.kernels._numba.simd.vector.registers import (
 
 __all__ = [
     "BYTES",
+    "HAS_FMA",
     "HAS_HALF",
     "LANES",
     "REGISTERS",

@@ -20,7 +20,9 @@ HAS_HALF = _has("f16c") or _has("avx512f") or _has("fullfp16")
 LANES = BYTES // 4  # of float32; float64 has half as many
 # The instruction that moves float32 lanes by numbers in a vector.
 PERMUTE = {64: "llvm.x86.avx512.permvar.sf.512", 32: "llvm.x86.avx2.permps"}.get(BYTES)
-REGISTERS = 32 if _has("avx512f") or platform.machine() in ("arm64", "aarch64") else 16
+_IS_ARM = platform.machine() in ("arm64", "aarch64")
+HAS_FMA = _IS_ARM or _has("fma") or _has("avx512f")
+REGISTERS = 32 if _IS_ARM or _has("avx512f") else 16
 
 
 class Vector(types.Type):
