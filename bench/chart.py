@@ -73,14 +73,18 @@ def _bars(axes: Any, rows: list[Row]) -> None:
 
 
 def _lines(axes: Any, rows: list[Row]) -> None:
-    """GFLOP/s against the quantity that is varied."""
+    """Milliseconds against the quantity that is varied, above the floor of the machine's limits."""
     for name in dict.fromkeys(row.competitor for row in rows):
-        points = [(r.curve[1], r.gflop_per_s) for r in rows if r.competitor == name and r.curve]
+        its = [row for row in rows if row.competitor == name]
+        points = [(r.curve[1], 1e3 * r.wall) for r in its if r.curve and r.wall]
         axes.plot(*zip(*points, strict=True), "o-", label=name, color=COLOURS.get(name))
+    floors = sorted({(r.curve[1], 1e3 * r.floor) for r in rows if r.curve and r.floor})
+    if floors:
+        axes.plot(*zip(*floors, strict=True), "k--", label="floor: arithmetic, memory")
     values = sorted({r.curve[1] for r in rows if r.curve})
     axes.set_xscale("log")
+    axes.set_yscale("log")
     axes.set_xticks(values, map(str, values))
     axes.set_xticks([], minor=True)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("GFLOP/s", fontsize=8)
+    axes.set_ylabel("ms", fontsize=8)
     axes.legend(fontsize=7)

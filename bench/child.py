@@ -1,4 +1,4 @@
-"""A peer in its own process on fewer cores, for libraries whose threads cannot be limited.
+"""A peer in its own process: libraries whose threads cannot be limited, or that read variables.
 
     python -m softstep.bench.child CORES
 
@@ -45,7 +45,10 @@ class InChild:
     def _ask(self, what: Any) -> Any:
         if self._child is None:
             command = [sys.executable, "-m", __name__, str(self.cores)]
-            self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            environment = {**os.environ, **dict(self.peer.environment)}
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            )
             self._send((self.peer, self.problem))
         self._send(what)
         answer = pickle.load(self._child.stdout)  # type: ignore[arg-type]
@@ -73,7 +76,7 @@ def serve(cores: int) -> None:
         except EOFError:
             return
         try:
-            call = call or peer.prepare(problem)
+            call = call or peer.load()(problem)
             answer: Any = call() if what == "results" else _seconds(call, what)
         except Exception as error:
             answer = RuntimeError(f"{type(error).__name__}: {error}")

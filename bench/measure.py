@@ -27,7 +27,7 @@ class Case:
     """A piece of work and the competitors that do it.
 
     check: judges their results. not_run: who cannot run, and why. curve: what a scaling curve
-    varies, and its value here.
+    varies, and its value here. least_bytes: what has to come from memory.
     """
 
     suite: str
@@ -39,6 +39,7 @@ class Case:
     not_run: dict[str, str] = field(default_factory=dict)
     ulp: Callable[[Results], float] | None = None
     curve: tuple[str, int] | None = None
+    least_bytes: int = 0
 
     def __str__(self) -> str:
         return f"({self.suite}) {self.name}, {self.threads} thread{'s'[: self.threads > 1]}"
@@ -87,7 +88,8 @@ class Row:
     loading; compiled: whether Numba compiled in it. ratio: its wall time over softstep's, the
     median of the ratios round by round. wall: a whole call, until its results are there. kernel:
     only what a GPU's launches take. gflop_per_s: by the kernel time if there is one, else by the
-    wall time. share: of the peak measured on this number of threads.
+    wall time. share: of the peak measured on this number of threads. floor: the seconds that the
+    machine's limits allow, where a scaling curve shows them.
     """
 
     suite: str
@@ -105,6 +107,7 @@ class Row:
     kernel: float | None = None
     gflop_per_s: float | None = None
     share: float | None = None
+    floor: float | None = None
     curve: tuple[str, int] | None = None
 
 

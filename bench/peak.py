@@ -46,6 +46,10 @@ class Peak:
     gflop_per_s: dict[int, float]
     gb_per_s: float
 
+    def floor(self, flop: int, size: int, threads: int) -> float:
+        """Seconds that so much arithmetic, or reading so many bytes, takes at least."""
+        return max(flop / self.gflop_per_s[threads], size / self.gb_per_s) / 1e9
+
 
 def of_machine(threads: set[int]) -> Peak:
     """Measure both: medians of a few rounds."""

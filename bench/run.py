@@ -1,6 +1,7 @@
 """`softstep bench`: every suite, against every peer that is installed."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,11 @@ def run(suites: list[str], quick: bool, limits: peak.Peak) -> Iterator[list[Row]
     pace = measure.QUICK if quick else measure.FULL
     for suite in suites:
         for case in SUITES[suite](quick):
-            yield measure.measure(case, pace, limits.gflop_per_s.get(case.threads))
+            rows = measure.measure(case, pace, limits.gflop_per_s.get(case.threads))
+            if case.curve:
+                floor = limits.floor(case.flop, case.least_bytes, case.threads)
+                rows = [dataclasses.replace(row, floor=floor) for row in rows]
+            yield rows
 
 
 def chosen(only: str | None) -> list[str]:

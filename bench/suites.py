@@ -108,14 +108,14 @@ def curves(quick: bool) -> Iterator[Case]:
     for what, values in (QUICK_CURVES if quick else CURVES).items():
         for value in values:
             epoch = _at(**{**BASE, what: value})
-            curve = (what, value)
-            name = f"{what} {value}"
-            yield from _training("g", name, epoch, others, threads=[cores()], curve=curve)
+            more: dict[str, Any] = {"curve": (what, value), "least_bytes": epoch.X.nbytes}
+            yield from _training("g", f"{what} {value}", epoch, others, threads=[cores()], **more)
     if not quick:
         epoch = _at(**{**BASE, "heads": 16})
         for threads in range(1, cores() + 1):
-            curve, name = ("threads", threads), f"threads {threads}, 16 heads"
-            yield from _training("g", name, epoch, others, threads=[threads], curve=curve)
+            more = {"curve": ("threads", threads), "least_bytes": epoch.X.nbytes}
+            name = f"threads {threads}, 16 heads"
+            yield from _training("g", name, epoch, others, threads=[threads], **more)
 
 
 def _at(rows: int, features: int, classes: int, heads: int, batch: int) -> Epoch:

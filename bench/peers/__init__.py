@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softstep.bench.child import InChild
+from softstep.kernels.threads import available_cores
 
 Call = Callable[[], tuple[Any, ...]]
 
@@ -25,13 +26,15 @@ Call = Callable[[], tuple[Any, ...]]
 class Peer:
     """What a competitor is called, the library it needs, its function, and in which file of peers/.
 
-    file: without it, <library>_.py.
+    file: without it, <library>_.py. environment: variables that its libraries read when they are
+    loaded; it then runs in a process of its own.
     """
 
     name: str
     library: str
     function: str
     file: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
     def why_not(self, threads: int, cores: int) -> str | None:
         """Why it cannot run here on this number of threads; None if it can."""
@@ -48,8 +51,8 @@ class Peer:
 
     def prepare(self, problem: Any, threads: int | None = None) -> Call:
         """The call that is timed; one of ALL_CORES on fewer `threads` runs in a child process."""
-        if threads is not None and self.library in ALL_CORES:
-            return InChild(self, problem, threads)
+        if self.environment or (threads is not None and self.library in ALL_CORES):
+            return InChild(self, problem, threads or available_cores())
         call: Call = self.load()(problem)
         return call
 
@@ -93,7 +96,11 @@ SOFTMAX = _all("softmax", "numpy", "scipy", "jax", "torch")
 PREDICT = _all("predict", "numpy", "torch", "jax", "sklearn")
 EVALUATE = _all("evaluate", "numpy", "torch", "jax")
 GRADIENT = _all("gradient", "numpy", "torch", "jax")
-FIT = (Peer("LogisticRegression", "sklearn", "fit"),)
+FIT = (
+    Peer("LogisticRegression", "sklearn", "fit"),
+    Peer("the same on torch", "torch", "fit_on_torch", "sklearn_", (("SCIPY_ARRAY_API", "1"),)),
+    Peer("the same by oneDAL", "sklearnex", "fit_by_onedal", "sklearn_"),
+)
 SWEEP = (
     Peer("torch, a loop of models", "torch", "loop_of_models", "torch_heads"),
     Peer("torch, stacked autograd", "torch", "stacked", "torch_heads"),

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -336,6 +337,17 @@ def test_a_child_has_one_core_and_gives_the_same_results_and_its_own_times(child
     assert gate.of_op("train", e.arguments)(child())[1]
     assert os.sched_getaffinity(child._child.pid) == {min(os.sched_getaffinity(0))}
     assert 0 < child.seconds(3) < 10
+
+
+def test_a_peer_with_variables_of_its_own_has_a_process_of_its_own():
+    e = epoch("cross_entropy", 3)
+    call = dataclasses.replace(peers.NUMPY_EPOCH, environment=(("ITS_OWN", "1"),)).prepare(e)
+    try:
+        assert gate.of_op("train", e.arguments)(call())[1]
+        environment = Path(f"/proc/{call._child.pid}/environ")
+        assert not environment.exists() or b"ITS_OWN=1" in environment.read_bytes()
+    finally:
+        call.close()
 
 
 def test_a_child_is_gone_after_its_case_and_what_it_raises_is_the_reason(child):
