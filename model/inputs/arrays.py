@@ -1,5 +1,6 @@
 """Values of any library as arrays, before anything is asked of them, and results as they were."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,64 @@ def array(value: Any, name: str) -> Array:
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         first = [int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0]]
         raise ValueError(f"{name}{first} is masked: fill it, or leave its row out")
+    if hasattr(value, "__arrow_c_array__") and hasattr(value, "__array__"):
+        value = np.asarray(value)  # its DLPack has numbers alone
+    if getattr(value, "requires_grad", False):
+        value = value.detach()
+    refuse_unread(value, name)
     found: Array = asarray(value, name)
     if isinstance(found, np.ndarray) and not found.dtype.isnative:
-        return found.astype(found.dtype.newbyteorder("="))
+        return found.astype(found.dtype.newbyteorder("="), order="C")
     return found
+
+
+def refuse_unread(value: Any, name: str) -> None:
+    """Raise TypeError for what has no values yet, or of a kind that NumPy has not, as bfloat16."""
+    if type(value).__name__ == "LazyFrame":
+        raise TypeError(f"{name} is a LazyFrame, which has no values yet: give {name}.collect()")
+    kind = str(getattr(value, "dtype", "")).rpartition(".")[2]
+    if kind.startswith(("bfloat16", "float8", "float4")):
+        cure = f"{name}.float()" if hasattr(value, "float") else f"{name}.astype('float32')"
+        raise TypeError(f"{name} is {kind}, which is not read as it is stored: give {cure}")
+
+
+def refuse_missing(column: Any, where: str) -> None:
+    """Raise ValueError if a column of pandas, polars or pyarrow lacks a value.
+
+    NaN in a float column of pandas is a value here. where: the place, {} standing for the row.
+    """
+    if isinstance(getattr(column, "dtype", None), np.dtype) and column.dtype.kind != "O":
+        return
+    if hasattr(column, "null_count"):  # polars, pyarrow
+        count = column.null_count
+        missing = column.is_null() if (count() if callable(count) else count) else ()
+    elif hasattr(column, "isna"):  # pandas
+        missing = column.isna()
+    else:
+        return
+    bad = np.flatnonzero(np.asarray(missing))
+    if bad.size:
+        raise ValueError(f"{where.format(bad[0])} is missing (null): fill it, or leave its row out")
+
+
+def numbers_of(values: Array, where: str) -> tuple[Array, np.dtype[Any]]:
+    """Objects as float64, and the dtype that would have held them: int64 or float64.
+
+    where: the place, {} standing for the row, and a further {} for the column if there are two.
+
+    Raises:
+        TypeError: one is no number.
+    """
+    kinds = {type(value) for value in values.flat}
+    whole = {kind for kind in kinds if issubclass(kind, numbers.Integral | np.bool_)}
+    strange = {kind for kind in kinds - whole if not issubclass(kind, numbers.Real)}
+    if strange:
+        place = next(p for p, value in np.ndenumerate(values) if type(value) in strange)
+        raise TypeError(
+            f"{where.format(*place)} is {values[place]!r}: an argument must be neither a string "
+            "nor anything else but a number"
+        )
+    return values.astype(np.float64), np.dtype(np.int64 if kinds == whole else np.float64)
 
 
 def host_array(value: Any, name: str) -> Array:

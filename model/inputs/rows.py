@@ -1,7 +1,6 @@
 """The door for X: rows of any library as an array that the ops take."""
 
 import math
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 
 from softstep.kernels.arrays import gpu, is_on_gpu, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, Array
-from softstep.model.inputs.arrays import array
+from softstep.model.inputs import tables
+from softstep.model.inputs.arrays import array, numbers_of, refuse_unread
 from softstep.model.inputs.names import names_of
 
 BLOCK_VALUES = 1 << 22
@@ -44,8 +44,10 @@ def features(given: Any, name: str = "X") -> Features:
         TypeError: a dtype that is not supported, or an object that is no number.
         ValueError: not 2-D, empty, or complex.
     """
+    refuse_unread(given, name)
     names = names_of(given)
-    X = array(given, name)
+    table = tables.dense(given, name, names)
+    X = array(given, name) if table is None else table[0]
     if X.ndim != 2:
         raise ValueError(
             f"{name} must be 2-D, one row per sample, but its shape is {X.shape}. Reshape your "
@@ -58,30 +60,14 @@ def features(given: Any, name: str = "X") -> Features:
         )
     if X.dtype.kind == "c":
         raise ValueError(f"{name} is {X.dtype}. Complex data not supported")
-    dtype = X.dtype
+    dtype = X.dtype if table is None else table[1]
     if dtype.kind == "O":
-        X, dtype = _numbers_of(X, name)
-    if dtype.kind in "iub" and dtype != np.uint8:
-        X = X.astype(np.float64)
+        X, dtype = numbers_of(X, name + "[{}, {}]")
+    if X.dtype.kind in "iub" and X.dtype != np.uint8:
+        X = X.astype(np.float64, order="C")
     if X.dtype.type.__name__ not in FEATURE_DTYPES:
         raise TypeError(f"{name} must hold numbers ({', '.join(FEATURE_DTYPES)}), not {X.dtype}")
     return Features(X, names, dtype)
-
-
-def _numbers_of(X: Array, name: str) -> tuple[Array, np.dtype[Any]]:
-    """Objects as float64, and the dtype that would have held them: int64 or float64."""
-    whole = True
-    for place, value in np.ndenumerate(X):
-        if isinstance(value, numbers.Integral | np.bool_):
-            continue
-        whole = False
-        if not isinstance(value, numbers.Real):
-            i, j = place
-            raise TypeError(
-                f"{name}[{i}, {j}] is {value!r}: an argument must be neither a string nor anything "
-                "else but a number"
-            )
-    return X.astype(np.float64), np.dtype(np.int64 if whole else np.float64)
 
 
 def refuse_non_finite(X, name="X", first_row=0, names=None):

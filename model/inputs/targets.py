@@ -6,7 +6,7 @@ import numpy as np
 
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import FLOAT_DTYPES, SUM_TOLERANCE
-from softstep.model.inputs.arrays import array
+from softstep.model.inputs.arrays import array, refuse_missing
 from softstep.model.inputs.warnings import sklearn_category, warn
 
 
@@ -18,6 +18,8 @@ def target_array(y, name="y"):
     """
     if y is None:
         raise ValueError(f"a classifier requires y to be passed, but the target {name} is None")
+    if getattr(y, "ndim", 1) == 1:
+        refuse_missing(y, name + "[{}]")
     y = array(y, name)
     if y.dtype.kind == "O" and y.size:
         values = y.ravel().tolist()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from softstep.model.inputs.arrays import host_array
+from softstep.model.inputs.arrays import host_array, refuse_missing
 from softstep.model.inputs.settings import number
 from softstep.model.inputs.warnings import warn
 
@@ -21,6 +21,7 @@ def row_weights(sample_weight, class_weight, codes, classes, n, *, as_given=Fals
         return None
     weights = np.ones(n)
     if sample_weight is not None:
+        refuse_missing(sample_weight, "sample_weight[{}]")
         weights = host_array(sample_weight, "sample_weight")
         if weights.dtype.kind not in "iuf":
             raise TypeError(f"sample_weight must hold numbers, not {weights.dtype}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import on_host, to_host
+from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.sweep import folds
@@ -122,7 +122,9 @@ def splits(
     if sweep.cv is None:
         return Splits(np.empty((0, n)), None)
     codes = data.codes(0) if data.count == 1 else None
-    return Splits(*folds.cross_validation(sweep.cv, on_host(y, "y"), groups, codes, seed))
+    y = inputs.host_array(y, "y")
+    y = np.array(y.tolist()) if y.dtype.kind == "T" else y  # a splitter may not know it
+    return Splits(*folds.cross_validation(sweep.cv, y, groups, codes, seed))
 
 
 def weight_sets(
@@ -137,7 +139,7 @@ def weight_sets(
     first = inputs.row_weights(sample_weight, class_weight, data.codes(0), data.classes[0], n)
     if first is None and not len(learn):
         return None
-    rows = np.ones(n) if sample_weight is None else on_host(sample_weight, "sample_weight")
+    rows = np.ones(n) if sample_weight is None else inputs.host_array(sample_weight, "weights")
     groups = data.count if class_weight is not None else 1
     sets = np.empty((groups * (1 + len(learn)), n), dtype)
     for i in range(len(sets)):

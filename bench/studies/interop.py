@@ -1,0 +1,214 @@
+"""Which arrays and tables the estimators take, and how often each operation copies them.
+
+Copies are the memory that NumPy allocates at the peak of the operation, by tracemalloc, in sizes of
+X as the kernels read it, rounded: what polars and pyarrow take for themselves is not in it.
+The tables are those of docs/interop.md.
+"""
+
+import importlib
+import tracemalloc
+import warnings
+
+import numpy as np
+
+from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep.bench.studies import parser
+from softstep.model import inputs
+
+ROWS, COLUMNS, CLASSES = 10_000, 400, 3
+NAMES = [f"c{j}" for j in range(COLUMNS)]
+SCRATCH = 3 << 20  # bytes that checks of a sample of rows take, however many there are
+SHORT = {"max_steps": 2, "random_state": 0}
+
+FLOATS = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
+WHOLE = (FLOATS * 8).astype(np.int8)
+LABELS = np.arange(ROWS) % CLASSES
+TEXTS = np.array(["a", "b", "c"])[LABELS]
+
+
+def of_frame(change):
+    return lambda pandas: change(pandas.DataFrame(dict(zip(NAMES, FLOATS.T, strict=True))))
+
+
+def with_column(make):
+    """A frame whose column c1 is that of `make(pandas)`."""
+    return lambda pandas: of_frame(lambda frame: frame.assign(c1=make(pandas)))(pandas)
+
+
+def of_polars(values, **more):
+    return lambda polars: polars.DataFrame(dict(zip(NAMES, values.T, strict=True)) | more)
+
+
+def of_arrow(values, kind="table"):
+    return lambda arrow: getattr(arrow, kind)(dict(zip(NAMES, values.T, strict=True)))
+
+
+# What is given, the library it needs, and what makes it.
+FEATURES = [
+    ("NumPy, float32", "numpy", lambda _: FLOATS),
+    ("NumPy, float64", "numpy", lambda _: FLOATS.astype(np.float64)),
+    ("NumPy, float16", "numpy", lambda _: FLOATS.astype(np.float16)),
+    ("NumPy, uint8", "numpy", lambda _: WHOLE.view(np.uint8)),
+    ("NumPy, by columns (Fortran order)", "numpy", lambda _: np.asfortranarray(FLOATS)),
+    ("NumPy, a slice of columns", "numpy", lambda _: np.tile(FLOATS, 2)[:, :COLUMNS]),
+    ("NumPy, the other byte order", "numpy", lambda _: FLOATS.astype(">f4")),
+    ("NumPy, int64", "numpy", lambda _: WHOLE.astype(np.int64)),
+    ("NumPy, int8", "numpy", lambda _: WHOLE),
+    ("NumPy, bool", "numpy", lambda _: WHOLE > 3),
+    ("NumPy, objects that are numbers", "numpy", lambda _: FLOATS.astype(object)),
+    ("NumPy, masked values", "numpy", lambda _: np.ma.masked_less(FLOATS, 0.5)),
+    ("pandas, float32", "pandas", of_frame(lambda frame: frame)),
+    ("pandas, float32 beside float64", "pandas", with_column(lambda _: FLOATS[:, 1].astype(float))),
+    ("pandas, bool beside float32", "pandas", with_column(lambda _: WHOLE[:, 1] > 3)),
+    ("pandas, int64", "pandas", of_frame(lambda frame: (8 * frame).astype(np.int64))),
+    ("pandas, nullable Float32", "pandas", of_frame(lambda frame: frame.astype("Float32"))),
+    ("pandas, nullable Int64", "pandas", of_frame(lambda f: (8 * f).astype(int).astype("Int64"))),
+    ("pandas, nullable boolean", "pandas", of_frame(lambda f: (f > 0.5).astype("boolean"))),
+    ("pandas, from Arrow", "pandas", of_frame(lambda frame: frame.astype("float32[pyarrow]"))),
+    (
+        "pandas, with pd.NA",
+        "pandas",
+        with_column(lambda pandas: pandas.array([1.0, None] * (ROWS // 2), "Float64")),
+    ),
+    ("pandas, a column of text", "pandas", with_column(lambda _: TEXTS)),
+    ("polars, float32", "polars", of_polars(FLOATS)),
+    ("polars, Float32 beside Float64", "polars", of_polars(FLOATS, c1=FLOATS[:, 1].astype(float))),
+    ("polars, Int8", "polars", of_polars(WHOLE)),
+    ("polars, Boolean", "polars", of_polars(WHOLE > 3)),
+    ("polars, with nulls", "polars", of_polars(FLOATS, c1=[1.0, None] * (ROWS // 2))),
+    ("polars, lazy", "polars", lambda polars: of_polars(FLOATS)(polars).lazy()),
+    ("pyarrow, a Table of float32", "pyarrow", of_arrow(FLOATS)),
+    ("pyarrow, a RecordBatch of int8", "pyarrow", of_arrow(WHOLE, "record_batch")),
+    ("PyTorch, float16", "torch", lambda torch: torch.from_numpy(FLOATS).half()),
+    (
+        "PyTorch, float32 that requires a gradient",
+        "torch",
+        lambda torch: torch.from_numpy(FLOATS).requires_grad_(),
+    ),
+    ("PyTorch, int8", "torch", lambda torch: torch.from_numpy(WHOLE)),
+    ("PyTorch, bfloat16", "torch", lambda torch: torch.from_numpy(FLOATS).bfloat16()),
+    ("JAX, float32", "jax", lambda jax: jax.numpy.asarray(FLOATS)),
+]
+TARGETS = [
+    ("NumPy, integers", "numpy", lambda _: LABELS),
+    ("NumPy, whole floats", "numpy", lambda _: LABELS.astype(np.float32)),
+    ("NumPy, bool", "numpy", lambda _: LABELS > 0),
+    ("NumPy, text", "numpy", lambda _: TEXTS),
+    ("NumPy, StringDType", "numpy", lambda _: TEXTS.astype(np.dtypes.StringDType())),
+    ("NumPy, objects that are text", "numpy", lambda _: TEXTS.astype(object)),
+    ("NumPy, bytes", "numpy", lambda _: TEXTS.astype("S1")),
+    ("pandas, nullable Int64", "pandas", lambda p: p.Series(LABELS, dtype="Int64")),
+    ("pandas, string", "pandas", lambda pandas: pandas.Series(TEXTS, dtype="string")),
+    ("pandas, categories", "pandas", lambda pandas: pandas.Series(TEXTS, dtype="category")),
+    (
+        "pandas, with pd.NA",
+        "pandas",
+        lambda pandas: pandas.Series([0, 1, None, 1] * (ROWS // 4), dtype="Int64"),
+    ),
+    ("polars, integers", "polars", lambda polars: polars.Series(LABELS)),
+    ("polars, String", "polars", lambda polars: polars.Series(TEXTS)),
+    (
+        "polars, Categorical",
+        "polars",
+        lambda polars: polars.Series(TEXTS, dtype=polars.Categorical),
+    ),
+    (
+        "polars, with nulls",
+        "polars",
+        lambda polars: polars.Series(["a", "b", None, "c"] * (ROWS // 4)),
+    ),
+    ("pyarrow, integers", "pyarrow", lambda arrow: arrow.array(LABELS)),
+    ("pyarrow, string", "pyarrow", lambda arrow: arrow.array(TEXTS)),
+    ("pyarrow, dictionary", "pyarrow", lambda arrow: arrow.array(TEXTS).dictionary_encode()),
+    ("PyTorch, integers", "torch", lambda torch: torch.from_numpy(LABELS)),
+]
+
+
+def operations(X):
+    """What is done with X, by name; the models are fitted before they are asked."""
+    model = SoftmaxRegression(**SHORT)
+    sweep = SoftmaxSweep({"l2": [0.0, 0.1]}, cv=5, **SHORT)
+    return {
+        "fit": lambda: model.fit(X, LABELS),
+        "partial_fit": lambda: SoftmaxRegression(random_state=0).partial_fit(X, LABELS),
+        "predict_proba": lambda: model.predict_proba(X),
+        "score": lambda: model.score(X, LABELS),
+        "sweep": lambda: sweep.fit(X, LABELS),
+    }
+
+
+OPERATIONS = tuple(operations(None))
+
+
+def library(name):
+    """The module of that name; None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def refused(error):
+    """The refusal, for a cell of a table."""
+    return "refused: " + str(error).replace("|", r"\|")
+
+
+def copies(operation, size):
+    """How often `size` bytes fit into what NumPy allocates at the operation's peak, rounded.
+
+    Of the second run: the first may compile.
+    """
+    operation()
+    tracemalloc.start()
+    operation()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return round(max(0, peak - SCRATCH) / size)
+
+
+def of_features(make, module):
+    """For features of a kind: the dtype they are read in, or the refusal; copies by operation."""
+    X = make(module)
+    try:
+        read = inputs.features(X).X
+        found = [copies(operation, read.nbytes) for operation in operations(X).values()]
+    except (TypeError, ValueError) as error:
+        return refused(error), [""] * len(OPERATIONS)
+    return read.dtype.name, found
+
+
+def of_targets(make, module):
+    """For labels of a kind: the dtype of the classes, or the refusal."""
+    try:
+        return SoftmaxRegression(**SHORT).fit(FLOATS[:, :2], make(module)).classes_.dtype.name
+    except (TypeError, ValueError) as error:
+        return refused(error)
+
+
+def lines():
+    """The tables, line by line; kinds whose library is not installed are left out."""
+    warnings.simplefilter("ignore")  # of names that come or go, of columns that are not scaled
+    yield f"| X | read as | {' | '.join(OPERATIONS)} |"
+    yield "|---|---|" + "---|" * len(OPERATIONS)
+    for title, name, make in FEATURES:
+        if module := library(name):
+            read, found = of_features(make, module)
+            yield f"| {title} | {read} | {' | '.join(map(str, found))} |"
+    yield ""
+    yield "| y | classes |"
+    yield "|---|---|"
+    for title, name, make in TARGETS:
+        if module := library(name):
+            found = of_targets(make, module)
+            yield f"| {title} | {found} |"
+
+
+def main(argv=None):
+    """Print the tables."""
+    parser("interop", __doc__).parse_args(argv)
+    for line in lines():
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
