@@ -556,6 +556,7 @@ class _Descent:
         rows = [dataclasses.astuple(epoch) for epoch in history]  # None becomes NaN
         arrays["history"] = np.array(rows, np.float64).reshape(-1, 6)
         arrays["evaluated"] = np.array([epoch.val_loss is not None for epoch in history], bool)
+        arrays["active"] = bank.active  # False: training diverged, which is seen at the epoch's end
         for part in (self.stop, self.path):
             arrays |= part.state() if part is not None else {}
         return arrays
@@ -563,7 +564,7 @@ class _Descent:
     def restore(self, arrays: dict[str, Array]) -> None:
         model, bank = self.model, self.model._bank
         targets = {"W": bank.W, "b": bank.b, "MW": bank.velocity[0], "Mb": bank.velocity[1]}
-        for name, target in targets.items():
+        for name, target in (targets | {"active": bank.active}).items():
             resuming.fill(target, arrays, name)
         rows = zip(arrays["history"].tolist(), arrays["evaluated"], strict=True)
         model.history_ = [

@@ -10,6 +10,7 @@ from softstep.kernels.backend import choose
 from softstep.model.archive import Array
 
 SAMPLE = 256  # rows of features that are looked at: there may be 100 GB of them
+RUN = 16  # of them at a time: a view, also of an array on a GPU
 KINDS = ("sample", "whole")  # of fingerprints
 READ_AT_ONCE = 1 << 24  # bytes of features, where all are looked at
 IRRELEVANT = ("n_threads", "backend", "random_state")  # to the bits, or told by other fields
@@ -61,10 +62,10 @@ def of_rows(data: Any, kind: str = "sample", suffix: str = "") -> dict[str, str]
 
 
 def _sample(X: Any) -> str:
-    rows = np.arange(len(X))
-    if len(rows) > SAMPLE:
-        rows = np.sort(np.random.default_rng(0).choice(len(rows), SAMPLE, replace=False))
-    return _hash([X[rows]])
+    if len(X) <= SAMPLE:
+        return _hash([X])
+    runs = np.random.default_rng(0).choice(len(X) // RUN, SAMPLE // RUN, replace=False)
+    return _hash(X[RUN * run : RUN * (run + 1)] for run in np.sort(runs).tolist())
 
 
 def _whole(X: Any) -> str:

@@ -80,6 +80,22 @@ def in_blocks(folder=None, resume=False):
     return sweep(folder, resume, data, patience=None, **settings)
 
 
+OVERFLOWING = X.copy()
+OVERFLOWING[7] = (
+    1e25  # in the first epoch it makes the weights so large that in the second it overflows
+)
+
+
+def diverging(folder=None, resume=False):
+    """A sweep in which heads diverge in the middle of an epoch."""
+    grid, settings = {"learning_rate": [0.1, 1e-30]}, {"cv": 2, "epochs": 3, "batch_size": 20}
+    model = SoftmaxSweep(grid, random_state=0, backend="numpy", **settings)
+    model.fit(OVERFLOWING, Y, checkpoint=folder, checkpoint_every=0, resume=resume)
+    tables = [np.array(v) for k, v in model.results_.items() if k != "params"]
+    bank = model._trained.bank
+    return [bank.W, bank.b, model.loss_curves_, *tables]
+
+
 def same(found, expected):
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
@@ -124,8 +140,9 @@ def test_the_sweeps_here_drop_heads_in_every_way():
     assert stopped.sum() < whole.sum()
 
 
+@pytest.mark.filterwarnings("ignore:the columns of X")
 @pytest.mark.usefixtures("step_by_step")
-@pytest.mark.parametrize("fit", [train, sweep, stopping, in_blocks])
+@pytest.mark.parametrize("fit", [train, sweep, stopping, in_blocks, diverging])
 def test_broken_at_any_step_it_resumes_to_the_same_bits(fit, broken_after, tmp_path):
     whole = fit()
     written = broken_after(0)
@@ -139,6 +156,27 @@ def test_broken_at_any_step_it_resumes_to_the_same_bits(fit, broken_after, tmp_p
             fit(folder)
         broken_after(0)
         same(fit(folder, resume=True), whole)
+
+
+@pytest.mark.filterwarnings("ignore:the columns of X")
+@pytest.mark.usefixtures("step_by_step")
+def test_a_training_that_diverged_does_so_after_any_break_too(broken_after, tmp_path):
+    def diverge(folder, resume=False):
+        model = SoftmaxRegression("cross_entropy", batch_size=20, random_state=0, backend="numpy")
+        with pytest.raises(FloatingPointError, match="diverged in epoch 2"):
+            model.fit(OVERFLOWING, Y, checkpoint=folder, checkpoint_every=0, resume=resume)
+
+    written = broken_after(0)
+    diverge(tmp_path / "whole")
+    active = [saved.arrays["active"][0] for saved in written]
+    assert active[0]
+    assert not active[-1]
+    for k in range(1, len(written) + 1):
+        broken_after(k)
+        with contextlib.suppress(Broken):
+            diverge(tmp_path / str(k))
+        broken_after(0)
+        diverge(tmp_path / str(k), resume=True)
 
 
 @pytest.mark.usefixtures("step_by_step")
@@ -258,13 +296,14 @@ def test_of_many_rows_a_sample_is_looked_at(monkeypatch):
             return super().__getitem__(rows)
 
     read = []
-    monkeypatch.setattr(fingerprint, "SAMPLE", 50)
+    monkeypatch.setattr(fingerprint, "SAMPLE", 48)
     rows, of = trainer.Rows(X.view(Features), Y), fingerprint.of_rows
     fields = of(rows)
     assert fields["X.shape"] == str(X.shape)
-    (sample,) = read
-    assert len(set(sample.tolist())) == 50
-    assert fields != of(trainer.Rows(changed(X, sample[20]), Y))
+    sample = [row for some in read for row in range(N)[some]]
+    assert len(set(sample)) == len(sample) == 48
+    for row in range(N):
+        assert (fields == of(trainer.Rows(changed(X, row), Y))) == (row not in sample)
     assert fields == of(trainer.Rows(X.copy(), Y))
 
 

@@ -169,6 +169,17 @@ def test_a_label_set_equals_the_lone_regression_on_its_labels(backend):
         assert_equal(fitted.estimator(i), alone)
 
 
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_a_fold_of_a_label_set_equals_the_lone_regression(class_weight):
+    """Where classes have weights, each label set has row weights of its own."""
+    sets = np.stack([Y, np.minimum(Y, RNG.integers(C, size=N))], axis=1)
+    shared = {"class_weight": class_weight, "epochs": 2, "backend": "numpy", "random_state": 5}
+    sweep = SoftmaxSweep({"learning_rate": [0.5]}, cv=2, **shared).fit(X, sets)
+    for t in range(2):
+        alone = SoftmaxRegression(learning_rate=0.5, **shared).fit(X, sets[:, t])
+        assert np.array_equal(sweep.estimator(t).coef_, alone.coef_)
+
+
 def test_heads_that_outlive_others_equal_the_lone_regression(backend):
     # one diverges at once, halving drops others, the bank is packed again and again
     rates = [1e30, 0.01, 0.1, 0.5, 1.0, 2.0]
