@@ -3,7 +3,7 @@
 # (TESTS=tests/cli: only those).
 # make docs: the site, in build/site, from docs/ and the docstrings; a warning is an error.
 # make dist: wheel and sdist, in dist, each installed and tried in new environments of every Python found.
-# make types: how complete the types are, by pyright (npm's node is fetched where there is none).
+# make types: how complete the types are, by pyright (with node, from PyPI).
 # make bench: time the kernels beside their peers, which it installs (PyTorch and JAX: over 1 GB).
 PYTHON ?= python3
 VENV := .venv
@@ -44,6 +44,9 @@ dist: $(VENV)/installed-dev
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python .ci/try_dist.py dist
 
+types: links $(VENV)/installed-types
+	$(BIN)/python .ci/types_complete.py
+
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -64,6 +67,10 @@ $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 
 $(VENV)/installed-docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@ $(VENV)/installed
+
+$(VENV)/installed-types: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[types]'
 	touch $@ $(VENV)/installed
 
 $(VENV)/installed-bench: pyproject.toml | $(BIN)/python

@@ -21,6 +21,10 @@ class InChild:
         RuntimeError: what the peer raised, as text.
     """
 
+    peer: Any
+    problem: Any
+    cores: int
+
     def __init__(self, peer: Any, problem: Any, cores: int) -> None:
         self.peer, self.problem, self.cores = peer, problem, cores
         self._child: subprocess.Popen[bytes] | None = None

@@ -19,6 +19,7 @@ from softstep.bench.measure import OURS, Call, Case, Results, against
 from softstep.bench.peers import Peer
 from softstep.bench.problems import SEED, Epoch, Layer, Model
 from softstep.kernels.backend import probe
+from softstep.kernels.names import Backend, Loss
 from softstep.kernels.registry import BACKENDS
 from softstep.kernels.threads import available_cores
 from softstep.kernels.verify import cases
@@ -26,7 +27,8 @@ from softstep.kernels.verify.cases import OPS, Size, Workload
 from softstep.model import datasets, trainer
 from softstep.model.datasets import download
 
-BACKEND, ORACLE = "numba", "numpy"
+BACKEND: Backend = "numba"
+ORACLE: Backend = "numpy"
 
 
 def cores() -> int:
@@ -231,7 +233,8 @@ def _evaluate(model: Model) -> Results:
 ENOUGH = 0.92
 # The fewest steps after which the test accuracy is enough, and the rate for it:
 # softstep.bench.studies.budgets.
-LOSS, RATE, STEPS = "cross_entropy", 0.5, 1_710
+LOSS: Loss = "cross_entropy"
+RATE, STEPS = 0.5, 1_710
 
 
 def mnist(quick: bool) -> Iterator[Case]:

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from softstep.model import routing
 
@@ -28,11 +28,11 @@ class Params:
             if name != "self"
         }
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; `deep` exists for scikit-learn and has no effect."""
         return {name: getattr(self, name) for name in self._defaults()}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Change settings by name.
 
         Raises:
@@ -45,7 +45,7 @@ class Params:
             setattr(self, name, value)
         return self
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         changed = (
             f"{name}={getattr(self, name)!r}"
             for name, default in self._defaults().items()
@@ -66,7 +66,7 @@ class Params:
         def __getattr__(self, name):
             return routing.attribute(self, name)
 
-    def __sklearn_tags__(self):  # called by scikit-learn alone
+    def __sklearn_tags__(self) -> Any:  # called by scikit-learn alone
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
 
         return Tags(

@@ -29,7 +29,7 @@ class WeightPath:
     def begin(self) -> None:
         """Discard all points."""
         self._points: list[tuple[int, np.ndarray, np.ndarray]] = []
-        self.due = 0
+        self.due: int = 0
 
     def add(self, step: int, W: Any, b: Any) -> None:
         """Keep a copy of the weights W (d, c) and b (c,) after `step` steps."""

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from softstep import kernels
 from softstep.kernels.arrays import on_host, to_device_of
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
+from softstep.kernels.names import Backend, Loss
 from softstep.model import checkpoint as files
 from softstep.model import inputs, trainer
 from softstep.model import resume as resuming
@@ -86,7 +87,7 @@ class SoftmaxRegression(Params, Exchange):
 
     def __init__(
         self,
-        loss: str = "mse",
+        loss: Loss = "mse",
         learning_rate: float = 0.2,
         batch_size: int = 100,
         epochs: int = 20,
@@ -94,17 +95,17 @@ class SoftmaxRegression(Params, Exchange):
         l2: float = 0.0,
         l2_bias: bool = False,
         momentum: float = 0.0,
-        schedule: str = "constant",
+        schedule: Literal["constant", "cosine", "step"] = "constant",
         fit_intercept: bool = True,
-        init: str = "zeros",
+        init: Literal["zeros", "normal"] = "zeros",
         init_seed: int | None = None,
         random_state: int | np.random.RandomState | None = None,
-        class_weight: dict[Any, float] | str | None = None,
-        feature_scale: float | str = "auto",
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        feature_scale: float | Literal["auto"] = "auto",
         eval_every: int | None = None,
         patience: int | None = None,
         warm_start: bool = False,
-        backend: str | None = None,
+        backend: Backend | None = None,
         n_threads: int | None = None,
     ) -> None:
         self.loss = loss
@@ -130,6 +131,7 @@ class SoftmaxRegression(Params, Exchange):
 
     _bank: trainer.BankState
     history_: list[trainer.Epoch]
+    loss_curve_: np.ndarray
     n_iter_: int
     n_features_in_: int
     feature_scale_: float
@@ -276,7 +278,7 @@ class SoftmaxRegression(Params, Exchange):
             "classes": self.classes_,
             "loss_curve": self.loss_curve_,
         }
-        settings = {
+        settings: dict[str, Any] = {
             "params": self.get_params(),
             "seed": self.seed_,
             "feature_scale": self.feature_scale_,
@@ -508,8 +510,8 @@ class SoftmaxRegression(Params, Exchange):
 
     def _publish(self) -> None:
         """The weights of the bank as scikit-learn names them."""
-        self.coef_ = self._bank.W[0].copy().T
-        self.intercept_ = self._bank.b[0].copy()
+        self.coef_: Any = self._bank.W[0].copy().T
+        self.intercept_: Any = self._bank.b[0].copy()
 
     @contextlib.contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:

@@ -1,11 +1,13 @@
 """Learning rates that fall in the course of training."""
 
+from typing import Any
+
 import numpy as np
 
 SCHEDULES = ("constant", "cosine", "step")
 
 
-def rates(schedule, learning_rate, steps, *, first, total):
+def rates(schedule: Any, learning_rate: Any, steps: Any, *, first: Any, total: Any) -> Any:
     """The learning rates of steps first … first + steps - 1 of a descent of `total` steps.
 
     The factor at step t of T: 1 for "constant"; ½(1 + cos(π t/T)) for "cosine"; for "step" 1 in the

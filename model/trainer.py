@@ -34,7 +34,7 @@ class BankState:
     velocity: tuple[np.ndarray, np.ndarray] = field(init=False)
     active: np.ndarray = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.velocity = np.zeros_like(self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
 
@@ -61,7 +61,7 @@ class Rows:
     y_index: np.ndarray | None = None
     weight_index: np.ndarray | None = None
 
-    def keywords(self):
+    def keywords(self) -> Any:
         return {
             "sample_weight": self.sample_weight,
             "feature_scale": self.feature_scale,
@@ -201,6 +201,9 @@ def run_steps(
 class EpochSums:
     """Sums over the steps of an epoch, added step by step, so that the bits of a head's sum depend
     neither on the number of heads nor on how the steps are split into calls."""
+
+    steps: int
+    rows: int
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
@@ -353,10 +356,13 @@ def evaluate(
 class EarlyStop:
     """Detects when the held-out loss has stopped improving, and keeps the best weights."""
 
+    steps: int
+    best_steps: int
+
     def __init__(self, patience: int):
         self.patience = patience
-        self.best_loss = np.inf
-        self.waited = 0
+        self.best_loss: float = np.inf
+        self.waited: int = 0
         self.steps = self.best_steps = 0
         self.best: tuple[np.ndarray, np.ndarray] | None = None
 

@@ -4,6 +4,8 @@ Only results within bounds of the oracle's are timed, and there is a group for e
 --benchmark-disable each runs once, at the small sizes.
 """
 
+from typing import Any
+
 import pytest
 
 from softstep.bench import peak, suites
@@ -15,7 +17,7 @@ FULL = [*cases.seed_workloads(), *cases.op_workloads(cases.FULL)]
 SMALL = [*cases.seed_workloads(cases.Size(3_000, 784, 10)), *cases.op_workloads(cases.QUICK)]
 
 
-def pytest_generate_tests(metafunc):
+def pytest_generate_tests(metafunc: Any) -> None:
     disabled = metafunc.config.getoption("benchmark_disable")
     workloads = SMALL if disabled else FULL
     metafunc.parametrize("backend", suites.usable_backends())
@@ -28,7 +30,7 @@ def peak_flop_per_s():
     return 1e9 * peak.of_machine({suites.cores()}).gflop_per_s[suites.cores()]
 
 
-def test_workload(workload, backend, benchmark, request):
+def test_workload(workload: Any, backend: Any, benchmark: Any, request: Any) -> None:
     case = suites.backends_case(workload)
     call = case.calls[OURS if backend == suites.BACKEND else backend]
     results = call()

@@ -109,7 +109,7 @@ SURFACE = (
     Peer("torch, a product at each point", "torch", "product_at_each_point", "torch_surface"),
     Peer("torch, three products", "torch", "three_products", "torch_surface"),
 )
-ON_GPU = {  # by op
+ON_GPU: Any = {  # by op
     "linear_forward": (
         Peer("CuPy @", "cupy", "forward"),
         Peer("torch", "torch", "forward", "torch_cuda"),

@@ -1,5 +1,7 @@
 """JAX: the epoch as one compiled `lax.scan`."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,10 +20,10 @@ def _cross_entropy(V, y):
 
 
 # Each loss, and how its targets are made of the labels, before the clock starts.
-LOSSES = {"mse": (_mse, jax.nn.one_hot), "cross_entropy": (_cross_entropy, lambda y, c: y)}
+LOSSES: Any = {"mse": (_mse, jax.nn.one_hot), "cross_entropy": (_cross_entropy, lambda y, c: y)}
 
 
-def scan(e):
+def scan(e: Any) -> Any:
     # the heads side by side: W (h·c, d), b (h, c), the fastest form for XLA
     d, c, h = e.X.shape[1], e.c, len(e.rates)
     loss_of, targets = LOSSES[e.loss]
@@ -51,18 +53,18 @@ def scan(e):
     return call
 
 
-def softmax(V):
+def softmax(V: Any) -> Any:
     V, compiled = jnp.asarray(V), jax.jit(jax.nn.softmax)
     return lambda: (np.asarray(compiled(V)),)
 
 
-def predict(model):
+def predict(model: Any) -> Any:
     X, W, b = map(jnp.asarray, (model.X, model.W, model.b))
     labels = jax.jit(lambda X: jnp.argmax(X @ W + b, axis=1))
     return lambda: (np.asarray(labels(X)),)
 
 
-def evaluate(model):
+def evaluate(model: Any) -> Any:
     X, y, W, b = map(jnp.asarray, (model.X, model.y, model.W, model.b))
 
     @jax.jit
@@ -74,7 +76,7 @@ def evaluate(model):
     return lambda: tuple(np.array([figure], float) for figure in loss_and_accuracy(X, y))
 
 
-def gradient(heads):
+def gradient(heads: Any) -> Any:
     h, d, c = heads.W.shape
     X, y = jnp.asarray(heads.X), jnp.asarray(heads.y)
     W, b = jnp.asarray(heads.W.transpose(0, 2, 1).reshape(h * c, d)), jnp.asarray(heads.b)

@@ -1,6 +1,7 @@
 """NumPy, with plain float32 arithmetic and `@`."""
 
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,10 @@ def _gce_gradient(P, Y):
 
 
 # dV (n, h, c) from P (n, h, c) and one-hot Y (n, 1, c)
-LOGIT_GRADIENTS = {"mse": _mse_gradient, "cross_entropy": operator.sub, "gce": _gce_gradient}
+LOGIT_GRADIENTS: Any = {"mse": _mse_gradient, "cross_entropy": operator.sub, "gce": _gce_gradient}
 
 
-def epoch(e, xp=np):
+def epoch(e: Any, xp: Any = np) -> Any:
     """The epoch in NumPy, or in another library `xp` that has its functions."""
     # X (n, d), y (n,) -> W (h, d, c), b (h, c); the heads side by side, W (h·c, d)
     d, c, h = e.X.shape[1], e.c, len(e.rates)
@@ -53,15 +54,15 @@ def epoch(e, xp=np):
     return call
 
 
-def forward(layer):
+def forward(layer: Any) -> Any:
     return lambda: (layer.X @ layer.W + layer.b,)
 
 
-def backward(layer):
+def backward(layer: Any) -> Any:
     return lambda: (layer.X.T @ layer.dV, layer.dV.sum(axis=0))
 
 
-def softmax(V):
+def softmax(V: Any) -> Any:
     def call():
         P = V - V.max(axis=1, keepdims=True)
         np.exp(P, out=P)
@@ -71,11 +72,11 @@ def softmax(V):
     return call
 
 
-def predict(model):
+def predict(model: Any) -> Any:
     return lambda: ((model.X @ model.W + model.b).argmax(axis=1),)
 
 
-def evaluate(model):
+def evaluate(model: Any) -> Any:
     rows = np.arange(len(model.y))
 
     def call():
@@ -88,7 +89,7 @@ def evaluate(model):
     return call
 
 
-def gradient(heads):
+def gradient(heads: Any) -> Any:
     # W (h, d, c) -> Σ L (h,), dW (h, d, c), db (h, c): the heads side by side, in one product
     h, d, c = heads.W.shape
     W, b = np.ascontiguousarray(heads.W.transpose(1, 0, 2)).reshape(d, h * c), heads.b.reshape(-1)

@@ -1,7 +1,9 @@
 """SciPy."""
 
+from typing import Any
+
 from scipy import special
 
 
-def softmax(V):
+def softmax(V: Any) -> Any:
     return lambda: (special.softmax(V, axis=1),)

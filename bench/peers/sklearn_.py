@@ -1,6 +1,7 @@
 """scikit-learn: LogisticRegression, its default solver, L-BFGS."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -11,14 +12,14 @@ from sklearn.linear_model import LogisticRegression
 ITERATIONS = 27
 
 
-def predict(model):
+def predict(model: Any) -> Any:
     regression = LogisticRegression()
     regression.coef_, regression.intercept_ = np.ascontiguousarray(model.W.T), model.b
     regression.classes_ = np.arange(len(model.b))
     return lambda: (regression.predict(model.X),)
 
 
-def fit(data, iterations=ITERATIONS):
+def fit(data: Any, iterations: Any = ITERATIONS) -> Any:
     """Fit the pixels in [0, 1]; the accuracy on the test rows is not part of the time."""
 
     def call():

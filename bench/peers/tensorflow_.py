@@ -1,5 +1,7 @@
 """TensorFlow: the epoch as one `tf.function`, the gradient by GradientTape."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -13,10 +15,10 @@ def _cross_entropy(V, y):
     return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(y, V))
 
 
-LOSSES = {"mse": _mse, "cross_entropy": _cross_entropy}
+LOSSES: Any = {"mse": _mse, "cross_entropy": _cross_entropy}
 
 
-def epoch(e):
+def epoch(e: Any) -> Any:
     # the heads side by side: W (h·c, d), b (h·c,)
     d, c, h = e.X.shape[1], e.c, len(e.rates)
     loss_of = LOSSES[e.loss]

@@ -1,5 +1,7 @@
 """PyTorch: autograd, the gradient by hand, the whole step compiled, DataLoader."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -23,8 +25,8 @@ def _mse_gradient(P, Y):
     return P * (dV - (dV * P).sum(2, keepdim=True))
 
 
-LOSSES = {"mse": _mse, "cross_entropy": _cross_entropy}
-LOGIT_GRADIENTS = {"mse": _mse_gradient, "cross_entropy": torch.sub}
+LOSSES: Any = {"mse": _mse, "cross_entropy": _cross_entropy}
+LOGIT_GRADIENTS: Any = {"mse": _mse_gradient, "cross_entropy": torch.sub}
 
 
 class _Data:
@@ -92,24 +94,24 @@ class _Data:
         return W.numpy(), b.view(self.h, self.c).numpy()
 
 
-def autograd(e):
+def autograd(e: Any) -> Any:
     data = _Data(e)
     return lambda: data.descend(data.batches(data.targets))
 
 
-def by_hand(e):
+def by_hand(e: Any) -> Any:
     data = _Data(e)
     return lambda: data.walk(data.step)
 
 
-def compiled(e):
+def compiled(e: Any) -> Any:
     """The whole step as one compiled function; the rows are gathered before it, which is faster."""
     data = _Data(e)
     step = torch.compile(data.step)
     return lambda: data.walk(step)
 
 
-def dataloader(e):
+def dataloader(e: Any) -> Any:
     """DataLoader(TensorDataset(...), batch_size): the rows are fetched one by one and stacked."""
     data = _Data(e)
     rows = torch.utils.data.TensorDataset(data.X, data.targets)
@@ -117,7 +119,7 @@ def dataloader(e):
     return lambda: data.descend(loader)
 
 
-def dataloader_batches(e):
+def dataloader_batches(e: Any) -> Any:
     """A BatchSampler in place of the sampler: a batch is fetched by one list of indices."""
     data = _Data(e)
     rows = torch.utils.data.TensorDataset(data.X, data.targets)
@@ -126,7 +128,7 @@ def dataloader_batches(e):
     return lambda: data.descend(loader)
 
 
-def head_by_head(e):
+def head_by_head(e: Any) -> Any:
     """A descent for each head, one after the other."""
     epochs = [autograd(_with_rate(e, rate)) for rate in e.rates]
 
@@ -141,27 +143,27 @@ def _with_rate(e, rate):
     return type(e)(**{**vars(e), "rates": np.full(1, rate, np.float32)})
 
 
-def forward(layer):
+def forward(layer: Any) -> Any:
     X, W, b = map(torch.from_numpy, (layer.X, layer.W, layer.b))
     return lambda: (torch.addmm(b, X, W).numpy(),)
 
 
-def backward(layer):
+def backward(layer: Any) -> Any:
     X, dV = torch.from_numpy(layer.X), torch.from_numpy(layer.dV)
     return lambda: ((X.T @ dV).numpy(), dV.sum(0).numpy())
 
 
-def softmax(V):
+def softmax(V: Any) -> Any:
     V = torch.from_numpy(V)
     return lambda: (torch.softmax(V, 1).numpy(),)
 
 
-def predict(model):
+def predict(model: Any) -> Any:
     X, W, b = map(torch.from_numpy, (model.X, model.W, model.b))
     return lambda: (torch.addmm(b, X, W).argmax(1).numpy(),)
 
 
-def evaluate(model):
+def evaluate(model: Any) -> Any:
     X, y, W, b = map(torch.from_numpy, (model.X, model.y, model.W, model.b))
 
     def call():
@@ -173,7 +175,7 @@ def evaluate(model):
     return call
 
 
-def gradient(heads):
+def gradient(heads: Any) -> Any:
     """Loss and gradient over all rows, by hand: the heads side by side, as in nn.Linear."""
     h, d, c = heads.W.shape
     X, y = torch.from_numpy(heads.X), torch.from_numpy(heads.y)

@@ -1,5 +1,7 @@
 """PyTorch on the GPU, where the results stay."""
 
+from typing import Any
+
 import torch
 from torch.nn import functional
 
@@ -18,14 +20,14 @@ def _gce_gradient(P, Y):
 
 
 # dV (n, c) from P (n, c) and one-hot Y (n, c)
-LOGIT_GRADIENTS = {"mse": _mse_gradient, "cross_entropy": torch.sub, "gce": _gce_gradient}
+LOGIT_GRADIENTS: Any = {"mse": _mse_gradient, "cross_entropy": torch.sub, "gce": _gce_gradient}
 
 
 def _on_gpu(*arrays):
     return [torch.from_numpy(array).to(DEVICE) for array in arrays]
 
 
-def epoch(e):
+def epoch(e: Any) -> Any:
     # one head: W (d, c), b (c,)
     (rate,) = e.rates.tolist()
     logit_gradient = LOGIT_GRADIENTS[e.loss]
@@ -48,21 +50,21 @@ def epoch(e):
     return call
 
 
-def forward(arguments):
+def forward(arguments: Any) -> Any:
     X, W, b = _on_gpu(*arguments)
     return lambda: (torch.addmm(b, X, W),)
 
 
-def backward(arguments):
+def backward(arguments: Any) -> Any:
     dV, X = _on_gpu(*arguments)
     return lambda: (X.T @ dV, dV.sum(0))
 
 
-def softmax(arguments):
+def softmax(arguments: Any) -> Any:
     (V,) = _on_gpu(*arguments)
     return lambda: (torch.softmax(V, 1),)
 
 
-def cross_entropy(arguments):
+def cross_entropy(arguments: Any) -> Any:
     V, y = _on_gpu(*arguments)
     return lambda: (functional.cross_entropy(V, y, reduction="none"),)

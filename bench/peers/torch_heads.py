@@ -1,16 +1,18 @@
 """PyTorch: heads with different losses, as a loop of models and as one product."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 # Of one model: logits V (n, c), labels y (n,), one-hot Y (n, c) -> the mean over the rows.
-MODEL_LOSSES = {
+MODEL_LOSSES: Any = {
     "mse": lambda V, y, Y: functional.mse_loss(V.softmax(dim=1), Y),
     "cross_entropy": lambda V, y, Y: functional.cross_entropy(V, y),
 }
 # Of some heads: V (n, h, c), Y (n, 1, c) -> the means over the rows, summed over the heads.
-BANK_LOSSES = {
+BANK_LOSSES: Any = {
     "mse": lambda V, Y: ((V.softmax(dim=2) - Y) ** 2).mean(dim=(0, 2)).sum(),
     "cross_entropy": lambda V, Y: -(V.log_softmax(dim=2) * Y).sum(dim=2).mean(dim=0).sum(),
 }
@@ -26,7 +28,7 @@ class _Data:
         self.batches = torch.from_numpy(e.order).split(e.batch_size)
 
 
-def loop_of_models(e):
+def loop_of_models(e: Any) -> Any:
     """A model for each head, one after the other: nn.Linear, autograd, SGD."""
     data, (h, d, c) = _Data(e), (len(e.rates), e.X.shape[1], e.c)
     losses = [MODEL_LOSSES[name] for name in e.loss]
@@ -51,7 +53,7 @@ def loop_of_models(e):
     return call
 
 
-def stacked(e):
+def stacked(e: Any) -> Any:
     """All heads as one matrix product (batch, d) (d, h·c), and autograd through it."""
     data, (h, d, c) = _Data(e), (len(e.rates), e.X.shape[1], e.c)
     names = np.array(e.loss)

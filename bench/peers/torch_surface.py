@@ -1,5 +1,7 @@
 """PyTorch: the loss at points of a plane of weights, see `softstep.bench.problems.Plane`."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -16,7 +18,7 @@ def _gce(V, y):
     return (-torch.expm1(GCE_Q * log_p) / GCE_Q).mean()
 
 
-LOSSES = {"mse": _mse, "cross_entropy": functional.cross_entropy, "gce": _gce}
+LOSSES: Any = {"mse": _mse, "cross_entropy": functional.cross_entropy, "gce": _gce}
 
 
 def _tensors(plane):
@@ -25,7 +27,7 @@ def _tensors(plane):
     return X, y, [tuple(map(torch.from_numpy, head)) for head in plane.heads]
 
 
-def product_at_each_point(plane):
+def product_at_each_point(plane: Any) -> Any:
     """As one would write it: the weights are moved, and all logits computed, at each point."""
     loss, (X, y, ((W, b), (dW1, db1), (dW2, db2))) = LOSSES[plane.loss], _tensors(plane)
 
@@ -42,7 +44,7 @@ def product_at_each_point(plane):
     return call
 
 
-def three_products(plane):
+def three_products(plane: Any) -> Any:
     """The products are taken once, as softstep does; a point is a sum of their logits."""
     loss, (X, y, heads) = LOSSES[plane.loss], _tensors(plane)
 

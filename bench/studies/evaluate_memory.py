@@ -6,6 +6,7 @@ loaded the kernels. All logits would be rows × classes × 4 bytes. The exit cod
 """
 
 import functools
+from typing import Any
 
 from softstep import kernels
 from softstep.bench import memory, problems
@@ -17,7 +18,7 @@ FIRST_ROWS = 2000  # of the call that loads the kernels
 MOST = 200e6
 
 
-def calls(model, rows, backend):
+def calls(model: Any, rows: Any, backend: Any) -> Any:
     """The ops on the first rows of the model's data, by name."""
     X, y, W, b = model.X[:rows], model.y[:rows], model.W[None], model.b[None]
     evaluate = functools.partial(
@@ -27,7 +28,7 @@ def calls(model, rows, backend):
     return {"evaluate": evaluate, "predict": predict}
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Print the figures. The exit code is 1 if an op takes more than MOST."""
     options = parser("evaluate_memory", __doc__)
     options.add_argument("--rows", type=int, default=1_000_000)

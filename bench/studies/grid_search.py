@@ -7,6 +7,7 @@ test accuracy of the chosen model.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,12 @@ RATES = np.geomspace(0.02, 0.5, 5)
 EPOCHS = 20
 
 
-def penalties():
+def penalties() -> Any:
     """λ of each C."""
     return 1 / (CS * ROWS * (FOLDS - 1) / FOLDS)
 
 
-def by_sweep(X, y, folds):
+def by_sweep(X: Any, y: Any, folds: Any) -> Any:
     """The chosen model and how many fits it took."""
     grid = {
         "loss": "cross_entropy",
@@ -37,7 +38,7 @@ def by_sweep(X, y, folds):
     return sweep.fit(X, y).best_estimator_, len(CS) * len(RATES) * (FOLDS + 1)
 
 
-def by_grid_search(X, y, folds):
+def by_grid_search(X: Any, y: Any, folds: Any) -> Any:
     """The same by scikit-learn, on all cores."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
@@ -46,11 +47,11 @@ def by_grid_search(X, y, folds):
     return search.fit(X, y).best_estimator_, len(CS) * FOLDS + 1
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     from sklearn.model_selection import StratifiedKFold
 
     parser("grid_search", __doc__).parse_args(argv)
-    data = load_mnist()
+    data: Any = load_mnist()
     rows = np.random.default_rng(SEED).permutation(len(data.X_train))[:ROWS]
     X, y = (data.X_train[rows] / 255).astype(np.float32), data.y_train[rows]
     X_test = (data.X_test / 255).astype(np.float32)

@@ -21,7 +21,7 @@ from softstep.bench.studies import parser
 
 N, D, C = 30_000, 100, 10
 EVERY = 0.05  # seconds between checkpoints: the more, the more often a kill falls into one
-GRID = {"learning_rate": [0.003, 0.03, 0.3, 3.0], "loss": ["mse", "cross_entropy"]}
+GRID: Any = {"learning_rate": [0.003, 0.03, 0.3, 3.0], "loss": ["mse", "cross_entropy"]}
 
 
 @dataclass

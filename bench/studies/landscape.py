@@ -53,7 +53,7 @@ def judged(losses: Results, surface: Surface, at: list[tuple[int, int]]) -> tupl
     return agreement(losses, (expected,), (AGREEMENT * expected,))
 
 
-def trained(loss: str, X: Any, y: Any) -> SoftmaxRegression:
+def trained(loss: Any, X: Any, y: Any) -> SoftmaxRegression:
     """A model of one epoch."""
     return SoftmaxRegression(loss=loss, epochs=1, random_state=0).fit(X, y)
 

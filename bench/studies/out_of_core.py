@@ -5,6 +5,7 @@ FILE, a .npy of float16, is made if it does not exist. Linux only: it reads /pro
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +20,12 @@ HELD_OUT = 2000  # rows, the first ones
 BLOCK = 1 << 14  # rows made or read at a time
 
 
-def labels(n):
+def labels(n: int) -> Any:
     """(n,): the class of each row."""
     return np.random.default_rng(0).integers(CLASSES, size=n)
 
 
-def make(path, gigabytes):
+def make(path: Any, gigabytes: Any) -> None:
     """Write `gigabytes` (10^9 bytes) of rows, each around the centre of its class."""
     n = int(gigabytes * 1e9) // (2 * FEATURES)
     y, rng = labels(n), np.random.default_rng(1)
@@ -37,7 +38,7 @@ def make(path, gigabytes):
     file.flush()
 
 
-def read(path):
+def read(path: Any) -> None:
     """Read the file from its first byte to its last, into one small buffer."""
     buffer = bytearray(BLOCK * 2 * FEATURES)
     with path.open("rb", buffering=0) as file:
@@ -45,7 +46,7 @@ def read(path):
             pass
 
 
-def fit(X, y, held_out, limit, heads, epochs):
+def fit(X: Any, y: Any, held_out: Any, limit: Any, heads: Any, epochs: Any) -> Any:
     rates = np.geomspace(1e-3, 1, heads).tolist()
     sweep = SoftmaxSweep(
         {"learning_rate": rates, "loss": "cross_entropy"},
@@ -56,7 +57,7 @@ def fit(X, y, held_out, limit, heads, epochs):
     return sweep.fit(X, y, *held_out)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     options = parser("out_of_core", __doc__)
     options.add_argument("file", metavar="FILE", type=Path)
     options.add_argument("--gb", type=float, default=12.0, help="size of a file that is made (12)")

@@ -4,6 +4,8 @@ The learning rate of each loss is chosen on held-out rows with as many wrong lab
 among the rows it learns from; all test labels are right.
 """
 
+from typing import Any
+
 import numpy as np
 
 from softstep import SoftmaxSweep
@@ -20,7 +22,7 @@ RATES = {
 EPOCHS = 10
 
 
-def replaced(y, fraction, seed):
+def replaced(y: Any, fraction: Any, seed: Any) -> Any:
     """y (n,) with that fraction of its labels replaced by one of the other nine."""
     rng = np.random.default_rng(seed)
     wrong = rng.permutation(len(y))[: round(fraction * len(y))]
@@ -29,7 +31,7 @@ def replaced(y, fraction, seed):
     return noisy
 
 
-def test_accuracy(data, fraction, loss, seed):
+def test_accuracy(data: Any, fraction: Any, loss: Any, seed: Any) -> Any:
     """Test accuracy of the model with the best learning rate, and that rate."""
     y = replaced(data.y_train, fraction, seed)
     sweep = SoftmaxSweep(
@@ -40,7 +42,7 @@ def test_accuracy(data, fraction, loss, seed):
     return best.score(data.X_test, data.y_test), best.learning_rate
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     parser("wrong_labels", __doc__).parse_args(argv)
     data = load_mnist()
     for fraction in FRACTIONS:

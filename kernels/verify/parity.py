@@ -15,7 +15,7 @@ from softstep.kernels.verify.bounds import Arithmetic
 from softstep.kernels.verify.cases import Arguments, Size, run
 
 ORACLE = "numpy"
-BOUNDS = {
+BOUNDS: Any = {
     **{name: getattr(bounds, name) for name in cases.OPS if hasattr(bounds, name)},
     "evaluate": train_bounds.evaluate,
     "gradient": train_bounds.gradient,

@@ -11,7 +11,11 @@ from softstep.model.checkpoint import atomic_write
 from softstep.model.exchange.linear import Linear, from_metadata
 from softstep.model.extras import load
 
-READ = {np.dtype(np.float16): np.float32, np.dtype(np.float32): None, np.dtype(np.float64): None}
+READ: dict[Any, Any] = {
+    np.dtype(np.float16): np.float32,
+    np.dtype(np.float32): None,
+    np.dtype(np.float64): None,
+}
 
 
 def write(linear: Linear, path: PathLike) -> None:

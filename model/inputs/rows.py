@@ -70,7 +70,7 @@ def features(given: Any, name: str = "X") -> Features:
     return Features(X, names, dtype)
 
 
-def refuse_non_finite(X, name="X", first_row=0, names=None):
+def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = None) -> None:
     """Raise ValueError naming the first row and column of X that holds NaN or an infinity.
 
     first_row: the number that the error gives X's first row. names: of the columns, if they have.

@@ -1,11 +1,19 @@
 """Checks of the settings of the estimators: numbers, seeds, choices and flags."""
 
 import numbers
+from typing import Any
 
 import numpy as np
 
 
-def number(name, value, *, least=None, above=None, below=None):
+def number(
+    name: str,
+    value: Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
     """A finite number within bounds, as float."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
@@ -21,7 +29,7 @@ def number(name, value, *, least=None, above=None, below=None):
     return value
 
 
-def integer(name, value, *, least, optional=False):
+def integer(name: str, value: Any, *, least: int, optional: bool = False) -> Any:
     """A whole number of at least `least`, as int; None where that is allowed."""
     if value is None and optional:
         return None
@@ -32,7 +40,7 @@ def integer(name, value, *, least, optional=False):
     return int(value)
 
 
-def seed(name, value):
+def seed(name: str, value: Any) -> int:
     """A seed, a whole number >= 0; a random one for None, or drawn from a RandomState."""
     if isinstance(value, np.random.RandomState):
         return int(value.randint(2**31))
@@ -40,21 +48,21 @@ def seed(name, value):
     return int(np.random.default_rng().integers(2**32)) if given is None else given
 
 
-def choice(name, value, choices):
+def choice(name: str, value: Any, choices: Any) -> Any:
     """One of `choices`."""
     if not any(isinstance(value, type(known)) and value == known for known in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
     return value
 
 
-def function(name, value):
+def function(name: str, value: Any) -> Any:
     """Something that can be called, or None."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function, not {value!r}")
     return value
 
 
-def flag(name, value):
+def flag(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, not {value!r}")

@@ -1,6 +1,7 @@
 """The door for y: labels, label sets or soft targets of any library as an array."""
 
 import numbers
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from softstep.model.inputs.arrays import array, refuse_missing
 from softstep.model.inputs.warnings import sklearn_category, warn
 
 
-def target_array(y, name="y"):
+def target_array(y: Any, name: str = "y") -> Any:
     """y as an array; on the GPU it stays there. Objects that are all integers become int64.
 
     Raises:
@@ -28,12 +29,12 @@ def target_array(y, name="y"):
     return y
 
 
-def is_soft(y):
+def is_soft(y: Any) -> bool:
     """Whether an array holds float targets (n, c) rather than labels."""
     return y.ndim == 2 and y.shape[1] > 1 and y.dtype.name in (*FLOAT_DTYPES, "float16")
 
 
-def label_values(y, n, name="y"):
+def label_values(y: Any, n: int, name: str = "y") -> Any:
     """Labels as given: (n,) integers, whole floats, booleans or strings; (n, 1) with a warning.
 
     Raises:
@@ -71,7 +72,7 @@ def label_values(y, n, name="y"):
     return y
 
 
-def encode(y, classes, name="y"):
+def encode(y: Any, classes: Any, name: str = "y") -> Any:
     """The index of each label in `classes` (sorted), (n,) int64.
 
     Raises:
@@ -90,7 +91,7 @@ def encode(y, classes, name="y"):
     return codes.astype(np.int64)
 
 
-def soft_target_rows(y, n, c=None, name="y"):
+def soft_target_rows(y: Any, n: int, c: int | None = None, name: str = "y") -> Any:
     """Soft targets (n, c), probabilities of c classes; `c` None: any number.
 
     Targets on the GPU stay there.

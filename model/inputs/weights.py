@@ -1,5 +1,7 @@
 """The door for weights: sample_weight and class_weight become one weight for each row."""
 
+from typing import Any
+
 import numpy as np
 
 from softstep.model.inputs.arrays import host_array, refuse_missing
@@ -7,7 +9,15 @@ from softstep.model.inputs.settings import number
 from softstep.model.inputs.warnings import warn
 
 
-def row_weights(sample_weight, class_weight, codes, classes, n, *, as_given=False):
+def row_weights(
+    sample_weight: Any,
+    class_weight: Any,
+    codes: Any,
+    classes: Any,
+    n: int,
+    *,
+    as_given: Any = False,
+) -> Any:
     """sample_weight × class_weight per row, (n,) float64 of mean 1; None if neither is given.
 
     as_given: keep their size instead, for calls that each see a part of the rows.
@@ -43,7 +53,7 @@ def row_weights(sample_weight, class_weight, codes, classes, n, *, as_given=Fals
     return weights / mean
 
 
-def refuse_balanced_in_parts(class_weight):
+def refuse_balanced_in_parts(class_weight: Any) -> None:
     """Raise ValueError for class weights that depend on rows that are yet to come."""
     if isinstance(class_weight, str) and class_weight == "balanced":
         raise ValueError(

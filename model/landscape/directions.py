@@ -31,7 +31,7 @@ def fitted_weights(model: Any) -> tuple[Array, Array]:
     return fitted.W.astype(np.float64), fitted.b.astype(np.float64)
 
 
-def random_directions(W: Array, b: Array, count: int, seed: int, normalise: str | None):
+def random_directions(W: Array, b: Array, count: int, seed: int, normalise: str | None) -> Any:
     """Standard normal directions; their bias is zero if the model's is.
 
     normalise: "filter" scales the part of each class, weights and bias, to the length of the same
@@ -55,7 +55,7 @@ def random_directions(W: Array, b: Array, count: int, seed: int, normalise: str 
     return found
 
 
-def principal_directions(path: WeightPath, W: Array, b: Array, count: int):
+def principal_directions(path: WeightPath, W: Array, b: Array, count: int) -> Any:
     """The first principal components of the path, and their shares of its variance.
 
     They have the same length, chosen so that along each of them the path stays within ±0.8 of the

@@ -17,7 +17,7 @@ PALE = 0.55  # opacity of what lies behind the surface
 TITLE = 5.8  # inches: the longest title that fits on one line above the contours
 # As shares of the range of the loss: how far the floor lies below, the path above the surface.
 FLOOR, LIFT = 0.38, 0.012
-ENDS = {  # of the path; the start is smaller and on top, so that it is seen even on the end
+ENDS: Any = {  # of the path; the start is smaller and on top, so that it is seen even on the end
     0: {"marker": "o", "markersize": 9, "label": "start", "zorder": 7},
     -1: {"marker": "*", "markersize": 16, "label": "end", "zorder": 6},
 }

@@ -94,6 +94,10 @@ class Keeper:
             takes, over all its breaks.
     """
 
+    saved: Saved | None
+    number: int
+    steps_at_once: int
+
     def __init__(self, store: Store, every: float, saved: Saved | None):
         self.saved, self.number, self.steps_at_once = saved, 0, 1
         self.clock = Clock()

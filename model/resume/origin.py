@@ -34,6 +34,9 @@ def commanded(words: Sequence[str]) -> Iterator[None]:
 class Clock:
     """seconds(): since it was made, and `before`, those of the run that goes on."""
 
+    start: float
+    before: float
+
     def __init__(self) -> None:
         self.start, self.before = time.monotonic(), 0.0
 

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from softstep.model import checkpoint
 from softstep.model.archive import Array, PathLike
@@ -56,8 +57,8 @@ class Store:
     """The checkpoints in `folder`."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self.files = sorted(self.folder.glob(PATTERN))
+        self.folder: Path = folder
+        self.files: Any = sorted(self.folder.glob(PATTERN))
         self._last = max((_number(path) for path in self.files), default=0)
 
     def newest(self) -> Saved | None:

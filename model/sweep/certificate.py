@@ -7,6 +7,8 @@ For cross-entropy with l2 on all parameters the objective
 is λ-strongly convex, so f - f* ≤ ‖∇f‖² / (2λ) at every point.
 """
 
+from typing import Any
+
 import numpy as np
 
 GROUP_BYTES = 1 << 24  # for the weights and gradients of the heads certified together
@@ -19,22 +21,22 @@ BLOCK_ARRAYS = 6  # float64, of BLOCK_VALUES: rows, logits, targets, weights and
 CERTIFIED = ("cross_entropy",)
 
 
-def applies(loss, l2, l2_bias, fit_bias):
+def applies(loss: Any, l2: Any, l2_bias: Any, fit_bias: Any) -> Any:
     """Whether the objective is strongly convex in everything that is trained."""
     return loss in CERTIFIED and l2 > 0 and (l2_bias or not fit_bias)
 
 
-def group_heads(d, c):
+def group_heads(d: int, c: int) -> int:
     """How many heads of d features and c classes are certified together."""
     return max(1, GROUP_BYTES // (GROUP_ARRAYS * 8 * (d + 1) * c))
 
 
-def block_rows(d, columns):
+def block_rows(d: int, columns: int) -> int:
     """Rows of one block, for d features and all heads' classes."""
     return max(1, BLOCK_VALUES // max(d, columns))
 
 
-def bytes_needed(n, h, d, c):
+def bytes_needed(n: int, h: Any, d: int, c: int) -> Any:
     """Bytes that certifying h heads over n rows takes besides heads and rows; 0 for no heads."""
     if not h:
         return 0
@@ -43,7 +45,9 @@ def bytes_needed(n, h, d, c):
     return 8 * (GROUP_ARRAYS * g * (d + 1) * c + BLOCK_ARRAYS * rows * max(d, g * c))
 
 
-def objective_and_gradient(blocks, n, W, b, l2, *, feature_scale, fit_bias):
+def objective_and_gradient(
+    blocks: Any, n: int, W: Any, b: Any, l2: Any, *, feature_scale: Any, fit_bias: Any
+) -> Any:
     """f, (h,), and its gradient, (h, d, c) and (h, c), in float64 over all n rows.
 
     blocks: (rows x (m, d), targets of each head (m, h) or one for all (m, c), weights (m, h)).
@@ -93,7 +97,7 @@ def _losses_and_gradients(V, targets):
     return np.log(total) - at_target
 
 
-def bounds(gradient_W, gradient_b, l2):
+def bounds(gradient_W: Any, gradient_b: Any, l2: Any) -> Any:
     """The gradient's norm and the bound on f - f*, each (h,)."""
     squared = np.einsum("hdc,hdc->h", gradient_W, gradient_W) + (gradient_b**2).sum(axis=1)
     return np.sqrt(squared), squared / (2 * l2)

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
+from softstep.kernels.names import Backend
 from softstep.model import blocks, extras, inputs, trainer
 from softstep.model import resume as resuming
 from softstep.model.inputs import Schema
@@ -85,27 +86,33 @@ class SoftmaxSweep(PredictsByBest, Params):
             `SoftmaxRegression`.
     """
 
+    seed_: int
+    best_index_: Any
+    best_params_: Any
+    best_estimator_: Any
+    origin_: Any
+
     def __init__(
         self,
         param_grid: dict[str, Any] | list[dict[str, Any]],
         cv: Any = None,
         n_bootstrap: int | None = None,
-        bootstrap: str = "poisson",
-        refit: str = "accuracy",
+        bootstrap: Literal["poisson", "multinomial"] = "poisson",
+        refit: Literal["accuracy", "loss"] = "accuracy",
         halving: bool = False,
-        schedule: str = "constant",
+        schedule: Literal["constant", "cosine", "step"] = "constant",
         batch_size: int = 100,
         epochs: int = 20,
         max_steps: int | None = None,
         l2_bias: bool = False,
         fit_intercept: bool = True,
         random_state: int | np.random.RandomState | None = None,
-        class_weight: dict[Any, float] | str | None = None,
-        feature_scale: float | str = "auto",
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        feature_scale: float | Literal["auto"] = "auto",
         eval_every: int | None = None,
         patience: int | None = None,
         memory: int | str | None = None,
-        backend: str | None = None,
+        backend: Backend | None = None,
         n_threads: int | None = None,
     ) -> None:
         self.param_grid = param_grid
@@ -374,11 +381,11 @@ class SoftmaxSweep(PredictsByBest, Params):
         if not labels.two_dimensional:
             of_best = [of_one_set for (of_one_set,) in of_best]
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
-        self.loss_curves_ = training.curves.loss[:, training.heads.split == ALL_ROWS]
+        self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
         found.schema.put_on(self)
         self.origin_ = found.origin
-        self.classes_ = labels.classes if labels.two_dimensional else labels.classes[0]
+        self.classes_: Any = labels.classes if labels.two_dimensional else labels.classes[0]
 
 
 def _first_weights(

@@ -1,6 +1,7 @@
 """Folds and bootstraps as weights: which rows a head learns from, and which it is judged on."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from softstep.model import inputs
 BOOTSTRAPS = ("poisson", "multinomial")
 
 
-def cross_validation(cv, y, groups, codes, seed):
+def cross_validation(cv: Any, y: Any, groups: Any, codes: Any, seed: Any) -> Any:
     """How often each fold learns from each row, (k, n), and which rows it is judged on, (k, n).
 
     cv: a number of folds, an object with scikit-learn's `split(X, y, groups)`, or an iterable of
@@ -39,12 +40,12 @@ def cross_validation(cv, y, groups, codes, seed):
     return learn, not_empty(judge)
 
 
-def makes_folds(cv):
+def makes_folds(cv: Any) -> bool:
     """Whether cv is an object that makes its own folds, or an iterable of them."""
     return not isinstance(cv, str) and (hasattr(cv, "split") or hasattr(cv, "__iter__"))
 
 
-def count(cv):
+def count(cv: Any) -> Any:
     """A number of folds, checked."""
     return inputs.integer("cv", cv, least=2)
 
@@ -107,7 +108,7 @@ def _dealt(k, n, codes, seed):
     return fold
 
 
-def bootstraps(kind, count, n, seed):
+def bootstraps(kind: Any, count: Any, n: int, seed: Any) -> Any:
     """How often each of `count` bootstraps learns from each of n rows, and the rows it leaves out
     (none perhaps: `not_empty` checks that, where they are to judge it).
 
@@ -124,7 +125,7 @@ def bootstraps(kind, count, n, seed):
     return learn, learn == 0
 
 
-def not_empty(judge):
+def not_empty(judge: Any) -> Any:
     """The rows each split is judged on, as they are; ValueError naming one that has none."""
     empty = np.flatnonzero(~judge.any(axis=1))
     if empty.size:

@@ -1,13 +1,14 @@
 """The settings that a sweep tries."""
 
 import itertools
+from typing import Any
 
 from softstep.model import inputs
 
 KEYS = ("learning_rate", "l2", "momentum", "loss", "init", "init_seed")
 
 
-def configurations(param_grid):
+def configurations(param_grid: Any) -> Any:
     """Every setting of the grid, a list of dicts of plain numbers and strings.
 
     A dict stands for the product of its lists; a value that is no list is a list of one, so a dict
@@ -51,7 +52,7 @@ def _plain(value):
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def judged_by(refit, settings):
+def judged_by(refit: Any, settings: Any) -> Any:
     """The figure that settings are judged by, "accuracy" or "loss".
 
     Raises:

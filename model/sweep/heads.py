@@ -102,25 +102,37 @@ class Training:
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
     """
 
+    groups: int
+    heads: Heads
+    bank: trainer.BankState
+    plan: Plan
+    head_loss: np.ndarray
+    head_accuracy: np.ndarray
+    best_loss: np.ndarray
+    best_accuracy: np.ndarray
+    alive: np.ndarray
+    packed: Heads
+    packed_bank: trainer.BankState
+
     def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):
         h, self.groups = len(heads.group), int(heads.group.max()) + 1
         # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
         sgd = replace(plan.sgd, columns=bank.b.size)
         self.heads, self.bank, self.plan = heads, bank, replace(plan, sgd=sgd)
         n, batch = len(plan.data.X), plan.sgd.batch_size
-        self.total_steps = trainer.planned_steps(n, batch, plan.epochs, plan.max_steps)
-        self.planned = ceil_div(self.total_steps, ceil_div(n, batch))
-        self.curves = Curves(*np.full((4, self.planned, h), np.nan))
-        self.epochs = np.zeros(h, np.int64)
-        self.diverged = np.zeros(self.groups, bool)
-        self.dropped = np.full(self.groups, np.iinfo(np.int64).max)
-        self.halvings = _halvings(heads, self.planned) if plan.halving else {}
-        self.has_splits = bool((heads.split != ALL_ROWS).any())
+        self.total_steps: int = trainer.planned_steps(n, batch, plan.epochs, plan.max_steps)
+        self.planned: int = ceil_div(self.total_steps, ceil_div(n, batch))
+        self.curves: Curves = Curves(*np.full((4, self.planned, h), np.nan))
+        self.epochs: np.ndarray = np.zeros(h, np.int64)
+        self.diverged: np.ndarray = np.zeros(self.groups, bool)
+        self.dropped: np.ndarray = np.full(self.groups, np.iinfo(np.int64).max)
+        self.halvings: Any = _halvings(heads, self.planned) if plan.halving else {}
+        self.has_splits: bool = bool((heads.split != ALL_ROWS).any())
         # What a head is judged by now: its last evaluation, with `patience` its best.
         self.head_loss, self.head_accuracy = np.full((2, h), np.nan)
         self.best_loss, self.best_accuracy = np.full(h, np.inf), np.full(h, np.nan)
-        self.best = (bank.W.copy(), bank.b.copy()) if plan.patience else (bank.W, bank.b)
-        self.waited = np.zeros(h, np.int64)
+        self.best: Any = (bank.W.copy(), bank.b.copy()) if plan.patience else (bank.W, bank.b)
+        self.waited: np.ndarray = np.zeros(h, np.int64)
         self._X_is_finite = self._held_out_is_finite = False
         self.alive, self.packed, self.packed_bank = np.arange(h), heads, bank
 
@@ -330,7 +342,7 @@ class Training:
         judged = alive[np.isfinite(self.best_loss[alive])]
         self.head_loss[judged] = self.best_loss[judged]
         self.head_accuracy[judged] = self.best_accuracy[judged]
-        stopped = self.waited[alive] >= patience
+        stopped: np.ndarray = self.waited[alive] >= patience
         if self.plan.by_split:
             follows = packed.split == ALL_ROWS
             going_on = packed.group[~stopped & ~follows]

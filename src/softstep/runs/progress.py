@@ -8,10 +8,10 @@ class Progress:
     LINES, BAR = 10, 20
 
     def __init__(self) -> None:
-        self.shown = 0
-        self.told = False
-        self.width = 0  # of the line that is on the terminal
-        self.on_terminal = sys.stderr.isatty()
+        self.shown: int = 0
+        self.told: bool = False
+        self.width: int = 0  # of the line that is on the terminal
+        self.on_terminal: bool = sys.stderr.isatty()
 
     def tell(self, text: str, done: int, of: int) -> None:
         """Show `text` after `done` of `of` parts of the work."""

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.names import Loss
 from softstep.model import SoftmaxRegression, WeightPath, datasets, inputs
 from softstep.model.trainer import Epoch, SGDSettings
 from softstep.runs.progress import Progress
 
-LOSS = "mse"
+LOSS: Loss = "mse"
 EPOCHS, DIGITS_EPOCHS = 20, 300
 # Learning rates by loss. The digits are fewer and coarser than MNIST and take larger ones.
 RATES = {"mse": 0.2, "cross_entropy": 0.5, "gce": 2.0}
@@ -19,7 +20,7 @@ SHOWN_CLASSES = 5  # in a message
 
 def model_for(
     data_name: str,
-    loss: str = LOSS,
+    loss: Loss = LOSS,
     *,
     lr: float | None = None,
     epochs: int | None = None,

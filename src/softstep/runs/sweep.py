@@ -151,10 +151,10 @@ class SweepProgress(Progress):
     def __init__(self, refit: str, certifies: bool) -> None:
         super().__init__()
         self.refit, self.certifies = refit, certifies
-        self.start = time.perf_counter()
-        self.seconds = 0.0
+        self.start: float = time.perf_counter()
+        self.seconds: float = 0.0
         self.alive: int | None = None
-        self.head_epochs = 0
+        self.head_epochs: int = 0
 
     def __call__(self, epoch: SweepEpoch) -> None:
         done, of = epoch.number + 1, epoch.epochs
