@@ -148,11 +148,37 @@ def _backward_part(job, scratch, step, phase, item, worker):
         sums_of_columns(block, count, add, job.Gb[item])
 
 
-@np.errstate(over="ignore", invalid="ignore")  # infinities follow the arithmetic
+@jit(STRICT)
+def _backward_alone(dV, X, part, scale, dW, db):
+    # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv: as _forward_alone
+    (n, c), d, lanes = dV.shape, X.shape[1], lanes_of(dV)
+    parts, columns = ceil_div(n, part), padded(c, DOT_COLUMNS)
+    G = np.empty((parts, columns, padded(d, lanes)), dV.dtype)
+    Gb = np.empty((parts, columns), dV.dtype)
+    job = Backward(dV, X, np.arange(n), part, G, Gb)
+    scratch = BackwardScratch(np.zeros((1, BLOCK_ROWS, columns), dV.dtype))
+    for item in range(parts):
+        _backward_part(job, scratch, 0, 0, item, 0)
+    for item in range(1, parts):
+        for k in range(columns):
+            Gb[0, k] += Gb[item, k]
+            for j in range(d):
+                G[0, k, j] += G[item, k, j]
+    for k in range(c):
+        db[k] = Gb[0, k]
+        for j in range(d):
+            dW[j, k] = G[0, k, j] * scale
+
+
 def backward_narrow(dV, X, scale):
     # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv
     (n, c), d, dtype = dV.shape, X.shape[1], dV.dtype
     part = padded(ceil_div(n, min(ceil_div(n, PART_ROWS), MAX_PARTS)), BLOCK_ROWS)
+    workers = threads_for(2 * n * d * c)
+    if workers == 1:
+        dW, db = np.empty((d, c), dtype), np.empty(c, dtype)
+        call(_backward_alone, dV, X, part, dtype.type(scale), dW, db)
+        return dW, db
     parts, columns = ceil_div(n, part), padded(c, DOT_COLUMNS)
     job = Backward(
         dV=dV,
@@ -162,8 +188,8 @@ def backward_narrow(dV, X, scale):
         G=zeros((parts, columns, padded(d, lanes(dtype))), dtype),
         Gb=zeros((parts, columns), dtype),
     )
-    workers = threads_for(2 * n * d * c)
     scratch = BackwardScratch(block=zeros((workers, BLOCK_ROWS, columns), dtype))
     pool.run(_backward, workers, job, scratch)
-    dW = job.G.sum(axis=0)[:c, :d].T * dtype.type(scale)
-    return np.ascontiguousarray(dW), job.Gb.sum(axis=0)[:c].copy()
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities follow the arithmetic
+        dW = job.G.sum(axis=0)[:c, :d].T * dtype.type(scale)
+        return np.ascontiguousarray(dW), job.Gb.sum(axis=0)[:c]
