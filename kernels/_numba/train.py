@@ -75,9 +75,13 @@ def train(data, bank, steps):
     lessons = learning(data, bank)
     if not losses.size:
         return losses, correct
+    keeps_velocity = velocity is not None or bool(steps.momentum.any())
     MW, Mb = velocity or (np.zeros_like(W), np.zeros_like(b))
     kind = NARROW if steps.columns <= layout.WIDEST_NARROW else WIDE
     c, dtype = W.shape[2], W.dtype
+    packed = kind.pack(W), layout.per_column(b, c, dtype)
+    # nobody reads a velocity that is not kept
+    velocities = (kind.pack(MW), layout.per_column(Mb, c, dtype)) if keeps_velocity else packed
     job = Job(
         X=layout.stored(data.X),
         scale=data.feature_scale,
@@ -85,16 +89,16 @@ def train(data, bank, steps):
         order=steps.order,
         batch=steps.batch_size,
         classes=c,
-        W=kind.pack(W),
-        M=kind.pack(MW),
-        b=layout.per_column(b, c, dtype),
-        Mb=layout.per_column(Mb, c, dtype),
+        W=packed[0],
+        M=velocities[0],
+        b=packed[1],
+        Mb=velocities[1],
         rate=steps.learning_rate.astype(dtype),
         l2=layout.per_column(steps.l2, c, dtype),
         momentum=layout.per_column(steps.momentum, c, dtype),
         l2_bias=steps.l2_bias,
         fit_bias=steps.fit_bias,
-        keeps_velocity=velocity is not None or bool(steps.momentum.any()),
+        keeps_velocity=keeps_velocity,
         active=steps.active,
         losses=losses,
         correct=correct,
