@@ -1,5 +1,7 @@
 """Promise: the kernels are right on processors with other vectors, and without half precision.
 
+A wide bank even has the same bits wherever a product and a sum are rounded together.
+
 Numba compiles for another processor where NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say so; this one
 must be able to run the code. NEON was never run: its shapes are, on the vectors of SSE2.
 """
@@ -10,6 +12,8 @@ import subprocess
 import sys
 
 import pytest
+
+from softstep.kernels._numba.simd.vector import HAS_FMA
 
 CODE = """
 import platform, sys
@@ -36,20 +40,47 @@ PROCESSORS = {
 }
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="code for x86-64")
-@pytest.mark.parametrize("processor", PROCESSORS)
-def test_parity_with_the_vectors_of(processor):
-    name, features, expected = PROCESSORS[processor]
+needs_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="code for x86-64")
+
+
+def lines_of(code, processor):
+    """What the code prints where Numba compiles for this processor."""
+    name, features, _ = PROCESSORS[processor]
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     done = subprocess.run(
-        [sys.executable, "-c", CODE, processor],
+        [sys.executable, "-c", code, processor],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    first, *lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+@needs_x86
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_parity_with_the_vectors_of(processor):
+    expected = PROCESSORS[processor][2]
+    first, *lines = lines_of(CODE, processor)
     assert first == expected
     assert len(lines) == 8
     assert all(float(line.split()[1]) <= 1 for line in lines)
+
+
+BITS = """
+import numpy as np
+from softstep import kernels
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(99, 37)).astype(np.float32), rng.integers(0, 10, 99)
+W, b = np.zeros((4, 37, 10), np.float32), np.zeros((4, 10), np.float32)
+kernels.train(X, y, np.arange(99), 20, W, b, loss="cross_entropy", learning_rate=0.5)
+print(W.tobytes().hex())
+"""
+
+
+@needs_x86
+@pytest.mark.skipif(not HAS_FMA, reason="this processor rounds products apart")
+def test_a_wide_bank_has_the_same_bits_with_the_vectors_of_avx2(capsys):
+    exec(BITS, {})
+    assert [capsys.readouterr().out.strip()] == lines_of(BITS, "avx2")
