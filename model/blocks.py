@@ -60,7 +60,7 @@ def size_in_bytes(value: Any) -> int:
 def features(X: Any, name: str) -> np.ndarray:
     """X, if it can be read block by block; else TypeError or ValueError."""
     if not isinstance(X, np.ndarray) or X.dtype.name not in FEATURE_DTYPES:
-        kind = getattr(X, "dtype", type(X).__name__)
+        kind = X.dtype if isinstance(X, np.ndarray) else type(X).__name__
         raise TypeError(
             f"memory= reads {name} in blocks: it must be a NumPy array, such as a memory-mapped "
             f".npy, of {', '.join(FEATURE_DTYPES)}, not {kind}"
@@ -150,21 +150,12 @@ def evaluate(
     data: trainer.Rows, W: np.ndarray, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head, (h,) float64; rows are read and converted in blocks."""
-    totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
-    for x, rows in in_order(data.X, layout):
-        if compute_dtype(x) != W.dtype:
-            x = x.astype(W.dtype)
-        part = _rows_of(data, x, rows)
-        counts = np.full(len(W), float(len(x)))
-        if part.sample_weight is not None:
-            sums = part.sample_weight.sum(axis=1, dtype=np.float64)
-            counts = sums if part.weight_index is None else sums[part.weight_index]
-        figures = np.stack(trainer.evaluate(part, W, b, sgd))
-        totals += np.where(counts > 0, counts * figures, 0)
-        weight += counts
-    with np.errstate(invalid="ignore"):
-        mean_loss, accuracy = totals / weight
-    return mean_loss, accuracy
+
+    def parts() -> Iterator[trainer.Rows]:
+        for x, rows in in_order(data.X, layout):
+            yield _rows_of(data, x if compute_dtype(x) == W.dtype else x.astype(W.dtype), rows)
+
+    return trainer.evaluate_parts(parts(), W, b, sgd)
 
 
 def in_order(X: np.ndarray, layout: Layout) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from softstep import kernels
 from softstep.kernels.arrays import on_host, to_device_of
-from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.names import Backend, Loss
 from softstep.model import checkpoint as files
@@ -71,7 +70,8 @@ class SoftmaxRegression(Params, Exchange):
             SOFTSTEP_NUM_THREADS says, or all cores.
 
     Attributes:
-        coef_: weights, (c, d). intercept_: bias, (c,). Both float64 for float64 features, else
+        coef_: weights, (c, d), for two classes too: LogisticRegression's (1, d) is the difference
+            coef_[1] - coef_[0]. intercept_: bias, (c,). Both float64 for float64 features, else
             float32. classes_: the labels, (c,), sorted.
         loss_curve_: mean training loss of each epoch, without the l2 term.
         history_: a `trainer.Epoch` for each epoch; of a loaded model, for each since loading.
@@ -156,7 +156,8 @@ class SoftmaxRegression(Params, Exchange):
 
         Args:
             X: features, (n, d): float32, float64, float16 and uint8 are used as stored; other
-                integers and booleans are converted to float64.
+                integers and booleans are converted to float64. A sparse matrix of SciPy's is read
+                in blocks of rows that are made dense: the same bits, in the memory of a block.
             y: labels (n,), integers or strings; or soft targets (n, c), floats that are >= 0 and
                 sum to 1 in each row, whose classes are 0…c-1.
             sample_weight: row weights, (n,), >= 0; scaled to mean 1.
@@ -474,7 +475,7 @@ class SoftmaxRegression(Params, Exchange):
         )
         if dtype != compute_dtype(X):
             raise TypeError(f"X is {X.dtype}, but the model was started in {dtype}")
-        X = to_backend(X, self.backend)
+        X = inputs.placed(X, self.backend)
         return trainer.Rows(X, to_device_of(y, X), weights, scale)
 
     def _held_out(self, X_val: Any, y_val: Any) -> trainer.Rows | None:
@@ -529,19 +530,25 @@ class SoftmaxRegression(Params, Exchange):
         fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
-        codes = kernels.predict(
-            X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
-        )
-        labels: Array = fitted.classes[on_host(codes, "labels")]
+        how: dict[str, Any] = {
+            "feature_scale": scale,
+            "backend": self.backend,
+            "n_threads": self.n_threads,
+        }
+        codes = inputs.by_rows(lambda x: on_host(kernels.predict(x, W, b, **how), "labels"), X)
+        labels: Array = fitted.classes[codes]
         return labels
 
     def _logits(self, X: Any) -> Any:
         fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
-        return kernels.linear_forward(
-            X, W, b, feature_scale=scale, backend=self.backend, n_threads=self.n_threads
-        )
+        how: dict[str, Any] = {
+            "feature_scale": scale,
+            "backend": self.backend,
+            "n_threads": self.n_threads,
+        }
+        return inputs.by_rows(lambda x: kernels.linear_forward(x, W, b, **how), X)
 
 
 @dataclasses.dataclass
@@ -610,7 +617,7 @@ def held_out_features(
     rows = schema.rows(X_val, "X_val")
     scale = schema.factor(rows, "X_val")
     X = rows.X if compute_dtype(rows.X) == dtype else rows.X.astype(dtype)
-    return to_backend(X, backend), scale
+    return inputs.placed(X, backend), scale
 
 
 def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:

@@ -5,7 +5,7 @@ same on every backend and for every head.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -68,6 +68,12 @@ class Rows:
             "y_index": self.y_index,
             "weight_index": self.weight_index,
         }
+
+    def taken(self, rows: Any) -> "Rows":
+        """These rows, by number or a slice, with their weights; sparse ones become dense."""
+        y = self.y[rows] if self.y.dtype.kind == "f" else self.y[..., rows]
+        weights = None if self.sample_weight is None else self.sample_weight[..., rows]
+        return replace(self, X=self.X[rows], y=y, sample_weight=weights)
 
     def only(self, rows: np.ndarray) -> "Rows":
         """A copy of these rows, without their weights."""
@@ -171,6 +177,8 @@ def run_steps(
     Returns:
         The mean loss and the number of correct rows of each step and head, (steps, h) each.
     """
+    if isinstance(data.X, inputs.SparseRows):
+        return _run_sparse_steps(data, bank, sgd, order, done=done, total=total)
     steps = ceil_div(len(order), sgd.batch_size)
     figures = kernels.train(
         data.X,
@@ -195,6 +203,21 @@ def run_steps(
         **data.keywords(),
     )
     losses, correct = map(to_host, figures)
+    return losses, correct
+
+
+def _run_sparse_steps(
+    data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`run_steps` on rows that are made dense in their order, some whole batches at a time."""
+    X: Any = data.X
+    steps = max(1, X.rows_at_once // sgd.batch_size)
+    figures = []
+    for first in range(0, ceil_div(len(order), sgd.batch_size), steps):
+        rows = order[first * sgd.batch_size : (first + steps) * sgd.batch_size]
+        part, in_turn = data.taken(rows), np.arange(len(rows))
+        figures.append(run_steps(part, bank, sgd, in_turn, done=done + first, total=total))
+    losses, correct = (np.concatenate(each) for each in zip(*figures, strict=True))
     return losses, correct
 
 
@@ -339,6 +362,8 @@ def evaluate(
     data: Rows, W: np.ndarray, b: np.ndarray, sgd: SGDSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head of a bank, (h,)."""
+    if isinstance(data.X, inputs.SparseRows):
+        return evaluate_parts((data.taken(rows) for rows in data.X.blocks()), W, b, sgd)
     figures = kernels.evaluate(
         data.X,
         data.y,
@@ -350,6 +375,24 @@ def evaluate(
         **data.keywords(),
     )
     mean_loss, accuracy = map(to_host, figures)
+    return mean_loss, accuracy
+
+
+def evaluate_parts(
+    parts: Iterable[Rows], W: np.ndarray, b: np.ndarray, sgd: SGDSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """`evaluate` on rows that come in parts, (h,) float64."""
+    totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
+    for part in parts:
+        counts = np.full(len(W), float(len(part.X)))
+        if part.sample_weight is not None:
+            sums = np.atleast_2d(part.sample_weight).sum(axis=1, dtype=np.float64)
+            counts = sums if part.weight_index is None else sums[part.weight_index]
+        figures = np.stack(evaluate(part, W, b, sgd))
+        totals += np.where(counts > 0, counts * figures, 0)
+        weight += counts
+    with np.errstate(invalid="ignore"):
+        mean_loss, accuracy = totals / weight
     return mean_loss, accuracy
 
 

@@ -9,6 +9,7 @@ from softstep.model.inputs.rows import Features, features, refuse_non_finite
 from softstep.model.inputs.scale import Kind
 from softstep.model.inputs.schema import Schema
 from softstep.model.inputs.settings import choice, flag, function, integer, number, seed
+from softstep.model.inputs.sparse import SparseRows, by_rows, placed
 from softstep.model.inputs.spread import warn_of_spread
 from softstep.model.inputs.targets import (
     encode,
@@ -24,7 +25,9 @@ __all__ = [
     "Kind",
     "NamedColumns",
     "Schema",
+    "SparseRows",
     "as_given",
+    "by_rows",
     "choice",
     "encode",
     "features",
@@ -35,6 +38,7 @@ __all__ = [
     "is_soft",
     "label_values",
     "number",
+    "placed",
     "refuse_balanced_in_parts",
     "refuse_non_finite",
     "row_weights",

@@ -8,18 +8,21 @@ import numpy as np
 
 from softstep.kernels.arrays import gpu, is_on_gpu, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, Array
+from softstep.kernels.integers import ceil_div
 from softstep.model.inputs import tables
 from softstep.model.inputs.arrays import array, numbers_of, refuse_unread
 from softstep.model.inputs.names import names_of
+from softstep.model.inputs.sparse import SparseRows
 
 BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Features:
-    """Rows as the ops take them, and what they were given as.
+    """Rows as the ops take them, or sparse, and what they were given as.
 
-    X: (n, d). names: of the columns, (d,) objects, or None. dtype: as given.
+    X: (n, d); `SparseRows` of a sparse matrix. names: of the columns, (d,) objects, or None. dtype:
+    as given.
     """
 
     X: Array
@@ -34,6 +37,8 @@ class Features:
 
 def sample(X: Array, count: int) -> Array:
     """Some `count` rows of X, evenly spread over it, in host memory."""
+    if isinstance(X, SparseRows):
+        return X[:: ceil_div(len(X), min(count, X.rows_at_once))]
     return to_host(X[:: max(1, len(X) // count)])
 
 
@@ -47,7 +52,11 @@ def features(given: Any, name: str = "X") -> Features:
     refuse_unread(given, name)
     names = names_of(given)
     table = tables.dense(given, name, names)
-    X = array(given, name) if table is None else table[0]
+    X: Any
+    if table is not None:
+        X = table[0]
+    else:
+        X = SparseRows(given.tocsr()) if hasattr(given, "tocsr") else array(given, name)
     if X.ndim != 2:
         raise ValueError(
             f"{name} must be 2-D, one row per sample, but its shape is {X.shape}. Reshape your "
@@ -75,7 +84,7 @@ def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = 
 
     first_row: the number that the error gives X's first row. names: of the columns, if they have.
     """
-    if X.dtype == np.uint8 or _finite_on_gpu(X):
+    if X.dtype == np.uint8 or _finite_on_gpu(X) or (isinstance(X, SparseRows) and X.is_finite()):
         return
     wide = np.float64 if X.dtype == np.float64 else np.float32
     block = max(1, BLOCK_VALUES // X.shape[1])

@@ -63,7 +63,7 @@ def of_rows(data: Any, kind: str = "sample", suffix: str = "") -> dict[str, str]
 
 def _sample(X: Any) -> str:
     if len(X) <= SAMPLE:
-        return _hash([X])
+        return _whole(X)
     runs = np.random.default_rng(0).choice(len(X) // RUN, SAMPLE // RUN, replace=False)
     return _hash(X[RUN * run : RUN * (run + 1)] for run in np.sort(runs).tolist())
 

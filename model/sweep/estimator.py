@@ -8,7 +8,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from softstep.kernels.backend import to_backend
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.names import Backend
 from softstep.model import blocks, extras, inputs, trainer
@@ -155,7 +154,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         """Train every setting.
 
         Args:
-            X: features, (n, d): float32, float64, float16 and uint8 are used as stored.
+            X: features, (n, d), as for `SoftmaxRegression.fit`.
             y: labels (n,), integers or strings; labels (n, t), a column for each of t label sets,
                 all with as many classes: every setting learns each; or float targets (n, c).
             X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
@@ -207,7 +206,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         first = inputs.features(blocks.features(X, "X")[:SAMPLE_ROWS] if in_blocks else X)
         schema = Schema.of_rows(first, self)
         inputs.warn_of_spread(first.X, schema.scale, first.names)
-        X = X if in_blocks else to_backend(first.X, self.backend)
+        X = X if in_blocks else inputs.placed(first.X, self.backend)
         labels = data.labels(y, len(X))
         given = self._given_rows(schema, labels, X_val, y_val, compute_dtype(X))
         heads, layout, splits = self._split(

@@ -380,7 +380,7 @@ def test_containers_are_converted_first():
         model().fit(X, np.ma.array(Y, mask=np.arange(60) == 2))
     sparse = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match=r"sparse csr_matrix.*toarray"):
-        model().fit(sparse.csr_matrix(X), Y)
+        model().fit(X, sparse.csr_matrix(Y[None]))
 
 
 def test_labels_of_any_container_train_alike():

@@ -34,6 +34,9 @@ def test_two_classes_have_one_decision():
     fitted = sweep().fit(X, Y > 0)
     assert fitted.decision_function(X).shape == (90,)
     assert np.array_equal(fitted.decision_function(X) > 0, fitted.predict(X))
+    best = fitted.best_estimator_
+    of_both = X @ (best.coef_[1] - best.coef_[0]) + best.intercept_[1] - best.intercept_[0]
+    np.testing.assert_allclose(fitted.decision_function(X), of_both, rtol=1e-9, atol=1e-12)
 
 
 def test_soft_targets_score_by_their_most_probable_class():

@@ -1,0 +1,58 @@
+"""Rows of a sparse matrix, made dense some at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.backend import to_backend
+from softstep.kernels.checks import Array
+
+BLOCK_BYTES = 1 << 24
+
+
+class SparseRows:
+    """A matrix of SciPy's in compressed rows (CSR), which gives rows as a dense array."""
+
+    ndim = 2
+
+    def __init__(self, matrix: Any) -> None:
+        self.matrix = matrix
+        self.shape: tuple[int, int] = matrix.shape
+        self.dtype: np.dtype[Any] = matrix.dtype
+        self.size = self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Array:
+        dense: Array = self.matrix[rows].toarray(order="C")
+        return dense
+
+    def astype(self, dtype: Any, order: str = "K") -> "SparseRows":
+        return SparseRows(self.matrix.astype(dtype))
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are made dense at once."""
+        return max(1, BLOCK_BYTES // (self.shape[1] * self.dtype.itemsize))
+
+    def blocks(self) -> Iterator[slice]:
+        """All rows from first to last, so many at once."""
+        for start in range(0, len(self), self.rows_at_once):
+            yield slice(start, start + self.rows_at_once)
+
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.matrix.data).all())
+
+
+def placed(X: Any, backend: str | None) -> Any:
+    """X where the backend computes; sparse rows stay, their blocks go there."""
+    return X if isinstance(X, SparseRows) else to_backend(X, backend)
+
+
+def by_rows(op: Callable[[Any], Any], X: Any) -> Any:
+    """op(X), for an op that computes each row by itself; sparse rows block by block."""
+    if not isinstance(X, SparseRows):
+        return op(X)
+    return np.concatenate([op(X[rows]) for rows in X.blocks()])

@@ -1,0 +1,122 @@
+"""Promise: sparse rows give what their dense array gives, in the memory of one block of rows."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep.model.inputs import sparse as door
+
+scipy_sparse = pytest.importorskip("scipy.sparse")
+
+N, D = 150, 12
+RNG = np.random.default_rng(0)
+Y = np.arange(N) % 3
+DENSE = np.where(RNG.random((N, D)) < 0.3, RNG.random((N, D)), 0) + 0.5 * np.eye(D)[Y]
+X = scipy_sparse.csr_array(DENSE)
+QUICK = {"batch_size": 20, "epochs": 3, "random_state": 0}
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks of 33 rows in float64, so that there are several."""
+    monkeypatch.setattr(door, "BLOCK_BYTES", 33 * D * 8)
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9, "schedule": "cosine", "l2": 0.01}])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fit_has_the_bits_of_the_dense_one(settings, dtype):
+    weight = RNG.random(N)
+    found, expected = (
+        SoftmaxRegression(**QUICK, **settings).fit(rows.astype(dtype), Y, sample_weight=weight)
+        for rows in (X, DENSE)
+    )
+    assert np.array_equal(found.coef_, expected.coef_)
+    assert np.array_equal(found.loss_curve_, expected.loss_curve_)
+    again = (model.partial_fit(r.astype(dtype), Y) for model, r in ((found, X), (expected, DENSE)))
+    assert np.array_equal(next(again).coef_, next(again).coef_)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil"])
+def test_predictions_are_those_of_the_dense_rows(form):
+    model = SoftmaxRegression(**QUICK).fit(DENSE, Y)
+    rows = X.asformat(form)
+    for name in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        assert np.array_equal(getattr(model, name)(rows), getattr(model, name)(DENSE))
+    assert model.score(rows, Y) == model.score(DENSE, Y)
+
+
+def test_integers_and_soft_targets_are_read_alike():
+    soft = 0.7 * np.eye(3)[Y] + 0.1
+    for rows, y in ((X > 0.5, Y), ((9 * X).astype(np.int32), Y), (X, soft)):
+        found = SoftmaxRegression(**QUICK).fit(rows, y)
+        expected = SoftmaxRegression(**QUICK).fit(rows.toarray(), y)
+        assert np.array_equal(found.coef_, expected.coef_)
+        assert found.learned_from_ == expected.learned_from_
+
+
+def test_held_out_rows_and_sweeps_are_judged_as_dense_ones():
+    def fits(rows):
+        alone = SoftmaxRegression(**QUICK, patience=2).fit(rows, Y, X_val=rows, y_val=Y)
+        grid = {"learning_rate": [0.1, 1.0], "l2": [0.1], "loss": ["cross_entropy"]}
+        sweeps = [
+            SoftmaxSweep(grid, cv=3, l2_bias=True, **QUICK).fit(rows, Y),
+            SoftmaxSweep(grid, n_bootstrap=2, **QUICK).fit(rows, Y),
+            SoftmaxSweep(grid, **QUICK).fit(rows, Y, X_val=rows, y_val=Y),
+        ]
+        return alone, sweeps
+
+    (one, found), (other, expected) = fits(X), fits(DENSE)
+    assert one.history_[-1].val_loss == pytest.approx(other.history_[-1].val_loss, rel=1e-12)
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a.best_estimator_.coef_, b.best_estimator_.coef_)
+        assert np.array_equal(a.predict(X), b.predict(DENSE))
+        for name in ("mean_val_loss", "mean_val_accuracy", "objective", "bound"):
+            np.testing.assert_allclose(a.results_[name], b.results_[name], rtol=1e-9)
+
+
+def test_the_first_value_that_is_not_finite_is_named():
+    rows = X.copy()
+    rows.data[-1] = np.nan
+    with pytest.raises(ValueError, match=rf"X\[{N - 1}, \d+\] is nan"):
+        SoftmaxRegression(**QUICK).fit(rows, Y)
+    with pytest.raises(ValueError, match=rf"X\[{N - 1}, \d+\] is nan"):
+        SoftmaxRegression(**QUICK).fit(X, Y).predict(rows)
+
+
+def test_it_takes_the_memory_of_a_block(monkeypatch):
+    n, d = 3000, 20_000  # 240 MB if it were dense
+    monkeypatch.setattr(door, "BLOCK_BYTES", 4_000_000)
+    wide = scipy_sparse.random_array((n, d), density=0.001, rng=RNG, dtype=np.float32).tocsr()
+    y = np.arange(n) % 3
+    model = SoftmaxRegression(max_steps=5, batch_size=50, random_state=0).fit(wide[:200], y[:200])
+    tracemalloc.start()
+    model.fit(wide, y).predict_proba(wide)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30e6
+
+
+def test_words_become_a_model():
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    pipeline = pytest.importorskip("sklearn.pipeline")
+    said = ["cats purr", "dogs bark", "cats sleep", "dogs run"] * 20
+    labels = ["cat", "dog"] * 40
+    for model in (
+        SoftmaxRegression(learning_rate=2, **QUICK),
+        SoftmaxSweep({"learning_rate": [1, 2]}, cv=2, **QUICK),
+    ):
+        chain = pipeline.make_pipeline(text.TfidfVectorizer(), model).fit(said, labels)
+        assert chain.predict(["cats", "dogs"]).tolist() == ["cat", "dog"]
+
+
+def test_a_training_that_was_broken_off_goes_on(tmp_path):
+    def interrupt(epoch):
+        raise KeyboardInterrupt
+
+    keep = {"checkpoint": tmp_path / "run", "checkpoint_every": 0.001}
+    with pytest.raises(KeyboardInterrupt):
+        SoftmaxRegression(**QUICK).fit(X, Y, callback=interrupt, **keep)
+    found = SoftmaxRegression(**QUICK).fit(X, Y, resume=True, **keep)
+    assert np.array_equal(found.coef_, SoftmaxRegression(**QUICK).fit(DENSE, Y).coef_)
