@@ -4,6 +4,8 @@
 # make docs: the site, in build/site, from docs/ and the docstrings; a warning is an error.
 # make dist: wheel and sdist, in dist, each installed and tried in new environments of every Python found.
 # make types: how complete the types are, by pyright (with node, from PyPI).
+# make coverage: the lines that the tests run.   make mutants: faults that they notice (hours).
+# make test-bounds: tests of the kernels with every index into an array checked.
 # make bench: time the kernels beside their peers, which it installs (PyTorch and JAX: over 1 GB).
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +16,7 @@ ifneq ($(wildcard ../shared/data/mnist),)
 export SOFTSTEP_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: train test test-wheel check links types docs dist bench clean
+.PHONY: train test test-wheel coverage test-bounds mutants check links types docs dist bench clean
 
 train: $(VENV)/installed
 	$(BIN)/softstep train digits
@@ -28,6 +30,22 @@ test-wheel: $(BIN)/python
 	"$$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$$outside" .; \
 	"$$python" -m pip install --quiet --disable-pip-version-check "$$(echo "$$outside"/*.whl)[test]"; \
 	env -u PYTHONPATH "$$python" -m pytest -n auto --dist loadfile $(TESTS)
+
+coverage: $(VENV)/installed-dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist loadfile tests
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --fail-under=95
+
+# Each index into an array is checked, in kernels that are compiled anew for it.
+test-bounds: $(VENV)/installed-dev
+	set -e; cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -k "not cupy" \
+	tests/kernels/numba/test_kernel_edges.py tests/kernels/numba/test_row_ops.py \
+	tests/kernels/test_train_semantics.py
+
+mutants: $(VENV)/installed-dev
+	$(BIN)/python -m softstep.bench.studies.mutants
 
 check: links $(VENV)/installed-dev
 	$(BIN)/ruff check .

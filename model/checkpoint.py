@@ -17,6 +17,7 @@ from softstep.model.archive import Array, DataError, PathLike
 FORMAT = "softstep model 2"
 SETTINGS = "softstep"  # the name of the member that holds them
 LONGEST_SETTINGS = 1 << 24  # characters
+DEEPEST = 20  # levels of objects and lists in settings
 
 
 class CheckpointError(DataError):
@@ -149,7 +150,17 @@ def settings_of(text: str) -> dict[str, Any]:
         raise DataError("its settings are not valid JSON") from error
     if not isinstance(found, dict):
         raise DataError("its settings are not a JSON object")
+    if is_deeper(found, DEEPEST):
+        raise DataError("its settings are nested too deep")
     return found
+
+
+def is_deeper(value: Any, most: int) -> bool:
+    """Whether a JSON value is nested more than `most` levels deep."""
+    if not isinstance(value, dict | list):
+        return False
+    within = value.values() if isinstance(value, dict) else value
+    return most == 0 or any(is_deeper(part, most - 1) for part in within)
 
 
 def _refuse_constant(name: str) -> None:

@@ -2,6 +2,9 @@
 
 import numba
 
+if getattr(numba.config, "DISABLE_JIT", 0):  # before the files that compile
+    raise ImportError("NUMBA_DISABLE_JIT is set: these kernels exist as machine code only")
+
 from softstep.kernels._numba.compiling.cache import compiled_kernels, kernel_folder
 from softstep.kernels._numba.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numba.evaluate import evaluate, predict
@@ -39,7 +42,5 @@ __all__ = [
 
 
 def probe() -> str:
-    """What this backend runs on; an error where Numba may not compile."""
-    if getattr(numba.config, "DISABLE_JIT", 0):
-        raise RuntimeError("NUMBA_DISABLE_JIT is set: these kernels exist as machine code only")
+    """What this backend runs on."""
     return f"Numba {numba.__version__}"

@@ -20,6 +20,7 @@ from softstep.model.resume.store import Saved, Store, prepared, tell
 SLICE, PER_BYTE = 0.2, 3e-7
 GROWTH = 4  # of a slice at most, from one to the next: the first may have compiled kernels
 SUMS = "sums."
+SHOWN = 300  # characters of a field that differs
 
 
 class Resumable(Protocol):
@@ -165,8 +166,8 @@ class Keeper:
             then, now = (about.get(field, "not given") for about in (saved.about, self._about))
             if then != now:
                 raise CheckpointError(
-                    f"{folder} holds the checkpoint of another run: its {field} was {then}, but "
-                    f"is {now} now"
+                    f"{folder} holds the checkpoint of another run: its {field[:SHOWN]} was "
+                    f"{str(then)[:SHOWN]}, but is {now[:SHOWN]} now"
                 )
         try:
             self.number = int(saved.arrays["epoch"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 NAME = ".lock"
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # which would lead to a file that is no lock
 
 
 @contextlib.contextmanager
@@ -19,7 +20,7 @@ def held(folder: Path) -> Iterator[Path]:
     """
     path = folder / NAME
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
         try:
             _lock(descriptor, folder)
             if _is(path, descriptor):

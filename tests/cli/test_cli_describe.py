@@ -228,6 +228,21 @@ def test_a_run_that_breaks_off_in_a_full_folder_leaves_no_mixture(here, capsys, 
     record.read(here / "swept")
 
 
+@pytest.mark.parametrize("levels", [30, 400, 900])
+def test_what_is_nested_deep_is_refused(levels, here, capsys):
+    deep = {}
+    for _ in range(levels):
+        deep = {"a": deep}
+    arrays, settings = checkpoint.load("model.npz")
+    checkpoint.save("model.npz", arrays, settings | {"origin": deep})
+    path = here / "swept" / record.NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"origin": deep}))
+    for name in ("model.npz", "swept"):
+        code, _, err = softstep(capsys, "describe", name)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "nested too deep" in err
+
+
 @pytest.mark.parametrize("parts", [None, [], {}, {"best.npz": 3}])
 def test_a_record_without_the_digests_is_refused(parts, here):
     path = here / "swept" / record.NAME

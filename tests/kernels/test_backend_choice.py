@@ -1,5 +1,6 @@
 """Promise: the backend that runs is the one asked for; only "auto" falls back, and says so."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -157,3 +158,21 @@ def test_a_variable_that_names_no_backend_is_named(monkeypatch):
     monkeypatch.setenv("SOFTSTEP_BACKEND", "zzz")
     with pytest.raises(ValueError, match="SOFTSTEP_BACKEND: unknown backend 'zzz'"):
         kernels.softmax_forward([[1.0, 2.0]])
+
+
+def test_where_numba_may_not_compile_numpy_computes_and_the_reason_is_told():
+    code = (
+        "from softstep.kernels import backend; from softstep import SoftmaxRegression; "
+        "print(backend.choose()[1]); print(SoftmaxRegression(epochs=1).fit([[0.0], [1.0]], [0, 1])"
+        ".origin_['backend'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1", "SOFTSTEP_BACKEND": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    why, name = done.stdout.splitlines()
+    assert "NUMBA_DISABLE_JIT is set: these kernels exist as machine code only" in why
+    assert name == "numpy"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 from dataclasses import astuple
 
 import numpy as np
@@ -218,6 +219,23 @@ def test_a_finished_run_resumes_to_what_it_found(tmp_path):
     same(train(tmp_path, resume=True), train())
 
 
+def test_slices_grow_while_steps_are_quick_and_shrink_when_they_are_slow(tmp_path, monkeypatch):
+    class Nothing:
+        def state(self):
+            return {}
+
+    now, sizes = [0.0], []
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(keeper, "time", clock)
+    with keeper.opened(tmp_path, 1e9, False) as kept, kept.keeping(Nothing(), {}):
+        kept.begin_epoch(0, Nothing())
+        for seconds_of_a_step in (0.001, 0.001, 0.001, 0.001, 0.1, 1.0):
+            sizes.append(kept.steps_at_once)
+            with kept.slice(kept.steps_at_once):
+                now[0] += seconds_of_a_step * kept.steps_at_once
+    assert [*sizes, kept.steps_at_once] == [1, 4, 16, 64, 200, 2, 1]
+
+
 # what is refused
 
 
@@ -392,6 +410,25 @@ def test_a_lock_that_its_holder_removes_is_taken_anew(tmp_path, monkeypatch):
     with lock.held(tmp_path), pytest.raises(BlockingIOError), lock.held(tmp_path):
         pass
     assert len(taken) == 2
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / lock.NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"\.lock"):
+        train(tmp_path / "kept")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_field_that_a_stranger_made_long_does_not_fill_the_screen(tmp_path):
+    train(tmp_path)
+    newest = sorted(tmp_path.iterdir())[-1]
+    arrays, about = checkpoint.load(newest, store.FORMAT)
+    about = about | {"learning_rate": "9" * 10**6}
+    checkpoint.save(newest, arrays, about, store.FORMAT)
+    with pytest.raises(CheckpointError, match="another run: its learning_rate was 999") as refused:
+        train(tmp_path, resume=True)
+    assert len(str(refused.value)) < 2000
 
 
 # damage, and disks that are full

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from softstep.model import archive, datasets
+from softstep.model import archive, checkpoint, datasets
 from softstep.model.resume import origin
 from softstep.runs.folder import write_text
 
@@ -113,6 +113,8 @@ def _content(path: Path) -> dict[str, Any]:
         if len(text) > LONGEST:
             raise ValueError(f"it has more than {LONGEST} bytes")
         content = json.loads(text.decode("utf-8"))
+        if checkpoint.is_deeper(content, checkpoint.DEEPEST):
+            raise ValueError("it is nested too deep")
     except (ValueError, RecursionError) as error:  # neither JSON nor, perhaps, text
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
