@@ -18,6 +18,10 @@ from softstep.model import resume as resuming
 from softstep.model.exchange import Exchange
 from softstep.model.fitted import Fitted
 from softstep.model.inputs import Features, Kind, Schema
+from softstep.model.optimum.problem import Problem
+from softstep.model.optimum.settings import Optimum, l2_of
+from softstep.model.optimum.shortfall import say_what_fell_short
+from softstep.model.optimum.solve import Solution, solve
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
 from softstep.model.saved_model import state_of, take_over
@@ -25,6 +29,10 @@ from softstep.model.saved_model import state_of, take_over
 
 class SoftmaxRegression(Params, Exchange):
     """Softmax regression by minibatch gradient descent; the defaults are the original recipe.
+
+    With `solver="lbfgs"` it is solved to its optimum instead, and that is proven
+    (docs/derivation.md): the mean of w L over the rows, plus (l2/2)·‖W‖², is within `tol` of the
+    least there is.
 
     p = softmax(s xᵀW + b); the loss of a row is L = (1/c) Σ_i (y_i - p_i)² ("mse"),
     L = -log p_y ("cross_entropy") or L = (1 - p_y^0.7)/0.7 ("gce", for labels only).
@@ -63,6 +71,16 @@ class SoftmaxRegression(Params, Exchange):
             epoch or, with `patience`, after each.
         patience: stop after this many evaluations without an improvement of the held-out loss, and
             restore the best weights; None: no early stopping.
+        solver: "sgd", or "lbfgs": to the optimum, by all rows at once. All settings of the descent
+            (learning_rate, batch_size, epochs, max_steps, momentum, schedule, eval_every, patience)
+            go with "sgd" alone.
+        tol: of "lbfgs": it ends when the objective is proven to be within `tol`, relative, of the
+            least. Where no proof exists (l2=0, or a loss that is not convex) it goes to a
+            stationary point: until the gradient norm is √tol of that at the start.
+        max_iter: of "lbfgs": at most so many steps.
+        C: of "lbfgs": l2 as scikit-learn's LogisticRegression has it, in place of `l2`, which is
+            then 1/(C Σw), for two classes 2/(C Σw); Σw is the sum of the row weights, class weights
+            included.
         warm_start: True: `fit` begins with the weights of the last fit, if there was one, instead
             of `init`; columns and classes must be the same.
         backend: "auto", "numpy", "numba" or "cupy"; None: as `softstep.kernels` chooses.
@@ -83,6 +101,9 @@ class SoftmaxRegression(Params, Exchange):
         origin_: how the model came to be, a dict: `versions`, `processor`, `backend`, `threads`,
             `seed`, `data` (the fingerprint of the rows; None after `partial_fit`), `command` (the
             softstep command that it was) and `seconds`. `save` keeps it.
+        objective_, gradient_norm_, bound_, converged_: with solver="lbfgs": what was minimised, the
+            norm of its gradient, how far it is above its least at most (NaN where no proof exists),
+            and whether `tol` was reached; `n_iter_` and `loss_curve_` are of its steps.
     """
 
     def __init__(
@@ -107,6 +128,10 @@ class SoftmaxRegression(Params, Exchange):
         warm_start: bool = False,
         backend: Backend | None = None,
         n_threads: int | None = None,
+        solver: Literal["sgd", "lbfgs"] = "sgd",
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        C: float | None = None,
     ) -> None:
         self.loss = loss
         self.learning_rate = learning_rate
@@ -128,6 +153,10 @@ class SoftmaxRegression(Params, Exchange):
         self.warm_start = warm_start
         self.backend = backend
         self.n_threads = n_threads
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.C = C
 
     _bank: trainer.BankState
     history_: list[trainer.Epoch]
@@ -145,7 +174,7 @@ class SoftmaxRegression(Params, Exchange):
         sample_weight: Any = None,
         X_val: Any = None,
         y_val: Any = None,
-        callback: Callable[[trainer.Epoch], bool | None] | None = None,
+        callback: Callable[[Any], Any] | None = None,
         path: WeightPath | None = None,
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_every: float = 60.0,
@@ -162,7 +191,8 @@ class SoftmaxRegression(Params, Exchange):
                 sum to 1 in each row, whose classes are 0…c-1.
             sample_weight: row weights, (n,), >= 0; scaled to mean 1.
             X_val, y_val: held-out rows, in the form of X and y.
-            callback: called with a `trainer.Epoch` after each epoch; returning True stops training.
+            callback: called with a `trainer.Epoch` after each epoch, with solver="lbfgs" with a
+                `Round` (model/optimum/solve.py) after each round; returning True stops training.
             path: a WeightPath that records the weights during training.
             checkpoint: a folder in which the state of the training is saved, for `resume`: every
                 so often, at Ctrl-C and SIGTERM, and at the end; the last two states stay. If one
@@ -186,9 +216,16 @@ class SoftmaxRegression(Params, Exchange):
             FloatingPointError: training diverged.
             BackendError: the backend requested by name cannot run.
         """
+        optimum = Optimum.of(self, path=path, checkpoint=checkpoint)
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
         with self._unchanged_on_error(), opened as keeper:
-            self._fit(X, y, sample_weight, X_val, y_val, callback, path, keeper, fingerprint)
+            if optimum is None:
+                self._fit(X, y, sample_weight, X_val, y_val, callback, path, keeper, fingerprint)
+                return self
+            given = X, y, sample_weight, X_val, y_val
+            solution = self._solve(*given, callback, optimum, fingerprint)
+        if solution.interrupted:
+            raise KeyboardInterrupt
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -391,8 +428,51 @@ class SoftmaxRegression(Params, Exchange):
             self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
         )
 
+    def _solve(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        callback: Any,
+        optimum: Optimum,
+        fingerprint: str,
+    ) -> Solution:
+        """As `_fit`, to the optimum."""
+        clock = resuming.Clock()
+        sgd = trainer.SGDSettings.of(self)
+        inputs.choice("fingerprint", fingerprint, resuming.KINDS)
+        inputs.function("callback", callback)
+        rows = inputs.features(X)
+        inputs.refuse_non_finite(rows.X, names=rows.names)
+        y, classes = self._targets(rows.X, y)
+        self._start(rows, classes, inputs.seed("random_state", self.random_state))
+        data, held_out = self._data(rows, y, sample_weight), self._held_out(X_val, y_val)
+        l2 = sgd.l2
+        if self.C is not None:
+            given = self._data(rows, y, sample_weight, in_parts=True).sample_weight
+            l2 = l2_of(self.C, len(rows.X) if given is None else given.sum(), len(classes))
+        problem = Problem.of(sgd, data, np.array([self.loss]), np.array([l2], float))
+        bank = self._bank
+        solution = solve(problem, bank.W, bank.b, optimum=optimum, callback=callback)
+        bank.W[:], bank.b[:] = solution.W, solution.b
+        self.objective_, self.gradient_norm_, self.bound_, self.converged_ = solution.of_head(0)
+        self.loss_curve_, self.n_iter_ = solution.curve[:, 0], int(solution.n_iter[0])
+        self._publish()
+        if held_out is not None or self.n_iter_:
+            self.history_ = [_at_the_end(data, held_out, bank, sgd, self.n_iter_)]
+        prints = resuming.of_rows(data, fingerprint)
+        self.origin_ = resuming.origin_of(
+            self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
+        )
+        say_what_fell_short(solution, problem.l2, optimum)
+        return solution
+
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         clock = resuming.Clock()
+        if Optimum.of(self) is not None:
+            raise ValueError("partial_fit trains by solver='sgd': solver='lbfgs' needs all rows")
         sgd = dataclasses.replace(trainer.SGDSettings.of(self), schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
         if hasattr(self, "coef_"):
@@ -618,6 +698,18 @@ def held_out_features(
     scale = schema.factor(rows, "X_val")
     X = rows.X if compute_dtype(rows.X) == dtype else rows.X.astype(dtype)
     return inputs.placed(X, backend), scale
+
+
+def _at_the_end(
+    data: trainer.Rows,
+    held_out: trainer.Rows | None,
+    bank: trainer.BankState,
+    sgd: trainer.SGDSettings,
+    steps: int,
+) -> trainer.Epoch:
+    """The figures of a bank of one, on the rows it learned from and on held-out ones."""
+    figures = [trainer.evaluate(rows, bank.W, bank.b, sgd) for rows in (data, held_out) if rows]
+    return _of_one_head(trainer.Epoch(0, steps, *(figure for pair in figures for figure in pair)))
 
 
 def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:

@@ -10,6 +10,7 @@ from softstep.model.plots.gradient import arrow_points, gradient
 from softstep.model.plots.learning_rate import learning_rate, three_rates
 from softstep.model.plots.line import line
 from softstep.model.plots.momentum import momentum
+from softstep.model.plots.regularisation import regularisation
 from softstep.model.plots.surface import contours, surface
 from softstep.model.plots.surface_html import surface_html
 from softstep.model.plots.sweep import sweep
@@ -25,6 +26,7 @@ __all__ = [
     "learning_rate",
     "line",
     "momentum",
+    "regularisation",
     "surface",
     "surface_html",
     "sweep",

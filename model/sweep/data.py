@@ -1,6 +1,6 @@
 """What a sweep trains on: label sets, splits as weight sets, and the heads that use them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import inputs
+from softstep.model.optimum.settings import l2_of
 from softstep.model.sweep import folds
 from softstep.model.sweep.heads import Heads
 
@@ -148,6 +149,37 @@ def weight_sets(
         codes, classes = data.codes(t), data.classes[t]
         sets[i] = inputs.row_weights(counts, class_weight, codes, classes, n)
     return sets
+
+
+def with_C(
+    heads: Heads,
+    models: list[Any],
+    data: Labels,
+    learn: Array,
+    *,
+    sample_weight: Any,
+    class_weight: Any,
+) -> Heads:
+    """The heads with the l2 that the C of their settings is, where they have one."""
+    C = np.array([np.nan if model.C is None else model.C for model in models], float)
+    if np.isnan(C).all():
+        return heads
+    totals = _total_weights(sample_weight, class_weight, data, learn)[heads.weight_set]
+    C = C[heads.group // data.count]
+    l2 = l2_of(C, totals, len(data.classes[0]))
+    return replace(heads, l2=np.where(np.isnan(C), heads.l2, l2))
+
+
+def _total_weights(sample_weight: Any, class_weight: Any, data: Labels, learn: Array) -> Array:
+    """Σ w of each set that `weight_sets` makes, before it is scaled."""
+    n = learn.shape[1]
+    rows = np.ones(n) if sample_weight is None else inputs.host_array(sample_weight, "weights")
+    totals = []
+    for t in range(data.count if class_weight is not None else 1):
+        for counts in (rows, *(rows * often for often in learn)):
+            given = counts, class_weight, data.codes(t), data.classes[t], n
+            totals.append(inputs.row_weights(*given, as_given=True).sum())
+    return np.array(totals)
 
 
 def heads(settings: list[Any], label_sets: int, split_count: int, class_weight: bool) -> Heads:

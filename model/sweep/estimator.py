@@ -13,12 +13,15 @@ from softstep.kernels.names import Backend
 from softstep.model import blocks, extras, inputs, trainer
 from softstep.model import resume as resuming
 from softstep.model.inputs import Schema
+from softstep.model.optimum.settings import Optimum
+from softstep.model.optimum.solve import Solution
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
 from softstep.model.sweep import data, grid, memory, results
 from softstep.model.sweep.best import PredictsByBest
 from softstep.model.sweep.data import Labels, Splits
-from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, SweepEpoch, Training
+from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
+from softstep.model.sweep.solving import Solving
 
 SAMPLE_ROWS = 1000  # of a file read in blocks, to see what kind of features it holds
 
@@ -35,7 +38,8 @@ class SoftmaxSweep(PredictsByBest, Params):
         param_grid: the settings to try, as in scikit-learn's GridSearchCV: a dict of lists (their
             product) or a list of such dicts. A plain value counts as a list of one, so a list of
             dicts of plain values is a list of exact settings. Keys: learning_rate, l2, momentum,
-            loss, init, init_seed; others have SoftmaxRegression's default.
+            loss, init, init_seed; with solver="lbfgs" l2, C, loss, init, init_seed. Others have
+            SoftmaxRegression's default.
         cv: judge each setting by cross-validation: a number of folds, stratified and shuffled with
             the seed, an object with scikit-learn's `split`, or the folds themselves, an iterable of
             pairs (rows to learn from, rows to be judged on). A fold is a head whose row weights
@@ -61,6 +65,11 @@ class SoftmaxSweep(PredictsByBest, Params):
             in blocks too, and at most this much memory is used beyond what the process holds when
             `fit` starts, not counting the copies that `checkpoint` makes of the weights. A splitter
             makes its folds before that is checked.
+        solver: "sgd", or "lbfgs": all heads are solved to their optimum, together. Neither halving,
+            patience, `checkpoint` nor the settings of the descent go with it.
+        tol, max_iter, C: of "lbfgs", as in `SoftmaxRegression`; `C` counts each head's own row
+            weights, those of its fold or bootstrap. With `memory` the blocks are read in the order
+            of the file.
         schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept: as in `SoftmaxRegression`,
             for all heads.
         random_state, class_weight, feature_scale, backend, n_threads: the same.
@@ -72,9 +81,10 @@ class SoftmaxSweep(PredictsByBest, Params):
             `std_val_loss` (over folds or bootstraps; std is NaN without), `epochs` run, `diverged`
             (whether any head of the setting did: one fold or bootstrap is enough), and the
             certificate of the head on all rows: `objective`, `gradient_norm` and `bound`, an upper
-            bound on how far `objective` is above its minimum (`model/sweep/certificate.py`; NaN
-            where it does not apply: for losses that are not convex, and without l2 on all
-            parameters).
+            bound on how far `objective` is above its minimum (`model/optimum/proof.py`; NaN where
+            none exists: for losses that are not convex, and without l2). With solver="lbfgs" there
+            are `n_iter`, `converged` (whether the head on all rows was proven to be within `tol`)
+            and `weight_norm`, ‖W‖, in place of `epochs`.
         best_index_, best_params_, best_estimator_: the best setting: its index in `results_`, its
             values, and a SoftmaxRegression fitted with it on all rows. For two-dimensional labels,
             lists with an entry for each label set.
@@ -113,6 +123,10 @@ class SoftmaxSweep(PredictsByBest, Params):
         memory: int | str | None = None,
         backend: Backend | None = None,
         n_threads: int | None = None,
+        solver: Literal["sgd", "lbfgs"] = "sgd",
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        C: float | None = None,
     ) -> None:
         self.param_grid = param_grid
         self.cv = cv
@@ -134,6 +148,10 @@ class SoftmaxSweep(PredictsByBest, Params):
         self.memory = memory
         self.backend = backend
         self.n_threads = n_threads
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.C = C
 
     results_: dict[str, Any]
 
@@ -145,7 +163,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         y_val: Any = None,
         sample_weight: Any = None,
         groups: Any = None,
-        callback: Callable[[SweepEpoch], Any] | None = None,
+        callback: Callable[[Any], Any] | None = None,
         checkpoint: str | PathLike[str] | None = None,
         checkpoint_every: float = 60.0,
         resume: bool = False,
@@ -161,7 +179,8 @@ class SoftmaxSweep(PredictsByBest, Params):
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
                 alike.
             groups: for a `cv` that splits by groups.
-            callback: called with a `SweepEpoch` after each epoch; returning True stops training.
+            callback: called with a `SweepEpoch` after each epoch, or with solver="lbfgs" with a
+                `Round` (model/optimum/solve.py) after each round; returning True stops training.
             checkpoint, checkpoint_every, resume, fingerprint: as for `SoftmaxRegression.fit`.
 
         Returns:
@@ -178,10 +197,13 @@ class SoftmaxSweep(PredictsByBest, Params):
         """
         inputs.function("callback", callback)
         inputs.choice("fingerprint", fingerprint, resuming.KINDS)
-        settings = grid.configurations(self.param_grid)
+        optimum = Optimum.of(self, checkpoint=checkpoint)
+        settings = grid.configurations(self.param_grid, self.solver)
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
             given = X, y, X_val, y_val, sample_weight, groups
-            self._fit(settings, *given, callback, keeper, fingerprint)
+            solution = self._fit(settings, *given, callback, keeper, fingerprint, optimum)
+        if solution is not None and solution.interrupted:
+            raise KeyboardInterrupt
         return self
 
     def _fit(
@@ -196,11 +218,14 @@ class SoftmaxSweep(PredictsByBest, Params):
         callback: Any,
         keeper: resuming.Keeper | None,
         fingerprint: str,
-    ) -> None:
+        optimum: Optimum | None,
+    ) -> Solution | None:
         clock = resuming.Clock() if keeper is None else keeper.clock
         seed = resuming.seed(self.random_state, keeper)
         models = [self._model(setting, seed, X_val is not None) for setting in settings]
         sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
+        for model in models:
+            Optimum.of(model)
         refit = grid.judged_by(self.refit, settings)
         in_blocks = self.memory is not None
         first = inputs.features(blocks.features(X, "X")[:SAMPLE_ROWS] if in_blocks else X)
@@ -214,6 +239,8 @@ class SoftmaxSweep(PredictsByBest, Params):
         )
         dtype = compute_dtype(X)
         weights = data.weight_sets(sample_weight, self.class_weight, labels, splits.learn, dtype)
+        weighting = {"sample_weight": sample_weight, "class_weight": self.class_weight}
+        heads = data.with_C(heads, models, labels, splits.learn, **weighting)
         judge = splits.judge
         del splits  # whole numbers for every row, no longer needed
         rows = trainer.Rows(X, labels.y, weights, schema.scale)
@@ -237,7 +264,8 @@ class SoftmaxSweep(PredictsByBest, Params):
             layout=layout,
         )
         bank = _first_weights(models, heads, labels, X.shape[1], dtype)
-        training = Training(heads, bank, plan)
+        new = Training if optimum is None else partial(Solving, optimum=optimum)
+        training = new(heads, bank, plan)
         prints = resuming.of_rows(rows, fingerprint)
         if keeper is None:
             training.run(callback)
@@ -249,6 +277,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
         found = results.trained(models, labels, schema, training, came)
         self._publish(settings, found, labels, training)
+        return training.solution
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
         """The fitted SoftmaxRegression of entry `index` of `results_`.
@@ -273,13 +302,17 @@ class SoftmaxSweep(PredictsByBest, Params):
         return pandas.DataFrame(self.results_)
 
     def plot(self, *, theme: str = "light") -> Any:
-        """A matplotlib figure: accuracy and loss against learning rate, and the loss curves.
+        """A matplotlib figure: accuracy and loss against learning rate, and the loss curves; with
+        solver="lbfgs" accuracy, loss and ‖W‖ against C or l2.
 
         Raises NotFittedError before `fit`, MissingExtraError without matplotlib.
         """
+        from softstep.model.plots.regularisation import has_path, regularisation
         from softstep.model.plots.sweep import sweep
 
         self._require_fit()
+        if has_path(self.results_):
+            return regularisation(self.results_, theme=theme)
         return sweep(self.results_, self.loss_curves_, theme=theme)
 
     def _model(self, setting: dict[str, Any], seed: int, held_out: bool) -> SoftmaxRegression:

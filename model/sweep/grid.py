@@ -5,10 +5,13 @@ from typing import Any
 
 from softstep.model import inputs
 
-KEYS = ("learning_rate", "l2", "momentum", "loss", "init", "init_seed")
+KEYS = {  # by solver
+    "sgd": ("learning_rate", "l2", "momentum", "loss", "init", "init_seed"),
+    "lbfgs": ("l2", "C", "loss", "init", "init_seed"),
+}
 
 
-def configurations(param_grid: Any) -> Any:
+def configurations(param_grid: Any, solver: Any) -> Any:
     """Every setting of the grid, a list of dicts of plain numbers and strings.
 
     A dict stands for the product of its lists; a value that is no list is a list of one, so a dict
@@ -24,13 +27,17 @@ def configurations(param_grid: Any) -> Any:
         raise TypeError(f"param_grid must be a dict or a list of dicts, not {param_grid!r}")
     if not grids:
         raise ValueError("param_grid is empty")
-    return [setting for grid in grids for setting in _product(grid)]
+    return [setting for grid in grids for setting in _product(grid, solver)]
 
 
-def _product(grid):
+def _product(grid: Any, solver: Any):
+    keys = KEYS[inputs.choice("solver", solver, KEYS)]
     for key in grid:
-        if key not in KEYS:
-            raise ValueError(f"param_grid has {key!r}, but a sweep goes through {', '.join(KEYS)}")
+        if key not in keys:
+            of = f" by solver={solver!r}" if any(key in others for others in KEYS.values()) else ""
+            raise ValueError(
+                f"param_grid has {key!r}, but a sweep{of} goes through {', '.join(keys)}"
+            )
     names = sorted(grid)
     values = [_values(name, grid[name]) for name in names]
     return [dict(zip(names, choice, strict=True)) for choice in itertools.product(*values)]

@@ -13,6 +13,7 @@ import numpy as np
 
 from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, inputs, trainer
+from softstep.model.optimum.solve import Solution
 from softstep.model.resume import Keeper, fill
 
 ALL_ROWS = -1  # the split of a head that learns from all rows
@@ -100,6 +101,7 @@ class Training:
         loss, accuracy: (groups,), held-out figures of each group, the mean over its splits.
         loss_std, accuracy_std: their standard deviation over the splits; NaN without splits.
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
+        solution: what the heads were solved to; None where they are trained.
     """
 
     groups: int
@@ -113,6 +115,7 @@ class Training:
     alive: np.ndarray
     packed: Heads
     packed_bank: trainer.BankState
+    solution: Solution | None = None
 
     def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):
         h, self.groups = len(heads.group), int(heads.group.max()) + 1

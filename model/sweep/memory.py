@@ -6,7 +6,8 @@ import numpy as np
 
 from softstep.kernels.checks import compute_dtype
 from softstep.model import blocks, trainer
-from softstep.model.sweep import certificate, results
+from softstep.model.optimum import proof
+from softstep.model.sweep import results
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import Heads
 
@@ -43,14 +44,14 @@ def layout(
     splits = int(heads.split.max()) + 1
     judges = splits if given is None else 0
     set_row = data.y.nbytes // n + size * (weight_sets + judges)
-    certified = len(results.certified(heads, sgd))
+    certified = len(results.certified(heads))
     fixed = (
         OTHERS
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
         + set_row * n
         + BANKS * h * (d + 1) * c * size
         + sgd.batch_size * (d + h * c) * size
-        + certificate.bytes_needed(n, certified, d, c)
+        + proof.bytes_needed(n, certified, d, c)
     )
     per_row = 2 * set_row + ORDERS * 8
     if given is not None:

@@ -2,19 +2,18 @@
 
 import copy
 import numbers
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
-from softstep.model import blocks, trainer
+from softstep.model import trainer
 from softstep.model.inputs import Schema
+from softstep.model.optimum.problem import Problem, is_provable
+from softstep.model.optimum.proof import prove
 from softstep.model.regression import SoftmaxRegression
 from softstep.model.saved_model import State, take_over
-from softstep.model.sweep import certificate
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import ALL_ROWS, Curves, Heads, Training
 
@@ -121,62 +120,34 @@ def table(settings: list[dict[str, Any]], data: Labels, training: Training) -> d
         results[f"mean_val_{name}"] = np.where(diverged, np.nan, mean)
         spread = np.where(diverged, np.nan, std)
         results[f"std_val_{name}"] = spread if training.has_splits else np.full(len(groups), np.nan)
-    results["epochs"] = training.epochs[whole]
     results["diverged"] = diverged
-    return results | _certificate(training)
+    if training.solution is None:
+        results["epochs"] = training.epochs[whole]
+        return results | _certificate(training)
+    names = "objective", "gradient_norm", "bound", "converged", "n_iter"
+    results |= {name: getattr(training.solution, name)[whole] for name in names}
+    weights = training.bank.W[whole].reshape(len(groups), -1).astype(np.float64)
+    return results | {"weight_norm": np.sqrt((weights**2).sum(axis=1))}
 
 
 def _certificate(training: Training) -> dict[str, Array]:
-    """objective, gradient_norm and bound of the heads on all rows; NaN where they do not apply."""
-    heads, bank = training.heads, training.bank
+    """objective, gradient_norm and bound of the heads on all rows; NaN where there is no bound."""
+    heads, bank, plan = training.heads, training.bank, training.plan
     names = "objective", "gradient_norm", "bound"
     found = {name: np.full(training.groups, np.nan) for name in names}
-    chosen = certified(heads, training.plan.sgd)
+    chosen = certified(heads)
     chosen = chosen[~training.diverged[heads.group[chosen]]]
-    together = certificate.group_heads(*bank.W.shape[1:])
-    for some in (chosen[i : i + together] for i in range(0, len(chosen), together)):
-        for name, figures in zip(names, _certify(training, some), strict=True):
-            found[name][heads.group[some]] = figures
+    if len(chosen):
+        some = heads.take(chosen)
+        data = replace(plan.data, y_index=some.label_set, weight_index=some.weight_set)
+        problem = Problem.of(plan.sgd, data, some.loss, some.l2, plan.layout)
+        proof = prove(problem, bank.W[chosen], bank.b[chosen])
+        figures = proof.objective, proof.gradient_norm, proof.bound
+        for name, of_heads in zip(names, figures, strict=True):
+            found[name][some.group] = of_heads
     return found
 
 
-def certified(heads: Heads, sgd: trainer.SGDSettings) -> Array:
-    """The heads, among those on all rows, that the certificate applies to."""
-    apply = [
-        certificate.applies(loss, l2, sgd.l2_bias, sgd.fit_bias)
-        for loss, l2 in zip(heads.loss, heads.l2, strict=True)
-    ]
-    return np.flatnonzero(np.array(apply) & (heads.split == ALL_ROWS))
-
-
-def _certify(training: Training, some: Array) -> tuple[Array, Array, Array]:
-    """Objective, gradient norm and bound of these heads."""
-    plan, bank, heads = training.plan, training.bank, training.heads.take(some)
-    f, dW, db = certificate.objective_and_gradient(
-        _blocks(plan.data, heads, bank.W.shape, plan.layout),
-        len(plan.data.X),
-        bank.W[some],
-        bank.b[some],
-        heads.l2,
-        feature_scale=plan.data.feature_scale,
-        fit_bias=plan.sgd.fit_bias,
-    )
-    return f, *certificate.bounds(dW, db, heads.l2)
-
-
-def _blocks(
-    data: trainer.Rows, heads: Heads, shape: tuple[int, ...], layout: blocks.Layout | None
-) -> Iterator[tuple[Array, Array, Array]]:
-    """Features, targets and weights of some rows at a time, for these heads."""
-    _, d, c = shape
-    count = certificate.block_rows(d, len(heads.group) * c)
-    whole = [(data.X, np.arange(len(data.X)))]
-    for X, rows in whole if layout is None else blocks.in_order(data.X, layout):
-        for start in range(0, len(X), count):
-            part = rows[start : start + count]
-            soft = data.y.dtype.kind == "f"
-            weights = np.ones((len(part), len(heads.group)))
-            if data.sample_weight is not None:
-                weights[:] = data.sample_weight[np.ix_(heads.weight_set, part)].T
-            y = data.y[part] if soft else data.y[np.ix_(heads.label_set, part)].T
-            yield to_host(X[start : start + count]), y, weights
+def certified(heads: Heads) -> Array:
+    """The heads, among those on all rows, that a bound exists for."""
+    return np.flatnonzero(is_provable(heads.loss, heads.l2) & (heads.split == ALL_ROWS))

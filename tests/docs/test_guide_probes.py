@@ -11,7 +11,7 @@ from softstep.model.datasets import load_digits
 
 GUIDE = (DOCS / "guide-probes.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
-NPY, SAFETENSORS, TORCH, MAPPED, OVERNIGHT = PROGRAMS
+NPY, SAFETENSORS, TORCH, OPTIMUM, MAPPED, OVERNIGHT = PROGRAMS
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,12 @@ def test_from_a_file_that_is_mapped():
     names = {"grid": {"loss": ["mse"]}, "y": np.load("labels.npy")}
     sweep = run("import numpy as np\nfrom softstep import SoftmaxSweep\n" + MAPPED, names)["sweep"]
     assert sweep.results_["mean_val_accuracy"][0] > 0.7
+
+
+def test_to_the_optimum():
+    sweep = run(OPTIMUM.replace("log13", "log3").replace("1e2, 13", "1, 3"))["sweep"]
+    assert sweep.results_["converged"].all()
+    assert sweep.results_["mean_val_accuracy"].max() > 0.93
 
 
 def test_overnight(embeddings, capsys):

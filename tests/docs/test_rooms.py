@@ -5,7 +5,7 @@ import ast
 import pytest
 from repository import ROOT
 
-MOST_FILES = 15  # .py files in a folder
+MOST_FILES = 16  # .py files in a folder
 MOST_LINES = 60  # of a function, its docstring not counted
 MOST_PARAMETERS = 12
 ROOMS = ("kernels", "model", "bench", "src/softstep")

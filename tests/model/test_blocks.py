@@ -11,7 +11,7 @@ import pytest
 from softstep import SoftmaxSweep
 from softstep.model import blocks, trainer
 from softstep.model.blocks import Layout
-from softstep.model.sweep import certificate
+from softstep.model.optimum import problem, proof
 from softstep.model.sweep import results as sweep_results
 
 N, D, C = 1003, 6, 3
@@ -287,8 +287,9 @@ def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
     d, c, rates = 300, 10, np.geomspace(1e-3, 0.1, 64).tolist()
     rows = RNG.standard_normal((2000, d)).astype(np.float32)
     labels = np.arange(2000) % c
-    monkeypatch.setattr(certificate, "GROUP_BYTES", 1_000_000)  # 10 of the 64 heads
-    monkeypatch.setattr(certificate, "BLOCK_VALUES", 1 << 15)
+    monkeypatch.setattr(proof, "GROUP_BYTES", 2_000_000)  # 10 of the 64 heads
+    for module in (proof, problem):
+        monkeypatch.setattr(module, "WIDENED_VALUES", 1 << 15)
     peaks, certify = [], sweep_results._certificate
 
     def measured(training):
@@ -303,7 +304,7 @@ def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
     fitted = SoftmaxSweep(grid, l2_bias=True, epochs=1, random_state=0)
     fitted.fit(rows, labels, rows[:50], labels[:50])
     assert np.isfinite(fitted.results_["bound"]).all()
-    needed = certificate.bytes_needed(len(rows), 64, d, c)
+    needed = proof.bytes_needed(len(rows), 64, d, c)
     assert needed < 4_000_000  # all heads at once would take 64 × 3010 × 8 × 4 = 6.2 MB
     assert needed / 4 < peaks[0] < needed
 

@@ -6,7 +6,7 @@ import pytest
 from softstep import SoftmaxRegression, SoftmaxSweep, kernels
 from softstep.kernels.losses import LOSSES, Targets
 from softstep.model.datasets import load_digits
-from softstep.model.sweep import certificate
+from softstep.model.optimum.problem import PROVEN
 
 DIGITS = load_digits()
 EVERY_LOSS = pytest.mark.parametrize("loss", LOSSES)
@@ -65,7 +65,7 @@ def test_an_unknown_loss_is_refused_before_anything_is_trained():
 
 
 def test_every_convex_loss_has_a_certificate_and_no_other():
-    assert set(certificate.CERTIFIED) == {row.name for row in LOSSES.values() if row.is_convex}
+    assert set(PROVEN) == {row.name for row in LOSSES.values() if row.is_convex}
 
 
 def test_a_head_of_a_grid_over_all_losses_equals_the_lone_model():

@@ -11,7 +11,7 @@ from softstep.cli import common
 from softstep.kernels.losses import LOSSES
 from softstep.model import SoftmaxSweep, extras
 from softstep.model.schedules import SCHEDULES
-from softstep.model.sweep.certificate import CERTIFIED
+from softstep.model.sweep.grid import KEYS
 from softstep.report import page, subject
 from softstep.runs import folder, recipe, record
 from softstep.runs.sweep import FILES, fit, refuse_bad_settings, rows, save
@@ -56,27 +56,59 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+# The settings of a grid and their options; what is swept where nothing is said, by solver.
+OPTIONS = {
+    "learning_rate": "--lr",
+    "l2": "--l2",
+    "momentum": "--momentum",
+    "C": "--C",
+    "loss": "--loss",
+}
+DEFAULTS = {
+    "sgd": {
+        "learning_rate": "1e-3:10:log20",
+        "l2": "0",
+        "momentum": "0",
+        "loss": "mse,cross_entropy",
+    },
+    "lbfgs": {"C": "1e-4:1e4:log17", "loss": "cross_entropy"},
+}
+
+
 def _add_grid(parser: argparse.ArgumentParser) -> None:
+    by_sgd, by_lbfgs = DEFAULTS["sgd"], DEFAULTS["lbfgs"]
+    parser.add_argument(
+        "--solver",
+        choices=tuple(DEFAULTS),
+        default="sgd",
+        help="sgd, or lbfgs: each setting to its optimum, and a proof (default %(default)s)",
+    )
     parser.add_argument(
         "--lr",
+        dest="learning_rate",
+        metavar="LR",
         type=numbers,
-        default="1e-3:10:log20",
-        help="learning rates: 0.1,0.2 or FROM:TO:logN (default %(default)s)",
+        help=f"learning rates: 0.1,0.2 or FROM:TO:logN (default {by_sgd['learning_rate']})",
+    )
+    parser.add_argument(
+        "--C",
+        type=numbers,
+        help="as for --lr, of lbfgs: scikit-learn's C, which sets l2 (default "
+        f"{by_lbfgs['C']}, unless --l2 is given)",
     )
     parser.add_argument(
         "--loss",
         type=loss_names,
-        default="mse,cross_entropy",
-        help=f"one or more of {', '.join(LOSSES)} (default %(default)s)",
+        help=f"one or more of {', '.join(LOSSES)} (default {by_sgd['loss']}; of lbfgs "
+        f"{by_lbfgs['loss']})",
     )
     parser.add_argument(
         "--l2",
         type=numbers,
-        default="0",
-        help=f"as for --lr; with --l2-bias, {' and '.join(CERTIFIED)} gets a bound on how far "
-        "it is from its optimum",
+        help="as for --lr (default 0); above 0 cross-entropy gets a bound on how far it is from "
+        "its optimum",
     )
-    parser.add_argument("--momentum", type=numbers, default="0", help="as for --lr")
+    parser.add_argument("--momentum", type=numbers, help="as for --lr (default 0)")
 
 
 MOST_NUMBERS = 100_000  # of one FROM:TO:logN
@@ -150,23 +182,41 @@ def run(arguments: argparse.Namespace) -> int:
         folder.write_text(out / "report.html", text)
         print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
         if figures is not None:
-            print(f"sweep.png and sweep-dark.png saved to {figures}")
+            name = "sweep" if sweep.solver == "sgd" else "path"
+            print(f"{name}.png and {name}-dark.png saved to {figures}")
     return 0
 
 
 def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
     """The sweep that was asked for, not yet fitted."""
-    names = ("cv", "refit", "halving", "schedule", "l2_bias", "batch_size", "epochs")
+    names = ("cv", "refit", "halving", "schedule", "l2_bias", "batch_size", "epochs", "solver")
     return SoftmaxSweep(
-        {
-            "learning_rate": arguments.lr,
-            "l2": arguments.l2,
-            "momentum": arguments.momentum,
-            "loss": arguments.loss,
-        },
+        _grid(arguments),
         **{name: getattr(arguments, name) for name in names},
         random_state=arguments.seed,
     )
+
+
+def _grid(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given, and the solver's defaults for the rest.
+
+    Raises:
+        ValueError: an option of the other solver was given, or both --C and --l2.
+    """
+    solver = arguments.solver
+    given = {name: getattr(arguments, name) for name in OPTIONS}
+    given = {name: values for name, values in given.items() if values is not None}
+    if {"C", "l2"} <= given.keys():
+        raise ValueError("--C and --l2 both set the weight of ‖W‖²: give one of them")
+    for name in given:
+        if name not in KEYS[solver]:
+            raise ValueError(f"{OPTIONS[name]} does not go with --solver {solver}")
+    defaults = {
+        name: loss_names(text) if name == "loss" else numbers(text)
+        for name, text in DEFAULTS[solver].items()
+        if not (name == "C" and "l2" in given)
+    }
+    return defaults | given
 
 
 def _best_lines(sweep: SoftmaxSweep) -> list[str]:
@@ -188,7 +238,7 @@ def _settings(results: dict[str, Any], i: int) -> str:
     text = "  ".join(f"{name} {_short(value)}" for name, value in results["params"][i].items())
     if results["diverged"][i]:
         text += "  diverged"
-    elif results["epochs"][i] < results["epochs"].max():
+    elif "epochs" in results and results["epochs"][i] < results["epochs"].max():
         text += f"  dropped after {results['epochs'][i]} epochs"
     if np.isfinite(results["bound"][i]):
         text += f"  bound {results['bound'][i]:.2g}"
@@ -203,14 +253,15 @@ def _figure(mean: float, std: float, form: str) -> str:
 
 
 def _at_the_end(sweep: SoftmaxSweep) -> list[str]:
-    """A hint if the best rate is the smallest or largest of several tried with its loss."""
+    """A hint if the best rate or C is the smallest or largest of several tried with its loss."""
     best = sweep.best_params_
+    name, what = ("learning_rate", "rate") if sweep.solver == "sgd" else ("C", "C")
     same = [p for p in sweep.results_["params"] if p["loss"] == best["loss"]]
-    rates = sorted({p["learning_rate"] for p in same})
-    ends = {rates[0]: "smallest", rates[-1]: "largest"} if len(rates) > 1 else {}
-    if best["learning_rate"] not in ends:
+    values = sorted({p[name] for p in same if name in p})
+    ends = {values[0]: "smallest", values[-1]: "largest"} if len(values) > 1 else {}
+    if best.get(name) not in ends:
         return []
-    return [f"the best rate is the {ends[best['learning_rate']]} tried: move the span of --lr"]
+    return [f"the best {what} is the {ends[best[name]]} tried: move the span of {OPTIONS[name]}"]
 
 
 def _short(value: Any) -> str:

@@ -16,6 +16,7 @@ from softstep.model.landscape.local_minimum import (
     losses_in_all_weights,
 )
 from softstep.model.plots.confusion import SHOWN
+from softstep.model.plots.regularisation import has_path
 from softstep.report import landscape_figures
 from softstep.report.picture import Picture
 from softstep.report.subject import Subject
@@ -47,6 +48,15 @@ def all_of(subject: Subject, landscape: Landscape | None) -> Iterator[Picture]:
 def sweep(subject: Subject) -> Picture:
     """The figure of a subject with `results` and `loss_curves`."""
     results: Any = subject.results
+    if has_path(results):
+        return Picture(
+            "path",
+            "Accuracy, loss and the size of the weights along the path of optima",
+            "Each point is the optimum for one strength of L2, judged on rows it did not learn "
+            "from; the band is one standard deviation over the folds. To the left the weights are "
+            "held at 0, to the right they are free to fit every row.",
+            lambda theme: plots.regularisation(results, theme=theme),
+        )
     return Picture(
         "sweep",
         "Accuracy and loss against learning rate",

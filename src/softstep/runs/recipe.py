@@ -7,6 +7,7 @@ import numpy as np
 
 from softstep.kernels.names import Loss
 from softstep.model import SoftmaxRegression, WeightPath, datasets, inputs
+from softstep.model.optimum.settings import Optimum
 from softstep.model.trainer import Epoch, SGDSettings
 from softstep.runs.progress import Progress
 
@@ -89,6 +90,7 @@ def refuse_bad_settings(model: SoftmaxRegression) -> None:
         TypeError, ValueError: a setting is not as described.
     """
     SGDSettings.of(model)
+    Optimum.of(model)
     inputs.integer("epochs", model.epochs, least=1)
     inputs.integer("max_steps", model.max_steps, least=1, optional=True)
     inputs.seed("random_state", model.random_state)

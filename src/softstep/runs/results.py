@@ -15,7 +15,8 @@ from softstep.runs.folder import write_text
 RESULTS, CURVES = "results.csv", "loss_curves.csv"
 # The columns that a report needs at least, and those that do not hold floats.
 NEEDED = ("rank", "mean_val_accuracy", "mean_val_loss")
-NUMBERS, LOSS_NAMES, FLAGS = ("epochs", "rank"), ("param_loss",), ("diverged",)
+NUMBERS, LOSS_NAMES = ("epochs", "n_iter", "rank"), ("param_loss",)
+FLAGS = ("converged", "diverged")
 
 
 def write(folder: Path, results: dict[str, Any], curves: Any) -> None:

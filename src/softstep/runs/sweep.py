@@ -1,6 +1,7 @@
 """A run of `softstep sweep`: the rows that judge, the training with its progress, the files."""
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from softstep.model import SoftmaxRegression, SoftmaxSweep, datasets, inputs
-from softstep.model.sweep import certificate, grid
+from softstep.model.optimum.problem import is_provable
+from softstep.model.optimum.settings import Optimum
+from softstep.model.optimum.solve import Round
+from softstep.model.sweep import grid
 from softstep.model.sweep.data import split_count
 from softstep.model.sweep.heads import SweepEpoch
 from softstep.runs import recipe, record, results
@@ -65,7 +69,8 @@ def refuse_bad_settings(sweep: SoftmaxSweep) -> None:
     Raises:
         TypeError, ValueError: a setting is not as described.
     """
-    settings = grid.configurations(sweep.param_grid)
+    Optimum.of(sweep)
+    settings = grid.configurations(sweep.param_grid, sweep.solver)
     grid.judged_by(sweep.refit, settings)
     split_count(sweep)
     own = SoftmaxRegression().get_params()
@@ -79,6 +84,8 @@ def fit(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
 
     The time does not include compiling the kernels. keeping: the arguments of `fit` on checkpoints.
     """
+    if sweep.solver == "lbfgs":
+        return _solve(sweep, rows, **keeping)
     sweep.set_params(eval_every=max(1, sweep.epochs // EVALUATIONS))
     # One step of the same bank compiles what its training needs; it certifies nothing.
     first_step = SoftmaxSweep(**sweep.get_params() | {"max_steps": 1, "l2_bias": False})
@@ -101,11 +108,29 @@ def fit(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
     return times
 
 
+def _solve(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
+    """As `fit`, of a sweep that goes to the optimum."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one step, which compiles, is not enough
+        first_step = SoftmaxSweep(**sweep.get_params() | {"max_iter": 1})
+        first_step.fit(rows.X, rows.y, **rows.held_out)
+    with SolveProgress(sweep.tol) as progress:
+        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **keeping)
+    results, heads_each = sweep.results_, 1 + (sweep.cv or 0)
+    seconds = time.perf_counter() - progress.start
+    proven = results["converged"] & np.isfinite(results["bound"])
+    return (
+        f"{len(results['rank']) * heads_each} heads in {seconds:.2f} s and {progress.rounds} "
+        f"rounds; {proven.sum()} of the {len(proven)} on all rows are proven to be within "
+        f"{sweep.tol:g} of the optimum, relative to it"
+    )
+
+
 def certifies(sweep: SoftmaxSweep) -> bool:
     """Whether some setting gets a certificate."""
     return any(
-        certificate.applies(setting["loss"], setting["l2"], sweep.l2_bias, sweep.fit_intercept)
-        for setting in grid.configurations(sweep.param_grid)
+        is_provable(np.array([setting["loss"]]), np.array([setting["l2"]]))[0]
+        for setting in grid.configurations(sweep.param_grid, sweep.solver)
     )
 
 
@@ -119,7 +144,7 @@ def save(
     """
     settings = sweep.get_params()
     about |= {
-        "settings": settings.pop("param_grid") | settings,
+        "settings": settings | settings.pop("param_grid"),
         "origin": sweep.origin_,
         "results": {"best": sweep.best_params_, "test_accuracy": accuracy},
         "notes": notes,
@@ -168,3 +193,31 @@ class SweepProgress(Progress):
         if done == of and self.certifies:
             text += ", and the certificates"
         self.tell(text, done, of)
+
+
+class SolveProgress(Progress):
+    """Shows the heads still going, the largest of their bounds and the time left.
+
+    rounds: how many there were. The bound falls by about as many decades in each second, so that
+    the decades that are left tell the time.
+    """
+
+    PARTS = 100
+
+    def __init__(self, tol: float) -> None:
+        super().__init__()
+        self.tol, self.first, self.share, self.rounds = tol, 10 * tol, 0.0, 0
+        self.start = time.perf_counter()
+
+    def __call__(self, done: Round) -> None:
+        self.rounds = done.number + 1
+        if not done.going:
+            return
+        bound = max(min(done.bound, 1.0), self.tol)
+        self.first = max(self.first, bound)
+        share = float(np.log(self.first / bound) / np.log(self.first / self.tol))
+        self.share = max(self.share, share)  # a bound may rise for a while
+        seconds, share = time.perf_counter() - self.start, self.share
+        left = f"{seconds * (1 - share) / share:.0f} s left" if share > 0 else "just begun"
+        text = f"round {self.rounds}  {done.going} heads  bound {done.bound:.1e}  {left}"
+        self.tell(text, int(self.PARTS * share), self.PARTS)

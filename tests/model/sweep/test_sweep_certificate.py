@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from softstep import SoftmaxSweep
+from softstep.model import trainer
 from softstep.model.datasets import load_digits
-from softstep.model.sweep import certificate
+from softstep.model.optimum.problem import Problem
 
 U = 2**-53
 DIGITS = load_digits()
@@ -14,7 +15,7 @@ WEIGHTS = np.random.default_rng(0).uniform(0.5, 2, len(X))
 L2 = (1e-3, 1e-2, 1e-1)
 
 
-def objective(theta, l2, weights, fit_bias=True):
+def objective(theta, l2, weights, fit_bias=True, l2_bias=True):
     """f and its gradient, written out anew, at theta = W (64, 10) and b (10,)."""
     W, b = theta[:640].reshape(64, 10), theta[640:] * fit_bias
     x = X.astype(np.float64)
@@ -22,11 +23,11 @@ def objective(theta, l2, weights, fit_bias=True):
     V -= V.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(V).sum(axis=1))
     w = weights / len(X)
-    f = w @ (log_sum - V[np.arange(len(X)), Y]) + l2 / 2 * (np.sum(W**2) + np.sum(b**2))
+    f = w @ (log_sum - V[np.arange(len(X)), Y]) + l2 / 2 * (np.sum(W**2) + l2_bias * np.sum(b**2))
     dV = np.exp(V - log_sum[:, None])
     dV[np.arange(len(X)), Y] -= 1
     dV *= w[:, None]
-    db = (dV.sum(axis=0) + l2 * b) * fit_bias
+    db = (dV.sum(axis=0) + l2_bias * l2 * b) * fit_bias
     return f, np.concatenate([(x.T @ dV + l2 * W).ravel(), db])
 
 
@@ -46,6 +47,25 @@ def least():
         )
         # The optimum is known to within its own certificate, far below the gaps of SGD.
         assert np.sum(found.jac**2) / (2 * l2) < 1e-11
+        return found.fun
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def least_with_free_bias():
+    """least(l2, weights): the same with the bias not penalised."""
+    optimize = pytest.importorskip("scipy.optimize")
+
+    def find(l2, weights):
+        found = optimize.minimize(
+            objective,
+            np.zeros(650),
+            (l2, weights, True, False),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 5000, "maxfun": 20000, "ftol": 1e-16, "gtol": 1e-10},
+        )
         return found.fun
 
     return find
@@ -110,10 +130,9 @@ def test_without_a_bias_it_is_no_parameter(least):
     [
         {"grid": {"loss": "mse"}},
         {"grid": {"l2": 0.0}},
-        {"l2_bias": False},
         {"grid": {"learning_rate": 1e30, "l2": [0.1]} | {"loss": ["cross_entropy"]}},
     ],
-    ids=["mse", "no l2", "a free bias", "diverged"],
+    ids=["mse", "no l2", "diverged"],
 )
 def test_where_it_does_not_apply_it_is_nan(settings):
     if settings.get("grid", {}).get("learning_rate") == 1e30:
@@ -141,25 +160,37 @@ def test_float64_training_comes_to_the_optimum(least):
     assert abs(results["objective"][0] - least(0.1, np.ones(len(X)))) < 1e-10
 
 
-def test_the_gradient_is_that_of_soft_targets_too():
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_free_bias_has_a_bound_too(weighted, least_with_free_bias):
+    weights = WEIGHTS / WEIGHTS.mean() if weighted else np.ones(len(X))
+    fitted = sweep(l2_bias=False, grid={"learning_rate": [0.1, 0.3]}).fit(
+        X, Y, DIGITS.X_test, DIGITS.y_test, sample_weight=WEIGHTS if weighted else None
+    )
+    results = fitted.results_
+    gaps = results["objective"] - [
+        least_with_free_bias(params["l2"], weights) for params in results["params"]
+    ]
+    assert (gaps > -1e-9).all()
+    assert (gaps <= results["bound"] + 1e-9).all()
+    assert (results["bound"] < 0.3 * results["objective"]).any()
+
+
+def test_the_objective_and_its_gradient_are_those_of_soft_targets_too():
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((40, 3)), rng.dirichlet(np.ones(4), 40)
     W, b, l2 = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 4)), np.array([0.1, 0.3])
-    w = rng.uniform(0, 2, (2, 40))
-
-    def value(W, b):
-        blocks = [(x[s], y[s], w[:, s].T) for s in (slice(0, 15), slice(15, 40))]
-        return certificate.objective_and_gradient(
-            blocks, 40, W, b, l2, feature_scale=0.5, fit_bias=True
-        )
-
-    _, dW, db = value(W, b)
+    rows = trainer.Rows(x, y, rng.uniform(0, 2, (2, 40)), 0.5, weight_index=np.arange(2))
+    problem = Problem(
+        data=rows, loss=np.array(["cross_entropy"] * 2), l2=l2, l2_bias=True, fit_bias=True
+    )
+    _, dW, db = problem.value(W, b)
     h = 1e-5
     for k, i, j in [(0, 1, 2), (1, 2, 3)]:
         step = np.zeros_like(W)
         step[k, i, j] = h
-        difference = (value(W + step, b)[0] - value(W - step, b)[0])[k] / (2 * h)
+        difference = (problem.value(W + step, b)[0] - problem.value(W - step, b)[0])[k] / (2 * h)
         assert dW[k, i, j] == pytest.approx(difference, rel=1e-7)
     step = np.zeros_like(b)
     step[1, 2] = h
-    assert db[1, 2] == pytest.approx((value(W, b + step)[0] - value(W, b - step)[0])[1] / (2 * h))
+    difference = (problem.value(W, b + step)[0] - problem.value(W, b - step)[0])[1] / (2 * h)
+    assert db[1, 2] == pytest.approx(difference)

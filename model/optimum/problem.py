@@ -1,0 +1,161 @@
+"""What is minimised: f(W, b) = (1/n) Σ_r w_r L_r + (λ/2)‖W‖² of each head, over all rows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from softstep import kernels
+from softstep.kernels.arrays import to_host
+from softstep.kernels.checks import Array, compute_dtype
+from softstep.model import blocks, trainer
+
+# The convex losses, whose curvature proof.py has written out.
+PROVEN = ("cross_entropy",)
+WIDENED_VALUES = 1 << 21  # of features that are float64 at a time
+
+
+def is_provable(loss: Array, l2: Array) -> Array:
+    """Of which heads the objective is strongly convex in W, (h,): a bound exists."""
+    provable: Array = np.isin(loss, PROVEN) & (l2 > 0)
+    return provable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The objective of each of h heads.
+
+    data: rows, with a label set and a weight set for each head. loss, l2: (h,), l2 is λ. l2_bias:
+    whether (λ/2)‖b‖² counts too. fit_bias: False keeps the bias as it is. layout: the blocks in
+    which a file is read; None: X is in memory.
+    """
+
+    data: trainer.Rows
+    loss: Array
+    l2: Array
+    l2_bias: bool
+    fit_bias: bool
+    backend: str | None = None
+    n_threads: int | None = None
+    layout: blocks.Layout | None = None
+
+    @classmethod
+    def of(
+        cls,
+        sgd: trainer.SGDSettings,
+        data: trainer.Rows,
+        loss: Array,
+        l2: Array,
+        layout: blocks.Layout | None = None,
+    ) -> Self:
+        """That of heads with these losses and l2, which share the other settings.
+
+        Row weights are those that the ops take, in the dtype of X's arithmetic: the same numbers
+        however wide the rows are computed.
+        """
+        weights = data.sample_weight
+        if weights is not None:
+            weights = weights.astype(compute_dtype(data.X), copy=False)
+        return cls(
+            data=replace(data, sample_weight=weights),
+            loss=loss,
+            l2=l2,
+            l2_bias=sgd.l2_bias,
+            fit_bias=sgd.fit_bias,
+            backend=sgd.backend,
+            n_threads=sgd.n_threads,
+            layout=layout,
+        )
+
+    @property
+    def has_free_bias(self) -> bool:
+        """Whether the bias is fitted, and not penalised."""
+        return self.fit_bias and not self.l2_bias
+
+    @property
+    def provable(self) -> Array:
+        """(h,), the heads whose objective is strongly convex in W: a bound exists."""
+        return is_provable(self.loss, self.l2)
+
+    def take(self, heads: Array) -> "Problem":
+        """That of these heads."""
+        y_index, weight_index = (
+            None if index is None else np.asarray(index)[heads]
+            for index in (self.data.y_index, self.data.weight_index)
+        )
+        data = replace(self.data, y_index=y_index, weight_index=weight_index)
+        return replace(self, data=data, loss=self.loss[heads], l2=self.l2[heads])
+
+    def value(self, W: Array, b: Array) -> tuple[Array, Array, Array]:
+        """f, (h,), and its gradient, (h, d, c) and (h, c), in float64.
+
+        The rows are computed in the dtype of W: in float64 blocks of them are widened.
+        """
+        # W (h, d, c), b (h, c)
+        f, dW, db = np.zeros(len(W)), np.zeros(W.shape), np.zeros(b.shape)
+        for part in self.rows(W.dtype):
+            sums = kernels.gradient(
+                part.X,
+                part.y,
+                W,
+                b,
+                loss=tuple(self.loss),
+                backend=self.backend,
+                n_threads=self.n_threads,
+                **part.keywords(),
+            )
+            for total, more in zip((f, dW, db), sums, strict=True):
+                total += to_host(more)
+        for total in (f, dW, db):
+            total /= len(self.data.X)
+        l2 = self.l2
+        wide = W.astype(np.float64, copy=False)
+        f += l2 / 2 * np.einsum("hdc,hdc->h", wide, wide)
+        dW += l2[:, None, None] * wide
+        if self.l2_bias:
+            wide = b.astype(np.float64, copy=False)
+            f += l2 / 2 * (wide**2).sum(axis=1)
+            db += l2[:, None] * wide
+        if not self.fit_bias:
+            db[:] = 0
+        return f, dW, db
+
+    def rows(self, dtype: np.dtype[Any]) -> Iterator[trainer.Rows]:
+        """The rows, in blocks and in their order, as ops whose weights are of `dtype` take them."""
+        data, step = self.data, len(self.data.X)
+        is_narrower = compute_dtype(data.X) != dtype
+        if is_narrower:
+            step = max(1, WIDENED_VALUES // data.X.shape[1])
+        whole = iter([(data.X, np.zeros(1, np.int64))])
+        if self.layout is not None:
+            whole = blocks.in_order(data.X, self.layout)
+        for X, numbers in whole:
+            first = int(numbers[0])
+            for start in range(0, len(X), step):
+                x = X[start : start + step]
+                part = slice(first + start, first + start + len(x))
+                yield replace(
+                    data,
+                    X=x.astype(dtype) if is_narrower else x,
+                    y=data.y[part] if data.y.dtype.kind == "f" else data.y[..., part],
+                    sample_weight=None
+                    if data.sample_weight is None
+                    else data.sample_weight[..., part],
+                )
+
+    def class_weights(self, c: int) -> Array:
+        """How much each of c classes weighs in the rows of each head, Σ_r w_r y_r / n: (h, c)."""
+        y, h = np.atleast_2d(to_host(self.data.y)), len(self.loss)
+        n, weights = len(self.data.X), np.ones((1, len(self.data.X)))
+        if self.data.sample_weight is not None:
+            weights = np.atleast_2d(to_host(self.data.sample_weight))
+        first = np.zeros(h, np.int64)
+        y_index = first if self.data.y_index is None else self.data.y_index
+        weight_index = first if self.data.weight_index is None else self.data.weight_index
+        pairs, at = np.unique(np.stack([y_index, weight_index]), axis=1, return_inverse=True)
+        if y.dtype.kind == "f":
+            found = [weights[s] @ y / n for _, s in pairs.T]
+        else:
+            found = [np.bincount(y[t], weights[s], c) / n for t, s in pairs.T]
+        return np.array(found)[at.reshape(-1)]

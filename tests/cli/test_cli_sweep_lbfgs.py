@@ -1,0 +1,116 @@
+"""Promise: `softstep sweep --solver lbfgs` goes to the optimum for each C, and says how near."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from softstep import SoftmaxRegression, cli
+from softstep.model import plots
+from softstep.runs import results
+from softstep.runs.sweep import SolveProgress
+
+SWEEP = ("sweep", "digits", "--solver", "lbfgs", "--C", "1e-3:10:log3", "--cv", "2")
+
+
+def softstep(capsys, *arguments):
+    code = cli.main([*map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """The folder of such a sweep, and what was printed."""
+    import contextlib
+    import io
+
+    folder, printed = tmp_path_factory.mktemp("sweep"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main([*SWEEP, "--out", str(folder), "--figures", str(folder)]) == 0
+    return folder, printed.getvalue()
+
+
+def test_the_bounds_are_printed_and_how_many_are_proven(found):
+    _, out = found
+    assert "3 of the 3 on all rows are proven to be within 1e-06 of the optimum" in out
+    assert re.search(r"^9 heads in \S+ s and \d+ rounds;", out, re.M)
+    assert len(re.findall(r"C \S+  loss cross_entropy  bound \d", out)) == 3
+    assert "the best C is the largest tried: move the span of --C" in out
+
+
+def test_the_folder_holds_the_path_the_model_and_a_report(found):
+    folder, _ = found
+    table, curves = results.read(folder)
+    np.testing.assert_allclose(table["param_C"], [1e-3, 0.1, 10])
+    assert table["converged"].all()
+    assert table["n_iter"].dtype == np.int64
+    assert (np.diff(table["weight_norm"]) > 0).all()
+    assert len(curves) == table["n_iter"].max()
+    model = SoftmaxRegression.load(folder / "best.npz")
+    assert (model.solver, model.C) == ("lbfgs", 10.0)
+    assert json.loads((folder / "run.json").read_text())["settings"]["C"] == [1e-3, 0.1, 10.0]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Solved by L-BFGS" in page or "solved by L-BFGS" in page
+    assert (folder / "path.png").stat().st_size > 10_000
+
+
+def test_the_path_figure_has_a_point_for_each_C(found):
+    table, _ = results.read(found[0])
+    figure = plots.regularisation(table)
+    accuracy, loss, size = figure.axes
+    for axes, name in (
+        (accuracy, "mean_val_accuracy"),
+        (loss, "mean_val_loss"),
+        (size, "weight_norm"),
+    ):
+        line = axes.lines[0]
+        np.testing.assert_array_equal(line.get_xdata(), table["param_C"])
+        np.testing.assert_array_equal(line.get_ydata(), table[name])
+    assert size.get_xlabel() == "C"
+
+
+def test_along_l2_the_axis_runs_backwards(found):
+    table, _ = results.read(found[0])
+    table["param_l2"] = 1 / (1437 * table.pop("param_C"))
+    size = plots.regularisation(table, theme="dark").axes[2]
+    first, last = size.get_xlim()
+    assert first > last
+    assert size.get_xlabel() == "l2"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--lr", "0.1"), "--lr does not go with --solver lbfgs"),
+        (("--momentum", "0.9"), "--momentum does not go with --solver lbfgs"),
+        (("--l2", "0.1"), "--C and --l2 both set the weight of ‖W‖²: give one of them"),
+        (("--epochs", "3"), "epochs is a setting of solver='sgd': leave it out with 'lbfgs'"),
+        (("--halving",), "halving is a setting of solver='sgd': leave it out with 'lbfgs'"),
+        (("--solver", "sgd"), "--C does not go with --solver sgd"),
+        (("--C", "0"), "C must be above 0, not 0"),
+        (("--C", "nan"), "C must be finite, not nan"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_the_rows_are_read(
+    options, said, capsys, tmp_path
+):
+    code, out, err = softstep(capsys, *SWEEP, *options, "--out", tmp_path / "found")
+    assert (code, err) == (2, f"softstep: {said}\n")
+    assert "judged" not in out
+    assert not (tmp_path / "found").exists()
+
+
+def test_the_time_left_goes_by_the_decades_of_the_bound(capsys, monkeypatch):
+    from softstep.model.optimum.solve import Round
+
+    clock = iter([0.0, 10.0, 20.0, 30.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    progress = SolveProgress(1e-6)
+    progress(Round(0, 40, np.inf))
+    progress(Round(1, 40, 1e-2))  # two of six decades in 20 s
+    progress(Round(2, 7, 1e-4))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "round 2  40 heads  bound 1.0e-02  40 s left"
+    assert second == "round 3  7 heads  bound 1.0e-04  15 s left"
