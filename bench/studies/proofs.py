@@ -1,7 +1,8 @@
-"""Problems on which the proof of an optimum is put to the test, against SciPy's optimum in float64.
+"""200 problems on which the proof of an optimum is put to the test, against SciPy's optimum.
 
-A proof holds if what SciPy finds, from our weights on, is not lower than the bound allows: SciPy's
-objective is never below the least, so this can only be too lenient by what SciPy leaves.
+A proof holds if what SciPy finds, in float64 and from our weights on, is not lower than the bound
+allows. SciPy's objective is never below the least, so this can only be too lenient by what SciPy
+leaves.
 """
 
 import warnings
@@ -13,6 +14,7 @@ import numpy as np
 
 from softstep import SoftmaxRegression
 from softstep.bench.problems import Array
+from softstep.bench.studies import parser
 
 KINDS = (
     "plain",
@@ -160,3 +162,13 @@ def table(count: int) -> str:
                 f"| {max(f.steps for f in of)} |"
             )
     return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser("proofs", __doc__).parse_args(argv)
+    print(table(200))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
