@@ -7,7 +7,6 @@ optimization via quasi-Newton methods, 2013), approximately where f has no more 
 Zhang, A new conjugate gradient method with guaranteed descent, 2005, equation 4.1).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,17 @@ NEARLY = 0.8  # of the slope at the start, which the approximate ones allow at t
 MOST_TRIALS = 20  # of a line search
 MOST_IDLE = 3  # iterations without progress that float arithmetic could show
 
-Enough = Callable[[Array, Array, Array], Array]
+ARRAYS = 12  # float64, the size of all weights: points, gradients, directions, those on the way
 
 
 def history_length(h: int, size: int) -> int:
     """How many pairs of `size` float32 numbers each of h heads may keep."""
     return int(np.clip(HISTORY_BYTES // (8 * h * size), LEAST_HISTORY, HISTORY))
+
+
+def bytes_needed(h: int, size: int) -> int:
+    """Bytes that h heads of `size` numbers take on their way, besides the heads themselves."""
+    return 8 * h * size * (ARRAYS + history_length(h, size))
 
 
 class Descent:

@@ -359,6 +359,7 @@ class SoftmaxSweep(PredictsByBest, Params):
                 trainer.SGDSettings.of(models[0]),
                 weight_sets=self._weight_sets(labels, count, weighted),
                 given=given,
+                solves=self.solver == "lbfgs",
             )
         return heads, layout, splits if splits is not None else make_splits()
 

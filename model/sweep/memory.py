@@ -6,7 +6,7 @@ import numpy as np
 
 from softstep.kernels.checks import compute_dtype
 from softstep.model import blocks, trainer
-from softstep.model.optimum import proof
+from softstep.model.optimum import lbfgs, proof
 from softstep.model.sweep import results
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import Heads
@@ -30,11 +30,12 @@ def layout(
     *,
     weight_sets: int,
     given: trainer.Rows | None,
+    solves: bool,
 ) -> blocks.Layout:
     """The blocks that X is read in.
 
     weight_sets: sets of row weights to learn by. given: the held-out rows, where splits do not
-    judge.
+    judge. solves: whether the heads go to their optimum, in place of being trained.
 
     Raises:
         TypeError, ValueError: `memory` is not an amount of memory, or too little.
@@ -44,14 +45,15 @@ def layout(
     splits = int(heads.split.max()) + 1
     judges = splits if given is None else 0
     set_row = data.y.nbytes // n + size * (weight_sets + judges)
-    certified = len(results.certified(heads))
+    proven = h if solves else len(results.certified(heads))
     fixed = (
         OTHERS
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
         + set_row * n
         + BANKS * h * (d + 1) * c * size
         + sgd.batch_size * (d + h * c) * size
-        + proof.bytes_needed(n, certified, d, c)
+        + proof.bytes_needed(n, proven, d, c)
+        + (lbfgs.bytes_needed(h, (d + 1) * c) if solves else 0)
     )
     per_row = 2 * set_row + ORDERS * 8
     if given is not None:
