@@ -132,7 +132,9 @@ def least(problem: Posed, model: SoftmaxRegression) -> float:
 
 def objective(theta: Array, problem: Posed, shape: tuple[int, ...]) -> tuple[float, Array]:
     """f and its gradient, written out anew, at theta = W (d, c) and b (c,)."""
-    X, y, w = problem.X.astype(np.float64), problem.y, problem.w / problem.w.sum()
+    # the weights as the ops take them, of mean 1 and in the dtype of X
+    w = (problem.w / problem.w.mean()).astype(problem.X.dtype).astype(np.float64) / len(problem.w)
+    X, y = problem.X.astype(np.float64), problem.y
     W, b = theta[: -shape[1]].reshape(shape), theta[-shape[1] :] * problem.fit_intercept
     V = X @ W + b
     V -= V.max(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ KEYS = {  # by solver
 }
 
 
-def configurations(param_grid: Any, solver: Any) -> Any:
+def configurations(param_grid: Any, solver: Any = "sgd") -> Any:
     """Every setting of the grid, a list of dicts of plain numbers and strings.
 
     A dict stands for the product of its lists; a value that is no list is a list of one, so a dict

@@ -50,7 +50,7 @@ def test_progress_the_ten_best_and_the_times_are_printed(capsys):
     assert ranks[0] == 1
     said = (
         r"64 heads in \d+\.\d\d s; one head alone takes about \d\.\d+ s an epoch, so the 256 "
-        r"epochs they ran would take \d+\.\d s one after another$"
+        r"epochs they ran would take \d+\.\d s one after another; the certificates took another \d"
     )
     assert re.match(said, lines[table + 10])
     assert float(re.search(r"^test accuracy of the best (.*)$", out, re.M)[1]) > 0.9
