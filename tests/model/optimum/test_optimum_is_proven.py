@@ -66,7 +66,7 @@ def test_float32_goes_on_in_float64_where_its_rounding_is_in_the_way():
 @pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0])
 def test_the_coefficients_are_those_of_scikit_learn(C):
     linear_model = pytest.importorskip("sklearn.linear_model")
-    theirs = linear_model.LogisticRegression(C=C, tol=1e-12, max_iter=20_000).fit(X, Y)
+    theirs = linear_model.LogisticRegression(C=C, tol=1e-12, max_iter=20_000).fit(X.astype("f8"), Y)
     ours = SoftmaxRegression(
         loss="cross_entropy", solver="lbfgs", C=C, tol=1e-12, max_iter=5000, random_state=0
     ).fit(X.astype("f8"), Y)
@@ -81,8 +81,8 @@ def test_the_coefficients_are_those_of_scikit_learn(C):
 def test_two_classes_have_the_C_of_scikit_learn_too():
     linear_model = pytest.importorskip("sklearn.linear_model")
     y, w = np.isin(Y, (3, 5, 8)), np.random.default_rng(0).uniform(0, 2, len(Y))
-    settings = {"C": 0.1, "class_weight": "balanced", "tol": 1e-12}
-    theirs = linear_model.LogisticRegression(**settings, max_iter=20_000).fit(X, y, w)
+    settings = {"C": 0.1, "class_weight": {False: 1.0, True: 3.0}, "tol": 1e-12}
+    theirs = linear_model.LogisticRegression(**settings, max_iter=20_000).fit(X.astype("f8"), y, w)
     ours = SoftmaxRegression(loss="cross_entropy", solver="lbfgs", random_state=0, **settings)
     ours.fit(X.astype("f8"), y, w)
     found = ours.coef_[1] - ours.coef_[0]
