@@ -42,7 +42,7 @@ test-bounds: $(VENV)/installed-dev
 	set -e; cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -k "not cupy" \
 	tests/kernels/numba/test_kernel_edges.py tests/kernels/numba/test_row_ops.py \
-	tests/kernels/test_train_semantics.py
+	tests/kernels/test_train_semantics.py tests/kernels/test_random_differential.py
 
 mutants: $(VENV)/installed-dev
 	$(BIN)/python -m softstep.bench.studies.mutants

@@ -52,10 +52,13 @@ def _mse(V: Array, Y: Array) -> Array:
 
 
 def cross_entropies(V: Array, Y: Array) -> Array:
-    """Cross-entropy of each row, (n,), for logits and targets (n, c)."""
-    largest = V.max(axis=1, keepdims=True)
-    logsumexp = largest + np.log(np.exp(V - largest).sum(axis=1, keepdims=True))
-    return np.asarray((Y * (logsumexp - V)).sum(axis=1))
+    """Cross-entropy of each row, (n,), for logits and targets (n, c), however small it is."""
+    rows, at = np.arange(len(V)), V.argmax(axis=1)
+    below = V[rows, at][:, None] - V
+    others = np.exp(-below)
+    others[rows, at] = 0  # e^0 = 1 goes into log1p: a sum with it would lose what is small
+    of_largest = np.log1p(others.sum(axis=1))
+    return np.asarray((Y * below).sum(axis=1) + Y.sum(axis=1) * of_largest)
 
 
 def _gce(V: Array, Y: Array) -> Array:
@@ -67,11 +70,16 @@ ROW_LOSSES = {"mse": _mse, "cross_entropy": cross_entropies, "gce": _gce}
 
 
 def weighted_spread(P: Array, G: Array) -> Array:
-    """Σ_j p_j |g_i - g_j| for each i, (n, c), from running sums over the sorted g."""
+    """Σ_j p_j |g_i - g_j| for each i, (n, c), from running sums over the sorted g.
+
+    Each gap between neighbours counts with the p on its far side: no term is below 0.
+    """
     order = np.argsort(G, axis=1)
     p, g = np.take_along_axis(P, order, axis=1), np.take_along_axis(G, order, axis=1)
-    mass, moment = p.cumsum(axis=1), (p * g).cumsum(axis=1)
-    below, above = g * mass - moment, moment[:, -1:] - moment - g * (mass[:, -1:] - mass)
+    gaps, below, above = np.diff(g, axis=1), np.zeros_like(P), np.zeros_like(P)
+    below[:, 1:] = (gaps * p.cumsum(axis=1)[:, :-1]).cumsum(axis=1)
+    mass_above = p[:, ::-1].cumsum(axis=1)[:, ::-1]
+    above[:, :-1] = (gaps * mass_above[:, 1:])[:, ::-1].cumsum(axis=1)[:, ::-1]
     spread = np.empty_like(P)
     np.put_along_axis(spread, order, below + above, axis=1)
     return spread
@@ -172,7 +180,9 @@ def softmax_mse_backward(a: Arithmetic, V: Array, y: Array) -> Bounds:
         g = 2 / c * (P + np.abs(Y))
         h = g + (P * g).sum(axis=1, keepdims=True)
         return (32 * a.u * P * h + 2 * a.tiny * (2 + h),)
-    return (8 * a.u * P * weighted_spread(P, 2 / c * (P - Y)) + 4 * a.tiny,)
+    others = np.where(Y == 1, 0, P)  # p_y - 1 is minus their sum, which keeps its figures
+    G = 2 / c * np.where(Y == 1, -others.sum(axis=1, keepdims=True), P)
+    return (8 * a.u * P * weighted_spread(P, G) + 4 * a.tiny,)
 
 
 def predict(a: Arithmetic, X: Array, W: Array, b: Array, *, feature_scale: float = 1.0) -> Bounds:

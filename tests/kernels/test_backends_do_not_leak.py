@@ -17,6 +17,9 @@ INSTRUMENTS = {"softstep.bench.peak": "its own kernel, of our vectors, measures 
 # Where the word may stand in a string that is no docstring.
 NAMES_CUPY = {
     "softstep.kernels.registry": "the name of the backend and how to install it",
+    "softstep.kernels.names": "the type of the backends' names",
+    "softstep.model.resume.origin": "the version that a saved model tells",
+    "softstep.bench.studies.mutants": "the folder whose kernels it leaves alone",
     "softstep.bench.peers": "CuPy's own products, which ours are compared with",
 }
 
