@@ -10,6 +10,7 @@ from softstep import kernels
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, trainer
+from softstep.model.inputs.sparse import SparseRows
 
 # The convex losses, whose curvature proof.py has written out.
 PROVEN = ("cross_entropy",)
@@ -127,6 +128,8 @@ class Problem:
         is_narrower = compute_dtype(data.X) != dtype
         if is_narrower:
             step = max(1, WIDENED_VALUES // data.X.shape[1])
+        if isinstance(data.X, SparseRows):
+            step = min(step, data.X.rows_at_once)
         whole = iter([(data.X, np.zeros(1, np.int64))])
         if self.layout is not None:
             whole = blocks.in_order(data.X, self.layout)

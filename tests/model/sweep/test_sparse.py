@@ -120,3 +120,10 @@ def test_a_training_that_was_broken_off_goes_on(tmp_path):
         SoftmaxRegression(**QUICK).fit(X, Y, callback=interrupt, **keep)
     found = SoftmaxRegression(**QUICK).fit(X, Y, resume=True, **keep)
     assert np.array_equal(found.coef_, SoftmaxRegression(**QUICK).fit(DENSE, Y).coef_)
+
+
+def test_the_optimum_is_that_of_the_dense_rows():
+    settings = {"loss": "cross_entropy", "solver": "lbfgs", "C": 1.0, "tol": 1e-12}
+    found, expected = (SoftmaxRegression(**settings).fit(rows, Y) for rows in (X, DENSE))
+    assert found.converged_
+    np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-5, atol=1e-6)
