@@ -130,7 +130,9 @@ def text_labels():
     yield "pyarrow dictionary", "pyarrow", lambda arrow: arrow.array(TEXTS).dictionary_encode()
 
 
-@pytest.mark.parametrize(("library", "make"), [t[1:] for t in text_labels()], ids=lambda v: str(v))
+@pytest.mark.parametrize(
+    ("library", "make"), [t[1:] for t in text_labels()], ids=[t[0] for t in text_labels()]
+)
 def test_labels_that_are_text_are_classes(library, make):
     labels = make(pytest.importorskip(library))
     expected = fitted(X, TEXTS)
