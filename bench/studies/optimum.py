@@ -197,7 +197,7 @@ def evaluations(work: Work, l2: Array, kind: str) -> list[int]:
         space = of(problem, c)
         center = space.center if kind != "as they are" else np.zeros_like(space.center)
         inverse = space.inverse if kind == "centred and scaled" else np.ones_like(space.inverse)
-        return Space(center, space.variance, inverse)
+        return Space(center, inverse)
 
     found = []
     for value in l2:
