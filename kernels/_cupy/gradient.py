@@ -34,7 +34,7 @@ def gradient(data, bank):
     of_rows = {**types_of(X.dtype), "Y_SOFT": is_soft, "ROW_LANES": row_lanes(c)}
     kernel = load_kernel("gradient.cu", "gradient_rows", **of_rows)
     # a row's loss, and its share of the sums of a chunk
-    room = 8 * h + bank.W.size * bank.W.itemsize // CHUNK
+    room = 8 * h + bank.W.size * bank.W.dtype.itemsize // CHUNK
     for first, V in blocks_of_logits(X, bank.W, bank.b, data.feature_scale, room):
         count = len(V)
         losses = empty((count, h), np.float64)

@@ -170,6 +170,7 @@ def _backward_alone(dV, X, part, scale, dW, db):
             dW[j, k] = G[0, k, j] * scale
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinities follow the arithmetic
 def backward_narrow(dV, X, scale):
     # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv
     (n, c), d, dtype = dV.shape, X.shape[1], dV.dtype
@@ -190,6 +191,5 @@ def backward_narrow(dV, X, scale):
     )
     scratch = BackwardScratch(block=zeros((workers, BLOCK_ROWS, columns), dtype))
     pool.run(_backward, workers, job, scratch)
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities follow the arithmetic
-        dW = job.G.sum(axis=0)[:c, :d].T * dtype.type(scale)
-        return np.ascontiguousarray(dW), job.Gb.sum(axis=0)[:c]
+    dW = job.G.sum(axis=0)[:c, :d].T * dtype.type(scale)
+    return np.ascontiguousarray(dW), job.Gb.sum(axis=0)[:c]

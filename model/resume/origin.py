@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib.metadata
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -81,6 +80,8 @@ def versions(more: tuple[str, ...] = ()) -> dict[str, str]:
 
 @functools.cache
 def _version(name: str) -> str | None:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(name)
+    from importlib import metadata  # it loads csv, email and more
+
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
     return None

@@ -28,11 +28,12 @@ def test_the_commands_compile_nothing_after_it(tmp_path):
     kept = tmp_path / "kernels"
     out, err = run(kept, "warmup", "--features", "float32")
     assert "float32  train, predict  2 kernels compiled (" in out
-    assert "float32  sweep           2 kernels compiled (" in out
+    assert "float32  sweep           6 kernels compiled (" in out
+    assert "float32  lbfgs           1 kernel compiled (" in out
     assert f"kept in {kept}" in out
     assert err.startswith("softstep: compiling CPU kernels")
     files = {file: file.read_bytes() for file in kept.rglob("*.nb?")}
-    assert len(files) == 8  # an index and machine code of each
+    assert len(files) == 17  # an index and machine code of each
 
     np.save(tmp_path / "rows.npy", load_digits().X_test.astype(np.float32))
     sweep = ("sweep", "digits", "--lr", "0.1:1:log3", "--epochs", 1)
@@ -41,11 +42,12 @@ def test_the_commands_compile_nothing_after_it(tmp_path):
         ("predict", "model.npz", "rows.npy"),
         sweep,
         (*sweep, "--cv", 2, "--l2", 0.01, "--momentum", 0.9),
+        ("sweep", "digits", "--solver", "lbfgs", "--C", "0.1:1:log2"),
         ("warmup", "--features", "float32"),
     ):
         out, err = run(kept, *command)
         assert "compil" not in err
-    assert out.count("nothing to compile") == 2
+    assert out.count("nothing to compile") == 3
     assert {file: file.read_bytes() for file in kept.rglob("*.nb?")} == files
 
 

@@ -1,6 +1,7 @@
 """Promise: Ctrl-C and SIGTERM end a command at once, without a traceback; with a checkpoint nothing
 of the training is lost."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -116,3 +117,18 @@ def test_a_signal_that_is_ignored_stays_so():
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
+def test_a_signal_that_c_code_drops_arrives_a_little_later(monkeypatch):
+    monkeypatch.setattr(interrupts, "AGAIN", 0.2)
+    in_c = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGTERM))
+
+    def dropped():
+        with interrupts.as_exceptions():
+            in_c()
+            time.sleep(60)
+
+    with pytest.raises(interrupts.Terminated):
+        dropped()

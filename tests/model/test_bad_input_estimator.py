@@ -75,6 +75,10 @@ BAD_SETTINGS = {
     "eval_every": (0, ValueError),
     "patience": (0, ValueError),
     "warm_start": (1, TypeError),
+    "solver": ("newton", ValueError),
+    "tol": (0.0, ValueError),
+    "max_iter": (0, ValueError),
+    "C": (-1.0, ValueError),
     "n_threads": (0, ValueError),
     "backend": ("cuda", ValueError),
 }

@@ -73,8 +73,8 @@ def test_the_sdist_holds_every_source_once(dist):
 def test_the_sdist_holds_every_test_and_what_the_tests_read(dist):
     names = {name for name in contents(dist)[1] if "/" in name}
     for folder in ("tests", "docs", ".ci", ".github"):
-        found = (path for path in (ROOT / folder).rglob("*") if path.is_file())
-        expected = {path.relative_to(ROOT).as_posix() for path in found if path.suffix != ".pyc"}
+        found = (path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.is_file())
+        expected = {path.as_posix() for path in found if "__pycache__" not in path.parts}
         assert expected
         assert {name for name in names if name.startswith(f"{folder}/")} == expected
     assert {"conftest.py", "Makefile", "mkdocs.yml", "SECURITY.md"} <= set(contents(dist)[1])

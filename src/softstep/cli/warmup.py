@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for features in arguments.features:
         for done in warmup.warm(features):
-            what = f"{done.kernels} kernels compiled" if done.kernels else "nothing to compile"
+            kernels = f"{done.kernels} kernel{'s'[: done.kernels > 1]}"
+            what = f"{kernels} compiled" if done.kernels else "nothing to compile"
             print(f"{features:8} {done.work:15} {what} ({done.seconds:.1f} s)", flush=True)
     print(f"kept in {backend.kernel_folder()}")
     return 0

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+AGAIN = 2.0  # seconds, for the longest tidying up
+
 
 class Terminated(BaseException):
     """SIGTERM has arrived."""
@@ -23,13 +25,30 @@ def at_once() -> contextlib.AbstractContextManager[None]:
     return _handled({signal.SIGINT: leave, signal.SIGTERM: leave})
 
 
-def as_exceptions() -> contextlib.AbstractContextManager[None]:
-    """Within this block SIGTERM raises Terminated, as Ctrl-C does KeyboardInterrupt."""
+@contextlib.contextmanager
+def as_exceptions() -> Iterator[None]:
+    """Within this block SIGTERM raises Terminated, as Ctrl-C does KeyboardInterrupt.
+
+    Again after a while, if the block goes on: where C calls Python, exceptions are dropped.
+    """
+    arrived: list[int] = []
 
     def raise_it(number: int, frame: object) -> None:
-        raise Terminated
+        arrived.append(number)
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        raise KeyboardInterrupt if arrived[0] == signal.SIGINT else Terminated
 
-    return _handled({signal.SIGTERM: raise_it})
+    handlers: dict[signal.Signals, Callable[[int, object], Any]]
+    handlers = {signal.SIGINT: raise_it, signal.SIGTERM: raise_it}
+    if hasattr(signal, "setitimer"):
+        handlers[signal.SIGALRM] = raise_it
+    try:
+        with _handled(handlers):
+            yield
+    finally:
+        if arrived and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextlib.contextmanager

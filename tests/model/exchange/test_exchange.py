@@ -48,6 +48,7 @@ def fitted(x="float32", y="integers", **settings):
 
 def there_and_back(model, name, folder):
     if name == "torch":
+        pytest.importorskip("torch")
         names = getattr(model, "feature_names_in_", None)
         back = SoftmaxRegression.from_torch(model.to_torch(), model.classes_, names)
     elif name == "sklearn":
