@@ -12,7 +12,8 @@ from softstep.model.extras import MissingExtraError
 
 WITHIN = 1e-6
 NAMES = [f"pixel {j}" for j in range(64)]
-FORMATS = ("torch", "sklearn", "onnx", "safetensors")
+LIBRARIES = {"torch": "torch", "sklearn": "sklearn", "onnx": "onnx", "safetensors": "safetensors"}
+FORMATS = tuple(LIBRARIES)
 DIGITS = load_digits()
 
 
@@ -48,7 +49,6 @@ def fitted(x="float32", y="integers", **settings):
 
 def there_and_back(model, name, folder):
     if name == "torch":
-        pytest.importorskip("torch")
         names = getattr(model, "feature_names_in_", None)
         back = SoftmaxRegression.from_torch(model.to_torch(), model.classes_, names)
     elif name == "sklearn":
@@ -82,6 +82,7 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: " ".join(map(str, kind.values())))
 def test_there_and_back_is_the_same_model(kind, name, tmp_path):
     model, X = fitted(**kind), rows(kind.get("x", "float32"))
+    pytest.importorskip(LIBRARIES[name])
     back = there_and_back(model, name, tmp_path)
     expected = model.predict_proba(X)
     assert np.abs(back.predict_proba(X) - expected).max() <= WITHIN
@@ -97,6 +98,7 @@ def test_there_and_back_is_the_same_model(kind, name, tmp_path):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: " ".join(map(str, kind.values())))
 def test_files_keep_how_later_rows_are_read(kind, name, tmp_path):
     model = fitted(**kind)
+    pytest.importorskip(LIBRARIES[name])
     back = there_and_back(model, name, tmp_path)
     assert (back.learned_from_, back.feature_scale_) == (model.learned_from_, model.feature_scale_)
     assert back.feature_scale == model.feature_scale
