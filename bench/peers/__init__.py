@@ -86,7 +86,13 @@ TORCH_DATALOADER = Peer("DataLoader by rows", "torch", "dataloader")
 TORCH_DATALOADER_BATCHES = Peer("DataLoader by batches", "torch", "dataloader_batches")
 TORCH_HEADS = Peer("torch head by head", "torch", "head_by_head")
 JAX_SCAN = Peer("JAX scan", "jax", "scan")
-TENSORFLOW = Peer("TensorFlow function", "tensorflow", "epoch")
+# In a process of its own, and quiet: its threads would go on beside the others.
+TENSORFLOW = Peer(
+    "TensorFlow function",
+    "tensorflow",
+    "epoch",
+    environment=(("TF_CPP_MIN_LOG_LEVEL", "2"),),
+)
 
 EPOCH = (NUMPY_EPOCH, TORCH_AUTOGRAD, TORCH_BY_HAND, JAX_SCAN)
 RECIPE = (*EPOCH, TORCH_DATALOADER, TORCH_DATALOADER_BATCHES, TENSORFLOW)
