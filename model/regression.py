@@ -605,16 +605,20 @@ class SoftmaxRegression(Params, Exchange):
             vars(self).update(before)
             raise
 
+    def _how(self, scale: float) -> dict[str, Any]:
+        """How the ops that predict are called."""
+        return {
+            "feature_scale": scale,
+            "backend": self.backend,
+            "n_threads": self.n_threads,
+        }
+
     def _labels(self, X: Any) -> Array:
         """The most probable label of each row, (n,), in host memory."""
         fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
-        how: dict[str, Any] = {
-            "feature_scale": scale,
-            "backend": self.backend,
-            "n_threads": self.n_threads,
-        }
+        how = self._how(scale)
         codes = inputs.by_rows(lambda x: on_host(kernels.predict(x, W, b, **how), "labels"), X)
         labels: Array = fitted.classes[codes]
         return labels
@@ -623,11 +627,7 @@ class SoftmaxRegression(Params, Exchange):
         fitted = Fitted.of(self)
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
-        how: dict[str, Any] = {
-            "feature_scale": scale,
-            "backend": self.backend,
-            "n_threads": self.n_threads,
-        }
+        how = self._how(scale)
         return inputs.by_rows(lambda x: kernels.linear_forward(x, W, b, **how), X)
 
 

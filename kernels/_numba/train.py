@@ -76,12 +76,13 @@ def train(data, bank, steps):
     if not losses.size:
         return losses, correct
     keeps_velocity = velocity is not None or bool(steps.momentum.any())
-    MW, Mb = velocity or (np.zeros_like(W), np.zeros_like(b))
     kind = NARROW if steps.columns <= layout.WIDEST_NARROW else WIDE
     c, dtype = W.shape[2], W.dtype
     packed = kind.pack(W), layout.per_column(b, c, dtype)
-    # nobody reads a velocity that is not kept
-    velocities = (kind.pack(MW), layout.per_column(Mb, c, dtype)) if keeps_velocity else packed
+    velocities = packed  # nobody reads what is not kept
+    if keeps_velocity:
+        MW, Mb = velocity or (np.zeros_like(W), np.zeros_like(b))
+        velocities = kind.pack(MW), layout.per_column(Mb, c, dtype)
     job = Job(
         X=layout.stored(data.X),
         scale=data.feature_scale,
