@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from command import softstep
+from only import POSIX
 
 from softstep import SoftmaxRegression, SoftmaxSweep, __version__
 from softstep.kernels import processor
@@ -172,7 +173,7 @@ def test_what_a_stranger_wrote_there_acts_on_no_terminal(here, capsys):
         ("text.npz", "is not a file saved by softstep"),
         ("empty", "has neither a run.json nor checkpoints"),
         ("other.npz", "written in a format that is not known here: 'softstep cake 1'"),
-        ("/dev/zero", "a device, not a file"),
+        pytest.param("/dev/zero", "a device, not a file", marks=POSIX),
     ],
 )
 def test_what_softstep_did_not_save_is_refused_in_one_sentence(path, part, here, capsys):

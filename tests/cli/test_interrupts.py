@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from only import BETWEEN_PROCESSES
 
 from softstep import SoftmaxRegression
 from softstep.cli import main
@@ -43,6 +44,7 @@ def stop(process, number):
     return process.returncode, err, time.monotonic() - start
 
 
+@BETWEEN_PROCESSES
 @SIGNALS
 @pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.6])
 def test_while_it_starts(number, code, delay, tmp_path):
@@ -54,6 +56,7 @@ def test_while_it_starts(number, code, delay, tmp_path):
     assert "softstep: " in err
 
 
+@BETWEEN_PROCESSES
 @SIGNALS
 def test_while_it_trains_and_then_it_is_resumed(number, code, tmp_path):
     rng = np.random.default_rng(0)

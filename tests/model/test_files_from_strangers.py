@@ -9,6 +9,7 @@ import hostile
 import numpy as np
 import pytest
 from command import softstep
+from only import POSIX
 
 from softstep import SoftmaxRegression
 from softstep.model import CheckpointError, archive
@@ -240,6 +241,7 @@ def test_a_model_whose_arrays_were_exchanged_is_refused(parts, tmp_path):
 # ---- files that are written
 
 
+@POSIX
 def test_a_file_that_is_replaced_keeps_its_permissions(parts, tmp_path):
     path = resaved(tmp_path, *parts)
     path.chmod(0o600)

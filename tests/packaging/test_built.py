@@ -10,6 +10,7 @@ import pytest
 from processes import run
 from repository import FOLDERS, ROOT, copy_checkout
 
+BIN = "Scripts" if sys.platform == "win32" else "bin"
 KINDS = (".py", ".npz", ".cu", ".cuh", ".typed")
 ROOMS = {"src/softstep": "softstep", **{folder: f"softstep/{folder}" for folder in FOLDERS}}
 
@@ -92,7 +93,7 @@ def test_a_clone_without_symbolic_links_builds_the_same(dist, tmp_path):
 
 def test_the_wheel_trains_in_a_new_environment_in_another_directory(dist, tmp_path):
     run(sys.executable, "-m", "venv", tmp_path / "venv")
-    python = (tmp_path / "venv" / "bin" / "python", "-I")  # whatever PYTHONPATH says
+    python = (tmp_path / "venv" / BIN / "python", "-I")  # whatever PYTHONPATH says
     run(*python, "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel_of(dist))
     run(*python, "-m", "softstep", "train", "digits", "--epochs", "2", cwd=tmp_path)
     assert (tmp_path / "runs" / "digits.npz").exists()

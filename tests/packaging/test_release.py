@@ -43,3 +43,23 @@ def test_a_tag_publishes_only_its_own_version():
     pattern = re.search(r'grep -qx "(.+)" src', workflow)[1]
     line = pattern.replace("${GITHUB_REF_NAME#v}", softstep.__version__).replace("\\", "")
     assert line in (ROOT / "src" / "softstep" / "__init__.py").read_text().splitlines()
+
+
+def jobs(name):
+    """The jobs of a workflow by name, each as text."""
+    text = (ROOT / ".github" / "workflows" / name).read_text().split("\njobs:\n")[1]
+    parts = re.split(r"^  (\w+):\n", text, flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_nothing_is_published_before_every_job_of_the_tests_has_passed():
+    publishing = jobs("publish.yml")
+    (publish,) = (name for name, job in publishing.items() if "gh-action-pypi-publish" in job)
+    needed = re.search(r"needs: \[(.+)\]", publishing[publish])[1].split(", ")
+    assert set(needed) == {*publishing} - {publish}
+    assert any("uses: ./.github/workflows/tests.yml\n" in publishing[name] for name in needed)
+    tests = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    assert re.search(r"^  workflow_call:", tests, re.M)
+    assert "pytest" in jobs("tests.yml")["test"]
+    assert "name: dist\n" in jobs("tests.yml")["dist"]  # what is published
+    assert not re.search(r"continue-on-error|^    if:", tests, re.M)

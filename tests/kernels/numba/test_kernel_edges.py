@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from only import BETWEEN_PROCESSES
 
 from softstep import kernels
 from softstep.kernels import threads
@@ -121,6 +122,7 @@ def test_an_interrupt_while_threads_start_leaves_none_at_work(eager, monkeypatch
     )
 
 
+@BETWEEN_PROCESSES
 def test_ctrl_c_ends_a_long_training_soon_and_the_next_one_is_right():
     code = """
 import os, signal, threading, time
