@@ -13,7 +13,7 @@ from softstep.model.archive import Array, DataError, Limits
 from softstep.model.datasets import table
 from softstep.model.datasets.table import Columns, Table, Tell
 from softstep.model.extras import load
-from softstep.model.inputs import NamedColumns
+from softstep.model.inputs import NamedColumns, tables
 
 PARQUET = (".parquet", ".pq")
 FEATHER = (".feather", ".arrow", ".ipc")
@@ -92,7 +92,11 @@ def _feather(arrow: Any, path: Path, limits: Limits, stored: int) -> Any:
 
 
 def _features(path: Path, found: Any, positions: list[int]) -> Array:
-    """X, (n, d): one copy, in the narrowest dtype that holds all columns."""
+    """X, (n, d): one copy, in the narrowest dtype that holds all columns.
+
+    Of different integers and booleans that is int64, by the rule for tables in memory: uint8 alone
+    may be pixels.
+    """
     types = load("pyarrow.types", extra="tables")
     columns = [(found.column_names[j], found.column(j)) for j in positions]
     for name, column in columns:
@@ -100,7 +104,9 @@ def _features(path: Path, found: Any, positions: list[int]) -> Array:
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
             raise DataError(f"{path}: the column {name!r} holds {kind}, not numbers")
         _refuse_missing(path, name, column)
-    dtype = np.result_type(*(column.type.to_pandas_dtype() for _, column in columns))
+    dtypes = [np.dtype(column.type.to_pandas_dtype()) for _, column in columns]
+    # of uint64 beside int64, float64: int64 would not hold all values
+    dtype = np.result_type(tables.common_dtype(dtypes), *dtypes)
     X = np.empty((found.num_rows, len(columns)), dtype)
     for j, (_, column) in enumerate(columns):
         X[:, j] = column.to_numpy()

@@ -36,7 +36,7 @@ def dense(given: Any, name: str, names: Array | None) -> tuple[Array, np.dtype[A
         elif dtype.kind not in "biuf":
             raise TypeError(f"{where.format(':')} holds {dtype}: features must be numbers")
         dtypes.append(dtype)
-    common = _common(dtypes)
+    common = common_dtype(dtypes)
     X = np.empty((len(columns[0]), len(columns)), np.float64 if _is_whole(common) else common)
     for first in range(0, len(columns), COLUMNS_AT_ONCE):
         some = [
@@ -82,7 +82,7 @@ def _are_one_block(columns: list[Any]) -> bool:
     return bool((middle - first) * rest == (last - middle) * half)
 
 
-def _common(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
+def common_dtype(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
     """The dtype that holds the values of all; int64 for different integers and booleans."""
     if len(set(dtypes)) == 1:
         return dtypes[0]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from repository import DOCS
 
+from softstep.model import inputs
 from softstep.model.archive import DataError
 from softstep.model.datasets import load_features, load_file
 
@@ -264,6 +265,39 @@ def test_a_table_keeps_its_types_and_its_columns_come_in_the_order_of_the_model(
     assert found.columns == ("a", "b")
     with pytest.raises(DataError, match="no column 'c'"):
         load_features(path, 3, ["a", "b", "c"])
+
+
+MIXED = {  # types of columns -> whether their numbers may be pixels
+    ("uint8", "uint8"): True,
+    ("uint8", "bool"): False,
+    ("uint8", "int8"): False,
+    ("bool", "bool"): False,
+    ("int16", "int64"): False,
+    ("uint8", "float32"): False,
+    ("float32", "float64"): False,
+}
+
+
+@pytest.mark.parametrize("kinds", MIXED, ids="-".join)
+def test_a_table_is_the_same_kind_of_features_from_a_file_and_from_memory(kinds, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    values = {f"c{j}": np.array([0, 1, 1, 0]).astype(kind) for j, kind in enumerate(kinds)}
+    table = pandas.DataFrame(values)
+    table.assign(y=[0, 1, 1, 0]).to_parquet(tmp_path / "rows.parquet")
+    read = inputs.features(load_file(tmp_path / "rows.parquet").X_train)
+    expected = inputs.features(table)
+    np.testing.assert_array_equal(read.X, expected.X)
+    assert inputs.Kind.of(read) == inputs.Kind.of(expected)
+    assert (inputs.Kind.of(read) == inputs.Kind.PIXELS) == MIXED[kinds]
+
+
+def test_whole_numbers_of_all_types_keep_their_values(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    large = np.array([2**63, 1], np.uint64)
+    table = pa.table({"a": large, "b": np.array([-1, 1]), "y": [0, 1]})
+    __import__("pyarrow.parquet").parquet.write_table(table, tmp_path / "rows.parquet")
+    assert load_file(tmp_path / "rows.parquet").X_train.tolist() == [[2.0**63, -1], [1, 1]]
 
 
 NEEDS = {"rows.pt": "torch", "rows.parquet": "pyarrow", "rows.feather": "pyarrow"}
