@@ -74,6 +74,8 @@ def _array(path: Path, name: str, tensor: Any) -> Array:
 def read_folder(path: Path) -> dict[str, Array]:
     """The rows of all .npy of a folder, in the order of their names (2 before 10), as one array.
 
+    Its name tells of how many files it is, and of the first and the last.
+
     They are joined in a temporary file, which is memory-mapped, so that they need not fit into
     memory; TMPDIR says on which disk.
 
@@ -94,13 +96,14 @@ def read_folder(path: Path) -> dict[str, Array]:
     shape = (sum(map(len, shards)), *first.shape[1:])
     if len(shards) == 1 or 0 in shape:
         return {"X": first}
+    name = f"{len(files)} files, {files[0].name} to {files[-1].name}"
     with tempfile.TemporaryFile() as joined:
         for shard in shards:
             step = max(1, BLOCK * len(shard) // max(shard.nbytes, 1))
             for start in range(0, len(shard), step):
                 joined.write(np.ascontiguousarray(shard[start : start + step]).data)
         joined.flush()
-        return {"X": np.memmap(joined, first.dtype, mode="r", shape=shape)}
+        return {name: np.memmap(joined, first.dtype, mode="r", shape=shape)}
 
 
 def _natural(path: Path) -> list[Any]:

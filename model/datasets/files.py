@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 PathLike = str | os.PathLike[str]
 
 IDX, FOLDER = "IDX", "a folder of .npy"
+SHOWN_ARRAYS = 10  # in a message
 # What reads a file of arrays, by name; and of a table, with `read_training` and `read_features`.
 ARRAYS: dict[str, Callable[[Path], dict[str, Array]]] = {
     ".npz": archive.read_npz,
@@ -89,7 +90,7 @@ def load_file(
 
     uint8 of more than two dimensions are images, each of which becomes a row. `labels` is a file of
     one array, where features have no labels beside them. `tell` is called with a sentence on what
-    was taken for what. Pickled objects are never loaded.
+    was taken for what, and which arrays were not read. Pickled objects are never loaded.
 
     Raises:
         FileNotFoundError: there is no such file. MissingExtraError: what reads it is not installed.
@@ -104,7 +105,7 @@ def load_file(
             assert read.y is not None
             return Dataset(file.name, read.X, read.y, None, None)
         _refuse_label(file, kind, label)
-        return _from_arrays(file, ARRAYS[kind](file), labels)
+        return _from_arrays(file, ARRAYS[kind](file), labels, tell)
 
 
 def load_features(
@@ -138,17 +139,53 @@ def load_features(
         found = ARRAYS[kind](file)
         X_name, y_name = _names(file, found, arrays.PREDICTED)
         X, _ = _features(file, found[X_name], X_name)
-        return X, _labels_of(file, found, X, y_name, labels)
+        y = _labels_of(file, found, X, y_name, labels)
+        tell(_told(file, found, X, y, (X_name, y_name), labels))
+        return X, y
 
 
-def _from_arrays(path: Path, found: dict[str, Array], labels: PathLike | None) -> Dataset:
+def _from_arrays(
+    path: Path, found: dict[str, Array], labels: PathLike | None, tell: Tell
+) -> Dataset:
     X_name, y_name = _names(path, found, arrays.TRAINING)
     X, image_shape = _features(path, found[X_name], X_name)
     y = _labels_of(path, found, X, y_name, labels)
     if y is None:
         raise DataError(f"{path}: holds features only; name the file of its labels")
     X_test, y_test = _held_out(path, found, X, X_name)
+    test = next((pair for pair in arrays.TEST if pair[0] in found), ())
+    tell(_told(path, found, X, y, (X_name, y_name, *test), labels))
     return Dataset(path.name, X, y, X_test, y_test, image_shape)
+
+
+def _told(
+    path: Path,
+    found: dict[str, Array],
+    X: Array,
+    y: Array | None,
+    taken: tuple[str, ...],
+    labels: PathLike | None,
+) -> str:
+    """A sentence on which arrays were taken for what, and which were not read.
+
+    taken: the names of features and labels, and of those held out. labels: the file of labels.
+    """
+    X_name, y_name, *held_out = taken
+    sentence = f"{path.name}: {len(X)} rows of {X.shape[1]} features, {X.dtype}"
+    if X_name != "X" or len(found) > 1:
+        sentence += f", from {X_name}"
+    if y is None:
+        sentence += "; no labels"
+    else:
+        source = y_name if labels is None else Path(labels).name
+        sentence += f"; labels from {source}, {table.classes_told(y)}"
+    if held_out:
+        sentence += f"; held out: {held_out[0]}, {len(found[held_out[0]])} rows"
+    unread = [name for name in found if name not in taken]
+    if unread:
+        more = ", …" if len(unread) > SHOWN_ARRAYS else ""
+        sentence += f"; not read: {', '.join(unread[:SHOWN_ARRAYS])}{more}"
+    return sentence
 
 
 def _labels_of(
@@ -191,7 +228,7 @@ def _names(
     if len(found) == 1 and not arrays.NAMED & set(found):
         return next(iter(found)), ""
     needed = " or ".join(f"{X_name} and {y_name}" for X_name, y_name in pairs)
-    shown = ", ".join(list(found)[:10]) or "none"
+    shown = ", ".join(list(found)[:SHOWN_ARRAYS]) or "none"
     raise DataError(f"{path}: needs the arrays {needed}, or one alone; it has {shown}")
 
 

@@ -347,7 +347,12 @@ def told(
         place += f", {names[columns.label].strip()!r}"
     if columns.label == width - 1:
         place += ", the last"
+    return f"{sentence}; label in {place}; {classes_told(y)}"
+
+
+def classes_told(y: Array) -> str:
+    """How many classes there are, and the first of them."""
     classes = np.unique(y)
     shown = ", ".join(map(str, classes[:SHOWN_CLASSES]))
     more = ", …" if len(classes) > SHOWN_CLASSES else ""
-    return f"{sentence}; label in {place}; {len(classes)} classes: {shown}{more}"
+    return f"{len(classes)} classes: {shown}{more}"

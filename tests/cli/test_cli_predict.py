@@ -15,6 +15,7 @@ from softstep.model.datasets import load_digits
 DIGITS = load_digits()
 X = DIGITS.X_test[:20]
 WORDS = np.array(["even, or so", "odd"])
+READ = "X.npy: 20 rows of 64 features, float32; no labels\n"
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +47,13 @@ def test_csv_on_standard_output(capsys, model):
     code, out, err = softstep(capsys, "predict", "m.npz", "X.npy", "--proba", "--labels", "y.npy")
     assert code == 0
     assert_is_table(list(csv.DictReader(io.StringIO(out))), model)
-    assert err == f"accuracy {model.score(X, np.load('y.npy')):.4f}\n"
+    read = READ.replace("no labels", "labels from y.npy, 2 classes: even, or so, odd")
+    assert err == f"{read}accuracy {model.score(X, np.load('y.npy')):.4f}\n"
 
 
 def test_json_on_standard_output(capsys, model):
     code, out, err = softstep(capsys, "predict", "m.npz", "X.npy", "--proba", "--format", "json")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, READ)
     assert_is_table(json.loads(out), model)
 
 
@@ -68,7 +70,7 @@ def test_labels_alone(capsys, model):
 @pytest.mark.parametrize("name", ["p.csv", "p.json", "p.parquet", "p.txt"])
 def test_the_ending_of_the_file_says_its_format(name, capsys, model, folder):
     code, out, err = softstep(capsys, "predict", "m.npz", "X.npy", "--proba", "--out", name)
-    assert (code, out, err) == (0, "", f"20 rows written to {name}\n")
+    assert (code, out, err) == (0, "", f"{READ}20 rows written to {name}\n")
     if name == "p.parquet":
         rows = pytest.importorskip("pyarrow.parquet").read_table(folder / name).to_pylist()
     elif name == "p.json":

@@ -145,6 +145,48 @@ def test_rows_to_predict_from(kind, tmp_path):
     assert (y is None) == (given is not None)
 
 
+@EVERY_KIND
+def test_what_was_taken_for_what_is_one_sentence(kind, tmp_path):
+    path, given = KINDS[kind](tmp_path)
+    said = []
+    load_file(path, given, tell=said.append)
+    load_features(path, 3, tell=said.append)
+    for sentence in said:
+        assert re.match(rf"{path.name}: 8 rows of 3 features[,;]", sentence)
+        assert "\n" not in sentence
+    assert len(said) == 2
+    assert "; 3 classes: " in said[0] or ", 3 classes: " in said[0]
+    assert ("no label" in said[1]) == (given is not None)
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path):
+    said = []
+    more = {f"arr_{i}": np.ones(2) for i in range(12)}
+    path, _ = npz(tmp_path, X_train=X, y_train=Y, X=X[:2], y=Y[:2], X_val=X, X_test=X, y_test=Y)
+    load_file(path, tell=said.append)
+    load_features(path, tell=said.append)
+    assert said == [
+        "rows.npz: 8 rows of 3 features, float64, from X_train; labels from y_train, 3 classes: "
+        "0, 1, 2; held out: X_test, 8 rows; not read: X, y, X_val",
+        "rows.npz: 2 rows of 3 features, float64, from X; labels from y, 2 classes: 0, 1; not "
+        "read: X_train, y_train, X_val, X_test, y_test",
+    ]
+    path, _ = npz(tmp_path, X_train=X, y_train=Y, **more)
+    load_file(path, tell=said.append)
+    assert said[-1].endswith(f"not read: {', '.join(list(more)[:10])}, …")
+
+
+def test_the_files_of_a_folder_that_become_one_array_are_named(tmp_path):
+    for name in ("test", "train"):
+        np.save(tmp_path / f"{name}.npy", X)
+    said = []
+    load_features(tmp_path, tell=said.append)
+    (sentence,) = said
+    assert sentence.endswith(
+        "16 rows of 3 features, float64, from 2 files, test.npy to train.npy; no labels"
+    )
+
+
 class Stdin:
     def __init__(self, content):
         self.buffer = io.BytesIO(content)
