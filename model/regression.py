@@ -172,6 +172,7 @@ class SoftmaxRegression(Params, Exchange):
         X: Any,
         y: Any,
         sample_weight: Any = None,
+        *,
         X_val: Any = None,
         y_val: Any = None,
         callback: Callable[[Any], Any] | None = None,

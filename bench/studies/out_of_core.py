@@ -54,7 +54,7 @@ def fit(X: Any, y: Any, held_out: Any, limit: Any, heads: Any, epochs: Any) -> A
         random_state=0,
         memory=limit,
     )
-    return sweep.fit(X, y, *held_out)
+    return sweep.fit(X, y, X_val=held_out[0], y_val=held_out[1])
 
 
 def main(argv: list[str] | None = None) -> int:

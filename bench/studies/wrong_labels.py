@@ -37,7 +37,7 @@ def test_accuracy(data: Any, fraction: Any, loss: Any, seed: Any) -> Any:
     sweep = SoftmaxSweep(
         {"loss": loss, "learning_rate": RATES[loss].tolist()}, epochs=EPOCHS, random_state=seed
     )
-    sweep.fit(data.X_train[:50000], y[:50000], data.X_train[50000:], y[50000:])
+    sweep.fit(data.X_train[:50000], y[:50000], X_val=data.X_train[50000:], y_val=y[50000:])
     best = sweep.best_estimator_
     return best.score(data.X_test, data.y_test), best.learning_rate
 

@@ -61,11 +61,6 @@ class PredictsByBest:
         ]
         return float(np.mean(scores))
 
-    @property
-    def n_iter_(self) -> Any:
-        """As `SoftmaxRegression.n_iter_`; for label sets a list. Raises as `decision_function`."""
-        return self._each(lambda best: best.n_iter_)
-
     def _each(self, predict: Callable[[Any], Any]) -> Any:
         """The prediction of the best setting, or a list of one for each label set."""
         self._require_fit()

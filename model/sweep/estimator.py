@@ -90,7 +90,8 @@ class SoftmaxSweep(PredictsByBest, Params):
             lists with an entry for each label set.
         loss_curves_: mean training loss of each epoch and setting, (epochs, settings); NaN after a
             setting has stopped.
-        seed_: the seed used. classes_: (c,), for two-dimensional labels a list of them.
+        seed_: the seed used. classes_: (c,). n_iter_: the epochs, or steps, of the best. For
+            two-dimensional labels these two are lists.
         n_features_in_, feature_names_in_, feature_scale_, learned_from_, origin_: as in
             `SoftmaxRegression`.
     """
@@ -159,9 +160,10 @@ class SoftmaxSweep(PredictsByBest, Params):
         self,
         X: Any,
         y: Any,
+        sample_weight: Any = None,
+        *,
         X_val: Any = None,
         y_val: Any = None,
-        sample_weight: Any = None,
         groups: Any = None,
         callback: Callable[[Any], Any] | None = None,
         checkpoint: str | PathLike[str] | None = None,
@@ -175,9 +177,9 @@ class SoftmaxSweep(PredictsByBest, Params):
             X: features, (n, d), as for `SoftmaxRegression.fit`.
             y: labels (n,), integers or strings; labels (n, t), a column for each of t label sets,
                 all with as many classes: every setting learns each; or float targets (n, c).
-            X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
                 alike.
+            X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
             groups: for a `cv` that splits by groups.
             callback: called with a `SweepEpoch` after each epoch, or with solver="lbfgs" with a
                 `Round` (model/optimum/solve.py) after each round; returning True stops training.
@@ -416,6 +418,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
         self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
+        self.n_iter_: Any = self._each(lambda best: best.n_iter_)
         found.schema.put_on(self)
         self.origin_ = found.origin
         self.classes_: Any = labels.classes if labels.two_dimensional else labels.classes[0]

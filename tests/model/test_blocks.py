@@ -211,16 +211,18 @@ def test_maps_whose_pages_would_stay_are_refused(file, mode, tmp_path):
     with pytest.raises(ValueError, match="open X with mmap_mode='r'"):
         SoftmaxSweep({}, cv=2, memory="2MB").fit(other, Y)
     with pytest.raises(ValueError, match="open X_val with mmap_mode='r'"):
-        SoftmaxSweep({}, memory="2MB").fit(file, Y, other, Y)
+        SoftmaxSweep({}, memory="2MB").fit(file, Y, X_val=other, y_val=Y)
 
 
 def test_held_out_rows_of_another_type_are_converted_block_by_block():
     wide = np.tile(X.astype(np.float64), (200, 1))  # 9.6 MB
     labels = np.tile(Y, 200)
     settings = {"param_grid": {"learning_rate": [0.1, 1.0]}, "epochs": 1, "random_state": 0}
-    at_once = SoftmaxSweep(**settings, memory="50MB").fit(X, Y, wide.astype(np.float32), labels)
+    at_once = SoftmaxSweep(**settings, memory="50MB").fit(
+        X, Y, X_val=wide.astype(np.float32), y_val=labels
+    )
     tracemalloc.start()
-    in_blocks = SoftmaxSweep(**settings, memory="4MB").fit(X, Y, wide, labels)
+    in_blocks = SoftmaxSweep(**settings, memory="4MB").fit(X, Y, X_val=wide, y_val=labels)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4_000_000
@@ -302,7 +304,7 @@ def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
     monkeypatch.setattr(sweep_results, "_certificate", measured)
     grid = {"learning_rate": rates, "loss": "cross_entropy", "l2": 0.1}
     fitted = SoftmaxSweep(grid, l2_bias=True, epochs=1, random_state=0)
-    fitted.fit(rows, labels, rows[:50], labels[:50])
+    fitted.fit(rows, labels, X_val=rows[:50], y_val=labels[:50])
     assert np.isfinite(fitted.results_["bound"]).all()
     needed = proof.bytes_needed(len(rows), 64, d, c)
     assert needed < 4_000_000  # all heads at once would take 64 × 3010 × 8 × 4 = 6.2 MB

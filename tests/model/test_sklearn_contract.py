@@ -1,5 +1,6 @@
 """Promise: the estimators keep scikit-learn's contract, as scikit-learn itself checks it."""
 
+import inspect
 import os
 import pickle
 import sys
@@ -190,6 +191,32 @@ def test_a_warm_start_needs_the_same_columns_and_classes():
     with pytest.raises(TypeError, match="warm_start must be True or False"):
         one.set_params(warm_start=1).fit(X, Y)
     assert one.coef_ is before
+
+
+def test_weights_come_third_and_all_else_by_name():
+    """In another place they would be taken for held-out rows, or for a callback."""
+    weight = np.where(Y == 1, 5.0, 1.0)
+    for estimator in either():
+        given = inspect.signature(estimator.fit).parameters
+        assert list(given)[:3] == ["X", "y", "sample_weight"]
+        assert {p.kind for p in list(given.values())[3:]} == {inspect.Parameter.KEYWORD_ONLY}
+        by_place, by_name, plain = (
+            estimator.fit(X, Y, *more, **named).predict_proba(X)
+            for more, named in (((weight,), {}), ((), {"sample_weight": weight}), ((), {}))
+        )
+        assert np.array_equal(by_place, by_name)
+        assert not np.array_equal(by_place, plain)
+        with pytest.raises(TypeError, match="positional"):
+            estimator.fit(X, Y, None, X, Y)
+
+
+def test_iterations_are_those_of_the_best():
+    alone, swept = either()
+    for estimator in (alone, swept):
+        assert not hasattr(estimator, "n_iter_")
+        assert estimator.fit(X, Y).n_iter_ == 5
+        assert "n_iter_" in vars(estimator)
+    assert swept.fit(X, np.stack([Y, Y[::-1]], axis=1)).n_iter_ == [5, 5]
 
 
 def test_class_weights_may_name_a_class_that_is_missing_here():

@@ -54,7 +54,7 @@ def test_the_head_of_a_fold_is_the_model_with_its_rows_weights_and_its_own_C():
 
 def test_label_sets_and_soft_targets_are_solved_alike():
     labels = np.stack([Y, (Y + 3) % 10], axis=1)
-    fitted = sweep({"l2": [0.01, 0.1]}).fit(X, labels, X[:50], labels[:50])
+    fitted = sweep({"l2": [0.01, 0.1]}).fit(X, labels, X_val=X[:50], y_val=labels[:50])
     assert fitted.results_["converged"].all()
     same_bits(fitted.estimator(1), lone(l2=0.01).fit(X, labels[:, 1]))
     soft = np.eye(10, dtype="f4")[Y] * 0.9 + 0.01
@@ -64,9 +64,9 @@ def test_label_sets_and_soft_targets_are_solved_alike():
 def test_a_file_in_blocks_gives_the_same_optimum(tmp_path):
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    grid, held_out = {"l2": [1e-3, 0.1]}, (np.ascontiguousarray(X[:50]), Y[:50])
-    whole = sweep(grid).fit(X, Y, *held_out)
-    in_blocks = sweep(grid, memory="40 MB").fit(mapped, Y, *held_out)
+    grid, held_out = {"l2": [1e-3, 0.1]}, {"X_val": np.ascontiguousarray(X[:50]), "y_val": Y[:50]}
+    whole = sweep(grid).fit(X, Y, **held_out)
+    in_blocks = sweep(grid, memory="40 MB").fit(mapped, Y, **held_out)
     assert in_blocks.results_["converged"].all()
     f = whole.results_["objective"]
     np.testing.assert_allclose(in_blocks.results_["objective"], f, rtol=2e-6)
@@ -118,7 +118,7 @@ def test_a_callback_is_told_each_round_and_may_end_it():
     told = []
     with pytest.warns(ConvergenceWarning):
         sweep({"C": [0.1, 100.0]}).fit(
-            X, Y, X, Y, callback=lambda done: told.append(done) or done.number == 9
+            X, Y, X_val=X, y_val=Y, callback=lambda done: told.append(done) or done.number == 9
         )
     assert [t.number for t in told] == list(range(10))
     assert {t.going for t in told} == {2}

@@ -124,7 +124,7 @@ def test_losses_of_two_kinds_are_never_compared():
 
 
 def test_equal_settings_have_equal_ranks():
-    results = sweep([{"l2": 0.0}, {"l2": 0.0}, {"l2": 10.0}]).fit(X, Y, X, Y).results_
+    results = sweep([{"l2": 0.0}, {"l2": 0.0}, {"l2": 10.0}]).fit(X, Y, X_val=X, y_val=Y).results_
     assert results["rank"].tolist() == [1, 1, 3]
 
 
@@ -139,7 +139,7 @@ def test_the_best_estimator_predicts_saves_and_trains_on(tmp_path):
 
 
 def test_a_model_that_was_taken_out_does_not_change_the_sweep():
-    fitted = sweep().fit(X, Y, X, Y)
+    fitted = sweep().fit(X, Y, X_val=X, y_val=Y)
     before = fitted.estimator(0).coef_.copy()
     fitted.estimator(0).partial_fit(X, Y)
     assert np.array_equal(fitted.estimator(0).coef_, before)
@@ -162,11 +162,11 @@ def test_a_data_frame_is_asked_for_after_fit_and_with_pandas(monkeypatch):
     with pytest.raises(NotFittedError):
         sweep().to_pandas()
     with pytest.raises(MissingExtraError, match=r"pip install 'softstep\[pandas\]'"):
-        sweep({}, epochs=1).fit(X, Y, X, Y).to_pandas()
+        sweep({}, epochs=1).fit(X, Y, X_val=X, y_val=Y).to_pandas()
 
 
 def test_the_best_settings_are_a_copy():
-    fitted = sweep(epochs=1).fit(X, Y, X, Y)
+    fitted = sweep(epochs=1).fit(X, Y, X_val=X, y_val=Y)
     fitted.best_params_["l2"] = 7
     assert all("l2" not in params for params in fitted.results_["params"])
 
@@ -181,7 +181,7 @@ def test_values_may_come_from_pandas_or_torch():
 
 def test_it_becomes_a_data_frame():
     pytest.importorskip("pandas")
-    fitted = sweep().fit(X, Y, X, Y)
+    fitted = sweep().fit(X, Y, X_val=X, y_val=Y)
     frame = fitted.to_pandas()
     assert list(frame.columns) == list(fitted.results_)
     assert frame.loc[frame["rank"].idxmin(), "params"] == fitted.best_params_
@@ -331,7 +331,7 @@ def test_bootstraps_that_leave_no_row_out_can_be_judged_on_given_rows(monkeypatc
         return np.ones((count, n), np.uint16), np.zeros((count, n), bool)
 
     monkeypatch.setattr(folds, "bootstraps", all_rows)
-    sweep({}, n_bootstrap=2).fit(X, Y, X, Y)
+    sweep({}, n_bootstrap=2).fit(X, Y, X_val=X, y_val=Y)
     with pytest.raises(ValueError, match="split 0 has no rows to be judged on"):
         sweep({}, n_bootstrap=2).fit(X, Y)
 
@@ -368,7 +368,7 @@ def test_label_sets_need_as_many_classes():
     with pytest.raises(ValueError, match=re.escape(f"one column for each label set, ({N}, t)")):
         sweep(cv=2).fit(X, np.stack([Y, Y]))
     with pytest.raises(ValueError, match="y_val has 1 label sets, but y has 2"):
-        sweep().fit(X, np.stack([Y, Y], axis=1), X, Y)
+        sweep().fit(X, np.stack([Y, Y], axis=1), X_val=X, y_val=Y)
     with pytest.raises(ValueError, match="one class only"):
         sweep(cv=2).fit(X, np.zeros(N, int))
 
@@ -379,7 +379,7 @@ def test_whole_numbers_beyond_one_are_no_soft_targets():
         with pytest.raises(ValueError, match=r"whole numbers up to 2 as float64.*integer dtype"):
             sweep({"loss": loss}, cv=2).fit(X, both.astype(float))
     with pytest.raises(ValueError, match="y_val holds whole numbers"):
-        sweep({}).fit(X, np.eye(C)[Y], X, 2 * np.eye(C)[Y])
+        sweep({}).fit(X, np.eye(C)[Y], X_val=X, y_val=2 * np.eye(C)[Y])
     with pytest.raises(ValueError, match="y holds whole numbers"):
         SoftmaxRegression().fit(X, both.astype(np.float32))
     with pytest.raises(ValueError, match=r"y\[0\] sums to 1.5"):
@@ -429,7 +429,7 @@ def test_a_row_that_is_not_finite_is_no_divergence(backend):
     with pytest.raises(ValueError, match=r"X\[7, 2\] is inf"):
         sweep(cv=2, backend=backend).fit(spoilt, Y)
     with pytest.raises(ValueError, match=r"X_val\[7, 2\] is inf"):
-        sweep(backend=backend).fit(X, Y, spoilt, Y)
+        sweep(backend=backend).fit(X, Y, X_val=spoilt, y_val=Y)
 
 
 def test_halving_drops_the_worse_half_until_one_is_left():
@@ -485,7 +485,7 @@ def test_patience_keeps_the_best_weights_of_each_head():
     wrong[::3] = (wrong[::3] + 1) % C
     settings = {"patience": 3, "epochs": 60, "batch_size": 5}
     grids = {"learning_rate": [0.01, 3.0], "loss": "cross_entropy"}
-    fitted = sweep(grids, **settings).fit(X[:40], wrong[:40], X[VAL], Y[VAL])
+    fitted = sweep(grids, **settings).fit(X[:40], wrong[:40], X_val=X[VAL], y_val=Y[VAL])
     results = fitted.results_
     assert results["epochs"][1] < 60
     for i in range(2):
@@ -567,12 +567,12 @@ def test_held_out_pixels_that_are_not_scaled_are_refused():
     pixels = RNG.integers(0, 256, (N, D)).astype(np.uint8)
     message = "fitted on uint8 pixels.*X_val is float32 and reaches 2"
     with pytest.raises(ValueError, match=message):
-        sweep({}).fit(pixels, Y, pixels.astype(np.float32), Y)
+        sweep({}).fit(pixels, Y, X_val=pixels.astype(np.float32), y_val=Y)
     with pytest.raises(ValueError, match=message):
-        sweep({}, memory="5MB").fit(pixels, Y, pixels.astype(np.float32), Y)
+        sweep({}, memory="5MB").fit(pixels, Y, X_val=pixels.astype(np.float32), y_val=Y)
     with pytest.raises(ValueError, match=message):
         SoftmaxRegression(epochs=1).fit(pixels, Y, X_val=pixels.astype(np.float32), y_val=Y)
-    sweep({}).fit(pixels, Y, pixels.astype(np.float32) / 255, Y)
+    sweep({}).fit(pixels, Y, X_val=pixels.astype(np.float32) / 255, y_val=Y)
 
 
 @pytest.mark.parametrize(

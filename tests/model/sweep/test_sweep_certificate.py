@@ -83,7 +83,7 @@ def sweep(**settings):
 def test_the_bound_holds_for_every_head(schedule, weighted, least):
     weights = WEIGHTS / WEIGHTS.mean() if weighted else np.ones(len(X))
     fitted = sweep(schedule=schedule, epochs=60).fit(
-        X, Y, DIGITS.X_test, DIGITS.y_test, sample_weight=WEIGHTS if weighted else None
+        X, Y, X_val=DIGITS.X_test, y_val=DIGITS.y_test, sample_weight=WEIGHTS if weighted else None
     )
     results = fitted.results_
     optima = {l2: least(l2, weights) for l2 in L2}
@@ -109,7 +109,7 @@ def test_the_bound_holds_for_every_head(schedule, weighted, least):
 def test_schedules_make_the_bound_small():
     bounds = {
         schedule: sweep(schedule=schedule, grid={"learning_rate": 0.3, "l2": 0.1})
-        .fit(X, Y, DIGITS.X_test, DIGITS.y_test)
+        .fit(X, Y, X_val=DIGITS.X_test, y_val=DIGITS.y_test)
         .results_["bound"][0]
         for schedule in ("constant", "cosine", "step")
     }
@@ -119,7 +119,7 @@ def test_schedules_make_the_bound_small():
 
 def test_without_a_bias_it_is_no_parameter(least):
     fitted = sweep(fit_intercept=False, l2_bias=False, grid={"l2": 1e-2})
-    results = fitted.fit(X, Y, DIGITS.X_test, DIGITS.y_test).results_
+    results = fitted.fit(X, Y, X_val=DIGITS.X_test, y_val=DIGITS.y_test).results_
     gaps = results["objective"] - least(1e-2, np.ones(len(X)), fit_bias=False)
     assert (gaps > 0).all()
     assert (gaps <= results["bound"]).all()
@@ -141,7 +141,7 @@ def test_where_it_does_not_apply_it_is_nan(settings):
     else:
         settings = {"epochs": 1} | settings
         expected = None
-    results = sweep(**settings).fit(X, Y, DIGITS.X_test, DIGITS.y_test).results_
+    results = sweep(**settings).fit(X, Y, X_val=DIGITS.X_test, y_val=DIGITS.y_test).results_
     for name in ("objective", "gradient_norm", "bound"):
         missing = np.isnan(results[name])
         assert missing.tolist() == (expected or [True] * len(missing))
@@ -154,7 +154,7 @@ def test_float64_training_comes_to_the_optimum(least):
         batch_size=len(X),
         epochs=400,
         random_state=0,
-    ).fit(X.astype(np.float64), Y, DIGITS.X_test, DIGITS.y_test)
+    ).fit(X.astype(np.float64), Y, X_val=DIGITS.X_test, y_val=DIGITS.y_test)
     results = fitted.results_
     assert results["bound"][0] < 1e-12
     assert abs(results["objective"][0] - least(0.1, np.ones(len(X)))) < 1e-10
@@ -164,7 +164,7 @@ def test_float64_training_comes_to_the_optimum(least):
 def test_a_free_bias_has_a_bound_too(weighted, least_with_free_bias):
     weights = WEIGHTS / WEIGHTS.mean() if weighted else np.ones(len(X))
     fitted = sweep(l2_bias=False, grid={"learning_rate": [0.1, 0.3]}).fit(
-        X, Y, DIGITS.X_test, DIGITS.y_test, sample_weight=WEIGHTS if weighted else None
+        X, Y, X_val=DIGITS.X_test, y_val=DIGITS.y_test, sample_weight=WEIGHTS if weighted else None
     )
     results = fitted.results_
     gaps = results["objective"] - [
