@@ -62,7 +62,8 @@ class SoftmaxRegression(Params, Exchange):
         init_seed: seed of the "normal" draw; None means `random_state`.
         random_state: seed of the row order; None draws one, and a RandomState gives one, stored as
             `seed_`.
-        class_weight: None, "balanced" (n / (c · count of the class)) or a dict label → weight.
+        class_weight: None, "balanced" (Σ w / (c · Σ w of the class), w the weights of the rows) or a
+            dict label → weight.
         feature_scale: a factor for the features; "auto" is 1/255 for uint8, taken as pixels, and
             1 for all other dtypes. The coefficients apply to the scaled features. Later rows of
             another kind are read accordingly: uint8 are pixels for a model of floats within [0, 1],

@@ -44,7 +44,7 @@ def row_weights(
     if class_weight is not None:
         if codes is None:
             raise ValueError("class_weight needs labels, not soft targets")
-        weights = weights * _class_weights(class_weight, codes, classes)[codes]
+        weights = weights * _class_weights(class_weight, codes, classes, weights)[codes]
     if as_given:
         return weights
     mean = weights.mean()
@@ -62,12 +62,13 @@ def refuse_balanced_in_parts(class_weight: Any) -> None:
         )
 
 
-def _class_weights(class_weight, codes, classes):
+def _class_weights(class_weight, codes, classes, weights):
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
-        counts = np.bincount(codes, minlength=len(classes))
-        return len(codes) / (len(classes) * np.maximum(counts, 1))
+        # A row counts by its weight, as in scikit-learn: a fold has none of those it is judged on.
+        counts = np.bincount(codes, weights, len(classes))
+        return counts.sum() / (len(classes) * np.where(counts > 0, counts, 1))
     if not isinstance(class_weight, dict):
         raise TypeError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
     known = classes.tolist()

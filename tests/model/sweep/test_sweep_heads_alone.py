@@ -144,6 +144,25 @@ def fold_masks(fitted, k):
     return judge
 
 
+def test_balanced_class_weights_count_the_rows_that_are_learned_from(backend):
+    """As in scikit-learn's searches, where a fold has no other rows: here folds by groups."""
+    rare = (Y == 0) & (np.arange(N) < 45)  # class 0 is rare in the second half
+    y = np.where((Y == 0) & ~rare, 1, Y)
+    halves = np.arange(N) < 45
+    pairs = [(halves, ~halves), (~halves | rare, halves & ~rare)]
+    settings = {"class_weight": "balanced", "batch_size": N, "epochs": 3, "random_state": 0}
+    settings |= {"backend": backend}
+    own = {"learning_rate": 0.5, "loss": "cross_entropy"}
+    fitted = SoftmaxSweep(own, cv=pairs, **settings).fit(X, y)
+    for fold, (learn, _) in enumerate(pairs):
+        alone = SoftmaxRegression(**own, **settings).fit(X[learn], y[learn])
+        found = fitted.estimator(0, split=fold).coef_
+        np.testing.assert_allclose(found, alone.coef_, rtol=1e-4, atol=1e-5)
+        assert np.abs(found).max() > 0.1
+    whole = SoftmaxRegression(**own, **settings).fit(X, y)
+    assert np.array_equal(fitted.estimator(0).coef_, whole.coef_)
+
+
 @pytest.mark.parametrize("kind", ["poisson", "multinomial"])
 def test_a_bootstrap_equals_the_lone_regression_with_its_counts_as_weights(kind, backend):
     case = Case()
