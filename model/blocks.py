@@ -24,6 +24,7 @@ from softstep.model.resume import Keeper
 CHUNK_BYTES = 1 << 20  # enough for a disk to read fast
 MAPPED_AROUND = 1 << 21  # a page that is touched may bring in all of a huge page around it
 LEAST_CHUNKS = 64  # in a block, so that neighbours in the file are far apart in the order
+SAMPLE_ROWS, SAMPLE_BYTES = 1000, 1 << 20
 UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -77,6 +78,19 @@ def features(X: Any, name: str) -> np.ndarray:
             f"{name} with mmap_mode='r', not another mode"
         )
     return X
+
+
+def sample(X: np.ndarray) -> np.ndarray:
+    """Some rows, evenly spread over X, copied: what the first ones hold, later ones may not."""
+    row_bytes = X.shape[1] * X.itemsize
+    count = max(2, min(SAMPLE_ROWS, SAMPLE_BYTES // row_bytes))
+    rows = range(0, len(X), ceil_div(len(X), count))
+    release = _page_release(X)
+    found = np.empty((len(rows), X.shape[1]), X.dtype)
+    for i, row in enumerate(rows):
+        found[i] = X[row]
+        release(row, row + 1)
+    return found
 
 
 def layout(X: np.ndarray, memory: int, *, fixed: int, per_row: int, batch_size: int) -> Layout:

@@ -23,8 +23,6 @@ from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
 from softstep.model.sweep.solving import Solving
 
-SAMPLE_ROWS = 1000  # of a file read in blocks, to see what kind of features it holds
-
 
 class SoftmaxSweep(PredictsByBest, Params):
     """Many softmax regressions, trained together: each as if it were alone, in one pass.
@@ -230,7 +228,7 @@ class SoftmaxSweep(PredictsByBest, Params):
             Optimum.of(model)
         refit = grid.judged_by(self.refit, settings)
         in_blocks = self.memory is not None
-        first = inputs.features(blocks.features(X, "X")[:SAMPLE_ROWS] if in_blocks else X)
+        first = inputs.features(blocks.sample(blocks.features(X, "X")) if in_blocks else X)
         schema = Schema.of_rows(first, self)
         inputs.warn_of_spread(first.X, schema.scale, first.names)
         X = X if in_blocks else inputs.placed(first.X, self.backend)
@@ -386,7 +384,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         if self.memory is None:
             X_val, scale = held_out_features(schema, X_val, dtype, self.backend)
         else:  # left as it is, to be read and converted block by block
-            first = schema.rows(blocks.features(X_val, "X_val")[:SAMPLE_ROWS], "X_val")
+            first = schema.rows(blocks.sample(blocks.features(X_val, "X_val")), "X_val")
             scale = schema.factor(first, "X_val")
         return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), None, scale)
 

@@ -251,6 +251,18 @@ def test_what_cannot_be_read_in_blocks_is_refused(rows, error):
         SoftmaxSweep({}, cv=2, memory="1MB").fit(rows, Y)
 
 
+def test_the_kind_of_features_is_told_by_rows_of_the_whole_file():
+    labels = np.arange(3000) % 3
+    unit = RNG.random((3000, 4), np.float32)
+    sorted_rows, pixels = unit.copy(), np.zeros((3000, 4), np.uint8)
+    sorted_rows[2000:] *= 5
+    pixels[2000:] = 200
+    sweep = SoftmaxSweep({}, cv=2, memory="20MB", max_steps=1)
+    assert sweep.fit(sorted_rows, labels).learned_from_ == "floats beyond [0, 1]"
+    assert sweep.fit(unit, labels).learned_from_ == "floats within [0, 1]"
+    sweep.set_params(cv=None).fit(unit, labels, X_val=pixels, y_val=labels)  # not taken for 0 and 1
+
+
 MEASURE = """
 import resource, sys, numpy as np
 from softstep import SoftmaxSweep
