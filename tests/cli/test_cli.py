@@ -23,6 +23,7 @@ from softstep.runs import recipe
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SOFTSTEP_BACKEND", raising=False)
+    monkeypatch.delenv("SOFTSTEP_TRACEBACK", raising=False)
 
 
 def test_train_says_the_backend_the_progress_the_accuracy_and_the_file(capsys, tmp_path):
@@ -143,6 +144,16 @@ def test_bad_input_is_one_sentence_and_exit_code_2(case, capsys):
     assert code == 2
     assert err.startswith("softstep: ")
     assert err.count("\n") == 1
+
+
+def test_a_variable_shows_where_an_error_comes_from(capsys, monkeypatch):
+    sentence = softstep(capsys, "train", "absent.npz")[2]
+    monkeypatch.setenv("SOFTSTEP_TRACEBACK", "1")
+    code, _, err = softstep(capsys, "train", "absent.npz")
+    assert code == 2
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert "in load\n" in err
+    assert err.endswith(sentence)
 
 
 @pytest.mark.usefixtures("no_gpu")

@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +47,10 @@ USER_ERRORS = (
     MissingExtraError,
 )
 
+# A variable: with any value, where an error comes from is shown too. A fault of ours may be one of
+# these kinds of errors, and look like bad input.
+TRACEBACK = "SOFTSTEP_TRACEBACK"
+
 
 def run(argv: list[str] | None) -> int:
     """Run a command; the exit code, as `main` has it, unless it is interrupted."""
@@ -67,6 +72,8 @@ def run(argv: list[str] | None) -> int:
         return 141
     except USER_ERRORS as error:
         with streams.printable():
+            if os.environ.get(TRACEBACK):
+                traceback.print_exception(error)
             print(f"softstep: {_told(error)}", file=sys.stderr)
         return 2
 
