@@ -1,4 +1,5 @@
-"""Which arrays and tables the estimators take, and how often each operation copies them.
+"""Which arrays and tables the estimators take, how often each operation copies them, and
+which of scikit-learn's checks the estimators pass.
 
 Copies are the memory that NumPy allocates at the peak of the operation, by tracemalloc, in sizes of
 X as the kernels read it, rounded: what polars and pyarrow take for themselves is not in it.
@@ -6,8 +7,11 @@ The tables are those of docs/interop.md.
 """
 
 import importlib
+import os
+import re
 import tracemalloc
 import warnings
+from collections import Counter
 
 import numpy as np
 
@@ -123,6 +127,13 @@ TARGETS = [
     ("PyTorch, integers", "torch", lambda torch: torch.from_numpy(LABELS)),
 ]
 
+# As they are checked: of a small rate and many epochs, for one check has rows of standard deviation
+# 20 that it does not scale.
+CHECKED = (
+    SoftmaxRegression("cross_entropy", 0.01, epochs=200),
+    SoftmaxSweep({"loss": "cross_entropy", "learning_rate": 0.01}, cv=2, epochs=200),
+)
+
 
 def operations(X):
     """What is done with X, by name; the models are fitted before they are asked."""
@@ -185,6 +196,43 @@ def of_targets(make, module):
         return refused(error)
 
 
+def check_name(check):
+    """What a check of scikit-learn's is called."""
+    return getattr(check, "func", check).__name__
+
+
+def outcomes(estimator, checks):
+    """The outcomes of each check by its name; some run several times, with different data."""
+    found = {}
+    for result in checks.check_estimator(estimator, on_fail=None, on_skip=None):
+        found.setdefault(result["check_name"], []).append(result["status"])
+    return found
+
+
+def counted(statuses):
+    """Outcomes for a cell: "passed", or "3 passed", or "2 passed, 1 failed"."""
+    counts = Counter(statuses)
+    if len(statuses) == 1:
+        return statuses[0]
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def total(cell):
+    """How many outcomes a cell of `counted` tells of."""
+    return sum(map(int, re.findall(r"\d+", cell))) if cell[:1].isdigit() else int(cell != "")
+
+
+def check_lines(sklearn, checks):
+    """The list of scikit-learn's checks, line by line."""
+    names = (type(estimator).__name__ for estimator in CHECKED)
+    yield f"| check of scikit-learn {sklearn.__version__} | {' | '.join(names)} |"
+    yield "|---|" + "---|" * len(CHECKED)
+    found = [outcomes(estimator, checks) for estimator in CHECKED]
+    for name in sorted(set().union(*found)):
+        cells = [counted(of_one[name]) if name in of_one else "" for of_one in found]
+        yield f"| `{name}` | {' | '.join(cells)} |"
+
+
 def lines():
     """The tables, line by line; kinds whose library is not installed are left out."""
     warnings.simplefilter("ignore")  # of names that come or go, of columns that are not scaled
@@ -201,11 +249,15 @@ def lines():
         if module := library(name):
             found = of_targets(make, module)
             yield f"| {title} | {found} |"
+    if sklearn := library("sklearn"):
+        yield ""
+        yield from check_lines(sklearn, library("sklearn.utils.estimator_checks"))
 
 
 def main(argv=None):
     """Print the tables."""
     parser("interop", __doc__).parse_args(argv)
+    os.environ["SCIPY_ARRAY_API"] = "1"  # which SciPy reads as it is imported: one check needs it
     for line in lines():
         print(line, flush=True)
 

@@ -1,15 +1,14 @@
 """Promise: docs/interop.md shows what its programs print, and names methods that exist."""
 
 import re
+from collections import Counter
 
-import numpy as np
 import pages
 import pytest
 from repository import DOCS
 
 from softstep import SoftmaxRegression
 from softstep.bench.studies import interop
-from softstep.model import inputs
 
 PAGE = DOCS / "interop.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -32,6 +31,7 @@ def test_every_way_out_and_in_is_in_the_table():
 
 
 OF_FEATURES, OF_TARGETS = TEXT.split("| y | classes |")
+CHECKS = TEXT.split("\n## scikit-learn's checks\n")[1].split("\n## ")[0]
 
 
 def cells(title, text):
@@ -41,22 +41,33 @@ def cells(title, text):
 
 
 @pytest.mark.parametrize(("title", "library", "make"), interop.FEATURES)
+@pytest.mark.filterwarnings("ignore")  # of names that come or go, of columns that are not scaled
 def test_features_are_read_as_the_table_says(title, library, make):
-    """At the door, which every operation goes through, with as many copies."""
-    X = make(pytest.importorskip(library))
+    """With as many copies, in each of the operations."""
     shown, *copies = cells(title, OF_FEATURES)
-    try:
-        read = inputs.features(X).X
-    except (TypeError, ValueError) as error:
-        found, at_door = interop.refused(error), ""
-    else:
-        found = read.dtype.name
-        at_door = interop.copies(lambda: np.ascontiguousarray(inputs.features(X).X), read.nbytes)
-        assert at_door <= 1
-    assert shown == found
-    assert copies == [str(at_door)] * len(interop.OPERATIONS)
+    read, found = interop.of_features(make, pytest.importorskip(library))
+    assert [shown, *copies] == [read, *map(str, found)]
+    assert set(copies) <= {"", "0", "1"}
 
 
 @pytest.mark.parametrize(("title", "library", "make"), interop.TARGETS)
 def test_labels_are_read_as_the_table_says(title, library, make):
     assert cells(title, OF_TARGETS) == [interop.of_targets(make, pytest.importorskip(library))]
+
+
+@pytest.mark.filterwarnings("ignore")  # of estimators that need no scikit-learn
+def test_every_check_of_scikit_learn_is_in_the_list_and_none_has_failed():
+    """That they pass still is tests/model/test_sklearn_contract.py's to say."""
+    sklearn = pytest.importorskip("sklearn")
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    version = re.search(r"\| check of scikit-learn (\S+) \|", CHECKS)[1]
+    if sklearn.__version__ != version:
+        pytest.skip(f"the list is that of scikit-learn {version}")
+    shown = {title: cells(title, CHECKS) for title in re.findall(r"^\| (`\w+`) \|", CHECKS, re.M)}
+    for column, estimator in enumerate(interop.CHECKED):
+        checked = (check for _, check in checks.estimator_checks_generator(estimator))
+        names = Counter(f"`{interop.check_name(check)}`" for check in checked)
+        counts = Counter({title: interop.total(row[column]) for title, row in shown.items()})
+        assert names == counts
+    assert "failed" not in CHECKS
+    assert CHECKS.count("passed") > 100

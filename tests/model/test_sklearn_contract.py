@@ -11,6 +11,7 @@ import pytest
 from processes import run
 
 from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep.bench.studies import interop
 from softstep.model import NotFittedError
 
 checks = pytest.importorskip("sklearn.utils.estimator_checks")
@@ -25,9 +26,7 @@ RNG = np.random.default_rng(0)
 Y = np.arange(60) % 3
 X = RNG.standard_normal((60, 4)) + 2 * np.eye(4)[Y]
 
-# Of a small rate and many epochs: one check has rows of standard deviation 20 as they are.
-SETTING = {"loss": "cross_entropy", "learning_rate": 0.01}
-ALONE, SWEEP = SoftmaxRegression(**SETTING, epochs=200), SoftmaxSweep(SETTING, cv=2, epochs=200)
+ALONE, SWEEP = map(base.clone, interop.CHECKED)
 QUICK = {"epochs": 5, "random_state": 0}
 
 
