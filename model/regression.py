@@ -19,12 +19,13 @@ from softstep.model.exchange import Exchange
 from softstep.model.fitted import Fitted
 from softstep.model.inputs import Features, Kind, Schema
 from softstep.model.optimum.problem import Problem
-from softstep.model.optimum.settings import Optimum, l2_of
+from softstep.model.optimum.settings import Optimum, l2_of, refuse_of_sgd
 from softstep.model.optimum.shortfall import say_what_fell_short
 from softstep.model.optimum.solve import Solution, solve
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
 from softstep.model.saved_model import state_of, take_over
+from softstep.model.settings import Settings
 
 
 class SoftmaxRegression(Params, Exchange):
@@ -62,7 +63,7 @@ class SoftmaxRegression(Params, Exchange):
         init_seed: seed of the "normal" draw; None means `random_state`.
         random_state: seed of the row order; None draws one, and a RandomState gives one, stored as
             `seed_`.
-        class_weight: None, "balanced" (Σ w / (c · Σ w of the class), w the weights of the rows) or a
+        class_weight: None, "balanced" (Σ w / (c · Σ w of the class), w the weight of a row) or a
             dict label → weight.
         feature_scale: a factor for the features; "auto" is 1/255 for uint8, taken as pixels, and
             1 for all other dtypes. The coefficients apply to the scaled features. Later rows of
@@ -218,14 +219,20 @@ class SoftmaxRegression(Params, Exchange):
             FloatingPointError: training diverged.
             BackendError: the backend requested by name cannot run.
         """
-        optimum = Optimum.of(self, path=path, checkpoint=checkpoint)
+        settings = Settings.of(self)
+        inputs.choice("fingerprint", fingerprint, resuming.KINDS)
+        inputs.function("callback", callback)
+        if not isinstance(path, WeightPath | None):
+            raise TypeError(f"path must be a WeightPath, not {path!r}")
+        if settings.optimum is not None:
+            refuse_of_sgd(path=path, checkpoint=checkpoint)
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
         with self._unchanged_on_error(), opened as keeper:
-            if optimum is None:
-                self._fit(X, y, sample_weight, X_val, y_val, callback, path, keeper, fingerprint)
-                return self
             given = X, y, sample_weight, X_val, y_val
-            solution = self._solve(*given, callback, optimum, fingerprint)
+            if settings.optimum is None:
+                self._fit(settings, *given, callback, path, keeper, fingerprint)
+                return self
+            solution = self._solve(settings, settings.optimum, *given, callback, fingerprint)
         if solution.interrupted:
             raise KeyboardInterrupt
         return self
@@ -335,7 +342,7 @@ class SoftmaxRegression(Params, Exchange):
             ]
         settings["params"] = {name: _plain(v) for name, v in settings["params"].items()}
         try:
-            trainer.SGDSettings.of(self)
+            Settings.of(self)
             state_of(arrays, settings, self)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: this model cannot be saved: {error}") from error
@@ -355,7 +362,7 @@ class SoftmaxRegression(Params, Exchange):
             if isinstance(params["class_weight"], list):
                 params["class_weight"] = dict(params["class_weight"])
             model = cls(**params)
-            trainer.SGDSettings.of(model)
+            Settings.of(model)
             take_over(model, state_of(arrays, settings, model))
         except (KeyError, TypeError, ValueError) as error:
             raise files.CheckpointError(
@@ -365,6 +372,7 @@ class SoftmaxRegression(Params, Exchange):
 
     def _fit(
         self,
+        settings: Settings,
         X: Any,
         y: Any,
         sample_weight: Any,
@@ -376,24 +384,18 @@ class SoftmaxRegression(Params, Exchange):
         fingerprint: str,
     ) -> None:
         clock = resuming.Clock() if keeper is None else keeper.clock
-        sgd = trainer.SGDSettings.of(self)
-        inputs.choice("fingerprint", fingerprint, resuming.KINDS)
-        inputs.function("callback", callback)
-        if not isinstance(path, WeightPath | None):
-            raise TypeError(f"path must be a WeightPath, not {path!r}")
         rows = inputs.features(X)
         X = rows.X
         y, classes = self._targets(X, y)
         self._start(rows, classes, resuming.seed(self.random_state, keeper))
         data = self._data(rows, y, sample_weight)
         held_out = self._held_out(X_val, y_val)
-        patience = inputs.integer("patience", self.patience, least=1, optional=True)
+        patience = settings.patience
         if patience is not None and held_out is None:
             raise ValueError("patience needs held-out rows: give X_val and y_val")
-        eval_every = inputs.integer("eval_every", self.eval_every, least=1, optional=True)
+        eval_every = settings.eval_every
         if patience is not None and eval_every is None:
             eval_every = 1
-
         stop = trainer.EarlyStop(patience) if patience is not None else None
         if path is not None:
             path.begin()
@@ -403,10 +405,10 @@ class SoftmaxRegression(Params, Exchange):
             for epoch in trainer.epochs(
                 data,
                 self._bank,
-                sgd,
+                settings.sgd,
                 seed=self.seed_,
-                count=inputs.integer("epochs", self.epochs, least=1),
-                max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
+                count=settings.epochs,
+                max_steps=settings.max_steps,
                 held_out=held_out,
                 eval_every=eval_every,
                 path=path,
@@ -432,20 +434,18 @@ class SoftmaxRegression(Params, Exchange):
 
     def _solve(
         self,
+        settings: Settings,
+        optimum: Optimum,
         X: Any,
         y: Any,
         sample_weight: Any,
         X_val: Any,
         y_val: Any,
         callback: Any,
-        optimum: Optimum,
         fingerprint: str,
     ) -> Solution:
         """As `_fit`, to the optimum."""
-        clock = resuming.Clock()
-        sgd = trainer.SGDSettings.of(self)
-        inputs.choice("fingerprint", fingerprint, resuming.KINDS)
-        inputs.function("callback", callback)
+        clock, sgd = resuming.Clock(), settings.sgd
         rows = inputs.features(X)
         inputs.refuse_non_finite(rows.X, names=rows.names)
         y, classes = self._targets(rows.X, y)
@@ -472,10 +472,10 @@ class SoftmaxRegression(Params, Exchange):
         return solution
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        clock = resuming.Clock()
-        if Optimum.of(self) is not None:
+        clock, settings = resuming.Clock(), Settings.of(self)
+        if settings.optimum is not None:
             raise ValueError("partial_fit trains by solver='sgd': solver='lbfgs' needs all rows")
-        sgd = dataclasses.replace(trainer.SGDSettings.of(self), schedule="constant")
+        sgd = dataclasses.replace(settings.sgd, schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
         if hasattr(self, "coef_"):
             schema = Schema.of_model(self)

@@ -20,6 +20,8 @@ from softstep.model import inputs, schedules
 from softstep.model.path import WeightPath
 from softstep.model.resume import Keeper
 
+INITS = ("zeros", "normal")
+
 
 @dataclass
 class BankState:
@@ -155,14 +157,10 @@ def initial_weights(model: Any, shape: tuple[int, int], dtype: Any) -> np.ndarra
     """W (d, c) of a SoftmaxRegression before its first step, by `init`, `init_seed` and `seed_`.
 
     Zeros, or normal with standard deviation 1/√d, drawn in float64 and cast.
-
-    Raises:
-        TypeError, ValueError: a setting is not as described.
     """
-    init_seed = inputs.integer("init_seed", model.init_seed, least=0, optional=True)
-    if inputs.choice("init", model.init, ("zeros", "normal")) == "zeros":
+    if model.init == "zeros":
         return np.zeros(shape, dtype)
-    seed = model.seed_ if init_seed is None else init_seed
+    seed = model.seed_ if model.init_seed is None else model.init_seed
     draws = np.random.default_rng((seed, 2)).standard_normal(shape)
     return (draws / np.sqrt(shape[0])).astype(dtype)
 

@@ -6,9 +6,17 @@ Each converts first, whatever library the values come from, and asks later.
 from softstep.model.inputs.arrays import as_given, host_array
 from softstep.model.inputs.names import NamedColumns
 from softstep.model.inputs.rows import Features, features, refuse_non_finite
-from softstep.model.inputs.scale import Kind
+from softstep.model.inputs.scale import Kind, check_scale
 from softstep.model.inputs.schema import Schema
-from softstep.model.inputs.settings import choice, flag, function, integer, number, seed
+from softstep.model.inputs.settings import (
+    check_seed,
+    choice,
+    flag,
+    function,
+    integer,
+    number,
+    seed,
+)
 from softstep.model.inputs.sparse import SparseRows, by_rows, placed
 from softstep.model.inputs.spread import warn_of_spread
 from softstep.model.inputs.targets import (
@@ -18,7 +26,11 @@ from softstep.model.inputs.targets import (
     soft_target_rows,
     target_array,
 )
-from softstep.model.inputs.weights import refuse_balanced_in_parts, row_weights
+from softstep.model.inputs.weights import (
+    check_class_weight,
+    refuse_balanced_in_parts,
+    row_weights,
+)
 
 __all__ = [
     "Features",
@@ -28,6 +40,9 @@ __all__ = [
     "SparseRows",
     "as_given",
     "by_rows",
+    "check_class_weight",
+    "check_scale",
+    "check_seed",
     "choice",
     "encode",
     "features",

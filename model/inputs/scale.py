@@ -72,6 +72,12 @@ def factor(setting: float | str, rows: Features, name: str, learned: Kind | None
     return 1.0
 
 
+def check_scale(setting: float | str) -> None:
+    """Raise TypeError or ValueError unless it is "auto" or a finite number other than 0."""
+    if not _is_auto(setting):
+        _set_factor(setting)
+
+
 def _is_auto(setting: float | str) -> bool:
     if isinstance(setting, str) and setting != "auto":
         raise ValueError(f"feature_scale must be 'auto' or a number, not {setting!r}")

@@ -40,6 +40,12 @@ def integer(name: str, value: Any, *, least: int, optional: bool = False) -> Any
     return int(value)
 
 
+def check_seed(name: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless `seed` takes the value; nothing is drawn."""
+    if not isinstance(value, np.random.RandomState):
+        integer(name, value, least=0, optional=True)
+
+
 def seed(name: str, value: Any) -> int:
     """A seed, a whole number >= 0; a random one for None, or drawn from a RandomState."""
     if isinstance(value, np.random.RandomState):

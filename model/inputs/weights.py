@@ -62,15 +62,23 @@ def refuse_balanced_in_parts(class_weight: Any) -> None:
         )
 
 
-def _class_weights(class_weight, codes, classes, weights):
+def check_class_weight(class_weight: Any) -> None:
+    """Raise TypeError or ValueError unless it is None, "balanced" or a dict label → weight."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
+    elif isinstance(class_weight, dict):
+        for label, weight in class_weight.items():
+            number(f"class_weight[{label!r}]", weight, least=0.0)
+    elif class_weight is not None:
+        raise TypeError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
+
+
+def _class_weights(class_weight, codes, classes, weights):
+    if isinstance(class_weight, str):  # "balanced"
         # A row counts by its weight, as in scikit-learn: a fold has none of those it is judged on.
         counts = np.bincount(codes, weights, len(classes))
         return counts.sum() / (len(classes) * np.where(counts > 0, counts, 1))
-    if not isinstance(class_weight, dict):
-        raise TypeError(f"class_weight must be a dict or 'balanced', not {class_weight!r}")
     known = classes.tolist()
     weights = np.ones(len(classes))
     unknown = [label for label in class_weight if label not in known]
@@ -79,7 +87,6 @@ def _class_weights(class_weight, codes, classes, weights):
     if unknown:  # as in a fold without rows of that class
         warn(f"class_weight names {unknown[0]!r}, which is not one of the classes here")
     for label, weight in class_weight.items():
-        weight = number(f"class_weight[{label!r}]", weight, least=0.0)
         if label in known:
             weights[known.index(label)] = weight
     return weights

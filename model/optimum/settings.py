@@ -27,10 +27,8 @@ class Optimum:
     max_iter: int
 
     @classmethod
-    def of(cls, model: Any, **given: Any) -> Self | None:
+    def of(cls, model: Any) -> Self | None:
         """Those of an estimator with `solver="lbfgs"`, checked; None with "sgd".
-
-        given: arguments of `fit` that go with "sgd" alone.
 
         Raises:
             TypeError, ValueError: a setting is not as described, or of the other solver.
@@ -50,10 +48,14 @@ class Optimum:
         for name in OF_SGD:
             if name in defaults and getattr(model, name) != defaults[name]:
                 raise ValueError(f"{name} is a setting of solver='sgd': leave it out with 'lbfgs'")
-        for name, value in given.items():
-            if value is not None:
-                raise ValueError(f"{name} goes with solver='sgd': leave it out with 'lbfgs'")
         return cls(tol, max_iter)
+
+
+def refuse_of_sgd(**given: Any) -> None:
+    """Raise ValueError if one of these is given: arguments of `fit` that go with "sgd" alone."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} goes with solver='sgd': leave it out with 'lbfgs'")
 
 
 def l2_of(C: Any, total_weight: Any, classes: int) -> Any:

@@ -116,9 +116,8 @@ def splits(
 
     judges: whether heads are judged on the rows their split leaves out.
     """
-    kind = inputs.choice("bootstrap", sweep.bootstrap, folds.BOOTSTRAPS)
     if sweep.n_bootstrap is not None:
-        learn, left_out = folds.bootstraps(kind, sweep.n_bootstrap, n, seed)
+        learn, left_out = folds.bootstraps(sweep.bootstrap, sweep.n_bootstrap, n, seed)
         return Splits(learn, folds.not_empty(left_out) if judges else None)
     if sweep.cv is None:
         return Splits(np.empty((0, n)), None)

@@ -13,14 +13,15 @@ from softstep.kernels.names import Backend
 from softstep.model import blocks, extras, inputs, trainer
 from softstep.model import resume as resuming
 from softstep.model.inputs import Schema
-from softstep.model.optimum.settings import Optimum
+from softstep.model.optimum.settings import refuse_of_sgd
 from softstep.model.optimum.solve import Solution
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
-from softstep.model.sweep import data, grid, memory, results
+from softstep.model.sweep import data, memory, results
 from softstep.model.sweep.best import PredictsByBest
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
+from softstep.model.sweep.settings import SweepSettings, lone
 from softstep.model.sweep.solving import Solving
 
 
@@ -197,18 +198,19 @@ class SoftmaxSweep(PredictsByBest, Params):
         """
         inputs.function("callback", callback)
         inputs.choice("fingerprint", fingerprint, resuming.KINDS)
-        optimum = Optimum.of(self, checkpoint=checkpoint)
-        settings = grid.configurations(self.param_grid, self.solver)
+        settings = SweepSettings.of(self)
+        if settings.optimum is not None:
+            refuse_of_sgd(checkpoint=checkpoint)
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
             given = X, y, X_val, y_val, sample_weight, groups
-            solution = self._fit(settings, *given, callback, keeper, fingerprint, optimum)
+            solution = self._fit(settings, *given, callback, keeper, fingerprint)
         if solution is not None and solution.interrupted:
             raise KeyboardInterrupt
         return self
 
     def _fit(
         self,
-        settings: list[dict[str, Any]],
+        settings: SweepSettings,
         X: Any,
         y: Any,
         X_val: Any,
@@ -218,15 +220,10 @@ class SoftmaxSweep(PredictsByBest, Params):
         callback: Any,
         keeper: resuming.Keeper | None,
         fingerprint: str,
-        optimum: Optimum | None,
     ) -> Solution | None:
         clock = resuming.Clock() if keeper is None else keeper.clock
         seed = resuming.seed(self.random_state, keeper)
-        models = [self._model(setting, seed, X_val is not None) for setting in settings]
-        sgd, *_ = map(trainer.SGDSettings.of, models)  # those of all models are checked
-        for model in models:
-            Optimum.of(model)
-        refit = grid.judged_by(self.refit, settings)
+        models = [self._model(entry, seed, X_val is not None) for entry in settings.grid]
         in_blocks = self.memory is not None
         first = inputs.features(blocks.sample(blocks.features(X, "X")) if in_blocks else X)
         schema = Schema.of_rows(first, self)
@@ -253,17 +250,18 @@ class SoftmaxSweep(PredictsByBest, Params):
             data=rows,
             held_out=held_out,
             by_split=given is None,
-            sgd=sgd,
+            sgd=settings.shared.sgd,
             seed=seed,
-            epochs=inputs.integer("epochs", self.epochs, least=1),
-            max_steps=inputs.integer("max_steps", self.max_steps, least=1, optional=True),
-            eval_every=inputs.integer("eval_every", self.eval_every, least=1, optional=True),
-            patience=inputs.integer("patience", self.patience, least=1, optional=True),
-            halving=inputs.flag("halving", self.halving),
-            refit=refit,
+            epochs=settings.shared.epochs,
+            max_steps=settings.shared.max_steps,
+            eval_every=settings.shared.eval_every,
+            patience=settings.shared.patience,
+            halving=settings.halving,
+            refit=settings.refit,
             layout=layout,
         )
         bank = _first_weights(models, heads, labels, X.shape[1], dtype)
+        optimum = settings.optimum
         new = Training if optimum is None else partial(Solving, optimum=optimum)
         training = new(heads, bank, plan)
         prints = resuming.of_rows(rows, fingerprint)
@@ -271,12 +269,12 @@ class SoftmaxSweep(PredictsByBest, Params):
             training.run(callback)
         else:
             judges = resuming.of_rows(held_out, fingerprint, "_val")
-            about = resuming.about(self, seed, X, prints | judges, param_grid=settings)
+            about = resuming.about(self, seed, X, prints | judges, param_grid=settings.grid)
             with keeper.keeping(training, about):
                 training.run(callback, keeper)
         came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
         found = results.trained(models, labels, schema, training, came)
-        self._publish(settings, found, labels, training)
+        self._publish(settings.grid, found, labels, training)
         return training.solution
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
@@ -317,9 +315,7 @@ class SoftmaxSweep(PredictsByBest, Params):
 
     def _model(self, setting: dict[str, Any], seed: int, held_out: bool) -> SoftmaxRegression:
         """The SoftmaxRegression that would train this setting alone."""
-        own = SoftmaxRegression().get_params()
-        shared = {name: value for name, value in self.get_params().items() if name in own}
-        model = SoftmaxRegression(**shared | {"random_state": seed} | setting)
+        model = lone(self, setting).set_params(random_state=seed)
         if not held_out:  # the head on all rows has none
             model.set_params(patience=None, eval_every=None)
         model.seed_ = seed

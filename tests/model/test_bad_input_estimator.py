@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from softstep import SoftmaxRegression
+from softstep import SoftmaxRegression, SoftmaxSweep
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 4)).astype(np.float32)
@@ -94,6 +94,54 @@ def test_bad_settings_are_refused_and_named(name, backend):
     estimator = SoftmaxRegression(**{"random_state": 0, "backend": backend, name: value})
     with pytest.raises(error, match=name):
         estimator.fit(X, Y, X_val=X, y_val=Y)
+
+
+class Unread:
+    """Rows that nobody may look at."""
+
+    def __getattr__(self, name):
+        raise AssertionError("the rows were read")
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+def test_bad_settings_are_refused_before_the_rows_are_read(name):
+    value, error = BAD_SETTINGS[name]
+    rows = Unread()
+    for fit in (
+        lambda model: model.fit(rows, rows, X_val=rows, y_val=rows),
+        lambda model: model.partial_fit(rows, rows),
+    ):
+        with pytest.raises(error, match=name):
+            fit(SoftmaxRegression(**{name: value}))
+
+
+BAD_IN_A_SWEEP = {
+    "param_grid": ({"lr": [1.0]}, ValueError),
+    "cv": (1, ValueError),
+    "n_bootstrap": (1, ValueError),
+    "bootstrap": ("bayes", ValueError),
+    "refit": ("f1", ValueError),
+    "halving": (1, TypeError),
+    "memory": ("lots", ValueError),
+}
+
+
+@pytest.mark.parametrize("name", SoftmaxSweep({}).get_params())
+def test_bad_settings_of_a_sweep_are_refused_before_the_rows_are_read(name):
+    value, error = (BAD_SETTINGS | BAD_IN_A_SWEEP)[name]
+    rows = Unread()
+    with pytest.raises(error, match=name):
+        SoftmaxSweep(**{"param_grid": {}, name: value}).fit(rows, rows, X_val=rows, y_val=rows)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_bad_entry_of_a_grid_is_refused_before_the_rows_are_read(at):
+    for name in ("learning_rate", "l2", "momentum", "loss", "init", "init_seed"):
+        value, error = BAD_SETTINGS[name]
+        entries = [{}, {}, {}]
+        entries[at] = {name: value}
+        with pytest.raises(error, match=name):
+            SoftmaxSweep(entries, cv=2).fit(Unread(), Unread())
 
 
 @pytest.mark.parametrize("rate", [np.nan, np.inf, "fast", True, None])

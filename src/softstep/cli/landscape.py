@@ -17,6 +17,7 @@ from softstep.cli import common
 from softstep.cli.train import add_recipe
 from softstep.kernels import losses
 from softstep.model import extras
+from softstep.model.settings import Settings
 from softstep.report.landscape_figures import NAMES, pictures
 from softstep.report.picture import file_names, write_images
 from softstep.runs import folder, landscape, recipe, record
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size,
         random_state=arguments.seed,
     )
-    recipe.refuse_bad_settings(model)
+    Settings.of(model)  # or it says what is wrong, before any rows are read
     names = ("rows", "directions", "span", "steps")
     view = View(**{name: getattr(arguments, name) for name in names}, random_state=arguments.seed)
     about = record.record(

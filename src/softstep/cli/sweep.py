@@ -12,9 +12,10 @@ from softstep.kernels.losses import LOSSES
 from softstep.model import SoftmaxSweep, extras
 from softstep.model.schedules import SCHEDULES
 from softstep.model.sweep.grid import KEYS
+from softstep.model.sweep.settings import SweepSettings
 from softstep.report import page, subject
 from softstep.runs import folder, recipe, record
-from softstep.runs.sweep import FILES, fit, refuse_bad_settings, rows, save
+from softstep.runs.sweep import FILES, fit, rows, save
 
 SHOWN = 10  # settings in the table that is printed
 
@@ -153,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         extras.load("matplotlib", extra="plot")  # before the work, not after
     common.say_backend()
     sweep = _sweep(arguments)
-    refuse_bad_settings(sweep)
+    SweepSettings.of(sweep)  # or it says what is wrong, before any rows are read
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with (

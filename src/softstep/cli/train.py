@@ -6,6 +6,7 @@ from typing import Any
 
 from softstep.cli import common
 from softstep.kernels.losses import LOSSES
+from softstep.model.settings import Settings
 from softstep.runs import folder, recipe
 
 
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
     )
-    recipe.refuse_bad_settings(model)
+    Settings.of(model)  # or it says what is wrong, before any rows are read
     out = arguments.out or Path("runs") / f"{name}.npz"
     val = {"val": arguments.val, "val_labels": arguments.val_labels}
     if arguments.val is None and arguments.val_labels is not None:

@@ -7,8 +7,7 @@ import numpy as np
 
 from softstep.kernels.names import Loss
 from softstep.model import SoftmaxRegression, WeightPath, datasets, inputs
-from softstep.model.optimum.settings import Optimum
-from softstep.model.trainer import Epoch, SGDSettings
+from softstep.model.trainer import Epoch
 from softstep.runs.progress import Progress
 
 LOSS: Loss = "mse"
@@ -81,19 +80,6 @@ def _with_test_rows(
             f"{file}: has {X.shape[1]} features, but {data.name} has {data.X_train.shape[1]}"
         )
     return dataclasses.replace(data, X_test=X, y_test=y)
-
-
-def refuse_bad_settings(model: SoftmaxRegression) -> None:
-    """Raise what `fit` would raise about the settings alone, before any rows are read.
-
-    Raises:
-        TypeError, ValueError: a setting is not as described.
-    """
-    SGDSettings.of(model)
-    Optimum.of(model)
-    inputs.integer("epochs", model.epochs, least=1)
-    inputs.integer("max_steps", model.max_steps, least=1, optional=True)
-    inputs.seed("random_state", model.random_state)
 
 
 def _tell(sentence: str) -> None:

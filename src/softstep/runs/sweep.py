@@ -10,12 +10,10 @@ import numpy as np
 
 from softstep.model import SoftmaxRegression, SoftmaxSweep, datasets, inputs
 from softstep.model.optimum.problem import is_provable
-from softstep.model.optimum.settings import Optimum
 from softstep.model.optimum.solve import Round
 from softstep.model.sweep import grid
-from softstep.model.sweep.data import split_count
 from softstep.model.sweep.heads import SweepEpoch
-from softstep.runs import recipe, record, results
+from softstep.runs import record, results
 from softstep.runs.progress import Progress
 
 EVALUATIONS = 10  # of the held-out rows during training, for the best score so far
@@ -61,22 +59,6 @@ def rows(data: datasets.Dataset, cv: int | None, seed: int) -> Rows:
     )
     held_out = {"X_val": split.X_test, "y_val": split.y_test}
     return Rows(split.X_train, split.y_train, held_out, judged)
-
-
-def refuse_bad_settings(sweep: SoftmaxSweep) -> None:
-    """Raise what `fit` would raise about the settings alone, before any rows are read.
-
-    Raises:
-        TypeError, ValueError: a setting is not as described.
-    """
-    Optimum.of(sweep)
-    settings = grid.configurations(sweep.param_grid, sweep.solver)
-    grid.judged_by(sweep.refit, settings)
-    split_count(sweep)
-    own = SoftmaxRegression().get_params()
-    shared = {name: value for name, value in sweep.get_params().items() if name in own}
-    for setting in settings:
-        recipe.refuse_bad_settings(SoftmaxRegression(**shared | setting))
 
 
 def fit(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
