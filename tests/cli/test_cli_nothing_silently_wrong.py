@@ -116,6 +116,8 @@ BAD = {
     "a negative l2": ("sweep", "digits", "--l2", "-1"),
     "too much momentum": ("sweep", "digits", "--momentum", "1"),
     "losses that do not compare": ("sweep", "digits", "--refit", "loss"),
+    "a scale of nothing": ("train", "digits", "--feature-scale", "0"),
+    "an infinite scale": ("sweep", "digits", "--feature-scale", "inf"),
     "one fold": ("sweep", "digits", "--cv", "1"),
     "no epochs": ("sweep", "digits", "--epochs", "0"),
     "a rate of zero in train": ("train", "digits", "--lr", "0"),
@@ -184,6 +186,37 @@ def test_columns_that_are_not_scaled_are_one_line(capsys):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     (line,) = done.stderr.splitlines()
     assert line.startswith("softstep: the columns of X have standard deviations up to")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--lr", "1", "--epochs", "60", "--out", "m.npz"),
+        ("sweep", "--lr", "1", "--epochs", "60", "--loss", "mse", "--out", "."),
+    ],
+)
+def test_pixels_of_a_table_are_scaled_as_asked(command, capsys):
+    """As bytes of an .npz are by themselves: text has no types."""
+    pixels = np.clip(40 * X + 60, 0, 255).astype(np.uint8)
+    lines = (f"{label},{','.join(map(str, row))}" for row, label in zip(pixels, Y, strict=True))
+    Path("pixels.csv").write_text("\n".join(["label,a,b,c", *lines]) + "\n")
+    np.savez("pixels.npz", X=pixels, y=Y)
+    found = []
+    for given in (("pixels.csv", "--feature-scale", "1/255"), ("pixels.npz",)):
+        code, _, err = softstep(capsys, command[0], *given, *command[1:])
+        assert (code, err) == (0, "")  # a warning would be an error
+        found.append(SoftmaxRegression.load("m.npz" if command[0] == "train" else "best.npz"))
+    as_text, as_bytes = found
+    assert as_text.feature_scale == as_text.feature_scale_ == as_bytes.feature_scale_ == 1 / 255
+    np.testing.assert_allclose(as_text.coef_, as_bytes.coef_, rtol=1e-4, atol=1e-6)
+    assert np.abs(as_bytes.coef_).max() > 0.1
+
+
+@pytest.mark.parametrize("factor", ["1/0", "many", "1/2/3", ""])
+def test_a_factor_that_is_none_is_refused(factor, capsys):
+    with pytest.raises(SystemExit):
+        softstep(capsys, "train", "digits", "--feature-scale", factor)
+    assert "give a number, or a fraction such as 1/255" in capsys.readouterr().err
 
 
 # Standard streams that are closed, full or left.

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from softstep.kernels.backend import choose
 from softstep.kernels.registry import CHOICES
@@ -54,6 +54,30 @@ def add_label(parser: argparse.ArgumentParser) -> None:
 
 def add_batch_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=100, help="rows per step (100)")
+
+
+def add_feature_scale(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--feature-scale",
+        type=factor,
+        default="auto",
+        metavar="FACTOR",
+        help="what the features are multiplied by, such as 1/255 for pixels in a table (default: "
+        "1/255 for uint8, 1 for all others)",
+    )
+
+
+def factor(text: str) -> float | Literal["auto"]:
+    """A number, a fraction of two, or "auto", as `feature_scale` takes it."""
+    if text == "auto":
+        return "auto"
+    over, _, under = text.partition("/")
+    try:
+        return float(over) / float(under or 1)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give a number, or a fraction such as 1/255"
+        ) from None
 
 
 def add_seed(parser: argparse.ArgumentParser, what: str) -> None:

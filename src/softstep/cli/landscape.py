@@ -66,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         lr=arguments.lr,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
+        feature_scale=arguments.feature_scale,
         random_state=arguments.seed,
     )
     Settings.of(model)  # or it says what is wrong, before any rows are read

@@ -48,6 +48,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--l2-bias", action="store_true", help="apply l2 to the bias too")
     common.add_batch_size(parser)
+    common.add_feature_scale(parser)
     parser.add_argument("--epochs", type=int, default=20, help="passes over the rows (20)")
     common.add_seed(parser, "the order of the rows, and of the folds or the rows held out")
     parser.add_argument("--out", type=Path, help="a folder for the results (runs/NAME-sweep)")
@@ -190,7 +191,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
     """The sweep that was asked for, not yet fitted."""
-    names = ("cv", "refit", "halving", "schedule", "l2_bias", "batch_size", "epochs", "solver")
+    names = (
+        *("cv", "refit", "halving", "schedule", "l2_bias", "batch_size", "epochs", "solver"),
+        "feature_scale",
+    )
     return SoftmaxSweep(
         _grid(arguments),
         **{name: getattr(arguments, name) for name in names},

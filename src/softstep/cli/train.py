@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
-    """Loss, learning rate, batch size and epochs, whose defaults are the recipe's."""
+    """Loss, rate, batch size, epochs and scale of the features, whose defaults are the recipe's."""
     rates, digits = (
         ", ".join(f"{loss} {rate:g}" for loss, rate in table.items())
         for table in (recipe.RATES, recipe.DIGITS_RATES)
@@ -39,6 +39,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lr", type=float, help=f"learning rate ({rates}; digits: {digits})")
     common.add_batch_size(parser)
+    common.add_feature_scale(parser)
     parser.add_argument(
         "--epochs",
         type=int,
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         lr=arguments.lr,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
+        feature_scale=arguments.feature_scale,
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
     )
