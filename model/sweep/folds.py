@@ -1,11 +1,11 @@
 """Folds and bootstraps as weights: which rows a head learns from, and which it is judged on."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from softstep.model import inputs
+from softstep.model.inputs.warnings import warn
 
 BOOTSTRAPS = ("poisson", "multinomial")
 
@@ -68,9 +68,8 @@ def _warn_of_rare_classes(k, codes):
     """Warn where some folds are judged on no row of a class."""
     least = None if codes is None else np.bincount(codes).min()
     if least is not None and least < k:
-        warnings.warn(
-            f"a class has {least} rows, fewer than the {k} folds: some folds have none to judge by",
-            stacklevel=5,
+        warn(
+            f"a class has {least} rows, fewer than the {k} folds: some folds have none to judge by"
         )
 
 

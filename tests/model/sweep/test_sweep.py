@@ -274,8 +274,9 @@ def test_a_number_of_folds_is_stratified_shuffled_and_from_the_seed():
 
 def test_a_class_of_fewer_rows_than_folds_is_warned_of():
     rare = np.where(np.arange(N) < 2, C, Y)
-    with pytest.warns(UserWarning, match="a class has 2 rows, fewer than the 3 folds"):
+    with pytest.warns(UserWarning, match="a class has 2 rows, fewer than the 3 folds") as found:
         sweep({}, cv=3, epochs=1).fit(X, rare)
+    assert [warning.filename for warning in found] == [__file__]  # the line that called fit
     sweep({}, cv=2, epochs=1).fit(X, rare)  # a warning would be an error
 
 
