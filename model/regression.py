@@ -304,6 +304,7 @@ class SoftmaxRegression(Params, Exchange):
         if (y.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
             raise ValueError(f"y holds {y.dtype} labels, but the classes are {self.classes_.dtype}")
         weights = inputs.row_weights(sample_weight, None, None, None, len(predicted))
+        weights = inputs.of_mean_one(weights)
         return float(np.average(predicted == y, weights=weights))
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -388,7 +389,7 @@ class SoftmaxRegression(Params, Exchange):
         X = rows.X
         y, classes = self._targets(X, y)
         self._start(rows, classes, resuming.seed(self.random_state, keeper))
-        data = self._data(rows, y, sample_weight)
+        data = self._data(rows, y, inputs.of_mean_one(self._weights(y, sample_weight)))
         held_out = self._held_out(X_val, y_val)
         patience = settings.patience
         if patience is not None and held_out is None:
@@ -450,11 +451,12 @@ class SoftmaxRegression(Params, Exchange):
         inputs.refuse_non_finite(rows.X, names=rows.names)
         y, classes = self._targets(rows.X, y)
         self._start(rows, classes, inputs.seed("random_state", self.random_state))
-        data, held_out = self._data(rows, y, sample_weight), self._held_out(X_val, y_val)
+        weights = self._weights(y, sample_weight)
+        data = self._data(rows, y, inputs.of_mean_one(weights))
+        held_out = self._held_out(X_val, y_val)
         l2 = sgd.l2
         if self.C is not None:
-            given = self._data(rows, y, sample_weight, in_parts=True).sample_weight
-            l2 = l2_of(self.C, len(rows.X) if given is None else given.sum(), len(classes))
+            l2 = l2_of(self.C, len(rows.X) if weights is None else weights.sum(), len(classes))
         problem = Problem.of(sgd, data, np.array([self.loss]), np.array([l2], float))
         bank = self._bank
         solution = solve(problem, bank.W, bank.b, optimum=optimum, callback=callback)
@@ -490,7 +492,7 @@ class SoftmaxRegression(Params, Exchange):
             y, classes = self._targets(rows.X, y, classes)
             self._start(rows, classes, inputs.seed("random_state", self.random_state))
             schema = Schema.of_model(self)
-        data = self._data(rows, y, sample_weight, in_parts=True)
+        data = self._data(rows, y, self._weights(y, sample_weight))
         schema.and_then(rows).put_on(self)
         for epoch in trainer.epochs(
             data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
@@ -545,16 +547,18 @@ class SoftmaxRegression(Params, Exchange):
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
 
-    def _data(
-        self, rows: Features, y: Array, sample_weight: Any, *, in_parts: bool = False
-    ) -> trainer.Rows:
-        """The rows to learn from; in_parts: others came before or will come later."""
+    def _weights(self, y: Array, sample_weight: Any) -> Array | None:
+        """What each row counts, by its own weight and that of its class; None if all the same."""
+        codes = y if y.ndim == 1 else None
+        found: Array | None = inputs.row_weights(
+            sample_weight, self.class_weight, codes, self.classes_, len(y)
+        )
+        return found
+
+    def _data(self, rows: Features, y: Array, weights: Array | None) -> trainer.Rows:
+        """The rows to learn from."""
         schema, dtype = Schema.of_model(self), self._bank.W.dtype
         X, scale = schema.numbers(rows, dtype), schema.factor(rows)
-        codes = y if y.ndim == 1 else None
-        weights = inputs.row_weights(
-            sample_weight, self.class_weight, codes, self.classes_, len(X), as_given=in_parts
-        )
         if dtype != compute_dtype(X):
             raise TypeError(f"X is {X.dtype}, but the model was started in {dtype}")
         X = inputs.placed(X, self.backend)

@@ -28,6 +28,7 @@ from softstep.model.inputs.targets import (
 )
 from softstep.model.inputs.weights import (
     check_class_weight,
+    of_mean_one,
     refuse_balanced_in_parts,
     row_weights,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "is_soft",
     "label_values",
     "number",
+    "of_mean_one",
     "placed",
     "refuse_balanced_in_parts",
     "refuse_non_finite",

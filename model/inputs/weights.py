@@ -15,17 +15,13 @@ def row_weights(
     codes: Any,
     classes: Any,
     n: int,
-    *,
-    as_given: Any = False,
 ) -> Any:
-    """sample_weight × class_weight per row, (n,) float64 of mean 1; None if neither is given.
-
-    as_given: keep their size instead, for calls that each see a part of the rows.
+    """sample_weight × class_weight per row, (n,) float64; None if neither is given.
 
     Raises:
-        TypeError, ValueError: not numbers, of the wrong length, negative, not finite or all
-            zero; class weights for none of the classes, or with soft targets. Weights for some
-            class that is not there are warned of.
+        TypeError, ValueError: not numbers, of the wrong length, negative or not finite; class
+            weights for none of the classes, or with soft targets. Weights for some class that is
+            not there are warned of.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -45,8 +41,17 @@ def row_weights(
         if codes is None:
             raise ValueError("class_weight needs labels, not soft targets")
         weights = weights * _class_weights(class_weight, codes, classes, weights)[codes]
-    if as_given:
-        return weights
+    return weights
+
+
+def of_mean_one(weights: Any) -> Any:
+    """Weights of rows scaled to mean 1; None stays None.
+
+    Raises:
+        ValueError: they sum to zero, or to infinity.
+    """
+    if weights is None:
+        return None
     mean = weights.mean()
     if not 0 < mean < np.inf:
         raise ValueError("the weights of the rows sum to zero, or to infinity")

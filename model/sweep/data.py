@@ -129,56 +129,40 @@ def splits(
 
 def weight_sets(
     sample_weight: Any, class_weight: Any, data: Labels, learn: Array, dtype: np.dtype[Any]
-) -> Array | None:
-    """A set of weights of mean 1 for all rows and one for each split, (1 + k, n) in `dtype`.
+) -> tuple[Array | None, Array]:
+    """A set of weights of mean 1 for all rows and one for each split, (1 + k, n) in `dtype`, and
+    their sums before they were scaled.
 
     With class weights there is such a group of sets for each label set, stacked. None if all
     weights are 1.
     """
     n = learn.shape[1]
-    first = inputs.row_weights(sample_weight, class_weight, data.codes(0), data.classes[0], n)
-    if first is None and not len(learn):
-        return None
+    if sample_weight is None and class_weight is None and not len(learn):
+        return None, np.array([n], np.float64)
     rows = np.ones(n) if sample_weight is None else inputs.host_array(sample_weight, "weights")
     groups = data.count if class_weight is not None else 1
     sets = np.empty((groups * (1 + len(learn)), n), dtype)
+    sums = np.empty(len(sets))
     for i in range(len(sets)):
         t, split = divmod(i, 1 + len(learn))
         counts = rows if split == 0 else rows * learn[split - 1]
         codes, classes = data.codes(t), data.classes[t]
-        sets[i] = inputs.row_weights(counts, class_weight, codes, classes, n)
-    return sets
+        weights = inputs.row_weights(counts, class_weight, codes, classes, n)
+        sets[i], sums[i] = inputs.of_mean_one(weights), weights.sum()
+    return sets, sums
 
 
-def with_C(
-    heads: Heads,
-    models: list[Any],
-    data: Labels,
-    learn: Array,
-    *,
-    sample_weight: Any,
-    class_weight: Any,
-) -> Heads:
-    """The heads with the l2 that the C of their settings is, where they have one."""
+def with_C(heads: Heads, models: list[Any], data: Labels, sums: Array) -> Heads:
+    """The heads with the l2 that the C of their settings is, where they have one.
+
+    sums: of the weight sets.
+    """
     C = np.array([np.nan if model.C is None else model.C for model in models], float)
     if np.isnan(C).all():
         return heads
-    totals = _total_weights(sample_weight, class_weight, data, learn)[heads.weight_set]
     C = C[heads.group // data.count]
-    l2 = l2_of(C, totals, len(data.classes[0]))
+    l2 = l2_of(C, sums[heads.weight_set], len(data.classes[0]))
     return replace(heads, l2=np.where(np.isnan(C), heads.l2, l2))
-
-
-def _total_weights(sample_weight: Any, class_weight: Any, data: Labels, learn: Array) -> Array:
-    """Σ w of each set that `weight_sets` makes, before it is scaled."""
-    n = learn.shape[1]
-    rows = np.ones(n) if sample_weight is None else inputs.host_array(sample_weight, "weights")
-    totals = []
-    for t in range(data.count if class_weight is not None else 1):
-        for counts in (rows, *(rows * often for often in learn)):
-            given = counts, class_weight, data.codes(t), data.classes[t], n
-            totals.append(inputs.row_weights(*given, as_given=True).sum())
-    return np.array(totals)
 
 
 def heads(settings: list[Any], label_sets: int, split_count: int, class_weight: bool) -> Heads:

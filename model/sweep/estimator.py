@@ -235,9 +235,10 @@ class SoftmaxSweep(PredictsByBest, Params):
             models, X, y, groups, labels, given, weighted=sample_weight is not None
         )
         dtype = compute_dtype(X)
-        weights = data.weight_sets(sample_weight, self.class_weight, labels, splits.learn, dtype)
-        weighting = {"sample_weight": sample_weight, "class_weight": self.class_weight}
-        heads = data.with_C(heads, models, labels, splits.learn, **weighting)
+        weights, sums = data.weight_sets(
+            sample_weight, self.class_weight, labels, splits.learn, dtype
+        )
+        heads = data.with_C(heads, models, labels, sums)
         judge = splits.judge
         del splits  # whole numbers for every row, no longer needed
         rows = trainer.Rows(X, labels.y, weights, schema.scale)

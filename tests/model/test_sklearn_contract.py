@@ -229,6 +229,10 @@ def test_class_weights_may_name_a_class_that_is_missing_here():
         assert np.array_equal(found.predict_proba(X), expected)
         with pytest.raises(ValueError, match="class_weight names '0', which is not one of"):
             estimator.set_params(class_weight={"0": 1.0}).fit(X, Y)
+    solved = SoftmaxRegression(solver="lbfgs", C=1.0, class_weight=weights)
+    with pytest.warns(UserWarning, match="class_weight names 2") as found:
+        solved.fit(X[few], Y[few])
+    assert len(found) == 1  # it is said once
 
 
 # arrays of other libraries
