@@ -63,3 +63,13 @@ def test_nothing_is_published_before_every_job_of_the_tests_has_passed():
     assert "pytest" in jobs("tests.yml")["test"]
     assert "name: dist\n" in jobs("tests.yml")["dist"]  # what is published
     assert not re.search(r"continue-on-error|^    if:", tests, re.M)
+
+
+def test_the_site_that_is_linked_is_the_one_that_is_deployed():
+    site = re.search(r"^site_url: (\S+?)/?$", (ROOT / "mkdocs.yml").read_text(), re.M)[1]
+    assert PROJECT["urls"]["Documentation"] == site
+    built = re.search(r"^site_dir: (\S+)$", (ROOT / "mkdocs.yml").read_text(), re.M)[1]
+    deploying = jobs("docs.yml")
+    assert "make docs" in deploying["build"]
+    assert f"path: {built}\n" in deploying["build"]
+    assert "actions/deploy-pages" in deploying["deploy"]
