@@ -1,7 +1,7 @@
 """Many softmax regressions on the same rows, trained together in one pass over them."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from typing import Any, Literal, Self
@@ -23,6 +23,18 @@ from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
 from softstep.model.sweep.settings import SweepSettings, lone
 from softstep.model.sweep.solving import Solving
+
+
+@dataclass(frozen=True)
+class Given:
+    """What `SoftmaxSweep.fit` was given, as it was given."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    X_val: Any
+    y_val: Any
+    groups: Any
 
 
 class SoftmaxSweep(PredictsByBest, Params):
@@ -202,8 +214,8 @@ class SoftmaxSweep(PredictsByBest, Params):
         if settings.optimum is not None:
             refuse_of_sgd(checkpoint=checkpoint)
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
-            given = X, y, X_val, y_val, sample_weight, groups
-            solution = self._fit(settings, *given, callback, keeper, fingerprint)
+            given = Given(X, y, sample_weight, X_val, y_val, groups)
+            solution = self._fit(settings, given, callback, keeper, fingerprint)
         if solution is not None and solution.interrupted:
             raise KeyboardInterrupt
         return self
@@ -211,48 +223,61 @@ class SoftmaxSweep(PredictsByBest, Params):
     def _fit(
         self,
         settings: SweepSettings,
-        X: Any,
-        y: Any,
-        X_val: Any,
-        y_val: Any,
-        sample_weight: Any,
-        groups: Any,
+        given: Given,
         callback: Any,
         keeper: resuming.Keeper | None,
         fingerprint: str,
     ) -> Solution | None:
         clock = resuming.Clock() if keeper is None else keeper.clock
         seed = resuming.seed(self.random_state, keeper)
-        models = [self._model(entry, seed, X_val is not None) for entry in settings.grid]
+        has_held_out = given.X_val is not None
+        models = [self._model(entry, seed, has_held_out) for entry in settings.grid]
+        schema, labels, heads, plan = self._planned(settings, models, given)
+        optimum = settings.optimum
+        new = Training if optimum is None else partial(Solving, optimum=optimum)
+        training = new(heads, _first_weights(models, heads, labels, plan.data.X), plan)
+        X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
+        if keeper is None:
+            training.run(callback)
+        else:
+            judges = resuming.of_rows(plan.held_out, fingerprint, "_val")
+            about = resuming.about(self, seed, X, prints | judges, param_grid=settings.grid)
+            with keeper.keeping(training, about):
+                training.run(callback, keeper)
+        came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
+        found = results.trained(models, labels, schema, training, came)
+        self._publish(settings.grid, found, labels, training)
+        return training.solution
+
+    def _planned(
+        self, settings: SweepSettings, models: list[SoftmaxRegression], given: Given
+    ) -> tuple[Schema, Labels, Heads, Plan]:
+        """What was given as the ops take it: which heads there are, and how they train."""
         in_blocks = self.memory is not None
+        X = given.X
         first = inputs.features(blocks.sample(blocks.features(X, "X")) if in_blocks else X)
         schema = Schema.of_rows(first, self)
         inputs.warn_of_spread(first.X, schema.scale, first.names)
         X = X if in_blocks else inputs.placed(first.X, self.backend)
-        labels = data.labels(y, len(X))
-        given = self._given_rows(schema, labels, X_val, y_val, compute_dtype(X))
-        heads, layout, splits = self._split(
-            models, X, y, groups, labels, given, weighted=sample_weight is not None
-        )
-        dtype = compute_dtype(X)
+        labels, dtype = data.labels(given.y, len(X)), compute_dtype(X)
+        held_out = self._given_rows(schema, labels, given.X_val, given.y_val, dtype)
+        heads, layout, splits = self._split(settings, models, X, given, labels, held_out)
         weights, sums = data.weight_sets(
-            sample_weight, self.class_weight, labels, splits.learn, dtype
+            given.sample_weight, self.class_weight, labels, splits.learn, dtype
         )
-        heads = data.with_C(heads, models, labels, sums)
         judge = splits.judge
         del splits  # whole numbers for every row, no longer needed
         rows = trainer.Rows(X, labels.y, weights, schema.scale)
-        held_out = given
+        by_split = held_out is None
         if held_out is None:
             assert judge is not None
             held_out = replace(rows, sample_weight=judge.astype(dtype))
-        del judge
         plan = Plan(
             data=rows,
             held_out=held_out,
-            by_split=given is None,
+            by_split=by_split,
             sgd=settings.shared.sgd,
-            seed=seed,
+            seed=models[0].seed_,
             epochs=settings.shared.epochs,
             max_steps=settings.shared.max_steps,
             eval_every=settings.shared.eval_every,
@@ -261,22 +286,7 @@ class SoftmaxSweep(PredictsByBest, Params):
             refit=settings.refit,
             layout=layout,
         )
-        bank = _first_weights(models, heads, labels, X.shape[1], dtype)
-        optimum = settings.optimum
-        new = Training if optimum is None else partial(Solving, optimum=optimum)
-        training = new(heads, bank, plan)
-        prints = resuming.of_rows(rows, fingerprint)
-        if keeper is None:
-            training.run(callback)
-        else:
-            judges = resuming.of_rows(held_out, fingerprint, "_val")
-            about = resuming.about(self, seed, X, prints | judges, param_grid=settings.grid)
-            with keeper.keeping(training, about):
-                training.run(callback, keeper)
-        came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
-        found = results.trained(models, labels, schema, training, came)
-        self._publish(settings.grid, found, labels, training)
-        return training.solution
+        return schema, labels, data.with_C(heads, models, labels, sums), plan
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
         """The fitted SoftmaxRegression of entry `index` of `results_`.
@@ -324,23 +334,20 @@ class SoftmaxSweep(PredictsByBest, Params):
 
     def _split(
         self,
+        settings: SweepSettings,
         models: list[SoftmaxRegression],
         X: Array,
-        y: Any,
-        groups: Any,
+        given: Given,
         labels: Labels,
-        given: trainer.Rows | None,
-        *,
-        weighted: bool,
+        held_out: trainer.Rows | None,
     ) -> tuple[Heads, blocks.Layout | None, Splits]:
         """The heads, the blocks that X is read in (None: as a whole), and the splits.
 
         Memory is checked before splits are made, unless only a splitter knows how many there are,
         and has to be asked first.
         """
-        make_splits = partial(
-            data.splits, self, y, groups, labels, len(X), models[0].seed_, judges=given is None
-        )
+        how = given.y, given.groups, labels, len(X), models[0].seed_
+        make_splits = partial(data.splits, self, *how, judges=held_out is None)
         count, splits = data.split_count(self), None
         if count is None:
             splits = make_splits()
@@ -353,9 +360,9 @@ class SoftmaxSweep(PredictsByBest, Params):
                 X,
                 labels,
                 heads,
-                trainer.SGDSettings.of(models[0]),
-                weight_sets=self._weight_sets(labels, count, weighted),
-                given=given,
+                settings.shared.sgd,
+                weight_sets=self._weight_sets(labels, count, given.sample_weight is not None),
+                given=held_out,
                 solves=self.solver == "lbfgs",
             )
         return heads, layout, splits if splits is not None else make_splits()
@@ -420,10 +427,11 @@ class SoftmaxSweep(PredictsByBest, Params):
 
 
 def _first_weights(
-    models: list[SoftmaxRegression], heads: Heads, labels: Labels, d: int, dtype: np.dtype[Any]
+    models: list[SoftmaxRegression], heads: Heads, labels: Labels, X: Array
 ) -> trainer.BankState:
-    """The bank before the first step."""
-    h, c = len(heads.group), len(labels.classes[0])
+    """The bank before the first step, for rows X."""
+    h, d, c = len(heads.group), X.shape[1], len(labels.classes[0])
+    dtype = compute_dtype(X)
     each = h // len(models)
     bank = trainer.BankState(np.empty((h, d, c), dtype), np.zeros((h, c), dtype))
     for i, model in enumerate(models):
