@@ -4,8 +4,8 @@
 # make docs: the site, in build/site, from docs/ and the docstrings; a warning is an error.
 # make dist: wheel and sdist, in dist, each installed and tried in new environments of every Python found.
 # make types: how complete the types are, by pyright (with node, from PyPI).
-# make coverage: the lines that the tests run.   make mutants: faults that they notice (hours).
-# make test-bounds: tests of the kernels with every index into an array checked.
+# make coverage: the lines that the tests run.   make mutants: faults that they notice (an hour).
+# make test-bounds: tests of the kernels with every index into an array checked, then without Numba.
 # make bench: time the kernels beside their peers, which it installs (PyTorch and JAX: over 1 GB).
 PYTHON ?= python3
 VENV := .venv
@@ -37,12 +37,16 @@ coverage: $(VENV)/installed-dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under=95
 
-# Each index into an array is checked, in kernels that are compiled anew for it.
+# Each index into an array is checked, in kernels that are compiled anew for it; then there is no
+# compiler, and NumPy computes.
 test-bounds: $(VENV)/installed-dev
 	set -e; cache=$$(mktemp -d); trap 'rm -rf "$$cache"' EXIT; \
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$cache" $(BIN)/python -m pytest -k "not cupy" \
 	tests/kernels/numba/test_kernel_edges.py tests/kernels/numba/test_row_ops.py \
 	tests/kernels/test_train_semantics.py tests/kernels/test_random_differential.py
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -k "not cupy and not numba" \
+	tests/kernels/test_train_semantics.py tests/kernels/test_numerics_contract.py \
+	tests/model/test_regression.py tests/model/sweep/test_sweep.py
 
 mutants: $(VENV)/installed-dev
 	$(BIN)/python -m softstep.bench.studies.mutants

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.bench.studies import parser
 
 N, D, C = 30_000, 100, 10
+HEAD = "| run | kills | that left a checkpoint | while one was written | runs | same bits "
+HEAD += "| files left behind | errors |"
+HUNG = 600.0  # seconds after which a run that nobody kills is given up
 EVERY = 0.05  # seconds between checkpoints: the more, the more often a kill falls into one
 GRID: Any = {"learning_rate": [0.003, 0.03, 0.3, 3.0], "loss": ["mse", "cross_entropy"]}
 
@@ -29,6 +32,8 @@ class Tally:
     """What became of the runs of one kind."""
 
     kills: int = 0
+    kept: int = 0  # of the kills, those that left a checkpoint
+    writing: int = 0  # and those while one was written
     runs: int = 0
     same: int = 0
     leftovers: int = 0
@@ -72,33 +77,42 @@ def digest(arrays: list[Any]) -> str:
 
 
 def start(kind: str, *folder: str) -> subprocess.Popen[str]:
-    """A process that prints the digest of a training, checkpointed if there is a folder."""
+    """A process that has begun a training, checkpointed if there is a folder, and prints its
+    digest."""
     command = [sys.executable, "-m", __spec__.name, "--child", kind, *folder]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
 
 
 def survive(kind: str, kills: int, longest: float, rng: np.random.Generator, tally: Tally) -> str:
     """The digest of a run that is killed until it is done, or was killed so often."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = tally.kills
+    with tempfile.TemporaryDirectory() as name:
+        before, folder = tally.kills, Path(name)
         while True:
-            process = start(kind, folder)
+            process = start(kind, name)
+            kill = tally.kills - before < kills
             try:
-                wait = rng.uniform(0, longest) if tally.kills - before < kills else None
-                out, _ = process.communicate(timeout=wait)
+                out, _ = process.communicate(timeout=rng.uniform(0, longest) if kill else HUNG)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+                if not kill:
+                    tally.errors += 1
+                    return "hung"
                 tally.kills += 1
+                tally.kept += any(folder.glob("checkpoint-*"))
+                tally.writing += any(folder.glob(".checkpoint-*"))
                 continue
             tally.errors += process.returncode != 0
-            tally.leftovers += len(list(Path(folder).glob(".*")))
+            tally.leftovers += len(list(folder.glob(".*")))
             return out.strip()
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print a table; 1 if a run did not end with the same bits."""
-    options = parser("kill", __doc__)
+    options = parser("trust.kill", __doc__)
     options.add_argument("--kills", type=int, default=200)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument(
@@ -107,6 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     given = options.parse_args(argv)
     if given.child:
         kind, *folder = given.child
+        print("begun", flush=True)
         keeping: dict[str, Any] = {"checkpoint_every": EVERY, "resume": True}
         print(digest(KINDS[kind](**(keeping | {"checkpoint": folder[0]} if folder else {}))))
         return 0
@@ -114,20 +129,18 @@ def main(argv: list[str] | None = None) -> int:
     tallies = {kind: Tally() for kind in KINDS}
     for kind, tally in tallies.items():
         start(kind).communicate()  # compiles
-        began = time.monotonic()
-        expected = start(kind).communicate()[0].strip()
+        process, began = start(kind), time.monotonic()
+        expected = process.communicate()[0].strip()
         longest = 1.2 * (time.monotonic() - began)
         share = given.kills // len(KINDS)
         while tally.kills < share:
             tally.runs += 1
             found = survive(kind, share - tally.kills, longest, rng, tally)
             tally.same += found == expected != ""
-    print(
-        "| run | kills | runs | same bits | files left behind | errors |\n|---|---|---|---|---|---|"
-    )
+    print(f"{HEAD}\n{'|---' * 8}|")
     for kind, t in tallies.items():
-        print(f"| {kind} | {t.kills} | {t.runs} | {t.same} | {t.leftovers} | {t.errors} |")
-    return int(any(t.same < t.runs for t in tallies.values()))
+        print(f"| {kind} | {' | '.join(map(str, astuple(t)))} |")
+    return int(any(t.same < t.runs or t.leftovers or t.errors for t in tallies.values()))
 
 
 if __name__ == "__main__":
