@@ -149,15 +149,16 @@ def _label_position(where: str, cells: list[str], label: str | None) -> int:
                 "say which with --label"
             )
         return told[0] if len(told) == 1 else width - 1
+    is_whole = _is_whole(label)
+    if is_whole and -width <= int(label) < width:  # not a name: a row may hold that number
+        return int(label) % width
     if label in names:
         if names.count(label) > 1:
             raise DataError(f"{where}: two columns are named {label!r}")
         return names.index(label)
-    if not re.fullmatch(r"[+-]?\d+", label):
-        raise DataError(f"{where} has no column {label!r} for the labels")
-    if not -width <= int(label) < width:
+    if is_whole:
         raise DataError(f"{where} has {width} columns, so there is no column {label} of labels")
-    return int(label) % width
+    raise DataError(f"{where} has no column {label!r} for the labels")
 
 
 def _read(

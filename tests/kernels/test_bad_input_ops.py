@@ -632,3 +632,17 @@ def test_neighbours_in_one_memory_are_no_overlap(backend):
     )
     assert W.any()
     assert b.any()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_targets_that_were_rounded_to_float16_are_distributions_and_others_are_not(backend):
+    rng = np.random.default_rng(0)
+    rounded = rng.dirichlet(np.ones(40), size=500).astype(np.float16).astype(np.float32)
+    off = np.abs(rounded.sum(axis=1, dtype=np.float64) - 1).max()
+    assert 2**-14 < off < 2**-11  # what rounding 40 of them makes of 1
+    logits = rng.standard_normal(rounded.shape).astype(np.float32)
+    loss = kernels.cross_entropy_forward(logits, rounded, backend=backend)
+    assert np.isfinite(loss).all()
+    for wrong in (1 + 2**-9, 1 - 2**-9):
+        with pytest.raises(ValueError, match=r"y\[0\] is not a distribution"):
+            kernels.cross_entropy_forward(logits, rounded * np.float32(wrong), backend=backend)
