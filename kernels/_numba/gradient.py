@@ -18,19 +18,20 @@ from softstep.kernels._numba.simd.layout import (
     odd_lines,
     pack_wide,
     padded,
+    panels,
     per_column,
     stored,
     unpack_wide,
     zeros,
 )
 from softstep.kernels._numba.simd.products import (
+    gather_panels,
     gather_rows,
     group,
     groups_of,
     lanes_to_rows,
     logits_tiles,
-    multiply,
-    next_tile,
+    outer_tile,
     rows_to_lanes,
 )
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
@@ -71,7 +72,8 @@ class Job(NamedTuple):
 class Scratch(NamedTuple):
     """A block of rows, then buffers of each worker."""
 
-    X: np.ndarray  # (rows padded, d padded), or all of X where that is read in place
+    X: np.ndarray  # (rows padded, d padded), or all of X where that is read in place: for the
+    P: np.ndarray  # logits, and (panels, rows padded, features): for the outer products
     V: np.ndarray  # (vectors, rows padded, lanes): logits, then their gradient
     loss: np.ndarray  # (h, rows padded): w L of each row
     right: np.ndarray  # (h, rows padded): what the losses report besides
@@ -85,6 +87,7 @@ def _scratch(job, workers):
     rows = padded(min(BLOCK_ROWS, len(job.X)), max(n, TILE_ROWS))
     return Scratch(
         X=job.X if job.in_place else zeros((rows, odd_lines(d, dtype)), dtype),
+        P=panels(d, rows, dtype),
         V=zeros((vectors, rows, n), dtype),
         loss=zeros((h, rows), dtype),
         right=zeros((h, rows), dtype),
@@ -106,7 +109,7 @@ def _begin(job, scratch, step, phase):
         return OVER
     groups = groups_of(len(job.W))
     if phase == GATHER:
-        return 0 if job.in_place else ceil_div(rows, GATHERED)
+        return ceil_div(rows, GATHERED)
     if phase == LOGITS:
         return groups * ceil_div(rows, LOGIT_ROWS)
     if phase == ROWS:
@@ -123,7 +126,10 @@ def _do(job, scratch, step, phase, item, worker):
     tiles, x0 = groups_of(vectors) * ceil_div(d, WEIGHT_ROWS), start if job.in_place else 0
     if phase == GATHER:
         r0 = item * GATHERED
-        gather_rows(job.X, job.order, start + r0, min(GATHERED, rows - r0), scratch.X, r0)
+        count = min(GATHERED, rows - r0)
+        if not job.in_place:
+            gather_rows(job.X, job.order, start + r0, count, scratch.X, r0)
+        gather_panels(scratch.X, d, x0 + r0, count, scratch.P, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)
         (v, mine), r0 = group(item // chunks, vectors), item % chunks * LOGIT_ROWS
@@ -134,8 +140,8 @@ def _do(job, scratch, step, phase, item, worker):
     elif item < tiles:
         chunks = ceil_div(d, WEIGHT_ROWS)
         (v, mine), f0 = group(item // chunks, vectors), item % chunks * WEIGHT_ROWS
-        X, end = scratch.X[x0 : x0 + rows], min(f0 + WEIGHT_ROWS, d)
-        _outer_products(X, V, v, mine, f0, end, tile, job.G)
+        end = min(f0 + WEIGHT_ROWS, d)
+        _outer_products(scratch.P, rows, V, v, mine, f0, end, tile, job.G)
     elif item < tiles + vectors:
         _sums_of_rows(V, item - tiles, rows, job.Gb)
     else:
@@ -166,18 +172,17 @@ def _rows(job, scratch, start, rows, r0, worker):
 
 
 @jit(PART)
-def _outer_products(X, V, v0, vectors, f0, end, tile, G):
-    # X (rows, d), V (vectors, rows, lanes) -> G (vectors, d, lanes) increased by Σ x ⊗ dv: features
-    # f0 … end of `vectors` vectors from v0 on
+def _outer_products(P, rows, V, v0, vectors, f0, end, tile, G):
+    # P (panels, rows, features), V (vectors, rows, lanes) -> G (vectors, d, lanes) increased by
+    # Σ x ⊗ dv: features f0 … end of `vectors` vectors from v0 on
     n, doubles = lanes_of(V), lanes_of(G)
     for i in range(f0, end, TILE_ROWS):
-        first = next_tile(i, 0, end)
-        multiply(X.T, first, len(X), V, v0, vectors, tile)
+        outer_tile(P, i, rows, V, v0, vectors, tile)
         for u in range(vectors):
-            for f in range(i, min(i + TILE_ROWS, end)):  # those before have been added
+            for f in range(i, min(i + TILE_ROWS, end)):
                 for j in range(0, n, doubles):
                     at = (v0 + u, f, j)
-                    store(G, at, load(G, at) + load_doubles(tile, (u, f - first, j)))
+                    store(G, at, load(G, at) + load_doubles(tile, (u, f - i, j)))
 
 
 @jit(PART)

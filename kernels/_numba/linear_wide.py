@@ -7,8 +7,24 @@ import numpy as np
 from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
-from softstep.kernels._numba.simd.layout import empty, lanes, odd_lines, padded, per_column, zeros
-from softstep.kernels._numba.simd.products import gather_rows, group, groups_of, multiply, next_tile
+from softstep.kernels._numba.simd.layout import (
+    empty,
+    lanes,
+    odd_lines,
+    padded,
+    panels,
+    per_column,
+    zeros,
+)
+from softstep.kernels._numba.simd.products import (
+    gather_panels,
+    gather_rows,
+    group,
+    groups_of,
+    multiply,
+    next_tile,
+    outer_tile,
+)
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import fma, lanes_of, load, load_first, store, store_first
 from softstep.kernels.integers import ceil_div
@@ -40,18 +56,24 @@ class Forward(NamedTuple):
 class Backward(NamedTuple):
     dV: np.ndarray  # (n, c)
     X: np.ndarray  # (n, d), as stored
-    order: np.ndarray  # (n,): 0, 1, …
-    in_place: bool  # whether X is read where it is stored
     scale: float
     dW: np.ndarray  # (d, c)
     db: np.ndarray  # (columns padded,)
+
+
+class Gathered(NamedTuple):
+    """A block of rows of the backward pass, and a tile for each worker."""
+
+    P: np.ndarray  # (panels, rows, features)
+    V: np.ndarray  # (vectors, rows, lanes): the gradient of the logits
+    tile: np.ndarray  # (workers, TILE_VECTORS, TILE_ROWS, lanes)
 
 
 class Blocks(NamedTuple):
     """Blocks of rows, and a tile for each worker."""
 
     X: np.ndarray  # (blocks, rows padded, d padded), or X itself where it is read: (1, n, d)
-    V: np.ndarray  # (blocks, vectors, rows padded, lanes): logits or their gradient
+    V: np.ndarray  # (blocks, vectors, rows padded, lanes): logits
     tile: np.ndarray  # (workers, TILE_VECTORS, TILE_ROWS, lanes)
     gathered: np.ndarray  # (workers,): where the rows in the worker's block begin, -1: none yet
 
@@ -128,7 +150,7 @@ def _forward_block(job, start, g0, blocks, worker):
         v, vectors = group(g, len(W))
         for i in range(0, count, TILE_ROWS):
             first = next_tile(i, -x0, count)
-            multiply(X, x0 + first, W.shape[1], W, v, vectors, tile)
+            multiply(X, x0 + first, W.shape[1], W, v, vectors, tile, 0, 0)
             for u in range(vectors):
                 at = (v + u) * n
                 bias, left = load(job.b, at), job.out.shape[1] - at
@@ -161,39 +183,37 @@ def forward_wide(X, W, b, scale, out):
 
 
 @jit(STRICT)
-def _backward(pool, size, worker, job, blocks):
+def _backward(pool, size, worker, job, gathered):
     # A step for each block of BACKWARD_ROWS rows, of two phases: gather X and dV, then add to tiles
     # of dW
-    work_through(pool, size, worker, job, blocks, 2, _begin_backward, _do_backward)
+    work_through(pool, size, worker, job, gathered, 2, _begin_backward, _do_backward)
 
 
 @jit(INLINE)
-def _begin_backward(job, blocks, step, phase):
+def _begin_backward(job, gathered, step, phase):
     rows = min(BACKWARD_ROWS, len(job.X) - step * BACKWARD_ROWS)
     if rows <= 0:
         return OVER
     if phase == GATHER:
         return ceil_div(rows, COPIED_ROWS)
-    vectors = blocks.V.shape[1]
+    vectors = len(gathered.V)
     return groups_of(vectors) * ceil_div(len(job.dW), GRADIENT_ROWS) + vectors
 
 
 @jit(INLINE)
-def _do_backward(job, blocks, step, phase, item, worker):
-    X, V, tile = blocks.X[0], blocks.V[0], blocks.tile[worker]
+def _do_backward(job, gathered, step, phase, item, worker):
+    P, V, tile = gathered.P, gathered.V, gathered.tile[worker]
     start = step * BACKWARD_ROWS
     rows, chunks = min(BACKWARD_ROWS, len(job.X) - start), ceil_div(len(job.dW), GRADIENT_ROWS)
     tiles = groups_of(len(V)) * chunks
     if phase == GATHER:
         r0 = item * COPIED_ROWS
         count = min(COPIED_ROWS, rows - r0)
-        if not job.in_place:
-            gather_rows(job.X, job.order, start + r0, count, X, r0)
+        gather_panels(job.X, len(job.dW), start + r0, count, P, r0)
         _gather_gradients(job.dV, start + r0, count, V, r0)
     elif item < tiles:
         g, f0 = item // chunks, item % chunks * GRADIENT_ROWS
-        mine = X[start : start + rows] if job.in_place else X[:rows]
-        _products(mine.T, V, g, f0, V.dtype.type(job.scale), start > 0, tile, job.dW)
+        _products(P, rows, V, g, f0, V.dtype.type(job.scale), start > 0, tile, job.dW)
     else:
         v, at = item - tiles, (item - tiles) * lanes_of(V)
         db = load(job.db, at)
@@ -214,19 +234,18 @@ def _gather_gradients(dV, at, count, V, r0):
 
 
 @jit(PART)
-def _products(A, V, g, f0, scale, add, tile, dW):
-    # A (d, rows), V (vectors, rows, lanes) -> dW[f0 : f0 + GRADIENT_ROWS], the columns of group g,
-    # set to or, with `add`, increased by s Σ x ⊗ dv
+def _products(P, rows, V, g, f0, scale, add, tile, dW):
+    # P (panels, rows, features), V (vectors, rows, lanes) -> dW[f0 : f0 + GRADIENT_ROWS], the
+    # columns of group g, set to or, with `add`, increased by s Σ x ⊗ dv
     n, c = lanes_of(V), dW.shape[1]
     v, vectors = group(g, len(V))
     end = min(f0 + GRADIENT_ROWS, len(dW))
     for i in range(f0, end, TILE_ROWS):
-        first = next_tile(i, 0, end)
-        multiply(A, first, A.shape[1], V, v, vectors, tile)
+        outer_tile(P, i, rows, V, v, vectors, tile)
         for u in range(vectors):
             j = (v + u) * n
             for f in range(i, min(i + TILE_ROWS, end)):
-                dw = load(tile, (u, f - first)) * scale
+                dw = load(tile, (u, f - i)) * scale
                 if j + n <= c:
                     store(dW, (f, j), load(dW, (f, j)) + dw if add else dw)
                 else:
@@ -241,13 +260,16 @@ def backward_wide(dV, X, scale):
     job = Backward(
         dV=dV,
         X=X,
-        order=np.arange(n),
-        in_place=in_place(X, dtype),
         scale=scale,
         dW=np.empty((d, c), dtype),
         db=zeros((columns,), dtype),
     )
     workers = threads_for(2 * n * d * c, 2 * rows * d * c)
-    blocks = row_blocks(X, dtype, blocks=1, rows=rows, columns=columns, workers=workers)
-    pool.run(_backward, workers, job, blocks)
+    width = lanes(dtype)
+    gathered = Gathered(
+        P=panels(d, rows, dtype),
+        V=empty((columns // width, rows, width), dtype),
+        tile=empty((workers, TILE_VECTORS, TILE_ROWS, width), dtype),
+    )
+    pool.run(_backward, workers, job, gathered)
     return job.dW, job.db[:c].copy()

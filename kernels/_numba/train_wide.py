@@ -12,15 +12,15 @@ import numpy as np
 from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
 from softstep.kernels._numba.losses import Lanes, heads_of_rows, row_lanes
 from softstep.kernels._numba.parallel.pool import OVER, work_through
-from softstep.kernels._numba.simd.layout import odd_lines, padded, zeros
+from softstep.kernels._numba.simd.layout import odd_lines, padded, panels, zeros
 from softstep.kernels._numba.simd.products import (
+    gather_panels,
     gather_rows,
     group,
     groups_of,
     lanes_to_rows,
     logits_tiles,
-    multiply,
-    next_tile,
+    outer_tile,
     rows_to_lanes,
 )
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
@@ -44,7 +44,8 @@ WEIGHT_ROWS = 64  # features of an item
 class Scratch(NamedTuple):
     """What the phases hand on, then buffers of each worker."""
 
-    X: np.ndarray  # (batch padded, d padded): rows
+    X: np.ndarray  # (batch padded, d padded): rows, for the logits,
+    P: np.ndarray  # (panels, batch padded, features): and for the outer products
     V: np.ndarray  # (vectors, batch padded, lanes): logits, then their gradient
     loss: np.ndarray  # (h, batch padded): w L of each row
     right: np.ndarray  # (h, batch padded): 1 where a row is right and weighs something, else 0
@@ -62,6 +63,7 @@ def wide_scratch(job, workers):
     )
     return Scratch(
         X=zeros((rows, odd_lines(d, dtype)), dtype),
+        P=panels(d, rows, dtype),
         V=zeros((vectors, rows, n), dtype),
         loss=zeros((h, rows), dtype),
         right=zeros((h, rows), dtype),
@@ -101,7 +103,9 @@ def _do(job, scratch, step, phase, item, worker):
     tiles = groups_of(vectors) * ceil_div(d, WEIGHT_ROWS)
     if phase == GATHER:
         r0 = item * GATHERED
-        gather_rows(job.X, job.order, start + r0, min(GATHERED, rows - r0), X, r0)
+        count = min(GATHERED, rows - r0)
+        gather_rows(job.X, job.order, start + r0, count, X, r0)
+        gather_panels(X, d, r0, count, scratch.P, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)
         (v, mine), r0 = group(item // chunks, vectors), item % chunks * LOGIT_ROWS
@@ -146,14 +150,13 @@ def _weights(job, scratch, rows, v0, vectors, f0, end, tile):
     W, n, scale = job.W, lanes_of(job.W), job.W.dtype.type(job.scale)
     M, columns, keeps = job.M, scratch.columns, job.keeps_velocity
     for i in range(f0, end, TILE_ROWS):
-        first = next_tile(i, 0, end)
-        multiply(scratch.X.T, first, rows, scratch.V, v0, vectors, tile)
+        outer_tile(scratch.P, i, rows, scratch.V, v0, vectors, tile)
         for u in range(vectors):
             column = (v0 + u) * n
             active, rate = load(columns.active, column) > 0.0, load(columns.rate, column)
             l2, momentum = load(job.l2, column), load(job.momentum, column)
-            for f in range(i, min(i + TILE_ROWS, end)):  # those before have been updated
-                at, g = (v0 + u, f), load(tile, (u, f - first)) * scale
+            for f in range(i, min(i + TILE_ROWS, end)):
+                at, g = (v0 + u, f), load(tile, (u, f - i)) * scale
                 update(W, M, at, g, rate, l2, momentum, active, keeps)
 
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from softstep.kernels._numba.jit import for_kernels_too
-from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, LINE_BYTES
+from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, LINE_BYTES, TILE_ROWS
 from softstep.kernels._numba.simd.vector import BYTES
 from softstep.kernels.integers import ceil_div
 
@@ -54,6 +54,12 @@ def odd_lines(count, dtype):
     line = LINE_BYTES // np.dtype(dtype).itemsize
     lines = ceil_div(count, line)
     return (lines + 1 - lines % 2) * line
+
+
+def panels(d, rows, dtype):
+    # room for `rows` rows of d features, (panels, rows, features), by the tiles of products.py
+    width = max(lanes(dtype), TILE_ROWS)
+    return zeros((ceil_div(d, width), rows, width), dtype)
 
 
 def pack_narrow(W):

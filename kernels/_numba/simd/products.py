@@ -38,6 +38,22 @@ def gather_rows(X, order, at, count, out, r0):
 
 
 @jit(PART)
+def gather_panels(X, d, x0, count, P, r0):
+    # X (n, d or more) -> P (panels, rows, features), rows r0 … r0 + count: X[x0 : x0 + count, :d],
+    # widened. A panel is as wide as a vector or a tile: what a tile of weights reads of all rows
+    # lies together
+    lanes, width = lanes_of(P), P.shape[2]
+    rest = d % lanes
+    for j in range(0, d - rest, lanes):
+        for i in range(count):
+            store(P, (j // width, r0 + i, j % width), load(X, (x0 + i, j)))
+    if rest:
+        j = d - rest
+        for i in range(count):
+            store(P, (j // width, r0 + i, j % width), load_first(X, (x0 + i, j), rest))
+
+
+@jit(PART)
 def groups_of(vectors):
     """How many groups of at most TILE_VECTORS vectors there are; of as many in each as can be."""
     return ceil_div(vectors, TILE_VECTORS)
@@ -62,14 +78,23 @@ def next_tile(i, first, end):
 
 
 @jit(PART)
-def multiply(A, i, count, B, v, vectors, out):
-    # A (rows, count), B (vectors, count, lanes) -> out (vectors, TILE_ROWS, lanes): one tile
+def multiply(A, i, count, B, v, vectors, out, v1, i1):
+    # A (rows, count), B (vectors, count, lanes) -> out (vectors, rows, lanes): one tile, written
+    # from vector v1 and row i1 on
     if vectors == 3:
-        products_of_three(A, i, count, B, v, out)
+        products_of_three(A, i, count, B, v, out, v1, i1)
     elif vectors == 2:
-        products_of_two(A, i, count, B, v, out)
+        products_of_two(A, i, count, B, v, out, v1, i1)
     else:
-        products_of_one(A, i, count, B, v, out)
+        products_of_one(A, i, count, B, v, out, v1, i1)
+
+
+@jit(PART)
+def outer_tile(P, f, rows, V, v, vectors, tile):
+    # P (panels, rows, features), V (vectors, rows, lanes) -> tile (vectors, TILE_ROWS, lanes): the
+    # outer products of TILE_ROWS features from f on, a multiple of it, summed over the first rows
+    width = P.shape[2]
+    multiply(P[f // width].T, f % width, rows, V, v, vectors, tile, 0, 0)
 
 
 @jit(PART)
@@ -80,11 +105,17 @@ def logits_tiles(X, x0, W, b, scale, v0, vectors, r0, r1, V, tile):
     d, lanes, s = W.shape[1], lanes_of(V), V.dtype.type(scale)
     for i in range(r0, r1, TILE_ROWS):
         first = next_tile(i, -x0, r1)
-        multiply(X, x0 + first, d, W, v0, vectors, tile)
-        for u in range(vectors):
-            bias = load(b, (v0 + u) * lanes)
-            for r in range(i, min(i + TILE_ROWS, r1)):
-                store(V, (v0 + u, r), fma(load(tile, (u, r - first)), s, bias))
+        if first == i:
+            multiply(X, x0 + i, d, W, v0, vectors, V, v0, i)
+        else:  # the rows before i are there already, or not those of this block
+            multiply(X, x0 + first, d, W, v0, vectors, tile, 0, 0)
+            for u in range(vectors):
+                for r in range(i, min(i + TILE_ROWS, r1)):
+                    store(V, (v0 + u, r), load(tile, (u, r - first)))
+    for u in range(v0, v0 + vectors):
+        bias = load(b, u * lanes)
+        for r in range(r0, r1):
+            store(V, (u, r), fma(load(V, (u, r)), s, bias))
 
 
 @jit(PART)

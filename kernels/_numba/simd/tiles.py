@@ -35,9 +35,9 @@ def make_products(N):
     """The tile of TILE_ROWS rows × N vectors of columns."""
 
     @jit(PART)
-    def products(A, i0, count, B, v0, out):
-        # A (rows, count), B (vectors, count, lanes) -> out (N, TILE_ROWS, lanes):
-        # out[v, i] = Σ_k A[i0 + i, k] B[v0 + v, k], in the order of k
+    def products(A, i0, count, B, v0, out, v1, i1):
+        # A (rows, count), B (vectors, count, lanes) -> out (vectors, rows, lanes):
+        # out[v1 + v, i1 + i] = Σ_k A[i0 + i, k] B[v0 + v, k], in the order of k
         sums = registers(B, TILE_ROWS, N)
         b = registers(B, 1, N)
         for k in range(count):
@@ -49,7 +49,7 @@ def make_products(N):
                     sums[i, v] = fma(a, b[0, v], sums[i, v])
         for v in range(N):
             for i in range(TILE_ROWS):
-                store(out, (v, i), sums[i, v])
+                store(out, (v1 + v, i1 + i), sums[i, v])
 
     return products
 

@@ -30,11 +30,15 @@ X, columns, W, rows = float32[:, ::1], float32[:, ::1], float32[:, :, ::1], int6
 
 @jit(STRICT)
 def products_of_three(A, count, B, out):
-    three(A, 0, count, B, 0, out)
+    three(A, 0, count, B, 0, out, 0, 0)
 
 @jit(STRICT)
 def products_of_two(A, count, B, out):
-    two(A, 0, count, B, 0, out)
+    two(A, 0, count, B, 0, out, 0, 0)
+
+@jit(STRICT)
+def products_of_panels(A, count, B, out):
+    three(A.T, 0, count, B, 0, out, 0, 0)
 
 @jit(STRICT)
 def dots(X, rows, W, sums, count, ahead, begin, end):
@@ -47,6 +51,7 @@ def outer_products(X, rows, count, dV, out, d, ahead, line):
 KERNELS = {
     products_of_three: (X, int64, W, W),
     products_of_two: (X, int64, W, W),
+    products_of_panels: (X, int64, W, W),
     dots: (X, rows, columns, W, int64, int64, int64, int64),
     outer_products: (X, rows, int64, columns, columns, int64, int64, int64),
 }
@@ -66,6 +71,7 @@ binding.initialize_all_asmprinters()
 shapes = {
     "products_of_three": (tiles.TILE_ROWS, 3),
     "products_of_two": (tiles.TILE_ROWS, 2),
+    "products_of_panels": (tiles.TILE_ROWS, 3),
     "dots": (tiles.DOT_ROWS, tiles.DOT_COLUMNS),
     "outer_products": (tiles.DOT_COLUMNS, tiles.OUTER_VECTORS),
 }
@@ -73,7 +79,7 @@ for kernel, signature in KERNELS.items():
     kernel.compile(void(*signature))
 used = {name: assembly(kernel) for kernel in KERNELS if (name := kernel.__name__) in shapes}
 if tiles.TILE_VECTORS < 3:
-    del used["products_of_three"]
+    del used["products_of_three"], used["products_of_panels"]
 print(json.dumps([[name, *shapes[name], text] for name, text in used.items()]))
 """
 
