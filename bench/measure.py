@@ -117,15 +117,17 @@ class Pace:
 
     pause: before each timing. The thread pools of OpenBLAS, OpenMP and XLA go on spinning for a
     while after a call, and would take cores from the next competitor. burst: shorter calls are
-    repeated for that long, and the time divided.
+    repeated for that long, and the time divided. wake: after the pause, shorter calls are repeated
+    for that long untimed, since a core that slept is slow at first.
     """
 
     rounds: int
     pause: float
     burst: float
+    wake: float = 0.0
 
 
-QUICK, FULL = Pace(2, 0.05, 0.005), Pace(7, 0.25, 0.02)
+QUICK, FULL = Pace(2, 0.05, 0.005, 0.01), Pace(7, 0.25, 0.02, 0.05)
 
 
 def measure(case: Case, pace: Pace, peak_gflop_per_s: float | None = None) -> list[Row]:
@@ -178,18 +180,16 @@ def _timed(
 def interleaved(calls: Mapping[str, Callable[[], Any]], pace: Pace) -> dict[str, list[float]]:
     """Seconds of each call, round by round; each round starts with the next call."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    repeats = {name: _repeats(call, pace) for name, call in calls.items()}
+    once = {name: seconds(call) for name, call in calls.items()}
     names = list(calls)
     for _ in range(pace.rounds):
         for name in names:
             time.sleep(pace.pause)
-            times[name].append(seconds(calls[name], repeats[name]))
+            if once[name] < pace.wake:
+                seconds(calls[name], int(pace.wake / once[name]))
+            times[name].append(seconds(calls[name], max(1, math.ceil(pace.burst / once[name]))))
         names = names[1:] + names[:1]
     return times
-
-
-def _repeats(call: Callable[[], Any], pace: Pace) -> int:
-    return max(1, math.ceil(pace.burst / seconds(call)))
 
 
 def clocked(call: Callable[[], Any]) -> tuple[Any, float]:

@@ -2,7 +2,7 @@
 
 (a) the original recipe   (b) banks of heads   (c) 1000 classes   (d) the matrix products alone
 (e) softmax   (f) predict and evaluate   (g) scaling curves   (h) MNIST to 92%
-(i) `fit` and its epochs alone   (j) loss and gradient over all rows
+(i) `fit` and its epochs alone   (j) loss and gradient over all rows   (k) small calls
 (ops) every op on every usable backend
 """
 
@@ -344,6 +344,52 @@ def _gradient(bank: problems.Heads) -> Results:
     return kernels.gradient(*positional, **options, backend=BACKEND)
 
 
+# ---- (k): small calls, as people serve and stream
+
+
+def small_calls(quick: bool) -> Iterator[Case]:
+    """`predict` of one row and `partial_fit` of a hundred: most of it is what a call costs."""
+    batch = problems.model(Size(100, 784, 10))
+    fitted = SoftmaxRegression(random_state=SEED, backend=BACKEND).fit(batch.X, batch.y)
+    row = Model(batch.X[:1], batch.y[:1], fitted.coef_.T, fitted.intercept_)
+    yield against(
+        (peers.PREDICT_ONE,),
+        lambda: (fitted.predict(row.X),),
+        row,
+        suite="k",
+        name="predict of 1 row 784->10",
+        flop=OPS["predict"].flop(Size(1, 784, 10)),
+        check=gate.of_op("predict", row.arguments("predict")),
+    )
+    yield against(
+        (peers.PARTIAL_FIT,),
+        _partial_fit(batch),
+        batch,
+        suite="k",
+        name="partial_fit of 100 rows 784->10",
+        flop=cases.epoch_flop(Size(100, 784, 10), 100, "cross_entropy"),
+        check=functools.partial(_has_learned, batch),
+    )
+
+
+def _partial_fit(model: Model) -> Call:
+    estimator = SoftmaxRegression(loss="cross_entropy", learning_rate=0.05, backend=BACKEND)
+    classes = np.arange(len(model.b))
+
+    def call() -> Results:
+        estimator.partial_fit(model.X, model.y, classes)
+        return estimator.coef_.T, estimator.intercept_
+
+    return call
+
+
+def _has_learned(model: Model, found: Results) -> tuple[float, bool]:
+    """The share of wrong rows; a step for all of them and a step for each differ."""
+    W, b = found
+    wrong = float(np.mean(np.argmax(model.X @ W + b, axis=1) != model.y))
+    return wrong, wrong < 0.5
+
+
 # ---- (ops): the interface on every backend
 
 
@@ -372,5 +418,6 @@ SUITES: dict[str, Callable[[bool], Iterator[Case]]] = {
     "h": mnist,
     "i": fit,
     "j": sums,
+    "k": small_calls,
     "ops": ops,
 }

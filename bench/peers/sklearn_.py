@@ -1,4 +1,4 @@
-"""scikit-learn: LogisticRegression, its default solver, L-BFGS."""
+"""scikit-learn: LogisticRegression, its default solver, L-BFGS, and SGDClassifier."""
 
 import warnings
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import sklearn
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 
 # The fewest iterations after which 92% of MNIST's test rows are right (bench/studies/budgets.py).
 ITERATIONS = 27
@@ -17,6 +17,17 @@ def predict(model: Any) -> Any:
     regression.coef_, regression.intercept_ = np.ascontiguousarray(model.W.T), model.b
     regression.classes_ = np.arange(len(model.b))
     return lambda: (regression.predict(model.X),)
+
+
+def partial_fit(model: Any) -> Any:
+    regression = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=0.05)
+    classes = np.arange(len(model.b))
+
+    def call():
+        regression.partial_fit(model.X, model.y, classes)
+        return regression.coef_.T, regression.intercept_
+
+    return call
 
 
 def fit(data: Any, iterations: Any = ITERATIONS) -> Any:
