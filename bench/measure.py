@@ -127,7 +127,7 @@ class Pace:
     wake: float = 0.0
 
 
-QUICK, FULL = Pace(2, 0.05, 0.005, 0.01), Pace(7, 0.25, 0.02, 0.05)
+QUICK, FULL = Pace(2, 0.05, 0.005, 0.01), Pace(5, 0.25, 0.02, 0.05)
 
 
 def measure(case: Case, pace: Pace, peak_gflop_per_s: float | None = None) -> list[Row]:
