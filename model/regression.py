@@ -230,9 +230,9 @@ class SoftmaxRegression(Params, Exchange):
         with self._unchanged_on_error(), opened as keeper:
             given = X, y, sample_weight, X_val, y_val
             if settings.optimum is None:
-                self._fit(settings, *given, callback, path, keeper, fingerprint)
+                self._fit(settings, given, callback, path, keeper, fingerprint)
                 return self
-            solution = self._solve(settings, settings.optimum, *given, callback, fingerprint)
+            solution = self._solve(settings, settings.optimum, given, callback, fingerprint)
         if solution.interrupted:
             raise KeyboardInterrupt
         return self
@@ -374,54 +374,25 @@ class SoftmaxRegression(Params, Exchange):
     def _fit(
         self,
         settings: Settings,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        X_val: Any,
-        y_val: Any,
+        given: tuple[Any, ...],
         callback: Any,
-        path: Any,
+        path: WeightPath | None,
         keeper: resuming.Keeper | None,
         fingerprint: str,
     ) -> None:
+        """Descend. given: X, y, sample_weight, X_val and y_val of `fit`."""
         clock = resuming.Clock() if keeper is None else keeper.clock
-        rows = inputs.features(X)
-        X = rows.X
-        y, classes = self._targets(X, y)
-        self._start(rows, classes, resuming.seed(self.random_state, keeper))
-        data = self._data(rows, y, inputs.of_mean_one(self._weights(y, sample_weight)))
-        held_out = self._held_out(X_val, y_val)
-        patience = settings.patience
-        if patience is not None and held_out is None:
+        prepared = self._prepared(*given, seed=resuming.seed(self.random_state, keeper))
+        data, held_out = prepared.data, prepared.held_out
+        if settings.patience is not None and held_out is None:
             raise ValueError("patience needs held-out rows: give X_val and y_val")
-        eval_every = settings.eval_every
-        if patience is not None and eval_every is None:
-            eval_every = 1
-        stop = trainer.EarlyStop(patience) if patience is not None else None
+        stop = None if settings.patience is None else trainer.EarlyStop(settings.patience)
         if path is not None:
             path.begin()
         prints = resuming.of_rows(data, fingerprint)
         judges = {} if held_out is None else resuming.of_rows(held_out, fingerprint, "_val")
         with _keeping(self, keeper, data.X, prints | judges, stop, path):
-            for epoch in trainer.epochs(
-                data,
-                self._bank,
-                settings.sgd,
-                seed=self.seed_,
-                count=settings.epochs,
-                max_steps=settings.max_steps,
-                held_out=held_out,
-                eval_every=eval_every,
-                path=path,
-                keeper=keeper,
-            ):
-                self._record(epoch, X)
-                if held_out is not None and not _is_finite(epoch.val_loss):
-                    inputs.refuse_non_finite(held_out.X, "X_val")
-                asked = callback is not None and callback(self.history_[-1])
-                waited = stop is not None and stop.should_stop(epoch, self._bank)
-                if asked or waited:
-                    break
+            self._descend(settings, prepared, callback, stop, path, keeper)
         done = sum(epoch.steps for epoch in self.history_)
         if stop is not None and stop.best is not None:
             stop.put_back(self._bank)
@@ -433,30 +404,57 @@ class SoftmaxRegression(Params, Exchange):
             self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
         )
 
+    def _descend(
+        self,
+        settings: Settings,
+        prepared: "_Prepared",
+        callback: Any,
+        stop: trainer.EarlyStop | None,
+        path: WeightPath | None,
+        keeper: resuming.Keeper | None,
+    ) -> None:
+        """The epochs, until one of them is the last or it is asked to stop."""
+        held_out, eval_every = prepared.held_out, settings.eval_every
+        if stop is not None and eval_every is None:
+            eval_every = 1
+        for epoch in trainer.epochs(
+            prepared.data,
+            self._bank,
+            settings.sgd,
+            seed=self.seed_,
+            count=settings.epochs,
+            max_steps=settings.max_steps,
+            held_out=held_out,
+            eval_every=eval_every,
+            path=path,
+            keeper=keeper,
+        ):
+            self._record(epoch, prepared.rows.X)
+            if held_out is not None and not _is_finite(epoch.val_loss):
+                inputs.refuse_non_finite(held_out.X, "X_val")
+            asked = callback is not None and callback(self.history_[-1])
+            waited = stop is not None and stop.should_stop(epoch, self._bank)
+            if asked or waited:
+                break
+
     def _solve(
         self,
         settings: Settings,
         optimum: Optimum,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        X_val: Any,
-        y_val: Any,
+        given: tuple[Any, ...],
         callback: Any,
         fingerprint: str,
     ) -> Solution:
         """As `_fit`, to the optimum."""
         clock, sgd = resuming.Clock(), settings.sgd
-        rows = inputs.features(X)
+        prepared = self._prepared(*given, seed=inputs.seed("random_state", self.random_state))
+        rows, weights = prepared.rows, prepared.weights
+        data, held_out = prepared.data, prepared.held_out
         inputs.refuse_non_finite(rows.X, names=rows.names)
-        y, classes = self._targets(rows.X, y)
-        self._start(rows, classes, inputs.seed("random_state", self.random_state))
-        weights = self._weights(y, sample_weight)
-        data = self._data(rows, y, inputs.of_mean_one(weights))
-        held_out = self._held_out(X_val, y_val)
         l2 = sgd.l2
         if self.C is not None:
-            l2 = l2_of(self.C, len(rows.X) if weights is None else weights.sum(), len(classes))
+            total = len(rows.X) if weights is None else weights.sum()
+            l2 = l2_of(self.C, total, len(self.classes_))
         problem = Problem.of(sgd, data, np.array([self.loss]), np.array([l2], float))
         bank = self._bank
         solution = solve(problem, bank.W, bank.b, optimum=optimum, callback=callback)
@@ -547,6 +545,17 @@ class SoftmaxRegression(Params, Exchange):
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
 
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, seed: int
+    ) -> "_Prepared":
+        """What `fit` was given, ready to learn from, and the weights before the first step."""
+        rows = inputs.features(X)
+        y, classes = self._targets(rows.X, y)
+        self._start(rows, classes, seed)
+        weights = self._weights(y, sample_weight)
+        data = self._data(rows, y, inputs.of_mean_one(weights))
+        return _Prepared(rows, weights, data, self._held_out(X_val, y_val))
+
     def _weights(self, y: Array, sample_weight: Any) -> Array | None:
         """What each row counts, by its own weight and that of its class; None if all the same."""
         codes = y if y.ndim == 1 else None
@@ -635,6 +644,17 @@ class SoftmaxRegression(Params, Exchange):
         W, b = fitted.weights(X)
         how = self._how(scale)
         return inputs.by_rows(lambda x: kernels.linear_forward(x, W, b, **how), X)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """Rows as they came through the door, with their weights as given; as the ops take them, with
+    weights of mean 1; and the held-out ones."""
+
+    rows: Features
+    weights: Array | None
+    data: trainer.Rows
+    held_out: trainer.Rows | None
 
 
 @dataclasses.dataclass
