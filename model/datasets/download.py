@@ -2,13 +2,13 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from softstep.model.archive import opened
 from softstep.model.datasets import idx
+from softstep.model.inputs.warnings import warn
 
 TIMEOUT_S = 30.0  # without an answer, or a byte
 SLOWEST = 10_000  # bytes a second that a download takes at least, after TIMEOUT_S
@@ -175,4 +175,4 @@ def _keep(path: Path, packed: bytes) -> None:
             temporary.write_bytes(packed)
             temporary.replace(path)
     except OSError as error:
-        warnings.warn(f"{path} could not be kept in the cache: {error}", stacklevel=5)
+        warn(f"{path} could not be kept in the cache: {error}")

@@ -372,14 +372,16 @@ def test_an_interrupt_leaves_nothing_in_the_cache(moment, contents, mirror, tmp_
     assert cached(tmp_path) == []
 
 
+@pytest.mark.parametrize("read", [load_mnist, lambda: load("mnist")])
 def test_a_cache_that_cannot_be_written_does_not_stop_loading(
-    contents, mirror, tmp_path, monkeypatch
+    read, contents, mirror, tmp_path, monkeypatch
 ):
     mirror.offer(contents["mnist"])
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="could not be kept in the cache"):
-        data = load_mnist()
+    with pytest.warns(UserWarning, match="could not be kept in the cache") as found:
+        data = read()
+    assert {warning.filename for warning in found} == {__file__}  # whoever asked for the data
     assert_is_stand_in(data, "mnist", contents["mnist"])
 
 
