@@ -41,7 +41,7 @@ def asarray(value: Any, name: str) -> Any:
     if isinstance(value, np.ndarray):
         return np.asarray(value)
     if is_on_gpu(value):
-        return gpu().asarray(value)
+        return gpu().view(value)
     try:
         if hasattr(value, "__dlpack__"):
             return np.from_dlpack(value)
@@ -73,6 +73,32 @@ def contiguous(array: Any) -> np.ndarray[Any, Any]:
         return array
     native = array.dtype.newbyteorder("=")
     return np.require(array, dtype=native, requirements=["C", "A"])
+
+
+def lies_in_rows(array: Any) -> bool:
+    """Whether a matrix (n, d) can be read row by row, as `X[:, a:b]` can: the numbers of a row are
+    next to each other, and rows begin a whole number of numbers apart, at least d."""
+    (n, d), item = array.shape, array.dtype.itemsize
+    apart, step = array.strides
+    return (d <= 1 or step == item) and (n <= 1 or (apart >= d * item and apart % item == 0))
+
+
+def row_length(array: Any) -> int:
+    """How many numbers apart the rows of a matrix that `lies_in_rows` begin: d or more."""
+    apart: int = array.strides[0] // array.dtype.itemsize if len(array) > 1 else array.shape[1]
+    return apart
+
+
+def rows(array: Any) -> np.ndarray[Any, Any]:
+    """A matrix (n, d) that `lies_in_rows`, aligned and in native byte order; itself if it is so."""
+    if lies_in_rows(array):
+        is_plain = not isinstance(array, np.ndarray) or (
+            array.flags.aligned and array.dtype.isnative
+        )
+        if is_plain:
+            found: np.ndarray[Any, Any] = array
+            return found
+    return contiguous(array)
 
 
 def as_dtype(array: Any, dtype: Any) -> np.ndarray[Any, Any]:

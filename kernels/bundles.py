@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 class Data:
     """Rows and what the heads learn from them.
 
-    X: (n, d), as stored. feature_scale: multiplies the features.
+    X: (n, d), as stored; its rows may lie apart. feature_scale: multiplies the features.
     y: label sets (t, n) int64, or soft targets (n, c), float32 or float64.
     sample_weight: weight sets (s, n) in the dtype of the arithmetic, or None.
     y_index, weight_index: (h,) int64, which label set and which weight set each head uses.

@@ -16,6 +16,8 @@ from softstep.kernels.arrays import (
     gpu,
     is_on_gpu,
     on_host,
+    row_length,
+    rows,
     to_host,
 )
 from softstep.kernels.bundles import Bank, Data, SGDSteps
@@ -30,13 +32,13 @@ Array = np.ndarray[Any, Any]
 
 
 def features(value: Any) -> Array:
-    """X, (n, d), C-contiguous, in the dtype it is stored in."""
+    """X, (n, d), in the dtype it is stored in; its rows may lie apart, as those of `X[:, a:b]`."""
     X = asarray(value, "X")
     _dtype_in("X", X, FEATURE_DTYPES)
     _ndim("X", X, 2, "(n, d)")
     if X.shape[1] == 0:
         raise ValueError(f"X has no features: its shape is {X.shape}")
-    return contiguous(X)
+    return rows(X)
 
 
 def compute_dtype(X: Array) -> np.dtype[Any]:
@@ -78,15 +80,20 @@ def out_array(
     for given in inputs:
         first, last = _addresses(given)
         is_given = (first, given.shape, given.dtype) == (begin, shape, dtype)
+        is_given &= given.flags.c_contiguous
         if max(first, begin) < min(last, end) and not is_given:
             raise ValueError("out overlaps an input without being it")
     return array
 
 
 def _addresses(array: Any) -> tuple[int, int]:
-    """Where a C-contiguous array begins and ends. No address on a GPU is one of the host's."""
+    """Where an array begins and ends; its rows may lie apart. No address on a GPU is one of the
+    host's."""
     begin = gpu().address(array) if is_on_gpu(array) else array.__array_interface__["data"][0]
-    return begin, begin + array.nbytes
+    if array.flags.c_contiguous or not array.size:
+        return begin, begin + array.nbytes
+    n, d = array.shape
+    return begin, begin + ((n - 1) * row_length(array) + d) * array.dtype.itemsize
 
 
 def apart(data: Data, bank: Bank, steps: SGDSteps) -> None:

@@ -11,7 +11,8 @@ Common to all ops:
     out: an array of the result's shape and dtype to write to. It may be one of the op's inputs, but
         not overlap one otherwise: that is a ValueError.
     Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
-    float64 for float64 features and float32 for all others.
+    float64 for float64 features and float32 for all others. Columns of a wider matrix, `X[:, a:b]`,
+    are read where they are; what does not lie in rows is copied.
     Arrays on an NVIDIA GPU stay there, also to be checked, and results come back on the device, and
     in the library, X came from; as CuPy arrays if that library has no `from_dlpack`. JAX makes
     float32 and int32 of 64-bit results unless `jax_enable_x64` is set. A GPU backend that was asked

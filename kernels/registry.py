@@ -14,7 +14,7 @@ class Backend:
 
     Its package exports every op of `ops.py`, and
         probe() -> str: what it runs on; raises with the reason where it cannot run.
-        to_backend(array): an array, moved to where it computes.
+        to_backend(array): rows of features, (n, d), moved to where it computes.
     The ops take what `checks.py` and `bundles.py` describe, and check nothing.
     One that compiles kernels when they are first used, and keeps them, has besides
         compiled_kernels() -> int: how many this process has compiled;
@@ -55,11 +55,11 @@ class GPUArrays:
     """What a GPU backend has as `gpu_arrays`: arrays on the GPU are read and checked there.
 
     Its own arrays are those of the library that it uses. They have NumPy's `shape`, `ndim`,
-    `dtype`, `nbytes`, `flags.c_contiguous`, `astype` and indexing.
+    `dtype`, `nbytes`, `strides`, `flags.c_contiguous`, `astype` and indexing.
 
     asarray(value): NumPy, or any array on the GPU, as one of its own, C-contiguous.
     view(value): an array on the GPU as one of its own, of the same memory.
-    as_dtype(array, dtype): one of its own in this dtype.
+    as_dtype(array, dtype): one of its own in this dtype, C-contiguous.
     to_host(array): a NumPy copy of one of its own.
     is_its_own(array): whether this is one of its own.
     address(array): where the memory of one of its own begins.

@@ -39,7 +39,7 @@ __all__ = [
     "train",
 ]
 
-to_backend = _arrays.asarray
+to_backend = _arrays.rows
 
 gpu_arrays = _GPUArrays(
     asarray=_arrays.asarray,

@@ -16,7 +16,7 @@ from softstep.kernels._cupy.device import (
     total_memory,
     waiting,
 )
-from softstep.kernels.arrays import contiguous, is_on_gpu
+from softstep.kernels.arrays import contiguous, is_on_gpu, lies_in_rows
 
 
 def asarray(value: Any) -> Any:
@@ -38,6 +38,14 @@ def asarray(value: Any) -> Any:
     return _allocate(lambda: cupy().ascontiguousarray(value), value.shape, value.dtype)
 
 
+def rows(value: Any) -> Any:
+    """Features (n, d) as `asarray` gives them, but rows may lie apart. Raises as `asarray`."""
+    if isinstance(value, np.ndarray):
+        return _from_host(value)
+    value = view(value)
+    return value if lies_in_rows(value) else asarray(value)
+
+
 def view(value: Any) -> Any:
     """An array on the GPU as a CuPy array of the same memory. Raises as `asarray`."""
     if not is_its_own(value):
@@ -51,7 +59,8 @@ def view(value: Any) -> Any:
 
 
 def as_dtype(array: Any, dtype: Any) -> Any:
-    """A CuPy array, converted on the GPU; itself if it has that dtype already."""
+    """A CuPy array, C-contiguous, converted on the GPU; itself if it is so already."""
+    array = asarray(array)
     if array.dtype == dtype:
         return array
     return _allocate(lambda: array.astype(dtype), array.shape, dtype)

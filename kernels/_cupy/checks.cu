@@ -39,11 +39,17 @@ extern "C" __global__ void no_distribution(const REAL *Y, unsigned char *bad, lo
 
 #ifdef X_KIND
 
-extern "C" __global__ void not_finite(const Feature *X, unsigned char *bad, long long size) {
-  // X is (size,), bad is (warps,): is a value NaN or infinite?
-  const long long step = thread_count();
+extern "C" __global__ void not_finite(const Feature *X, unsigned char *bad, long long n,
+                                      long long d, long long stride) {
+  // X is (n, d), its rows `stride` apart, bad is (warps,): is a value NaN or infinite?
+  const long long step = thread_count(), rows = step / d, columns = step % d;
+  long long row = thread_number() / d, column = thread_number() % d;
   bool met_bad = false;
-  for (long long i = thread_number(); i < size; i += step) met_bad |= !isfinite(load_feature(X, i));
+  while (row < n) {
+    met_bad |= !isfinite(load_feature(X, row * stride + column));
+    row += rows, column += columns;
+    if (column >= d) ++row, column -= d;
+  }
   report(met_bad, bad);
 }
 

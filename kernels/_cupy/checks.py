@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from softstep.kernels._cupy.arrays import asarray, empty, to_host
+from softstep.kernels._cupy.arrays import empty, rows, to_host
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import C_TYPE, WARP, blocks_for
 from softstep.kernels._cupy.linear import X_KIND
+from softstep.kernels.arrays import row_length
 from softstep.kernels.checks import SUM_TOLERANCE
 from softstep.kernels.integers import ceil_div
 
@@ -30,8 +31,9 @@ def all_finite(X):
         return True
     real = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
     kind = X_KIND[np.dtype(X.dtype)]
-    types = {**defines(real), "X_KIND": kind}
-    return _all_good("not_finite", asarray(X), X.size, (np.int64(X.size),), types)
+    types, X = {**defines(real), "X_KIND": kind}, rows(X)
+    sizes = tuple(map(np.int64, (*X.shape, row_length(X))))
+    return _all_good("not_finite", X, X.size, sizes, types)
 
 
 def defines(dtype):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from softstep.kernels._cupy.arrays import asarray, empty, zeros
+from softstep.kernels._cupy.arrays import asarray, empty, rows, zeros
 from softstep.kernels._cupy.device import MAX_GRID, free_memory
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import (
@@ -64,9 +64,9 @@ def blocks_of_logits(X, W, b, feature_scale, room=0):
     tiling = Tiling(n, h * c, d)  # that of all rows, so that the blocks do not change the bits
     check_width(tiling.tiles[1], h, c)
     W, b = _packed(W), asarray(b)
-    rows = _block_rows((h * c + 2 * h) * W.dtype.itemsize + room)
-    for first in range(0, n, rows):
-        V = empty((min(rows, n - first), h * c), W.dtype)
+    count = _block_rows((h * c + 2 * h) * W.dtype.itemsize + room)
+    for first in range(0, n, count):
+        V = empty((min(count, n - first), h * c), W.dtype)
         logits(X, first, W, b, V, tiling, feature_scale)
         yield first, V
 
@@ -76,7 +76,7 @@ def predict(X, W, b, *, feature_scale=1.0):
     n = len(X)
     h, _, c = W.shape
     labels = empty((h, n), np.int64)
-    for first, V in blocks_of_logits(asarray(X), W, b, feature_scale):
+    for first, V in blocks_of_logits(rows(X), W, b, feature_scale):
         args = (V, labels, *map(np.int64, (first, len(V), n, h, c)))
         _launch_rows("predict_rows", len(V) * h, c, args, V.dtype)
     return labels
@@ -113,7 +113,7 @@ def evaluate(data, bank):
     fields, is_soft = targets_of_heads(data, bank)
     heads = Struct(**fields)
     sums = zeros((h, 3), np.float64)
-    for first, V in blocks_of_logits(asarray(data.X), bank.W, bank.b, data.feature_scale):
+    for first, V in blocks_of_logits(rows(data.X), bank.W, bank.b, data.feature_scale):
         losses = empty((len(V), h), V.dtype)
         right = empty((len(V), h), np.uint8)
         sizes = tuple(map(np.int64, (first, len(V), h)))

@@ -3,12 +3,13 @@
 import numpy as np
 
 from softstep.kernels._cupy import linear
-from softstep.kernels._cupy.arrays import asarray, empty, zeros
+from softstep.kernels._cupy.arrays import empty, rows, zeros
 from softstep.kernels._cupy.evaluate import CHUNK, blocks_of_logits, targets_of_heads
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import C_TYPE, Struct, blocks_for, scalar
 from softstep.kernels._cupy.losses import DEFINES
 from softstep.kernels._cupy.train import THREADS, row_lanes, types_of
+from softstep.kernels.arrays import row_length
 from softstep.kernels.integers import ceil_div
 
 
@@ -29,7 +30,7 @@ def gradient(data, bank):
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), dW (h, d, c), db (h, c)
     h, d, c = bank.W.shape
     fields, is_soft = targets_of_heads(data, bank)
-    heads, X = Struct(**fields), asarray(data.X)
+    heads, X = Struct(**fields), rows(data.X)
     loss, dW, db = (zeros(shape, np.float64) for shape in ((h,), (d, h * c), (h * c,)))
     of_rows = {**types_of(X.dtype), "Y_SOFT": is_soft, "ROW_LANES": row_lanes(c)}
     kernel = load_kernel("gradient.cu", "gradient_rows", **of_rows)
@@ -52,7 +53,7 @@ def _add_outer_products(V, X, feature_scale, dW):
     (count, d), columns = X.shape, V.shape[1]
     tiling = _Chunks(d, columns, count)
     parts = empty((tiling.parts, d, columns), V.dtype)
-    sizes = map(np.int64, (count, d, columns, CHUNK))
+    sizes = map(np.int64, (count, d, row_length(X), columns, CHUNK))
     args = (V, X, parts, scalar(feature_scale, V.dtype), *sizes)
     tiling.launch("linear_backward", X, V.dtype, args)
     _add(parts, dW)

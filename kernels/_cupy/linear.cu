@@ -198,13 +198,13 @@ __device__ inline void store_sums(const REAL sums[4][4], REAL scale, const REAL 
 
 // This thread's part of a slab of A: rows of X from `row` on, features from `depth` on.
 __device__ inline void load_rows(const Feature *X, long long row, long long n, long long depth,
-                                 long long end, long long d, bool aligned, REAL s,
+                                 long long end, long long stride, bool aligned, REAL s,
                                  REAL quads[A_QUADS][4]) {
 #pragma unroll
   for (int k = 0; k < A_QUADS; ++k) {
     const int q = threadIdx.x + k * THREADS;
     const long long r = row + q / (DEPTH / 4);
-    load_feature_quad(X + r * d, depth + q % (DEPTH / 4) * 4, r < n ? end : 0, aligned, s,
+    load_feature_quad(X + r * stride, depth + q % (DEPTH / 4) * 4, r < n ? end : 0, aligned, s,
                       quads[k]);
   }
 }
@@ -221,21 +221,22 @@ __device__ inline void store_rows(const REAL quads[A_QUADS][4], REAL a[DEPTH][A_
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear_forward(const Feature *X, const REAL *W, const REAL *b, REAL *V, REAL s,
-                   long long first, long long n, long long d, long long c, long long part) {
-  // X is (first + n or more, d), W is (d, c), b is (c,), V is (n, c): the logits of n rows of X
-  // from `first` on; or, if the depth is split into parts of `part` features, b is null and V is
-  // (parts, n, c), one sum for each
+                   long long first, long long n, long long d, long long stride, long long c,
+                   long long part) {
+  // X is (first + n or more, d), its rows `stride` apart, W is (d, c), b is (c,), V is (n, c): the
+  // logits of n rows of X from `first` on; or, if the depth is split into parts of `part` features,
+  // b is null and V is (parts, n, c), one sum for each
   __shared__ __align__(16) REAL a_slab[2][DEPTH][A_STRIDE];
   __shared__ __align__(16) REAL w_slab[2][DEPTH][B_STRIDE];
   const long long row = blockIdx.x * (long long)TILE_ROWS;
   const long long column = blockIdx.y * (long long)TILE_COLUMNS;
   const long long begin = blockIdx.z * part, end = min(d, begin + part);
-  X += first * d;
+  X += first * stride;
   const REAL x_scale = SCALES_SUMS ? 1 : s, sum_scale = SCALES_SUMS ? s : 1;
-  const bool x_aligned = rows_are_aligned(X, d, sizeof(Feature));
+  const bool x_aligned = rows_are_aligned(X, d | stride, sizeof(Feature));  // both: by 4
   const bool w_aligned = rows_are_aligned(W, c, sizeof(REAL));
   REAL x[A_QUADS][4], w[B_QUADS][4], sums[4][4] = {};
-  load_rows(X, row, n, begin, end, d, x_aligned, x_scale, x);
+  load_rows(X, row, n, begin, end, stride, x_aligned, x_scale, x);
   load_slab(W, begin, end, column, c, w_aligned, w);
   int now = 0;
   for (long long depth = begin; depth < end; depth += DEPTH) {
@@ -243,7 +244,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     store_slab(w, w_slab[now]);
     __syncthreads();  // this slab is complete, and nobody reads the other buffer any more
     if (depth + DEPTH < end) {
-      load_rows(X, row, n, depth + DEPTH, end, d, x_aligned, x_scale, x);
+      load_rows(X, row, n, depth + DEPTH, end, stride, x_aligned, x_scale, x);
       load_slab(W, depth + DEPTH, end, column, c, w_aligned, w);
     }
     multiply_slabs(a_slab[now], w_slab[now], sums);
@@ -257,14 +258,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 // This thread's part of a slab of A: rows of X from `depth` on, features from `column` on.
 __device__ inline void load_features(const Feature *X, long long depth, long long end,
-                                     long long column, long long d, bool aligned, REAL s,
-                                     REAL quads[A_QUADS][4]) {
+                                     long long column, long long d, long long stride,
+                                     bool aligned, REAL s, REAL quads[A_QUADS][4]) {
 #pragma unroll
   for (int k = 0; k < A_QUADS; ++k) {
     const int q = threadIdx.x + k * THREADS;
     const long long r = depth + q / (TILE_ROWS / 4);
-    load_feature_quad(X + r * d, column + q % (TILE_ROWS / 4) * 4, r < end ? d : 0, aligned, s,
-                      quads[k]);
+    load_feature_quad(X + r * stride, column + q % (TILE_ROWS / 4) * 4, r < end ? d : 0, aligned,
+                      s, quads[k]);
   }
 }
 
@@ -278,19 +279,19 @@ __device__ inline void store_features(const REAL quads[A_QUADS][4], REAL a[DEPTH
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     linear_backward(const REAL *dV, const Feature *X, REAL *dW, REAL s, long long n, long long d,
-                    long long c, long long part) {
-  // dV is (n, c), X is (n, d), dW is (d, c); or, if the rows are split into parts of `part` rows,
-  // (parts, d, c), one sum for each
+                    long long stride, long long c, long long part) {
+  // dV is (n, c), X is (n, d), its rows `stride` apart, dW is (d, c); or, if the rows are split into
+  // parts of `part` rows, (parts, d, c), one sum for each
   __shared__ __align__(16) REAL a_slab[2][DEPTH][A_STRIDE];
   __shared__ __align__(16) REAL dv_slab[2][DEPTH][B_STRIDE];
   const long long feature = blockIdx.x * (long long)TILE_ROWS;
   const long long column = blockIdx.y * (long long)TILE_COLUMNS;
   const long long begin = blockIdx.z * part, end = min(n, begin + part);
   const REAL x_scale = SCALES_SUMS ? 1 : s, sum_scale = SCALES_SUMS ? s : 1;
-  const bool x_aligned = rows_are_aligned(X, d, sizeof(Feature));
+  const bool x_aligned = rows_are_aligned(X, d | stride, sizeof(Feature));  // both: by 4
   const bool dv_aligned = rows_are_aligned(dV, c, sizeof(REAL));
   REAL x[A_QUADS][4], dv[B_QUADS][4], sums[4][4] = {};
-  load_features(X, begin, end, feature, d, x_aligned, x_scale, x);
+  load_features(X, begin, end, feature, d, stride, x_aligned, x_scale, x);
   load_slab(dV, begin, end, column, c, dv_aligned, dv);
   int now = 0;
   for (long long depth = begin; depth < end; depth += DEPTH) {
@@ -298,7 +299,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     store_slab(dv, dv_slab[now]);
     __syncthreads();  // this slab is complete, and nobody reads the other buffer any more
     if (depth + DEPTH < end) {
-      load_features(X, depth + DEPTH, end, feature, d, x_aligned, x_scale, x);
+      load_features(X, depth + DEPTH, end, feature, d, stride, x_aligned, x_scale, x);
       load_slab(dV, depth + DEPTH, end, column, c, dv_aligned, dv);
     }
     multiply_slabs(a_slab[now], dv_slab[now], sums);

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softstep.kernels._cupy.arrays import asarray, empty, zeros
+from softstep.kernels._cupy.arrays import asarray, empty, rows, zeros
 from softstep.kernels._cupy.device import compute_capability
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import C_TYPE, blocks_for, check_width, result_in, scalar
+from softstep.kernels.arrays import row_length
 from softstep.kernels.errors import BackendError
 from softstep.kernels.integers import ceil_div
 
@@ -114,13 +115,13 @@ def add_parts(parts, bias, result, count):
 
 
 def logits(X, first, W, b, V, tiling, feature_scale):
-    """V (rows, c) = the logits of as many rows of X (n, d), from `first` on; all on the device."""
-    rows, c = V.shape
+    """V (count, c) = the logits of as many rows of X (n, d), from `first` on; all on the device."""
+    count, c = V.shape
     parts = parts_for(V, tiling.parts)
     bias = b if tiling.parts == 1 else None  # else add_parts adds it
-    sizes = map(np.int64, (first, rows, X.shape[1], c, tiling.part))
+    sizes = map(np.int64, (first, count, X.shape[1], row_length(X), c, tiling.part))
     args = (X, W, bias, parts, scalar(feature_scale, V.dtype), *sizes)
-    tiling.launch("linear_forward", X, V.dtype, args, rows)
+    tiling.launch("linear_forward", X, V.dtype, args, count)
     add_parts(parts, b, V, tiling.parts)
 
 
@@ -131,7 +132,7 @@ def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     check_width(Tiling(n, c, d).tiles[1], 1, c)
     V = empty((n, c), W.dtype)  # `out` may be X, which is read until the end
     if n > 0:
-        X, W, b = asarray(X), asarray(W), asarray(b)
+        X, W, b = rows(X), asarray(W), asarray(b)
         logits(X, 0, W, b, V, Tiling(n, c, d), feature_scale)
     return result_in(out, V)
 
@@ -144,10 +145,11 @@ def linear_backward(dV, X, *, feature_scale=1.0):
         return zeros((d, c), dV.dtype), zeros((c,), dV.dtype)
     tiling = Tiling(d, c, n)
     check_width(tiling.tiles[1], 1, c)
-    dV, X = asarray(dV), asarray(X)
+    dV, X = asarray(dV), rows(X)
     dW = empty((d, c), dV.dtype)
     parts = parts_for(dW, tiling.parts)
-    args = (dV, X, parts, scalar(feature_scale, dV.dtype), *map(np.int64, (n, d, c, tiling.part)))
+    sizes = map(np.int64, (n, d, row_length(X), c, tiling.part))
+    args = (dV, X, parts, scalar(feature_scale, dV.dtype), *sizes)
     tiling.launch("linear_backward", X, dV.dtype, args)
     add_parts(parts, None, dW, tiling.parts)
     return dW, column_sums(dV)

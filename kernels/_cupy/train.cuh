@@ -15,8 +15,8 @@
 // ---- what the kernels are given; train.py builds these structs
 
 struct Features {
-  const Feature *X;  // (n, d)
-  long long d;
+  const Feature *X;  // (n, d), its rows `stride` apart
+  long long d, stride;
   REAL scale;
 };
 

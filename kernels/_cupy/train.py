@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels._cupy.arrays import asarray, copy_into, empty, nans, zeros
+from softstep.kernels._cupy.arrays import asarray, copy_into, empty, nans, rows, zeros
 from softstep.kernels._cupy.device import launches_cooperatively
 from softstep.kernels._cupy.evaluate import targets_of_heads
 from softstep.kernels._cupy.kernel import capture, load_kernel
 from softstep.kernels._cupy.launch import Struct, check_width, scalar
 from softstep.kernels._cupy.linear import X_KIND
 from softstep.kernels._cupy.losses import DEFINES, codes
+from softstep.kernels.arrays import row_length
 from softstep.kernels.integers import ceil_div
 
 THREADS = 256  # of every block
@@ -107,11 +108,12 @@ def _call(data, bank, steps, weights, velocity, results):
     (h, d, c), dtype = bank.W.shape, bank.W.dtype
     batch = min(steps.batch_size, len(steps.order))
     targets, is_soft = targets_of_heads(data, bank)
-    (W, b), (MW, Mb) = weights, velocity
+    (W, b), (MW, Mb), X = weights, velocity, rows(data.X)
     job = Struct(
         features={
-            "X": asarray(data.X),
+            "X": X,
             "d": np.int64(d),
+            "stride": np.int64(row_length(X)),
             "scale": scalar(data.feature_scale, dtype),
         },
         batches={

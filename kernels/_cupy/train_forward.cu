@@ -39,7 +39,7 @@ __device__ __forceinline__ void start(Reader &reader, const Tile &tile, const Jo
 #pragma unroll
   for (int i = 0; i < THREAD_ROWS; ++i) {
     const int r = t / DEPTH + THREADS / DEPTH * i;
-    reader.x_row[i] = r < tile.rows ? rows.index[tile.first_row + r] * d : -1;
+    reader.x_row[i] = r < tile.rows ? rows.index[tile.first_row + r] * job.features.stride : -1;
   }
   reader.w_column = t % TILE_COLUMNS < tile.columns
                         ? weight_at(0, tile.first_column + t % TILE_COLUMNS, d, job.bank.c)

@@ -175,7 +175,8 @@ __device__ __forceinline__ void gather(const Job &job, Rows rows, long long firs
     const int r = i / SLICE_FEATURES, f = i % SLICE_FEATURES;
     x[r * SLICE_STRIDE + f] =
         r < rows.count && first_feature + f < d
-            ? load_feature(job.features.X, rows.index[r] * d + first_feature + f) *
+            ? load_feature(job.features.X,
+                           rows.index[r] * job.features.stride + first_feature + f) *
                   job.features.scale
             : (REAL)0;
   }

@@ -35,7 +35,8 @@ __device__ __forceinline__ void read(Reader &reader, const WeightTile &tile, con
     const long long r = r0 + at / TILE_FEATURES, k = tile.first_feature + at % TILE_FEATURES;
     reader.x[i] =
         r < rows.count && k < tile.features
-            ? load_feature(job.features.X, rows.index[r] * tile.features + k) * job.features.scale
+            ? load_feature(job.features.X, rows.index[r] * job.features.stride + k) *
+                  job.features.scale
             : (REAL)0;
   }
 #pragma unroll

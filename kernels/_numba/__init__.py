@@ -15,7 +15,7 @@ from softstep.kernels._numba.mse import mse_backward, mse_forward, softmax_mse_b
 from softstep.kernels._numba.softmax import softmax_backward, softmax_forward
 from softstep.kernels._numba.surface import surface_forward
 from softstep.kernels._numba.train import train
-from softstep.kernels.arrays import contiguous as to_backend
+from softstep.kernels.arrays import rows as to_backend
 
 __all__ = [
     "compiled_kernels",

@@ -44,7 +44,7 @@ MAX_SUMS = 256  # partial sums of each head: they are added in the order of the 
 class Layer(NamedTuple):
     """Rows and a bank, as the tiles of a wide bank read them."""
 
-    X: np.ndarray  # (n, d), as stored
+    X: np.ndarray  # (n, d or more), as stored
     order: np.ndarray  # (n,): 0, 1, …
     in_place: bool  # whether X is read where it is stored
     scale: float
@@ -86,7 +86,7 @@ def _layer(X, W, b, feature_scale):
     return Layer(
         X=X,
         order=np.arange(len(X)),
-        in_place=in_place(X, W.dtype),
+        in_place=in_place(X, W.shape[1], W.dtype),
         scale=feature_scale,
         classes=W.shape[2],
         W=pack_wide(W),
@@ -96,8 +96,9 @@ def _layer(X, W, b, feature_scale):
 
 def _row_blocks(layer, workers):
     rows, dtype = min(BLOCK_ROWS, len(layer.X)), layer.W.dtype
+    d, columns = layer.W.shape[1], len(layer.b)
     return row_blocks(
-        layer.X, dtype, blocks=workers, rows=rows, columns=len(layer.b), workers=workers
+        layer.X, d, dtype, blocks=workers, rows=rows, columns=columns, workers=workers
     )
 
 
@@ -107,7 +108,7 @@ def _block_logits(layer, start, rows, blocks, worker):
     V, tile, W = blocks.V[worker], blocks.tile[worker], layer.W
     X, x0 = (blocks.X[0], start) if layer.in_place else (blocks.X[worker], 0)
     if not layer.in_place:
-        gather_rows(layer.X, layer.order, start, rows, X, 0)
+        gather_rows(layer.X, W.shape[1], layer.order, start, rows, X, 0)
     for g in range(groups_of(len(W))):
         v, vectors = group(g, len(W))
         logits_tiles(X, x0, W, layer.b, layer.scale, v, vectors, 0, rows, V, tile)
@@ -153,8 +154,8 @@ def _largest_of_rows(T, first, c, best):
 
 @jit(STRICT)
 def _predict_alone(X, W, b, scale, found):
-    # X (n, d), W (h, d, c), b (h, c) -> found (h, n): few rows, which one thread labels faster than
-    # they are described to several, with buffers of its own
+    # X (n, d or more), W (h, d, c), b (h, c) -> found (h, n): few rows, which one thread labels
+    # faster than they are described to several, with buffers of its own
     n, (h, d, c), lanes = len(X), W.shape, lanes_of(W)
     vectors = ceil_div(h * c, lanes)
     packed, bias = np.zeros((vectors, d, lanes), W.dtype), np.zeros(vectors * lanes, W.dtype)

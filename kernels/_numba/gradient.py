@@ -53,7 +53,7 @@ FLOP_PER_INTERRUPT = 5e9
 class Job(NamedTuple):
     """What the kernel is to do. Columns are those of layout.py: of each head, its classes."""
 
-    X: np.ndarray  # (n, d), as stored
+    X: np.ndarray  # (n, d or more), as stored
     order: np.ndarray  # (n,): 0, 1, …
     first: int  # the rows of this call
     end: int
@@ -128,7 +128,7 @@ def _do(job, scratch, step, phase, item, worker):
         r0 = item * GATHERED
         count = min(GATHERED, rows - r0)
         if not job.in_place:
-            gather_rows(job.X, job.order, start + r0, count, scratch.X, r0)
+            gather_rows(job.X, d, job.order, start + r0, count, scratch.X, r0)
         gather_panels(scratch.X, d, x0 + r0, count, scratch.P, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)
@@ -209,7 +209,7 @@ def gradient(data, bank):
         order=np.arange(n),
         first=0,
         end=n,
-        in_place=in_place(X, W.dtype),
+        in_place=in_place(X, d, W.dtype),
         scale=data.feature_scale,
         learning=lessons,
         classes=c,

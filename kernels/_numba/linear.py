@@ -4,7 +4,7 @@ import numpy as np
 
 from softstep.kernels._numba.linear_narrow import backward_narrow, forward_narrow
 from softstep.kernels._numba.linear_wide import backward_wide, forward_wide
-from softstep.kernels._numba.simd.layout import WIDEST_NARROW, stored
+from softstep.kernels._numba.simd.layout import WIDEST_NARROW
 
 
 def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
@@ -14,7 +14,7 @@ def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
         if np.may_share_memory(X, out):  # out is written while X is still read
             X = X.copy()
         forward = forward_narrow if len(b) <= WIDEST_NARROW else forward_wide
-        forward(stored(X), W, b, feature_scale, out)
+        forward(X, W, b, feature_scale, out)
     return out
 
 
@@ -24,4 +24,4 @@ def linear_backward(dV, X, *, feature_scale=1.0):
     if not len(X):
         return np.zeros((d, c), dV.dtype), np.zeros(c, dV.dtype)
     backward = backward_narrow if c <= WIDEST_NARROW else backward_wide
-    return backward(dV, stored(X), feature_scale)
+    return backward(dV, X, feature_scale)

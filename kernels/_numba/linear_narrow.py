@@ -13,7 +13,7 @@ from softstep.kernels._numba.simd.dots import (
     rows_in_lanes,
     sums_of_columns,
 )
-from softstep.kernels._numba.simd.layout import empty, lanes, pack_narrow, padded, zeros
+from softstep.kernels._numba.simd.layout import empty, lanes, pack_narrow, padded, stored, zeros
 from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
@@ -26,7 +26,8 @@ PART_ROWS, MAX_PARTS = 5 * BLOCK_ROWS, 16
 
 
 class Forward(NamedTuple):
-    X: np.ndarray  # (n, d), as stored
+    X: np.ndarray  # (n, d or more), as stored
+    d: int
     order: np.ndarray  # (n,): 0, 1, …
     W: np.ndarray  # (columns padded, d padded)
     b: np.ndarray  # (c,)
@@ -43,7 +44,8 @@ class ForwardScratch(NamedTuple):
 
 class Backward(NamedTuple):
     dV: np.ndarray  # (n, c)
-    X: np.ndarray  # (n, d), as stored
+    X: np.ndarray  # (n, d or more), as stored
+    d: int
     order: np.ndarray  # (n,): 0, 1, …
     part: int  # rows of a part
     G: np.ndarray  # (parts, columns padded, d padded): Σ dv ⊗ x
@@ -68,13 +70,14 @@ def _begin_forward(job, scratch, step, phase):
 
 @jit(INLINE)
 def _forward_rows(job, scratch, step, phase, item, worker):
-    T, (n, d) = scratch.T[worker], job.X.shape
+    T, n, d = scratch.T[worker], len(job.X), job.d
     block = rows_in_lanes(T)
     for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
         count = min(block, n - at)
         ahead = min(at + ITEM_ROWS, n - count)
         logits_of_rows(
             job.X,
+            d,
             job.order,
             at,
             count,
@@ -93,8 +96,8 @@ def _forward_rows(job, scratch, step, phase, item, worker):
 
 @jit(STRICT)
 def _forward_alone(X, W, b, scale, out):
-    # X (n, d), W (d, c), b (c,) -> out (n, c): what one thread does faster than it is described to
-    # several, with buffers of its own
+    # X (n, d or more), W (d, c), b (c,) -> out (n, c): what one thread does faster than it
+    # is described to several, with buffers of its own
     (d, c), lanes = W.shape, lanes_of(W)
     packed = np.zeros((padded(c, DOT_COLUMNS), padded(d, lanes)), W.dtype)
     for i in range(d):
@@ -102,7 +105,7 @@ def _forward_alone(X, W, b, scale, out):
             packed[j, i] = W[i, j]
     T = np.empty((1, len(packed), lanes), W.dtype)
     sums = np.empty((1, len(packed), lanes, lanes), W.dtype)
-    job = Forward(X, np.arange(len(X)), packed, b, scale, out)
+    job = Forward(X, d, np.arange(len(X)), packed, b, scale, out)
     scratch = ForwardScratch(T, sums)
     for item in range(_begin_forward(job, scratch, 0, 0)):
         _forward_rows(job, scratch, 0, 0, item, 0)
@@ -110,13 +113,13 @@ def _forward_alone(X, W, b, scale, out):
 
 def forward_narrow(X, W, b, scale, out):
     # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
-    (n, d), c = X.shape, len(b)
+    (n, d), c, X = X.shape, len(b), stored(X)
     workers, width, dtype = threads_for(2 * n * d * c), lanes(W.dtype), W.dtype
     if workers == 1:
         call(_forward_alone, X, W, b, scale, out)
         return
     packed = pack_narrow(W[None])
-    job = Forward(X=X, order=np.arange(n), W=packed, b=b, scale=scale, out=out)
+    job = Forward(X=X, d=d, order=np.arange(n), W=packed, b=b, scale=scale, out=out)
     scratch = ForwardScratch(
         T=empty((workers, len(packed), width), dtype),
         sums=empty((workers, len(packed), width, width), dtype),
@@ -144,18 +147,18 @@ def _backward_part(job, scratch, step, phase, item, worker):
             for c in range(job.dV.shape[1]):
                 block[i, c] = job.dV[at + i, c]
         ahead, add = min(at + count, n - count), at > begin
-        outer_products(job.X, job.order, at, count, ahead, 0, block, add, job.G[item])
+        outer_products(job.X, job.d, job.order, at, count, ahead, 0, block, add, job.G[item])
         sums_of_columns(block, count, add, job.Gb[item])
 
 
 @jit(STRICT)
 def _backward_alone(dV, X, part, scale, dW, db):
-    # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv: as _forward_alone
-    (n, c), d, lanes = dV.shape, X.shape[1], lanes_of(dV)
+    # dV (n, c), X (n, d or more) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv: as _forward_alone
+    (n, c), d, lanes = dV.shape, len(dW), lanes_of(dV)
     parts, columns = ceil_div(n, part), padded(c, DOT_COLUMNS)
     G = np.empty((parts, columns, padded(d, lanes)), dV.dtype)
     Gb = np.empty((parts, columns), dV.dtype)
-    job = Backward(dV, X, np.arange(n), part, G, Gb)
+    job = Backward(dV, X, d, np.arange(n), part, G, Gb)
     scratch = BackwardScratch(np.zeros((1, BLOCK_ROWS, columns), dV.dtype))
     for item in range(parts):
         _backward_part(job, scratch, 0, 0, item, 0)
@@ -173,7 +176,7 @@ def _backward_alone(dV, X, part, scale, dW, db):
 @np.errstate(over="ignore", invalid="ignore")  # infinities follow the arithmetic
 def backward_narrow(dV, X, scale):
     # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv
-    (n, c), d, dtype = dV.shape, X.shape[1], dV.dtype
+    (n, c), d, dtype, X = dV.shape, X.shape[1], dV.dtype, stored(X)
     part = padded(ceil_div(n, min(ceil_div(n, PART_ROWS), MAX_PARTS)), BLOCK_ROWS)
     workers = threads_for(2 * n * d * c)
     if workers == 1:
@@ -184,6 +187,7 @@ def backward_narrow(dV, X, scale):
     job = Backward(
         dV=dV,
         X=X,
+        d=d,
         order=np.arange(n),
         part=part,
         G=zeros((parts, columns, padded(d, lanes(dtype))), dtype),

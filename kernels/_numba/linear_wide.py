@@ -14,6 +14,7 @@ from softstep.kernels._numba.simd.layout import (
     padded,
     panels,
     per_column,
+    stored,
     zeros,
 )
 from softstep.kernels._numba.simd.products import (
@@ -43,7 +44,7 @@ PACKED_ROWS = 32  # of an item that packs
 
 
 class Forward(NamedTuple):
-    X: np.ndarray  # (n, d), as stored
+    X: np.ndarray  # (n, d or more), as stored
     order: np.ndarray  # (n,): 0, 1, …
     in_place: bool  # whether X is read where it is stored
     W: np.ndarray  # (d, c)
@@ -55,7 +56,7 @@ class Forward(NamedTuple):
 
 class Backward(NamedTuple):
     dV: np.ndarray  # (n, c)
-    X: np.ndarray  # (n, d), as stored
+    X: np.ndarray  # (n, d or more), as stored
     scale: float
     dW: np.ndarray  # (d, c)
     db: np.ndarray  # (columns padded,)
@@ -72,22 +73,24 @@ class Gathered(NamedTuple):
 class Blocks(NamedTuple):
     """Blocks of rows, and a tile for each worker."""
 
-    X: np.ndarray  # (blocks, rows padded, d padded), or X itself where it is read: (1, n, d)
+    X: np.ndarray  # (blocks, rows padded, d padded), or X itself: (1, n, d or more)
     V: np.ndarray  # (blocks, vectors, rows padded, lanes): logits
     tile: np.ndarray  # (workers, TILE_VECTORS, TILE_ROWS, lanes)
     gathered: np.ndarray  # (workers,): where the rows in the worker's block begin, -1: none yet
 
 
-def in_place(X, dtype):
-    """Whether a tile may read the features X where they are stored, without a padding."""
-    return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0 and min(X.shape) >= TILE_ROWS
+def in_place(X, d, dtype):
+    """Whether a tile may read the features X (n, d or more) where they are stored, without a
+    padding."""
+    fits = min(len(X), d) >= TILE_ROWS
+    return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0 and fits
 
 
-def row_blocks(X, dtype, *, blocks, rows, columns, workers):
+def row_blocks(X, d, dtype, *, blocks, rows, columns, workers):
     n = lanes(dtype)
-    rows, d = padded(rows, max(n, TILE_ROWS)), odd_lines(X.shape[1], dtype)
+    rows, padded_d = padded(rows, max(n, TILE_ROWS)), odd_lines(d, dtype)
     return Blocks(
-        X=X[None] if in_place(X, dtype) else zeros((blocks, rows, d), dtype),
+        X=X[None] if in_place(X, d, dtype) else zeros((blocks, rows, padded_d), dtype),
         V=empty((blocks, ceil_div(columns, n), rows, n), dtype),
         tile=empty((workers, TILE_VECTORS, TILE_ROWS, n), dtype),
         gathered=np.full(workers, -1),
@@ -124,7 +127,7 @@ def _do_forward(job, blocks, step, phase, item, worker):
         start, g = item // blocks_of_columns * ITEM_ROWS, item % blocks_of_columns * BLOCK_GROUPS
         if not job.in_place and start != blocks.gathered[worker]:
             count = min(ITEM_ROWS, len(job.X) - start)
-            gather_rows(job.X, job.order, start, count, blocks.X[worker], 0)
+            gather_rows(job.X, len(job.W), job.order, start, count, blocks.X[worker], 0)
             blocks.gathered[worker] = start
         _forward_block(job, start, g, blocks, worker)
 
@@ -164,12 +167,12 @@ def _forward_block(job, start, g0, blocks, worker):
 
 def forward_wide(X, W, b, scale, out):
     # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
-    (n, d), c, dtype = X.shape, len(b), W.dtype
+    (n, d), c, dtype, X = X.shape, len(b), W.dtype, stored(X)
     workers, width = threads_for(2 * n * d * c), lanes(dtype)
     job = Forward(
         X=X,
         order=np.arange(n),
-        in_place=in_place(X, dtype),
+        in_place=in_place(X, d, dtype),
         W=W,
         packed=empty((ceil_div(c, width), d, width), dtype),
         b=per_column(b[None], c, dtype),
@@ -177,7 +180,7 @@ def forward_wide(X, W, b, scale, out):
         out=out,
     )
     blocks = row_blocks(
-        X, dtype, blocks=workers, rows=min(ITEM_ROWS, n), columns=0, workers=workers
+        X, d, dtype, blocks=workers, rows=min(ITEM_ROWS, n), columns=0, workers=workers
     )
     pool.run(_forward, workers, job, blocks)
 
@@ -255,7 +258,7 @@ def _products(P, rows, V, g, f0, scale, add, tile, dW):
 
 def backward_wide(dV, X, scale):
     # dV (n, c), X (n, d) -> dW (d, c) = s Σ x ⊗ dv, db (c,) = Σ dv
-    (n, c), d, dtype = dV.shape, X.shape[1], dV.dtype
+    (n, c), d, dtype, X = dV.shape, X.shape[1], dV.dtype, stored(X)
     columns, rows = padded(c, lanes(dtype)), min(n, BACKWARD_ROWS)
     job = Backward(
         dV=dV,

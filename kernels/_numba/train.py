@@ -22,7 +22,8 @@ FLOP_PER_INTERRUPT = 5e9
 class Job(NamedTuple):
     """What the kernels are to do. Columns are those of layout.py: of each head, its classes."""
 
-    X: np.ndarray  # (n, d), as stored; float16 as its bits
+    X: np.ndarray  # (n, d or more), as stored; float16 as its bits
+    d: int
     scale: float  # multiplies the features
     learning: Learning
     order: np.ndarray  # (m,) int64: rows in the order in which they are visited,
@@ -85,6 +86,7 @@ def train(data, bank, steps):
         velocities = kind.pack(MW), layout.per_column(Mb, c, dtype)
     job = Job(
         X=layout.stored(data.X),
+        d=W.shape[1],
         scale=data.feature_scale,
         learning=lessons,
         order=steps.order,

@@ -117,12 +117,13 @@ def _part(job, scratch, start, rows, item, worker):
     is_last = item + 1 == (worker + 1) * parts // size  # of its share: on to that of the next batch
     ahead = start + rows + worker * parts // size * part if is_last else at + part
     ahead = min(ahead, len(job.order) - part)
-    d, dV = job.X.shape[1], scratch.dV[worker]
+    d, dV = job.d, scratch.dV[worker]
     forward_end = backward_begin = prefetch_split(d, job.X.itemsize)
     if ahead < 0:  # there are fewer rows than a part has: nothing to prefetch
         forward_end, backward_begin = 0, d
     _rows(job, scratch, start, rows, at, count, ahead, forward_end, worker)
-    outer_products(job.X, job.order, at, count, ahead, backward_begin, dV, False, scratch.G[item])
+    G = scratch.G[item]
+    outer_products(job.X, d, job.order, at, count, ahead, backward_begin, dV, False, G)
     sums_of_columns(dV, count, False, scratch.Gb[item])
 
 
@@ -135,7 +136,7 @@ def _rows(job, scratch, start, rows, at, count, ahead, split, worker):
         taken = min(block, count - r0)
         first = at + r0
         logits_of_rows(
-            job.X, job.order, first, taken, ahead + r0, split, job.W, b, job.scale, T, sums
+            job.X, job.d, job.order, first, taken, ahead + r0, split, job.W, b, job.scale, T, sums
         )
         heads_of_rows(
             job.learning,

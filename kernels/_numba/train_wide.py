@@ -104,7 +104,7 @@ def _do(job, scratch, step, phase, item, worker):
     if phase == GATHER:
         r0 = item * GATHERED
         count = min(GATHERED, rows - r0)
-        gather_rows(job.X, job.order, start + r0, count, X, r0)
+        gather_rows(job.X, d, job.order, start + r0, count, X, r0)
         gather_panels(X, d, r0, count, scratch.P, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)

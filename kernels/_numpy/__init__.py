@@ -11,7 +11,7 @@ from softstep.kernels._numpy.mse import mse_backward, mse_forward, softmax_mse_b
 from softstep.kernels._numpy.softmax import softmax_backward, softmax_forward
 from softstep.kernels._numpy.surface import surface_forward
 from softstep.kernels._numpy.train import train
-from softstep.kernels.arrays import contiguous as to_backend
+from softstep.kernels.arrays import rows as to_backend
 
 __all__ = [
     "cross_entropy_backward",

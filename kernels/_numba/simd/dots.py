@@ -42,8 +42,8 @@ def prefetch_split(d, itemsize):
 
 
 @jit(PART)
-def logits_of_rows(X, order, at, count, ahead, split, W, b, scale, T, sums):
-    # X (n, d), W (columns padded, d padded), b (columns,) -> T (columns padded, lanes) =
+def logits_of_rows(X, d, order, at, count, ahead, split, W, b, scale, T, sums):
+    # X (n, d or more), W (columns padded, d padded), b (columns,) -> T (columns padded, lanes) =
     # s X[order[at : at + count]] W + b, a row in each lane; sums (columns padded, lanes, lanes) is
     # a buffer
     s, line, lanes = W.dtype.type(scale), LINE_BYTES // X.itemsize, lanes_of(T)
@@ -52,8 +52,8 @@ def logits_of_rows(X, order, at, count, ahead, split, W, b, scale, T, sums):
         # each group of columns prefetches its share of the rows ahead
         begin = c0 * split // columns // line * line
         end = (c0 + DOT_COLUMNS) * split // columns // line * line
-        dots_full(X, order, at, 0, full, W, c0, ahead, begin, end, sums)
-        dots_row(X, order, at, full, count, W, c0, 0, 0, 0, sums)
+        dots_full(X, d, order, at, 0, full, W, c0, ahead, begin, end, sums)
+        dots_row(X, d, order, at, full, count, W, c0, 0, 0, 0, sums)
     block = square(T)
     for c in range(len(b)):
         for i in range(lanes):
@@ -62,14 +62,14 @@ def logits_of_rows(X, order, at, count, ahead, split, W, b, scale, T, sums):
 
 
 @jit(PART)
-def outer_products(X, order, at, count, ahead, split, dV, add, G):
-    # X (n, d), dV (count, columns padded) -> G (columns padded, d padded), set to or, with `add`,
-    # increased by Σ dv ⊗ x over the rows order[at : at + count]
-    n, d = lanes_of(dV), X.shape[1]
+def outer_products(X, d, order, at, count, ahead, split, dV, add, G):
+    # X (n, d or more), dV (count, columns padded) -> G (columns padded, d padded), set to or,
+    # with `add`, increased by Σ dv ⊗ x over the rows order[at : at + count]
+    n = lanes_of(dV)
     full, whole = d // (OUTER_VECTORS * n) * OUTER_VECTORS * n, d // n * n
-    line = outer_full(X, order, at, count, dV, 0, full, ahead, split, add, G)
-    line = outer_vector(X, order, at, count, dV, full, whole, ahead, line, add, G)
-    outer_rest(X, order, at, count, dV, whole, d, ahead, line, add, G)
+    line = outer_full(X, d, order, at, count, dV, 0, full, ahead, split, add, G)
+    line = outer_vector(X, d, order, at, count, dV, full, whole, ahead, line, add, G)
+    outer_rest(X, d, order, at, count, dV, whole, d, ahead, line, add, G)
 
 
 @jit(PART)

@@ -11,6 +11,7 @@ import numpy as np
 from softstep.kernels._numba.jit import for_kernels_too
 from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, LINE_BYTES, TILE_ROWS
 from softstep.kernels._numba.simd.vector import BYTES
+from softstep.kernels.arrays import row_length
 from softstep.kernels.integers import ceil_div
 
 WIDEST_NARROW = 20  # columns up to which the narrow kernels are the faster ones
@@ -22,8 +23,18 @@ def lanes(dtype):
 
 
 def stored(X):
-    """The features as the kernels read them: float16, which Numba lacks, as its bits."""
-    return X.view(np.uint16) if X.dtype == np.float16 else X
+    """The features as the kernels read them: float16, which Numba lacks, as its bits.
+
+    Rows that lie apart, (n, d), become rows (n, r) of which only the first d features may be read,
+    r those from row to row: a C-contiguous array like any other, so that Numba compiles a kernel
+    once for both. What is behind the d features may be no memory of X.
+    """
+    X = X.view(np.uint16) if X.dtype == np.float16 else X
+    if X.flags.c_contiguous:
+        return X
+    n, step = len(X), X.dtype.itemsize
+    apart = row_length(X)
+    return np.lib.stride_tricks.as_strided(X, (n, apart), (apart * step, step))
 
 
 def zeros(shape, dtype):

@@ -23,10 +23,11 @@ from softstep.kernels.integers import ceil_div
 
 
 @jit(PART)
-def gather_rows(X, order, at, count, out, r0):
-    # X (n, d) -> out[r0 : r0 + count] (rows, d padded) = X[order[at : at + count]], widened
-    d, lanes = X.shape[1], lanes_of(out)
-    rest, line = d % lanes, LINE_BYTES // X.itemsize
+def gather_rows(X, d, order, at, count, out, r0):
+    # X (n, d or more) -> out[r0 : r0 + count] (rows, d padded) = X[order[at : at + count], :d],
+    # widened
+    lanes, line = lanes_of(out), LINE_BYTES // X.itemsize
+    rest = d % lanes
     for i in range(count):
         row, later = order[at + i], order[min(at + i + count, len(order) - 1)]
         for j in range(0, d, line):
@@ -99,8 +100,8 @@ def outer_tile(P, f, rows, V, v, vectors, tile):
 
 @jit(PART)
 def logits_tiles(X, x0, W, b, scale, v0, vectors, r0, r1, V, tile):
-    # X (rows, d), W (vectors, d, lanes), b (columns,) -> V (vectors, rows, lanes) = s X W + b,
-    # `vectors` vectors from v0 on, rows r0 … r1, which in X begin with x0 + r0;
+    # X (rows, d or more), W (vectors, d, lanes), b (columns,) -> V (vectors, rows, lanes) =
+    # s X W + b, `vectors` vectors from v0 on, rows r0 … r1, which in X begin with x0 + r0;
     # tile (TILE_VECTORS, TILE_ROWS, lanes) is a buffer
     d, lanes, s = W.shape[1], lanes_of(V), V.dtype.type(scale)
     for i in range(r0, r1, TILE_ROWS):

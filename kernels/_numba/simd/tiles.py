@@ -58,12 +58,12 @@ def make_dots(R):
     """Tiles of R rows × DOT_COLUMNS dot products, their lanes not yet added."""
 
     @jit(PART)
-    def dots(X, rows, at, i0, i1, W, c0, ahead, begin, end, sums):
-        # X (n, d), rows (r,), W (columns, d padded) -> sums (columns, rows, lanes), whose lanes add
-        # up to X[rows[at + i]] · W[c0 + c], rows i0 … i1: whole tiles. Of the rows needed next,
-        # from `ahead` on, the features from `begin` up to `end` are prefetched, a cache line of
-        # each row at a time, spread over the steps.
-        d, lanes, lines = X.shape[1], lanes_of(W), LINE_BYTES // X.itemsize
+    def dots(X, d, rows, at, i0, i1, W, c0, ahead, begin, end, sums):
+        # X (n, d or more), rows (r,), W (columns, d padded) -> sums (columns, rows, lanes), whose
+        # lanes add up to X[rows[at + i], :d] · W[c0 + c], rows i0 … i1: whole tiles. Of the rows
+        # needed next, from `ahead` on, the features from `begin` up to `end` are prefetched, a
+        # cache line of each row at a time, spread over the steps.
+        lanes, lines = lanes_of(W), LINE_BYTES // X.itemsize
         rest = d % lanes
         apart = max(d * lines // max(end - begin, 1), lanes)
         x = registers(W, R, 1)
@@ -99,13 +99,12 @@ def make_outer(N, is_full):
     """Tiles of DOT_COLUMNS × N vectors of features; not `is_full`: of the last few features."""
 
     @jit(PART)
-    def outer(X, rows, at, count, dV, j0, j1, ahead, line, add, out):
-        # X (n, d), rows (r,), dV (count, columns) -> out (columns, d padded), features j0 … j1 =
-        # Σ_i dV[i] ⊗ X[rows[at + i]], in the order of the rows; with `add`, on top of what is in
-        # out. Of the rows needed next, from `ahead` on, a cache line is prefetched in each tile,
-        # from feature `line` on. -> the feature to go on with
+    def outer(X, d, rows, at, count, dV, j0, j1, ahead, line, add, out):
+        # X (n, d or more), rows (r,), dV (count, columns) -> out (columns, d padded), features
+        # j0 … j1 = Σ_i dV[i] ⊗ X[rows[at + i]], in the order of the rows; with `add`, on top of
+        # what is in out. Of the rows needed next, from `ahead` on, a cache line is prefetched in
+        # each tile, from feature `line` on. -> the feature to go on with
         lanes, lines = lanes_of(dV), LINE_BYTES // X.itemsize
-        d = X.shape[1]
         x = registers(dV, 1, N)
         for j in range(j0, j1, N * lanes):
             for c0 in range(0, len(out), DOT_COLUMNS):

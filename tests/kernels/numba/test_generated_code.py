@@ -42,11 +42,11 @@ def products_of_panels(A, count, B, out):
 
 @jit(STRICT)
 def dots(X, rows, W, sums, count, ahead, begin, end):
-    dots_of_rows(X, rows, 0, 0, count, W, 0, ahead, begin, end, sums)
+    dots_of_rows(X, X.shape[1], rows, 0, 0, count, W, 0, ahead, begin, end, sums)
 
 @jit(STRICT)
 def outer_products(X, rows, count, dV, out, d, ahead, line):
-    outer(X, rows, 0, count, dV, 0, d, ahead, line, False, out)
+    outer(X, X.shape[1], rows, 0, count, dV, 0, d, ahead, line, False, out)
 
 KERNELS = {
     products_of_three: (X, int64, W, W),

@@ -293,10 +293,17 @@ class _Value:
             raise TypeError(f"{wanted} {type(self.value)}")
         if not _matches(self.code, self.value.dtype):
             raise TypeError(f"{wanted} {self.value.dtype}")
-        if is_pointer and not self.value.flags.c_contiguous:
+        if is_pointer and not (self.value.flags.c_contiguous or self._is_in_rows()):
             raise ValueError(f"{self.where} is not contiguous")
         if self.code[0] == "*" and not self.value.flags.writeable:
             raise ValueError(f"{self.where} is read-only")
+
+    def _is_in_rows(self):
+        """Whether it is a matrix to read whose rows lie apart, as features may."""
+        if self.code[0] != "c" or self.value.ndim != 2:
+            return False
+        apart, step = self.value.strides
+        return step == self.value.itemsize and apart >= self.value.shape[1] * step
 
 
 def _values(where, parameter, value, offset=0):
@@ -337,6 +344,13 @@ class _Span:
     copy: int = 0
 
 
+def _end(array):
+    """Where the memory that an array covers ends; its rows may lie apart."""
+    steps = zip(array.shape, array.strides, strict=True)
+    last = sum((count - 1) * step for count, step in steps) if array.size else -array.itemsize
+    return array.ctypes.data + last + array.itemsize
+
+
 class _CheckedMemory:
     """The arrays of a launch, copied so that none has a neighbour."""
 
@@ -344,7 +358,7 @@ class _CheckedMemory:
         self.spans = []
         for array in sorted(arrays, key=lambda array: array.ctypes.data):
             begin = array.ctypes.data
-            span = _Span(begin, begin + array.nbytes, array.itemsize, array.flags.writeable)
+            span = _Span(begin, _end(array), array.itemsize, array.flags.writeable)
             last = self.spans[-1] if self.spans else None
             if last and begin < last.end:
                 last.end, last.item = max(last.end, span.end), min(last.item, span.item)

@@ -35,6 +35,7 @@ class ndarray:
     ndim = property(lambda self: self._values.ndim)
     size = property(lambda self: self._values.size)
     nbytes = property(lambda self: self._values.nbytes)
+    strides = property(lambda self: self._values.strides)
     flags = property(lambda self: SimpleNamespace(c_contiguous=self._values.flags.c_contiguous))
     data = property(
         lambda self: SimpleNamespace(ptr=self._values.ctypes.data, memset_async=self._memset)
