@@ -80,7 +80,7 @@ def lies_in_rows(array: Any) -> bool:
     next to each other, and rows begin a whole number of numbers apart, at least d."""
     (n, d), item = array.shape, array.dtype.itemsize
     apart, step = array.strides
-    return (d <= 1 or step == item) and (n <= 1 or (apart >= d * item and apart % item == 0))
+    return bool((d <= 1 or step == item) and (n <= 1 or (apart >= d * item and apart % item == 0)))
 
 
 def row_length(array: Any) -> int:

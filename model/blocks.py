@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.arrays import lies_in_rows, row_length
 from softstep.kernels.checks import FEATURE_DTYPES, compute_dtype
 from softstep.kernels.integers import ceil_div
 from softstep.model import trainer
@@ -68,9 +69,10 @@ def features(X: Any, name: str) -> np.ndarray:
         )
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {X.shape}")
-    if not X.flags.c_contiguous or not X.dtype.isnative:
+    if not lies_in_rows(X) or not X.dtype.isnative:
         raise ValueError(
-            f"memory= reads {name} row by row: it must be C-contiguous, in native byte order"
+            f"memory= reads {name} row by row: it must be C-contiguous, or columns of an array "
+            "that is, in native byte order"
         )
     if getattr(X, "_mmap", None) is not None and getattr(X, "mode", None) != "r":
         raise ValueError(
@@ -161,7 +163,7 @@ def run_epoch(
 
 
 def evaluate(
-    data: trainer.Rows, W: np.ndarray, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
+    data: trainer.Rows, W: Any, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head, (h,) float64; rows are read and converted in blocks."""
 
@@ -251,7 +253,7 @@ def _page_release(X: np.ndarray) -> Callable[[int, int], None]:
     mapped = getattr(X, "_mmap", None)
     if mapped is None or getattr(X, "mode", None) != "r" or not hasattr(mmap, "MADV_DONTNEED"):
         return lambda start, stop: None
-    row_bytes = X.shape[1] * X.itemsize
+    row_bytes = row_length(X) * X.itemsize
     base = np.frombuffer(mapped, np.uint8).ctypes.data
 
     def release(start: int, stop: int) -> None:

@@ -75,6 +75,11 @@ class Fitted:
             return None
         fitted = cls.of(model)
         fitted.schema.check_columns(rows)
+        if rows.columns != fitted.schema.columns:
+            raise ValueError(
+                f"warm_start goes on with the columns {fitted.schema.columns} of X, but `features` "
+                f"is {rows.columns}: fit a new model"
+            )
         if not np.array_equal(classes, fitted.classes):
             raise ValueError(
                 f"warm_start goes on with the classes {fitted.classes}, but those of y are "
@@ -90,7 +95,7 @@ class Fitted:
                 other columns, or would be misread.
         """
         rows = self.schema.rows(X)
-        inputs.refuse_non_finite(rows.X, names=rows.names)
+        inputs.refuse_non_finite(rows.X, names=rows.labels)
         return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
 
     def lone_row(self, x: Any) -> tuple[Array, float]:

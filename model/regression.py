@@ -13,7 +13,7 @@ from softstep.kernels.arrays import on_host, to_device_of
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.names import Backend, Loss
 from softstep.model import checkpoint as files
-from softstep.model import inputs, trainer
+from softstep.model import inputs, trainer, views
 from softstep.model import resume as resuming
 from softstep.model.exchange import Exchange
 from softstep.model.fitted import Fitted
@@ -83,6 +83,9 @@ class SoftmaxRegression(Params, Exchange):
         C: of "lbfgs": l2 as scikit-learn's LogisticRegression has it, in place of `l2`, which is
             then 1/(C Σw), for two classes 2/(C Σw); Σw is the sum of the row weights, class weights
             included.
+        features: which columns of X the model sees, `slice(a, b)` or (a, b); None: all. They are
+            read where they are, without a copy, in `fit` and in all predictions, which are given
+            rows with all columns.
         warm_start: True: `fit` begins with the weights of the last fit, if there was one, instead
             of `init`; columns and classes must be the same.
         backend: "auto", "numpy", "numba" or "cupy"; None: as `softstep.kernels` chooses.
@@ -90,13 +93,15 @@ class SoftmaxRegression(Params, Exchange):
             SOFTSTEP_NUM_THREADS says, or all cores.
 
     Attributes:
-        coef_: weights, (c, d), for two classes too: LogisticRegression's (1, d) is the difference
-            coef_[1] - coef_[0]. intercept_: bias, (c,). Both float64 for float64 features, else
-            float32. classes_: the labels, (c,), sorted.
+        coef_: weights, (c, d), of the d columns that it sees; for two classes too:
+            LogisticRegression's (1, d) is the difference coef_[1] - coef_[0]. intercept_: bias,
+            (c,). Both float64 for float64 features, else float32.
+        classes_: the labels, (c,), sorted.
         loss_curve_: mean training loss of each epoch, without the l2 term.
         history_: a `trainer.Epoch` for each epoch; of a loaded model, for each since loading.
-        seed_: the seed used. n_iter_: epochs run. n_features_in_: d.
-        feature_names_in_: the names of the columns, (d,), if X was a table whose names are strings;
+        seed_: the seed used. n_iter_: epochs run. n_features_in_: the number of columns of X.
+            features_: (start, stop), those that the model sees.
+        feature_names_in_: the names of the columns of X, if it was a table whose names are strings;
             later tables must have the same columns in the same order.
         feature_scale_: the factor applied to the features in training.
         learned_from_: what the features were, a kind by which later rows are read.
@@ -134,6 +139,7 @@ class SoftmaxRegression(Params, Exchange):
         tol: float = 1e-6,
         max_iter: int = 1000,
         C: float | None = None,
+        features: slice | tuple[int, int] | None = None,
     ) -> None:
         self.loss = loss
         self.learning_rate = learning_rate
@@ -159,12 +165,14 @@ class SoftmaxRegression(Params, Exchange):
         self.tol = tol
         self.max_iter = max_iter
         self.C = C
+        self.features = features
 
     _bank: trainer.BankState
     history_: list[trainer.Epoch]
     loss_curve_: np.ndarray
     n_iter_: int
     n_features_in_: int
+    features_: views.Range
     feature_scale_: float
     learned_from_: Kind | None
     origin_: dict[str, Any]
@@ -332,7 +340,11 @@ class SoftmaxRegression(Params, Exchange):
             "feature_scale": self.feature_scale_,
             "learned_from": self.learned_from_,
             "origin": self.origin_,
+            "n_features": self.n_features_in_,
+            "features": list(self.features_),
         }
+        if self.features is not None:
+            settings["params"]["features"] = list(views.resolve(self.features, self.n_features_in_))
         if hasattr(self, "feature_names_in_"):
             settings["feature_names"] = self.feature_names_in_.tolist()
         if isinstance(self.random_state, np.random.RandomState):
@@ -362,6 +374,8 @@ class SoftmaxRegression(Params, Exchange):
             params = settings["params"]
             if isinstance(params["class_weight"], list):
                 params["class_weight"] = dict(params["class_weight"])
+            if isinstance(params.get("features"), list):
+                params["features"] = tuple(params["features"])
             model = cls(**params)
             Settings.of(model)
             take_over(model, state_of(arrays, settings, model))
@@ -431,7 +445,7 @@ class SoftmaxRegression(Params, Exchange):
         ):
             self._record(epoch, prepared.rows.X)
             if held_out is not None and not _is_finite(epoch.val_loss):
-                inputs.refuse_non_finite(held_out.X, "X_val")
+                inputs.refuse_non_finite(held_out.X, "X_val", names=prepared.rows.labels)
             asked = callback is not None and callback(self.history_[-1])
             waited = stop is not None and stop.should_stop(epoch, self._bank)
             if asked or waited:
@@ -450,7 +464,7 @@ class SoftmaxRegression(Params, Exchange):
         prepared = self._prepared(*given, seed=inputs.seed("random_state", self.random_state))
         rows, weights = prepared.rows, prepared.weights
         data, held_out = prepared.data, prepared.held_out
-        inputs.refuse_non_finite(rows.X, names=rows.names)
+        inputs.refuse_non_finite(rows.X, names=rows.labels)
         l2 = sgd.l2
         if self.C is not None:
             total = len(rows.X) if weights is None else weights.sum()
@@ -486,7 +500,7 @@ class SoftmaxRegression(Params, Exchange):
             self._bank, self.history_ = self._bank.take([0]), [*self.history_]
             self._adopt_weights()
         else:
-            rows = inputs.features(X)
+            rows = self._seen(X)
             y, classes = self._targets(rows.X, y, classes)
             self._start(rows, classes, inputs.seed("random_state", self.random_state))
             schema = Schema.of_model(self)
@@ -527,6 +541,11 @@ class SoftmaxRegression(Params, Exchange):
             raise ValueError(f"y has one class only, {classes[0]!s}: at least two are needed")
         return inputs.encode(y, classes), classes
 
+    def _seen(self, X: Any) -> Features:
+        """X through its door, as much of it as the model sees."""
+        rows = inputs.features(X)
+        return rows.seen(views.resolve(self.features, rows.width))
+
     def _start(self, rows: Features, classes: Array, seed: int) -> None:
         """Set the seed, the initial weights and empty curves."""
         last, dtype = Fitted.to_go_on(self, rows, classes), compute_dtype(rows.X)
@@ -534,9 +553,9 @@ class SoftmaxRegression(Params, Exchange):
         self.classes_ = classes
         schema = Schema.of_rows(rows, self) if last is None else last.schema.and_then(rows)
         schema.put_on(self)
-        inputs.warn_of_spread(rows.X, schema.scale, rows.names)
+        inputs.warn_of_spread(rows.X, schema.scale, rows.labels)
         if last is None:
-            W = trainer.initial_weights(self, (schema.width, len(classes)), dtype)
+            W = trainer.initial_weights(self, (schema.seen, len(classes)), dtype)
             b = np.zeros(len(classes), dtype)
         else:
             W, b = last.W.astype(dtype, order="C"), last.b.astype(dtype)
@@ -549,7 +568,7 @@ class SoftmaxRegression(Params, Exchange):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, *, seed: int
     ) -> "_Prepared":
         """What `fit` was given, ready to learn from, and the weights before the first step."""
-        rows = inputs.features(X)
+        rows = self._seen(X)
         y, classes = self._targets(rows.X, y)
         self._start(rows, classes, seed)
         weights = self._weights(y, sample_weight)
@@ -590,7 +609,7 @@ class SoftmaxRegression(Params, Exchange):
         """Record the epoch's figures and publish the weights; raise if training diverged."""
         W, b = self._bank.W, self._bank.b
         if not (self._bank.active[0] and np.isfinite(W).all() and np.isfinite(b).all()):
-            inputs.refuse_non_finite(X, names=getattr(self, "feature_names_in_", None))
+            inputs.refuse_non_finite(X, names=Schema.of_model(self).labels)
             raise FloatingPointError(
                 f"training diverged in epoch {epoch.number + 1}: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
@@ -708,7 +727,8 @@ def _keeping(
     """
     if keeper is None:
         return contextlib.nullcontext()
-    about = resuming.about(model, model.seed_, X, rows, path=path)
+    seen = list(model.features_)
+    about = resuming.about(model, model.seed_, X, rows, path=path, features=seen)
     return keeper.keeping(_Descent(model, stop, path), about)
 
 

@@ -9,6 +9,7 @@ from softstep.kernels.checks import FLOAT_DTYPES, Array
 from softstep.model import inputs, trainer
 from softstep.model.inputs import Kind, Schema
 from softstep.model.inputs.scale import PIXEL_SCALE
+from softstep.model.views import resolve
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,19 @@ def _schema(settings: dict[str, Any], d: int, model: Any) -> Schema:
         kind = Kind(kind)
     elif scale == PIXEL_SCALE:
         kind = Kind.PIXELS
+    width = inputs.integer("n_features", settings.get("n_features", d), least=d)
+    start, stop = resolve(tuple(settings.get("features", (0, width))), width)
+    if stop - start != d:
+        raise ValueError(f"weights for {d} features, but it sees the columns {start} to {stop - 1}")
     names = settings.get("feature_names")
     if names is not None:
-        if not (isinstance(names, list) and len(names) == d):
-            raise ValueError(f"the feature names are not a list of {d}")
+        if not (isinstance(names, list) and len(names) == width):
+            raise ValueError(f"the feature names are not a list of {width}")
         if not all(isinstance(name, str) for name in names):
             raise ValueError("a feature name is not text")
         names = np.array(names, dtype=object)
-    return Schema(d, names, kind, scale, model.feature_scale, type(model).__name__)
+    owner = type(model).__name__
+    return Schema(width, names, kind, scale, model.feature_scale, owner, (start, stop))
 
 
 def _check_floats(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from softstep.kernels.backend import check_name
-from softstep.model import inputs
+from softstep.model import inputs, views
 from softstep.model.optimum.settings import Optimum
 from softstep.model.trainer import INITS, SGDSettings
 
@@ -40,6 +40,7 @@ class Settings:
         inputs.check_class_weight(model.class_weight)
         inputs.check_scale(model.feature_scale)
         inputs.flag("warm_start", model.warm_start)
+        views.check(model.features)
         if model.backend is not None:
             check_name(model.backend)
         return cls(

@@ -16,9 +16,10 @@ from softstep import kernels
 from softstep.kernels.arrays import to_host
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
-from softstep.model import inputs, schedules
+from softstep.model import inputs, schedules, views
 from softstep.model.path import WeightPath
 from softstep.model.resume import Keeper
+from softstep.model.views import Weights
 
 INITS = ("zeros", "normal")
 
@@ -27,17 +28,17 @@ INITS = ("zeros", "normal")
 class BankState:
     """The state of h heads that train together.
 
-    W: weights (h, d, c). b: biases (h, c). velocity: (MW, Mb), of the same shapes. active: (h,)
-    bool, which heads still train.
+    W: weights (h, d, c); `Weights` of heads that see different columns. b: biases (h, c).
+    velocity: (MW, Mb), of the same forms. active: (h,) bool, which heads still train.
     """
 
-    W: np.ndarray
+    W: Any
     b: np.ndarray
-    velocity: tuple[np.ndarray, np.ndarray] = field(init=False)
+    velocity: tuple[Any, np.ndarray] = field(init=False)
     active: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.velocity = np.zeros_like(self.W), np.zeros_like(self.b)
+        self.velocity = views.zeros_like(self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
 
     def take(self, heads: Any) -> "BankState":
@@ -50,6 +51,31 @@ class BankState:
         """Write what `take` took back."""
         self.W[heads], self.b[heads] = bank.W, bank.b
         self.velocity[0][heads], self.velocity[1][heads] = bank.velocity
+
+    @property
+    def columns(self) -> Any:
+        """How many columns the bank has for the ops, h·c; for `Weights` those of each view."""
+        c = self.b.shape[1]
+        if isinstance(self.W, Weights):
+            return tuple(len(array) * c for array in self.W.arrays)
+        return self.b.size
+
+    def of_view(self, v: int, heads: np.ndarray) -> "BankState":
+        """The heads of view v, on the weights and velocities of this bank, all else copied."""
+        part = BankState.__new__(BankState)
+        part.W, part.b, part.active = self.W.arrays[v], self.b[heads], self.active[heads]
+        part.velocity = self.velocity[0].arrays[v], self.velocity[1][heads]
+        return part
+
+    def put_view(self, heads: np.ndarray, part: "BankState") -> None:
+        """Write back what `of_view` copied."""
+        self.b[heads], self.active[heads] = part.b, part.active
+        self.velocity[1][heads] = part.velocity[1]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All weights and velocities by name, as they are in memory."""
+        MW, Mb = self.velocity
+        return views.named("W", self.W) | {"b": self.b} | views.named("MW", MW) | {"Mb": Mb}
 
 
 @dataclass(frozen=True)
@@ -76,6 +102,14 @@ class Rows:
         y = self.y[rows] if self.y.dtype.kind == "f" else self.y[..., rows]
         weights = None if self.sample_weight is None else self.sample_weight[..., rows]
         return replace(self, X=self.X[rows], y=y, sample_weight=weights)
+
+    def seen(self, columns: views.Range, heads: np.ndarray) -> "Rows":
+        """What these heads, which see these columns, learn from."""
+        y_index, weight_index = (
+            None if index is None else index[heads] for index in (self.y_index, self.weight_index)
+        )
+        X = views.seen(self.X, columns)
+        return replace(self, X=X, y_index=y_index, weight_index=weight_index)
 
     def only(self, rows: np.ndarray) -> "Rows":
         """A copy of these rows, without their weights."""
@@ -108,7 +142,7 @@ class SGDSettings:
     schedule: str = "constant"
     backend: str | None = None
     n_threads: int | None = None
-    columns: int | None = None  # of the bank before any head was dropped
+    columns: Any = None  # `BankState.columns` before any head was dropped
 
     @classmethod
     def of(cls, model: Any) -> "SGDSettings":
@@ -128,6 +162,22 @@ class SGDSettings:
             schedule=inputs.choice("schedule", model.schedule, schedules.SCHEDULES),
             backend=model.backend,
             n_threads=inputs.integer("n_threads", model.n_threads, least=1, optional=True),
+        )
+
+    def of_view(self, v: int, heads: np.ndarray) -> "SGDSettings":
+        """Those of these heads, which have view v."""
+
+        def of(setting: Any) -> Any:
+            return setting[heads] if isinstance(setting, np.ndarray) else setting
+
+        loss = self.loss if isinstance(self.loss, str) else tuple(np.array(self.loss)[heads])
+        return replace(
+            self,
+            loss=loss,
+            learning_rate=of(self.learning_rate),
+            l2=of(self.l2),
+            momentum=of(self.momentum),
+            columns=None if self.columns is None else self.columns[v],
         )
 
 
@@ -177,6 +227,8 @@ def run_steps(
     """
     if isinstance(data.X, inputs.SparseRows):
         return _run_sparse_steps(data, bank, sgd, order, done=done, total=total)
+    if isinstance(bank.W, Weights):
+        return _run_views(data, bank, sgd, order, done=done, total=total)
     steps = ceil_div(len(order), sgd.batch_size)
     figures = kernels.train(
         data.X,
@@ -216,6 +268,21 @@ def _run_sparse_steps(
         part, in_turn = data.taken(rows), np.arange(len(rows))
         figures.append(run_steps(part, bank, sgd, in_turn, done=done + first, total=total))
     losses, correct = (np.concatenate(each) for each in zip(*figures, strict=True))
+    return losses, correct
+
+
+def _run_views(
+    data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`run_steps` of heads that see different columns: those of one view after those of another."""
+    shape = ceil_div(len(order), sgd.batch_size), len(bank.b)
+    losses, correct = np.empty(shape), np.empty(shape, np.int64)
+    for v, heads in bank.W.by_view():
+        part, settings = bank.of_view(v, heads), sgd.of_view(v, heads)
+        rows = data.seen(bank.W.columns[v], heads)
+        figures = run_steps(rows, part, settings, order, done=done, total=total)
+        losses[:, heads], correct[:, heads] = figures
+        bank.put_view(heads, part)
     return losses, correct
 
 
@@ -356,12 +423,16 @@ def epochs(
             return
 
 
-def evaluate(
-    data: Rows, W: np.ndarray, b: np.ndarray, sgd: SGDSettings
-) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(data: Rows, W: Any, b: np.ndarray, sgd: SGDSettings) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head of a bank, (h,)."""
     if isinstance(data.X, inputs.SparseRows):
         return evaluate_parts((data.taken(rows) for rows in data.X.blocks()), W, b, sgd)
+    if isinstance(W, Weights):
+        loss, accuracy = np.empty((2, len(b)))
+        for v, heads in W.by_view():
+            rows, settings = data.seen(W.columns[v], heads), sgd.of_view(v, heads)
+            loss[heads], accuracy[heads] = evaluate(rows, W.arrays[v], b[heads], settings)
+        return loss, accuracy
     figures = kernels.evaluate(
         data.X,
         data.y,
@@ -377,7 +448,7 @@ def evaluate(
 
 
 def evaluate_parts(
-    parts: Iterable[Rows], W: np.ndarray, b: np.ndarray, sgd: SGDSettings
+    parts: Iterable[Rows], W: Any, b: np.ndarray, sgd: SGDSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """`evaluate` on rows that come in parts, (h,) float64."""
     totals, weight = np.zeros((2, len(W))), np.zeros(len(W))

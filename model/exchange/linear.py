@@ -23,9 +23,10 @@ CLASS_DTYPES = ("bool", *(f"{kind}int{bits}" for kind in ("", "u") for bits in (
 class Linear:
     """V = X weightᵀ + bias, for X as the model was given it: its scale is in the weights.
 
-    weight: (c, d), bias: (c,), both float32 or both float64. classes: (c,), in the order of the
-    rows of `weight`. names: of the columns, (d,) objects, or None. setting: the model's
-    `feature_scale`, by which it reads later rows. kind: what it learned from; None: not known.
+    weight: (c, d), 0 for a column that the model does not see; bias: (c,); both float32 or both
+    float64. classes: (c,), in the order of the rows of `weight`. names: of the columns, (d,)
+    objects, or None. setting: the model's `feature_scale`, by which it reads later rows. kind: what
+    it learned from; None: not known.
     """
 
     weight: Array
@@ -46,7 +47,9 @@ class Linear:
         fitted = Fitted.of(model)
         schema, dtype = fitted.schema, fitted.W.dtype
         with np.errstate(over="ignore"):
-            weight = (fitted.W.T * np.float64(schema.scale)).astype(dtype)
+            seen = (fitted.W.T * np.float64(schema.scale)).astype(dtype)
+        weight = np.zeros((len(seen), schema.width), dtype)
+        weight[:, slice(*schema.columns)] = seen
         if not np.isfinite(weight).all():
             raise ValueError(f"weights times feature_scale, {schema.scale:g}, overflow {dtype}")
         setting = schema.setting if isinstance(schema.setting, str) else float(schema.setting)

@@ -5,7 +5,7 @@ Each converts first, whatever library the values come from, and asks later.
 
 from softstep.model.inputs.arrays import as_given, host_array
 from softstep.model.inputs.names import NamedColumns
-from softstep.model.inputs.rows import Features, features, refuse_non_finite
+from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
 from softstep.model.inputs.schema import Schema
 from softstep.model.inputs.settings import (
@@ -53,6 +53,7 @@ __all__ = [
     "integer",
     "is_soft",
     "label_values",
+    "labels_of",
     "number",
     "of_mean_one",
     "placed",

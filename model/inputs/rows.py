@@ -1,7 +1,7 @@
 """The door for X: rows of any library as an array that the ops take."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from softstep.model.inputs import tables
 from softstep.model.inputs.arrays import array, numbers_of, refuse_unread
 from softstep.model.inputs.names import names_of
 from softstep.model.inputs.sparse import SparseRows
+from softstep.model.views import Range, seen
 
 BLOCK_VALUES = 1 << 22
 
@@ -21,18 +22,37 @@ BLOCK_VALUES = 1 << 22
 class Features:
     """Rows as the ops take them, or sparse, and what they were given as.
 
-    X: (n, d); `SparseRows` of a sparse matrix. names: of the columns, (d,) objects, or None. dtype:
-    as given.
+    X: (n, d); `SparseRows` of a sparse matrix. names: of all columns that were given, (width,)
+    objects, or None. dtype: as given. columns: which of the `width` that were given are in X.
     """
 
     X: Array
     names: Array | None
     dtype: np.dtype[Any]
+    columns: Range
+    width: int
+
+    def seen(self, columns: Range) -> "Features":
+        """What a model sees of rows of which all columns are here."""
+        return replace(self, X=seen(self.X, columns), columns=columns)
+
+    @property
+    def labels(self) -> Any:
+        """What the columns of X are called in messages, see `labels_of`."""
+        return labels_of(self.names, self.columns)
 
     @property
     def are_whole(self) -> bool:
         """Whether they were given as integers or booleans, but not as uint8."""
         return self.dtype.kind in "iub" and self.dtype != np.uint8
+
+
+def labels_of(names: Array | None, columns: Range) -> Any:
+    """What these columns of those given are called in messages: their names, or their numbers; None
+    where they are called as they are counted in X."""
+    if names is not None:
+        return names[slice(*columns)]
+    return range(*columns) if columns[0] else None
 
 
 def sample(X: Array, count: int) -> Array:
@@ -76,13 +96,14 @@ def features(given: Any, name: str = "X") -> Features:
         X = X.astype(np.float64, order="C")
     if X.dtype.type.__name__ not in FEATURE_DTYPES:
         raise TypeError(f"{name} must hold numbers ({', '.join(FEATURE_DTYPES)}), not {X.dtype}")
-    return Features(X, names, dtype)
+    return Features(X, names, dtype, (0, X.shape[1]), X.shape[1])
 
 
 def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = None) -> None:
     """Raise ValueError naming the first row and column of X that holds NaN or an infinity.
 
-    first_row: the number that the error gives X's first row. names: of the columns, if they have.
+    first_row: the number that the error gives X's first row. names: of the columns, if they have
+    (`labels_of`).
     """
     if X.dtype == np.uint8 or _finite_on_gpu(X) or (isinstance(X, SparseRows) and X.is_finite()):
         return

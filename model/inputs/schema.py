@@ -7,17 +7,19 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model.inputs.names import check_names
-from softstep.model.inputs.rows import Features, features
+from softstep.model.inputs.rows import Features, features, labels_of
 from softstep.model.inputs.scale import Kind, factor, first_factor
+from softstep.model.views import Range
 
 
 @dataclass(frozen=True)
 class Schema:
     """What the features were that a model learned from.
 
-    width: the number of columns. names: theirs, (d,) objects, or None. kind: None where a model
-    was saved before it was kept. scale: the factor applied to them. setting: `feature_scale`, by
-    which the factor of later rows follows. owner: the class of the model, for messages.
+    width: the number of columns given. names: theirs, (width,) objects, or None. kind: of those
+    that the model sees; None where a model was saved before it was kept. scale: the factor applied
+    to them. setting: `feature_scale`, by which the factor of later rows follows. owner: the class
+    of the model, for messages. columns: those that it sees.
     """
 
     width: int
@@ -26,6 +28,7 @@ class Schema:
     scale: float
     setting: float | str
     owner: str
+    columns: Range
 
     @classmethod
     def of_rows(cls, rows: Features, model: Any) -> "Schema":
@@ -36,7 +39,8 @@ class Schema:
         """
         kind, setting = Kind.of(rows), model.feature_scale
         scale = first_factor(setting, kind)
-        return cls(rows.X.shape[1], rows.names, kind, scale, setting, type(model).__name__)
+        owner = type(model).__name__
+        return cls(rows.width, rows.names, kind, scale, setting, owner, rows.columns)
 
     @classmethod
     def of_model(cls, model: Any) -> "Schema":
@@ -48,36 +52,44 @@ class Schema:
             model.feature_scale_,
             model.feature_scale,
             type(model).__name__,
+            model.features_,
         )
+
+    @property
+    def seen(self) -> int:
+        """How many columns the model sees."""
+        start, stop = self.columns
+        return stop - start
+
+    @property
+    def labels(self) -> Any:
+        """What these columns are called in messages, see `labels_of`."""
+        return labels_of(self.names, self.columns)
 
     def put_on(self, model: Any) -> None:
         """Set the attributes that `of_model` reads."""
         model.n_features_in_, model.feature_scale_ = self.width, self.scale
-        model.learned_from_ = self.kind
+        model.learned_from_, model.features_ = self.kind, self.columns
         vars(model).pop("feature_names_in_", None)
         if self.names is not None:
             model.feature_names_in_ = self.names
 
     def rows(self, given: Any, name: str = "X") -> Features:
-        """Later rows through the door for X, with the same columns.
+        """Later rows through the door for X, with the same columns; those that the model sees.
 
         Raises:
             TypeError, ValueError: not such rows; other columns, or in another order.
         """
         rows = features(given, name)
         self.check_columns(rows, name)
-        return rows
+        return rows.seen(self.columns)
 
     def check_columns(self, rows: Features, name: str = "X") -> None:
         """Raise ValueError unless rows have the same columns; warn of names on one side alone."""
         check_names(rows.names, self.names, name, self.owner)
-        self.check_width(rows.X, name)
-
-    def check_width(self, X: Array, name: str) -> None:
-        """Raise ValueError unless X has as many columns."""
-        if X.shape[1] != self.width:
+        if rows.width != self.width:
             raise ValueError(
-                f"{name} has {X.shape[1]} features, but {self.owner} is expecting {self.width} "
+                f"{name} has {rows.width} features, but {self.owner} is expecting {self.width} "
                 "features as input"
             )
 

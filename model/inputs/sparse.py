@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.backend import to_backend
-from softstep.kernels.checks import Array
 
 BLOCK_BYTES = 1 << 24
 
@@ -25,9 +24,11 @@ class SparseRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: Any) -> Array:
-        dense: Array = self.matrix[rows].toarray(order="C")
-        return dense
+    def __getitem__(self, rows: Any) -> Any:
+        """These rows made dense; of columns, `X[:, a:b]`, a sparse matrix."""
+        if isinstance(rows, tuple):
+            return SparseRows(self.matrix[rows])
+        return self.matrix[rows].toarray(order="C")
 
     def astype(self, dtype: Any, order: str = "K") -> "SparseRows":
         return SparseRows(self.matrix.astype(dtype))

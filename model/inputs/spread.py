@@ -1,5 +1,7 @@
 """A warning for features that gradient descent will hardly learn from as they are."""
 
+from typing import Any
+
 import numpy as np
 
 from softstep.kernels.checks import Array
@@ -11,11 +13,11 @@ LARGE = 10.0  # standard deviation of a column beyond which it is not scaled
 UNEVEN = 100.0  # times the least one
 
 
-def warn_of_spread(X: Array, scale: float, names: Array | None, name: str = "X") -> None:
+def warn_of_spread(X: Array, scale: float, names: Any, name: str = "X") -> None:
     """Warn once if the columns' standard deviations, of a sample of rows, are large or unlike.
 
     Columns that mostly hold one value, as those of pixels and word counts do, do not count as
-    unlike. scale: the factor that is applied to X.
+    unlike. scale: the factor that is applied to X. names: of the columns, or None (`labels_of`).
     """
     rows = sample(X, max(2, min(SAMPLE_ROWS, SAMPLE_VALUES // X.shape[1])))
     rows = rows.astype(np.float64) * scale
@@ -38,6 +40,6 @@ def warn_of_spread(X: Array, scale: float, names: Array | None, name: str = "X")
     )
 
 
-def _place(j: int, names: Array | None, spread: Array) -> str:
+def _place(j: int, names: Any, spread: Array) -> str:
     column = f"column {j}" if names is None else f"column {names[j]!r}"
     return f"{spread[j]:.3g} ({column})"

@@ -165,10 +165,12 @@ def with_C(heads: Heads, models: list[Any], data: Labels, sums: Array) -> Heads:
     return replace(heads, l2=np.where(np.isnan(C), heads.l2, l2))
 
 
-def heads(settings: list[Any], label_sets: int, split_count: int, class_weight: bool) -> Heads:
+def heads(
+    settings: list[Any], view: Array, label_sets: int, split_count: int, class_weight: bool
+) -> Heads:
     """One head for each setting, label set and split, all rows first: the split runs fastest.
 
-    settings: a SoftmaxRegression for each.
+    settings: a SoftmaxRegression for each. view: (m,), which view each has.
     """
     each = 1 + split_count
     h = len(settings) * label_sets * each
@@ -187,4 +189,5 @@ def heads(settings: list[Any], label_sets: int, split_count: int, class_weight: 
         learning_rate=of("learning_rate").astype(float),
         l2=of("l2").astype(float),
         momentum=of("momentum").astype(float),
+        view=view[setting],
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.names import Backend
-from softstep.model import blocks, extras, inputs, trainer
+from softstep.model import blocks, extras, inputs, trainer, views
 from softstep.model import resume as resuming
 from softstep.model.inputs import Schema
 from softstep.model.optimum.settings import refuse_of_sgd
@@ -23,6 +23,7 @@ from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
 from softstep.model.sweep.settings import SweepSettings, lone
 from softstep.model.sweep.solving import Solving
+from softstep.model.sweep.views import Views
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,11 @@ class SoftmaxSweep(PredictsByBest, Params):
         param_grid: the settings to try, as in scikit-learn's GridSearchCV: a dict of lists (their
             product) or a list of such dicts. A plain value counts as a list of one, so a list of
             dicts of plain values is a list of exact settings. Keys: learning_rate, l2, momentum,
-            loss, init, init_seed; with solver="lbfgs" l2, C, loss, init, init_seed. Others have
-            SoftmaxRegression's default.
+            loss, init, init_seed, features; with solver="lbfgs" l2, C, loss, init, init_seed,
+            features. Others have SoftmaxRegression's default. Under "features" there is a range of
+            columns, as `SoftmaxRegression` takes it (one pair is one range), a list of them, or a
+            dict of them by name. The heads of one range are one bank; each block of rows is read
+            once for all ranges, and X is not copied.
         cv: judge each setting by cross-validation: a number of folds, stratified and shuffled with
             the seed, an object with scikit-learn's `split`, or the folds themselves, an iterable of
             pairs (rows to learn from, rows to be judged on). A fold is a head whose row weights
@@ -87,15 +91,16 @@ class SoftmaxSweep(PredictsByBest, Params):
 
     Attributes:
         results_: a dict of arrays, one entry for each setting (and label set): `params`,
-            `param_<name>`, `label_set` (for two-dimensional labels), `rank` (1 is best; the
-            diverged last), `mean_val_accuracy`, `std_val_accuracy`, `mean_val_loss`,
-            `std_val_loss` (over folds or bootstraps; std is NaN without), `epochs` run, `diverged`
-            (whether any head of the setting did: one fold or bootstrap is enough), and the
-            certificate of the head on all rows: `objective`, `gradient_norm` and `bound`, an upper
-            bound on how far `objective` is above its minimum (`model/optimum/proof.py`; NaN where
-            none exists: for losses that are not convex, and without l2). With solver="lbfgs" there
-            are `n_iter`, `converged` (whether the head on all rows was proven to be within `tol`)
-            and `weight_norm`, ‖W‖, in place of `epochs`.
+            in which "features" is (start, stop), `param_<name>`, `features_name` (the name of the
+            range, or "start:stop"; where the grid has "features"), `label_set` (for
+            two-dimensional labels), `rank` (1 is best; the diverged last), `mean_val_accuracy`,
+            `std_val_accuracy`, `mean_val_loss`, `std_val_loss` (over folds or bootstraps; std is
+            NaN without), `epochs` run, `diverged` (whether any head of the setting did: one fold or
+            bootstrap is enough), and the certificate of the head on all rows: `objective`,
+            `gradient_norm` and `bound`, an upper bound on how far `objective` is above its minimum
+            (`model/optimum/proof.py`; NaN where none exists: for losses that are not convex, and
+            without l2). With solver="lbfgs" there are `n_iter`, `converged` (whether the head on
+            all rows was proven to be within `tol`) and `weight_norm`, ‖W‖, in place of `epochs`.
         best_index_, best_params_, best_estimator_: the best setting: its index in `results_`, its
             values, and a SoftmaxRegression fitted with it on all rows. For two-dimensional labels,
             lists with an entry for each label set.
@@ -232,36 +237,35 @@ class SoftmaxSweep(PredictsByBest, Params):
         seed = resuming.seed(self.random_state, keeper)
         has_held_out = given.X_val is not None
         models = [self._model(entry, seed, has_held_out) for entry in settings.grid]
-        schema, labels, heads, plan = self._planned(settings, models, given)
+        schemas, labels, heads, plan = self._planned(settings, models, given)
         optimum = settings.optimum
         new = Training if optimum is None else partial(Solving, optimum=optimum)
-        training = new(heads, _first_weights(models, heads, labels, plan.data.X), plan)
+        training = new(heads, _first_weights(models, heads, labels, plan), plan)
+        entries = plan.views.settings
         X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
         if keeper is None:
             training.run(callback)
         else:
             judges = resuming.of_rows(plan.held_out, fingerprint, "_val")
-            about = resuming.about(self, seed, X, prints | judges, param_grid=settings.grid)
+            about = resuming.about(self, seed, X, prints | judges, param_grid=entries)
             with keeper.keeping(training, about):
                 training.run(callback, keeper)
         came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
-        found = results.trained(models, labels, schema, training, came)
-        self._publish(settings.grid, found, labels, training)
+        found = results.trained(models, labels, schemas[1:], training, came)
+        self._publish(entries, found, labels, training)
+        schemas[0].put_on(self)
         return training.solution
 
     def _planned(
         self, settings: SweepSettings, models: list[SoftmaxRegression], given: Given
-    ) -> tuple[Schema, Labels, Heads, Plan]:
-        """What was given as the ops take it: which heads there are, and how they train."""
-        in_blocks = self.memory is not None
-        X = given.X
-        first = inputs.features(blocks.sample(blocks.features(X, "X")) if in_blocks else X)
-        schema = Schema.of_rows(first, self)
-        inputs.warn_of_spread(first.X, schema.scale, first.names)
-        X = X if in_blocks else inputs.placed(first.X, self.backend)
+    ) -> tuple[list[Schema], Labels, Heads, Plan]:
+        """What was given as the ops take it: which heads there are, and how they train. The schema
+        of what any setting sees comes first, then that of each."""
+        X, schemas, seen = self._opened(given.X, models, settings.grid)
+        schema = schemas[0]
         labels, dtype = data.labels(given.y, len(X)), compute_dtype(X)
         held_out = self._given_rows(schema, labels, given.X_val, given.y_val, dtype)
-        heads, layout, splits = self._split(settings, models, X, given, labels, held_out)
+        heads, layout, splits = self._split(settings, models, seen, X, given, labels, held_out)
         weights, sums = data.weight_sets(
             given.sample_weight, self.class_weight, labels, splits.learn, dtype
         )
@@ -285,8 +289,24 @@ class SoftmaxSweep(PredictsByBest, Params):
             halving=settings.halving,
             refit=settings.refit,
             layout=layout,
+            views=seen,
         )
-        return schema, labels, data.with_C(heads, models, labels, sums), plan
+        return schemas, labels, data.with_C(heads, models, labels, sums), plan
+
+    def _opened(
+        self, X: Any, models: list[SoftmaxRegression], entries: list[dict[str, Any]]
+    ) -> tuple[Any, list[Schema], Views]:
+        """X through its door: what any setting sees of it, the schema of that and of each setting,
+        and what they see."""
+        in_blocks = self.memory is not None
+        whole = inputs.features(blocks.sample(blocks.features(X, "X")) if in_blocks else X)
+        seen = Views.of(models, entries, whole.width)
+        first = whole.seen(seen.span)
+        schema = Schema.of_rows(first, self)
+        by_view = [Schema.of_rows(whole.seen(columns), self) for columns in seen.ranges]
+        inputs.warn_of_spread(first.X, schema.scale, first.labels)
+        X = views.seen(X, seen.span) if in_blocks else inputs.placed(first.X, self.backend)
+        return X, [schema, *(by_view[v] for v in seen.of_setting)], seen
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
         """The fitted SoftmaxRegression of entry `index` of `results_`.
@@ -336,6 +356,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         self,
         settings: SweepSettings,
         models: list[SoftmaxRegression],
+        seen: Views,
         X: Array,
         given: Given,
         labels: Labels,
@@ -352,7 +373,8 @@ class SoftmaxSweep(PredictsByBest, Params):
         if count is None:
             splits = make_splits()
             count = splits.count
-        heads = data.heads(models, labels.count, count, self.class_weight is not None)
+        by_class = self.class_weight is not None
+        heads = data.heads(models, seen.of_setting, labels.count, count, by_class)
         layout = None
         if self.memory is not None:
             layout = memory.layout(
@@ -361,6 +383,7 @@ class SoftmaxSweep(PredictsByBest, Params):
                 labels,
                 heads,
                 settings.shared.sgd,
+                sizes=seen.sizes,
                 weight_sets=self._weight_sets(labels, count, given.sample_weight is not None),
                 given=held_out,
                 solves=self.solver == "lbfgs",
@@ -390,6 +413,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         else:  # left as it is, to be read and converted block by block
             first = schema.rows(blocks.sample(blocks.features(X_val, "X_val")), "X_val")
             scale = schema.factor(first, "X_val")
+            X_val = views.seen(X_val, schema.columns)
         return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), None, scale)
 
     def _publish(
@@ -421,19 +445,16 @@ class SoftmaxSweep(PredictsByBest, Params):
         self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
         self.n_iter_: Any = self._each(lambda best: best.n_iter_)
-        found.schema.put_on(self)
         self.origin_ = found.origin
         self.classes_: Any = labels.classes if labels.two_dimensional else labels.classes[0]
 
 
 def _first_weights(
-    models: list[SoftmaxRegression], heads: Heads, labels: Labels, X: Array
+    models: list[SoftmaxRegression], heads: Heads, labels: Labels, plan: Plan
 ) -> trainer.BankState:
-    """The bank before the first step, for rows X."""
-    h, d, c = len(heads.group), X.shape[1], len(labels.classes[0])
-    dtype = compute_dtype(X)
-    each = h // len(models)
-    bank = trainer.BankState(np.empty((h, d, c), dtype), np.zeros((h, c), dtype))
-    for i, model in enumerate(models):
-        bank.W[i * each : (i + 1) * each] = trainer.initial_weights(model, (d, c), dtype)
-    return bank
+    """The bank before the first step."""
+    h, c, dtype = len(heads.group), len(labels.classes[0]), compute_dtype(plan.data.X)
+    sizes = plan.views.sizes[plan.views.of_setting].tolist()
+    pairs = zip(models, sizes, strict=True)
+    W = [trainer.initial_weights(model, (d, c), dtype) for model, d in pairs]
+    return trainer.BankState(plan.views.weights(W, heads.view), np.zeros((h, c), dtype))

@@ -3,16 +3,17 @@
 import itertools
 from typing import Any
 
-from softstep.model import inputs
+from softstep.model import inputs, views
 
 KEYS = {  # by solver
-    "sgd": ("learning_rate", "l2", "momentum", "loss", "init", "init_seed"),
-    "lbfgs": ("l2", "C", "loss", "init", "init_seed"),
+    "sgd": ("learning_rate", "l2", "momentum", "loss", "init", "init_seed", "features"),
+    "lbfgs": ("l2", "C", "loss", "init", "init_seed", "features"),
 }
 
 
 def configurations(param_grid: Any, solver: Any = "sgd") -> Any:
-    """Every setting of the grid, a list of dicts of plain numbers and strings.
+    """Every setting of the grid, a list of dicts of plain numbers and strings, and under "features"
+    a range with its name (`views.in_grid`), which `Views.of` resolves.
 
     A dict stands for the product of its lists; a value that is no list is a list of one, so a dict
     of plain values is one exact setting. A list of dicts stands for all of theirs. The order is
@@ -44,6 +45,8 @@ def _product(grid: Any, solver: Any):
 
 
 def _values(name, value):
+    if name == "features":
+        return views.in_grid(value)
     if getattr(value, "ndim", 0) > 1:
         shape = tuple(value.shape)
         raise ValueError(f"param_grid[{name!r}] has shape {shape}: give a list of values")

@@ -15,6 +15,8 @@ from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, inputs, trainer
 from softstep.model.optimum.solve import Solution
 from softstep.model.resume import Keeper, fill
+from softstep.model.sweep.views import Views
+from softstep.model.views import are_finite, named, seen
 
 ALL_ROWS = -1  # the split of a head that learns from all rows
 RECORDS = (  # of a Training: what has become of its heads and groups
@@ -31,7 +33,7 @@ RECORDS = (  # of a Training: what has become of its heads and groups
 
 @dataclass(frozen=True)
 class Heads:
-    """One entry per head: its settings, group, split, and the label and weight sets it uses."""
+    """One entry per head: its settings, group, split, label and weight sets, and its view."""
 
     group: np.ndarray
     split: np.ndarray
@@ -41,6 +43,7 @@ class Heads:
     learning_rate: np.ndarray
     l2: np.ndarray
     momentum: np.ndarray
+    view: np.ndarray
 
     def take(self, heads: np.ndarray) -> "Heads":
         return Heads(**{name: values[heads] for name, values in vars(self).items()})
@@ -49,7 +52,8 @@ class Heads:
 @dataclass(frozen=True)
 class Plan:
     """How the bank trains. `sgd` holds what all heads share. The `held_out` rows judge all heads;
-    if `by_split`, weight set k of these rows judges the heads of split k."""
+    if `by_split`, weight set k of these rows judges the heads of split k. `views`: what of X the
+    rows are, and which columns of them the heads see."""
 
     data: trainer.Rows
     held_out: trainer.Rows
@@ -63,6 +67,7 @@ class Plan:
     halving: bool
     refit: str
     layout: blocks.Layout | None
+    views: Views
 
 
 @dataclass
@@ -120,7 +125,7 @@ class Training:
     def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):
         h, self.groups = len(heads.group), int(heads.group.max()) + 1
         # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
-        sgd = replace(plan.sgd, columns=bank.b.size)
+        sgd = replace(plan.sgd, columns=bank.columns)
         self.heads, self.bank, self.plan = heads, bank, replace(plan, sgd=sgd)
         n, batch = len(plan.data.X), plan.sgd.batch_size
         self.total_steps: int = trainer.planned_steps(n, batch, plan.epochs, plan.max_steps)
@@ -191,10 +196,9 @@ class Training:
     def state(self) -> dict[str, np.ndarray]:
         """Arrays with which another Training of this plan goes on."""
         self._unpack()
-        MW, Mb = self.bank.velocity
-        arrays = {"W": self.bank.W, "b": self.bank.b, "MW": MW, "Mb": Mb}
+        arrays = self.bank.arrays()
         if self.plan.patience:
-            arrays["best_W"], arrays["best_b"] = self.best
+            arrays |= named("best_W", self.best[0]) | {"best_b": self.best[1]}
         arrays |= {name: getattr(self, name) for name in RECORDS}
         arrays |= {f"curves.{name}": np.asarray(v) for name, v in vars(self.curves).items()}
         return arrays | {"alive": self.alive, "active": self.packed_bank.active}
@@ -241,19 +245,22 @@ class Training:
     def _newly_diverged(self) -> np.ndarray:
         """The groups with a head whose logits or weights are no longer finite."""
         bank = self.packed_bank
-        sound = bank.active & np.isfinite(bank.W).all(axis=(1, 2)) & np.isfinite(bank.b).all(axis=1)
+        sound = bank.active & are_finite(bank.W) & np.isfinite(bank.b).all(axis=1)
         if not sound.all() and not self._X_is_finite:
             self._refuse_non_finite(self.plan.data, "X")
             self._X_is_finite = True
         return np.unique(self.packed.group[~sound])
 
     def _refuse_non_finite(self, data: trainer.Rows, name: str) -> None:
-        """ValueError naming the first row and column of these features that is not finite."""
-        if self.plan.layout is None:
-            inputs.refuse_non_finite(data.X, name)
-            return
-        for x, rows in blocks.in_order(data.X, self.plan.layout):
-            inputs.refuse_non_finite(x, name, first_row=int(rows[0]))
+        """ValueError naming the first row and column that a head sees and that is not finite."""
+        plan = self.plan
+        whole = iter([(data.X, np.zeros(1, np.int64))])
+        parts = whole if plan.layout is None else blocks.in_order(data.X, plan.layout)
+        for x, rows in parts:
+            for columns, own in zip(plan.views.columns, plan.views.ranges, strict=True):
+                labels = inputs.labels_of(None, own)
+                first = int(rows[0])
+                inputs.refuse_non_finite(seen(x, columns), name, first_row=first, names=labels)
 
     def _is_due(self, number: int) -> bool:
         plan = self.plan

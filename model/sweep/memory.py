@@ -28,19 +28,22 @@ def layout(
     heads: Heads,
     sgd: trainer.SGDSettings,
     *,
+    sizes: np.ndarray,
     weight_sets: int,
     given: trainer.Rows | None,
     solves: bool,
 ) -> blocks.Layout:
     """The blocks that X is read in.
 
-    weight_sets: sets of row weights to learn by. given: the held-out rows, where splits do not
-    judge. solves: whether the heads go to their optimum, in place of being trained.
+    sizes: of each view, its number of columns. weight_sets: sets of row weights to learn by.
+    given: the held-out rows, where splits do not judge. solves: whether the heads go to their
+    optimum, in place of being trained.
 
     Raises:
         TypeError, ValueError: `memory` is not an amount of memory, or too little.
     """
     (n, d), h, c = X.shape, len(heads.group), len(data.classes[0])
+    widths = sizes[heads.view]
     size = compute_dtype(X).itemsize
     splits = int(heads.split.max()) + 1
     judges = splits if given is None else 0
@@ -50,10 +53,10 @@ def layout(
         OTHERS
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
         + set_row * n
-        + BANKS * h * (d + 1) * c * size
+        + BANKS * int((widths + 1).sum()) * c * size
         + sgd.batch_size * (d + h * c) * size
         + proof.bytes_needed(n, proven, d, c)
-        + (lbfgs.bytes_needed(h, (d + 1) * c) if solves else 0)
+        + (lbfgs.bytes_needed(h, (int(widths.max()) + 1) * c) if solves else 0)
     )
     per_row = 2 * set_row + ORDERS * 8
     if given is not None:

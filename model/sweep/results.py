@@ -16,15 +16,16 @@ from softstep.model.regression import SoftmaxRegression
 from softstep.model.saved_model import State, take_over
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import ALL_ROWS, Curves, Heads, Training
+from softstep.model.views import Weights, of_head
 
 
 @dataclass(frozen=True)
 class Trained:
-    """All heads, without the rows they learned from."""
+    """All heads, without the rows they learned from. `schemas`: what each model read."""
 
     models: list[SoftmaxRegression]
     classes: list[Array]
-    schema: Schema
+    schemas: list[Schema]
     heads: Heads
     bank: trainer.BankState
     curves: Curves
@@ -48,18 +49,17 @@ class Trained:
         if self.diverged[index]:
             raise FloatingPointError(f"setting {index} diverged: it has no weights")
         head = index * each + (0 if split is None else 1 + split)
-        model = copy.copy(self.models[index // len(self.classes)])
-        epochs = self.epochs[head]
-        own = slice(head, head + 1)
+        setting = index // len(self.classes)
+        model, epochs = copy.copy(self.models[setting]), self.epochs[head]
         moves = bool(model.momentum)  # alone, a head without momentum keeps no velocity
-        MW, Mb = (moves * velocity[own] for velocity in self.bank.velocity)
+        MW, Mb = (moves * of_head(velocity, head) for velocity in self.bank.velocity)
         state = State(
-            W=self.bank.W[own].copy(),
-            b=self.bank.b[own].copy(),
+            W=of_head(self.bank.W, head),
+            b=of_head(self.bank.b, head),
             velocity=(MW, Mb),
             classes=self.classes[self.heads.label_set[head]],
             seed=model.seed_,
-            schema=self.schema,
+            schema=self.schemas[setting],
             loss_curve=self.curves.loss[:epochs, head].copy(),
             origin=self.origin,
         )
@@ -82,14 +82,14 @@ class Trained:
 def trained(
     models: list[SoftmaxRegression],
     data: Labels,
-    schema: Schema,
+    schemas: list[Schema],
     training: Training,
     origin: dict[str, Any],
 ) -> Trained:
     return Trained(
         models,
         data.classes,
-        schema,
+        schemas,
         training.heads,
         training.bank,
         training.curves,
@@ -107,7 +107,9 @@ def table(settings: list[dict[str, Any]], data: Labels, training: Training) -> d
     defaults = SoftmaxRegression().get_params()
     results: dict[str, Any] = {"params": params}
     for name in sorted({name for setting in settings for name in setting}):
-        results[f"param_{name}"] = np.array([p.get(name, defaults[name]) for p in params])
+        results[f"param_{name}"] = _column([p.get(name, defaults[name]) for p in params])
+    if "param_features" in results:
+        results["features_name"] = np.repeat(training.plan.views.names, data.count)
     if data.two_dimensional:
         results["label_set"] = heads.label_set[whole]
     results["rank"] = np.empty(len(groups), np.int64)
@@ -126,8 +128,20 @@ def table(settings: list[dict[str, Any]], data: Labels, training: Training) -> d
         return results | _certificate(training)
     names = "objective", "gradient_norm", "bound", "converged", "n_iter"
     results |= {name: getattr(training.solution, name)[whole] for name in names}
-    weights = training.bank.W[whole].reshape(len(groups), -1).astype(np.float64)
-    return results | {"weight_norm": np.sqrt((weights**2).sum(axis=1))}
+    weights = (
+        of_head(training.bank.W, k).astype(np.float64) for k in np.flatnonzero(whole).tolist()
+    )
+    return results | {"weight_norm": np.array([np.sqrt((W**2).sum()) for W in weights])}
+
+
+def _column(values: list[Any]) -> Array:
+    """One value of each entry; ranges of columns stay pairs."""
+    if not any(isinstance(value, tuple) for value in values):
+        return np.array(values)
+    column = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        column[i] = value
+    return column
 
 
 def _certificate(training: Training) -> dict[str, Array]:
@@ -137,11 +151,16 @@ def _certificate(training: Training) -> dict[str, Array]:
     found = {name: np.full(training.groups, np.nan) for name in names}
     chosen = certified(heads)
     chosen = chosen[~training.diverged[heads.group[chosen]]]
-    if len(chosen):
-        some = heads.take(chosen)
-        data = replace(plan.data, y_index=some.label_set, weight_index=some.weight_set)
+    for v, columns in enumerate(plan.views.columns):
+        mine = chosen[heads.view[chosen] == v]
+        if not len(mine):
+            continue
+        some = heads.take(mine)
+        data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
+        data = data.seen(columns, mine)
         problem = Problem.of(plan.sgd, data, some.loss, some.l2, plan.layout)
-        proof = prove(problem, bank.W[chosen], bank.b[chosen])
+        W = bank.W[mine]
+        proof = prove(problem, W.arrays[v] if isinstance(W, Weights) else W, bank.b[mine])
         figures = proof.objective, proof.gradient_norm, proof.bound
         for name, of_heads in zip(names, figures, strict=True):
             found[name][some.group] = of_heads

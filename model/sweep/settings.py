@@ -45,7 +45,8 @@ class SweepSettings:
 
 
 def lone(sweep: Any, entry: dict[str, Any]) -> SoftmaxRegression:
-    """The SoftmaxRegression that would train this entry of the grid alone."""
+    """The SoftmaxRegression that would train this entry of the grid alone, seeing all of X."""
     own = SoftmaxRegression().get_params()
     shared = {name: value for name, value in sweep.get_params().items() if name in own}
-    return SoftmaxRegression(**shared | entry)
+    shared |= {name: value for name, value in entry.items() if name != "features"}
+    return SoftmaxRegression(**shared)

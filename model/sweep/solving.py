@@ -10,9 +10,10 @@ from softstep.model import trainer
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.settings import Optimum
 from softstep.model.optimum.shortfall import say_what_fell_short
-from softstep.model.optimum.solve import solve
+from softstep.model.optimum.solve import Solution, solve
 from softstep.model.resume import Keeper
 from softstep.model.sweep.heads import Curves, Heads, Plan, Training
+from softstep.model.views import Weights
 
 
 class Solving(Training):
@@ -26,8 +27,11 @@ class Solving(Training):
         heads, bank, plan = self.heads, self.bank, self.plan
         self._refuse_non_finite(plan.data, "X")
         data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
-        problem = Problem.of(plan.sgd, data, heads.loss, heads.l2, plan.layout)
-        found = solve(problem, bank.W, bank.b, optimum=self.optimum, callback=callback)
+        if isinstance(bank.W, Weights):
+            found = self._solve_views(data, callback)
+        else:
+            problem = Problem.of(plan.sgd, data, heads.loss, heads.l2, plan.layout)
+            found = solve(problem, bank.W, bank.b, optimum=self.optimum, callback=callback)
         bank.W[:], bank.b[:] = found.W, found.b
         self.solution, self.epochs[:] = found, found.n_iter
         steps = max(len(found.curve), 1)
@@ -36,3 +40,43 @@ class Solving(Training):
         self.curves.loss[: len(found.curve)] = found.curve
         self._evaluate(steps - 1)
         say_what_fell_short(found, heads.l2, self.optimum)
+
+    def _solve_views(self, data: trainer.Rows, callback: Callable[[Any], Any] | None) -> Solution:
+        """The heads of one view after those of another; once stopped, each view takes a round."""
+        bank, heads, plan = self.bank, self.heads, self.plan
+        stopped, solutions = False, []
+
+        def tell(round: Any) -> bool:
+            nonlocal stopped
+            stopped = stopped or (callback is not None and bool(callback(round)))
+            return stopped
+
+        for v, mine in bank.W.by_view():
+            rows = data.seen(bank.W.columns[v], mine)
+            problem = Problem.of(plan.sgd, rows, heads.loss[mine], heads.l2[mine], plan.layout)
+            W, b = bank.W.arrays[v], bank.b[mine]
+            found = solve(problem, W, b, optimum=self.optimum, callback=tell)
+            stopped |= found.interrupted
+            solutions.append((mine, found))
+        return _together(bank, solutions)
+
+
+def _together(bank: trainer.BankState, solutions: list[tuple[Any, Solution]]) -> Solution:
+    """The solutions of some heads each as one of all."""
+    h, steps = len(bank.b), max(len(found.curve) for _, found in solutions)
+    W: Any = Weights(bank.W.columns, bank.W.view, [found.W for _, found in solutions])
+    curve = np.full((steps, h), np.nan)
+    figures: dict[str, Any] = {}
+    for mine, found in solutions:
+        curve[: len(found.curve), mine] = found.curve
+        for name in ("b", "objective", "gradient_norm", "bound", "converged", "n_iter"):
+            values = getattr(found, name)
+            whole = figures.setdefault(name, np.empty((h, *values.shape[1:]), values.dtype))
+            whole[mine] = values
+    return Solution(
+        W=W,
+        curve=curve,
+        history=min(found.history for _, found in solutions),
+        interrupted=any(found.interrupted for _, found in solutions),
+        **figures,
+    )

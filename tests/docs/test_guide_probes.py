@@ -11,7 +11,7 @@ from softstep.model.datasets import load_digits
 
 GUIDE = (DOCS / "guide-probes.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
-NPY, SAFETENSORS, TORCH, OPTIMUM, MAPPED, OVERNIGHT = PROGRAMS
+NPY, SAFETENSORS, TORCH, VIEWS, OPTIMUM, MAPPED, OVERNIGHT = PROGRAMS
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,12 @@ def test_from_torch(embeddings):
     settings = {"epochs": 2, "random_state": 0}
     found = SoftmaxRegression(**settings).fit(X, y)
     assert np.array_equal(found.coef_, SoftmaxRegression(**settings).fit(embeddings, y).coef_)
+
+
+def test_several_feature_sets():
+    names = run(VIEWS)
+    assert names["best"] in names["views"]
+    assert len(names["sweep"].results_["features_name"]) == 52
 
 
 def test_from_a_file_that_is_mapped():

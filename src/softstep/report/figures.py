@@ -34,7 +34,9 @@ def all_of(subject: Subject, landscape: Landscape | None) -> Iterator[Picture]:
     """Every figure, in the order of a report; each is computed when it is asked for."""
     if subject.results is not None:
         yield sweep(subject)
-    shape = subject.data.image_shape
+    start, stop = subject.model.features_  # a part of an image is none
+    sees_all = stop - start == subject.model.n_features_in_
+    shape = subject.data.image_shape if sees_all else None
     if shape is not None and len(subject.model.classes_) <= MOST_CLASSES:
         yield _forward(subject, shape)
         yield _weights(subject, shape)

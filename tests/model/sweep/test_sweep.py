@@ -461,7 +461,7 @@ def test_halving_keeps_the_better_half():
 def test_halvings_are_spread_over_the_epochs():
     def points(settings, epochs):
         h = np.arange(settings)
-        bank = heads.Heads(h, np.full(settings, -1), 0 * h, 0 * h, h, h, h, h)
+        bank = heads.Heads(h, np.full(settings, -1), 0 * h, 0 * h, h, h, h, h, 0 * h)
         return sorted(heads._halvings(bank, epochs))
 
     assert points(40, 21) == [3, 6, 9, 12, 15, 18]

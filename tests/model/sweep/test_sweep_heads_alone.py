@@ -41,6 +41,7 @@ CASES = {
     "momentum": Case({"momentum": [0.0, 0.9]}),
     "loss": Case({"loss": ["mse", "cross_entropy"]}),
     "init": Case({"init": ["zeros", "normal"]}),
+    "features": Case({"features": [(0, 3), (1, 5)]}),
     "init_seed": Case({"init": ["normal"], "init_seed": [None, 4]}),
     "everything at once": Case(
         {"learning_rate": [0.5], "l2": [0.01], "momentum": [0.0, 0.5], "init": ["normal"]},
