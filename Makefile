@@ -45,7 +45,7 @@ test-bounds: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile -k "not cupy" \
 	tests/kernels/numba/test_kernel_edges.py tests/kernels/numba/test_row_ops.py \
 	tests/kernels/test_train_semantics.py tests/kernels/test_random_differential.py
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n auto --dist loadfile -k "not cupy and not numba" \
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -n auto --dist loadfile -k "not cupy and not numba and not structured_rows" \
 	tests/kernels/test_train_semantics.py tests/kernels/test_numerics_contract.py \
 	tests/model/test_regression.py tests/model/sweep/test_sweep.py
 
