@@ -135,17 +135,21 @@ def weights(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
     """One head: W (d, c) and b (c,)."""
     W, b = contiguous(asarray(W, "W")), contiguous(asarray(b, "b"))
     _ndim("W", W, 2, "(d, c)")
-    _weights_fit(W, b, X)
+    _weights_fit(W, b, X, compute_dtype(X))
     return W, b
 
 
-def bank(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
-    """A bank of heads: W (h, d, c) and b (h, c); one head, (d, c) and (c,), is a bank of one."""
+def bank(W: Any, b: Any, X: Array, *, may_be_wider: bool = False) -> tuple[Array, Array]:
+    """A bank of heads: W (h, d, c) and b (h, c); one head, (d, c) and (c,), is a bank of one.
+
+    may_be_wider: whether float64 will do for features of any dtype.
+    """
     W, b = contiguous(asarray(W, "W")), contiguous(asarray(b, "b"))
     if W.ndim == 2 and b.ndim == 1:
         W, b = W[None], b[None]
     _ndim("W", W, 3, "(h, d, c), or (d, c) for one head")
-    _weights_fit(W, b, X)
+    is_wider = may_be_wider and W.dtype == np.float64
+    _weights_fit(W, b, X, W.dtype if is_wider else compute_dtype(X))
     return W, b
 
 
@@ -153,12 +157,11 @@ def bank_in_place(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
     """A bank that is trained: W (h, d, c) and b (h, c)."""
     W, b = in_place("W", W), in_place("b", b)
     _ndim("W", W, 3, "(h, d, c)")
-    _weights_fit(W, b, X)
+    _weights_fit(W, b, X, compute_dtype(X))
     return W, b
 
 
-def _weights_fit(W: Array, b: Array, X: Array) -> None:
-    dtype = compute_dtype(X)
+def _weights_fit(W: Array, b: Array, X: Array, dtype: np.dtype[Any]) -> None:
     for name, array in (("W", W), ("b", b)):
         if array.dtype != dtype:
             raise TypeError(f"{name} is {array.dtype}, but {X.dtype} features take {dtype} weights")

@@ -403,7 +403,8 @@ def gradient(
     Args:
         X: features, (n, d).
         y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
-        W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,).
+        W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,). Of float64 they may be for
+            features of any dtype, which are then widened as they are read: all is in float64.
         loss: "mse", "cross_entropy" or "gce", one for all heads or one for each.
         sample_weight: weights of the rows, (n,), or (s, n) for s weight sets.
         y_index, weight_index: (h,), which label set and which weight set each head uses.
@@ -417,7 +418,7 @@ def gradient(
     """
     ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
     x = checks.features(X)
-    W, b = checks.bank(W, b, x)
+    W, b = checks.bank(W, b, x, may_be_wider=True)
     heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, len(W)))
     data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
     total, dW, db = ops.gradient(data, heads)
@@ -595,7 +596,7 @@ def _data(
     h, _, c = heads.W.shape
     targets = checks.label_sets(y, len(X), c, *heads.loss)
     label_sets = len(targets) if targets.dtype.kind == "i" else 1
-    weights = checks.row_weights(sample_weight, len(X), checks.compute_dtype(X))
+    weights = checks.row_weights(sample_weight, len(X), heads.W.dtype)
     weight_sets = 1 if weights is None else len(weights)
     return Data(
         X=X,

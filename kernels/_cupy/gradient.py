@@ -32,7 +32,7 @@ def gradient(data, bank):
     fields, is_soft = targets_of_heads(data, bank)
     heads, X = Struct(**fields), rows(data.X)
     loss, dW, db = (zeros(shape, np.float64) for shape in ((h,), (d, h * c), (h * c,)))
-    of_rows = {**types_of(X.dtype), "Y_SOFT": is_soft, "ROW_LANES": row_lanes(c)}
+    of_rows = {**types_of(bank.W.dtype), "Y_SOFT": is_soft, "ROW_LANES": row_lanes(c)}
     kernel = load_kernel("gradient.cu", "gradient_rows", **of_rows)
     # a row's loss, and its share of the sums of a chunk
     room = 8 * h + bank.W.size * bank.W.dtype.itemsize // CHUNK

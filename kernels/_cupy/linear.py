@@ -91,7 +91,7 @@ class Tiling:
         """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
         tile_rows, tile_columns = self.tile
         tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns, "DEPTH": DEPTH}
-        if asks_for_tf32() and tile_columns == 64 and X.dtype != np.float64:
+        if asks_for_tf32() and tile_columns == 64 and dtype != np.float64:
             tile["TENSOR_CORES"] = 1
         types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}
         kernel = load_kernel("linear.cu", name, **types, **tile)

@@ -17,6 +17,8 @@ def gradient(data, bank):
     for start in range(0, len(data.X), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         x = data.X[rows]
+        if bank.W.dtype == np.float64:  # whatever X is
+            x = x.astype(np.float64, copy=False)
         for k, row_loss in enumerate(bank.loss):
             y, w = targets_of_head(data, k, rows), weights_of_head(data, k, rows, bank.W.dtype)
 

@@ -96,3 +96,13 @@ def test_a_head_with_a_logit_that_is_not_finite_is_nan_and_the_others_are_not(ba
     for f, e in zip(found, expected, strict=True):
         assert np.isnan(f[1]).all()
         np.testing.assert_array_equal(f[[0, 2]], e[[0, 2]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+def test_weights_of_float64_widen_the_features(dtype, backend):
+    (X, y, W, b), options = arguments(dtype=dtype)
+    W, b = W.astype("f8"), b.astype("f8")
+    found = kernels.gradient(X, y, W, b, **options, backend=backend)
+    expected = kernels.gradient(X.astype("f8"), y, W, b, **options, backend=backend)
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(f, e)

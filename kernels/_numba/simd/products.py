@@ -13,7 +13,8 @@ from softstep.kernels._numba.simd.vector import (
     fma,
     lanes_of,
     load,
-    load_first,
+    load_first_for,
+    load_for,
     prefetch,
     square,
     store,
@@ -33,9 +34,9 @@ def gather_rows(X, d, order, at, count, out, r0):
         for j in range(0, d, line):
             prefetch(X, (later, j))
         for j in range(0, d - rest, lanes):
-            store(out, (r0 + i, j), load(X, (row, j)))
+            store(out, (r0 + i, j), load_for(X, (row, j), out))
         if rest:
-            store(out, (r0 + i, d - rest), load_first(X, (row, d - rest), rest))
+            store(out, (r0 + i, d - rest), load_first_for(X, (row, d - rest), rest, out))
 
 
 @jit(PART)

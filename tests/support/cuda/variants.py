@@ -69,6 +69,8 @@ def _linear():
             yield from _products(types, linear.TILES[columns], columns)
         if kind != 1:
             yield from _products({**types, "TENSOR_CORES": 1}, 64, 64)
+    for kind in (0, 2, 3):  # of `gradient` with weights of float64
+        yield from _products({"REAL": "double", "X_KIND": kind}, 64, 64)
     for dtype in C_TYPE:
         for name in ("add_parts", "column_sums"):
             yield "linear.cu", name, linear.defines(dtype)
@@ -112,7 +114,7 @@ def _train():
 
 def _gradient():
     labels, wide_soft = {"Y_SOFT": 0, "ROW_LANES": 2}, {"Y_SOFT": 1, "ROW_LANES": 32}
-    for dtype in KINDS:
+    for dtype in C_TYPE:
         for rows in (labels, wide_soft):
             yield "gradient.cu", "gradient_rows", {**train.types_of(dtype), **rows}
     for dtype in C_TYPE:

@@ -1,7 +1,8 @@
 """A vector register as a Numba type: kernels say in plain loops what the processor does.
 
 `load` widens as it reads: float32 and float64 stay what they are, uint8 and float16 (its bits, as
-uint16) become float32. Vectors take +, -, *, / with vectors and numbers; comparisons give masks.
+uint16) become float32; `load_for` widens to the dtype of another array. Vectors take +, -, *, /
+with vectors and numbers; comparisons give masks.
 `registers` is a block of vectors that the compiler keeps in registers, if the loops over it have
 constant bounds.
 """
@@ -34,6 +35,8 @@ from softstep.kernels._numba.simd.vector.memory import (
     load,
     load_doubles,
     load_first,
+    load_first_for,
+    load_for,
     prefetch,
     scalar,
     store,
@@ -75,6 +78,8 @@ __all__ = [
     "load",
     "load_doubles",
     "load_first",
+    "load_first_for",
+    "load_for",
     "maximum",
     "power_of_two",
     "prefetch",

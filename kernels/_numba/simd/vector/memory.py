@@ -9,7 +9,6 @@ from softstep.kernels._numba.simd.vector.model import (
     call_named,
     count_mask,
     llvm_number,
-    llvm_vector,
     suffix,
     vector_of,
 )
@@ -51,7 +50,10 @@ def _raw(dtype, lanes):
 
 
 def _widened(builder, raw, dtype, vector):
-    """What was read, as float32."""
+    """What was read, as a vector of float32 or of float64."""
+    if vector.element == ir.DoubleType() and dtype != types.float64:
+        single = ir.VectorType(ir.FloatType(), vector.count)
+        return builder.fpext(_widened(builder, raw, dtype, single), vector)
     if dtype == types.uint8:
         return builder.uitofp(raw, vector)
     if dtype == types.uint16 and HAS_HALF:
@@ -82,27 +84,54 @@ def _half_by_integers(builder, raw, vector):
 @intrinsic
 def load(typingctx, array, index):
     """The vector that begins at array[index], contiguous in memory."""
+    vector = vector_of(array.dtype)
 
     def emit(context, builder, sig, args):
-        kind, vector = sig.args[0], sig.return_type
-        raw = _raw(kind.dtype, vector.lanes)
-        read = builder.load(_entry(context, builder, sig, args, raw), align=1)
-        return _widened(builder, read, kind.dtype, context.get_value_type(vector))
+        return _loaded(context, builder, sig, args, vector)
 
-    return vector_of(array.dtype)(array, _index_types(index)), emit
+    return vector(array, _index_types(index)), emit
 
 
 @intrinsic
 def load_first(typingctx, array, index, count):
     """The first `count` lanes from array[index]; nothing else is read; the others are 0."""
+    vector = vector_of(array.dtype)
 
     def emit(context, builder, sig, args):
-        kind, vector = sig.args[0], sig.return_type
-        raw = _raw(kind.dtype, vector.lanes)
-        read = _masked_load(builder, _entry(context, builder, sig, args, raw), raw, args[2])
-        return _widened(builder, read, kind.dtype, context.get_value_type(vector))
+        return _loaded(context, builder, sig, args, vector, args[2])
 
-    return vector_of(array.dtype)(array, _index_types(index), types.int64), emit
+    return vector(array, _index_types(index), types.int64), emit
+
+
+@intrinsic
+def load_for(typingctx, array, index, out):
+    """As `load`, in the lanes of the array `out`."""
+    vector = vector_of(out.dtype)
+
+    def emit(context, builder, sig, args):
+        return _loaded(context, builder, sig, args, vector)
+
+    return vector(array, _index_types(index), out), emit
+
+
+@intrinsic
+def load_first_for(typingctx, array, index, count, out):
+    """As `load_first`, in the lanes of the array `out`."""
+    vector = vector_of(out.dtype)
+
+    def emit(context, builder, sig, args):
+        return _loaded(context, builder, sig, args, vector, args[2])
+
+    return vector(array, _index_types(index), types.int64, out), emit
+
+
+def _loaded(context, builder, sig, args, vector, count=None):
+    """A vector from array[index], the first two arguments; of its first `count` lanes."""
+    dtype = sig.args[0].dtype
+    raw = _raw(dtype, vector.lanes)
+    at = _entry(context, builder, sig, args, raw)
+    read = builder.load(at, align=1) if count is None else _masked_load(builder, at, raw, count)
+    return _widened(builder, read, dtype, context.get_value_type(vector))
 
 
 def _masked_load(builder, at, raw, count):
@@ -120,13 +149,11 @@ def _masked_store(builder, at, value, count):
 
 @intrinsic
 def load_doubles(typingctx, array, index):
-    """A vector of float64 from float32 or float64 numbers."""
+    """A vector of float64."""
     vector = vector_of(types.float64)
 
     def emit(context, builder, sig, args):
-        raw = _raw(sig.args[0].dtype, vector.lanes)
-        read = builder.load(_entry(context, builder, sig, args, raw), align=1)
-        return read if raw.element == ir.DoubleType() else builder.fpext(read, llvm_vector(vector))
+        return _loaded(context, builder, sig, args, vector)
 
     return vector(array, _index_types(index)), emit
 
