@@ -24,7 +24,13 @@ from softstep.model.optimum.shortfall import say_what_fell_short
 from softstep.model.optimum.solve import Solution, solve
 from softstep.model.params import Params
 from softstep.model.path import WeightPath
-from softstep.model.saved_model import state_of, take_over
+from softstep.model.saved_model import (
+    OF_OPTIMUM,
+    optimum_for_json,
+    put_optimum_on,
+    state_of,
+    take_over,
+)
 from softstep.model.settings import Settings
 
 
@@ -78,7 +84,7 @@ class SoftmaxRegression(Params, Exchange):
             go with "sgd" alone.
         tol: of "lbfgs": it ends when the objective is proven to be within `tol`, relative, of the
             least. Where no proof exists (l2=0, or a loss that is not convex) it goes to a
-            stationary point: until the gradient norm is √tol of that at the start.
+            stationary point: until the gradient norm is √tol of that at zero weights.
         max_iter: of "lbfgs": at most so many steps.
         C: of "lbfgs": l2 as scikit-learn's LogisticRegression has it, in place of `l2`, which is
             then 1/(C Σw), for two classes 2/(C Σw); Σw is the sum of the row weights, class weights
@@ -176,6 +182,10 @@ class SoftmaxRegression(Params, Exchange):
     feature_scale_: float
     learned_from_: Kind | None
     origin_: dict[str, Any]
+    objective_: float
+    gradient_norm_: float
+    bound_: float
+    converged_: bool
 
     def fit(
         self,
@@ -342,6 +352,7 @@ class SoftmaxRegression(Params, Exchange):
             "origin": self.origin_,
             "n_features": self.n_features_in_,
             "features": list(self.features_),
+            "optimum": optimum_for_json(self),
         }
         if self.features is not None:
             settings["params"]["features"] = list(views.resolve(self.features, self.n_features_in_))
@@ -473,7 +484,7 @@ class SoftmaxRegression(Params, Exchange):
         bank = self._bank
         solution = solve(problem, bank.W, bank.b, optimum=optimum, callback=callback)
         bank.W[:], bank.b[:] = solution.W, solution.b
-        self.objective_, self.gradient_norm_, self.bound_, self.converged_ = solution.of_head(0)
+        put_optimum_on(self, solution.of_head(0))
         self.loss_curve_, self.n_iter_ = solution.curve[:, 0], int(solution.n_iter[0])
         self._publish()
         if held_out is not None or self.n_iter_:
@@ -560,6 +571,8 @@ class SoftmaxRegression(Params, Exchange):
         else:
             W, b = last.W.astype(dtype, order="C"), last.b.astype(dtype)
         self._bank = trainer.BankState(W[None], b[None])
+        for name in OF_OPTIMUM:
+            vars(self).pop(name, None)  # of an earlier fit
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()

@@ -11,6 +11,8 @@ from softstep.model.inputs import Kind, Schema
 from softstep.model.inputs.scale import PIXEL_SCALE
 from softstep.model.views import resolve
 
+OF_OPTIMUM = ("objective_", "gradient_norm_", "bound_", "converged_")  # attributes
+
 
 @dataclass(frozen=True)
 class State:
@@ -18,7 +20,8 @@ class State:
 
     W: (1, d, c). b: (1, c). velocity: (MW, Mb), of the same forms. classes: (c,), sorted.
     seed: of the fit. schema: what the features were. loss_curve: (epochs,). origin: how it came to
-    be (`softstep.model.resume.origin`), for JSON.
+    be (`softstep.model.resume.origin`), for JSON. optimum: objective, gradient norm, bound (NaN:
+    none) and whether it converged, of a model that was solved.
     """
 
     W: Array
@@ -29,6 +32,7 @@ class State:
     schema: Schema
     loss_curve: Array
     origin: dict[str, Any]
+    optimum: tuple[float, float, float, bool] | None = None
 
 
 def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> State:
@@ -58,6 +62,7 @@ def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> 
         schema=_schema(settings, d, model),
         loss_curve=curve,
         origin=_origin(settings),
+        optimum=_optimum(settings),
     )
 
 
@@ -68,8 +73,38 @@ def take_over(model: Any, state: State) -> None:
     model._bank.velocity = state.velocity
     model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
     model.history_, model.origin_ = [], state.origin
+    if state.optimum is not None:
+        put_optimum_on(model, state.optimum)
     state.schema.put_on(model)
     model._publish()
+
+
+def put_optimum_on(model: Any, optimum: tuple[float, float, float, bool]) -> None:
+    """What is known of a model that was solved."""
+    for name, value in zip(OF_OPTIMUM, optimum, strict=True):
+        setattr(model, name, value)
+
+
+def optimum_for_json(model: Any) -> list[Any] | None:
+    """The same for JSON, which has no NaN; None for a model that was trained."""
+    if not hasattr(model, "objective_"):
+        return None
+    bound = None if np.isnan(model.bound_) else float(model.bound_)
+    return [float(model.objective_), float(model.gradient_norm_), bound, bool(model.converged_)]
+
+
+def _optimum(settings: dict[str, Any]) -> tuple[float, float, float, bool] | None:
+    found = settings.get("optimum")
+    if found is None:
+        return None
+    objective, gradient_norm, bound, converged = found
+    bound = np.nan if bound is None else inputs.number("bound", bound, least=0)
+    return (
+        inputs.number("objective", objective),
+        inputs.number("gradient_norm", gradient_norm, least=0),
+        bound,
+        inputs.flag("converged", converged),
+    )
 
 
 def _origin(settings: dict[str, Any]) -> dict[str, Any]:

@@ -7,20 +7,22 @@ optimization via quasi-Newton methods, 2013), approximately where f has no more 
 Zhang, A new conjugate gradient method with guaranteed descent, 2005, equation 4.1).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from softstep.kernels.checks import Array
+from softstep.model.optimum.curvature import Curvature
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.space import Space
 
-HISTORY, LEAST_HISTORY = 10, 3  # pairs of each head
+HISTORY, LEAST_HISTORY = 20, 3  # pairs of each head
 HISTORY_BYTES = 1 << 29  # of all heads'
 DECREASE, CURVATURE = 1e-4, 0.9  # of the Wolfe conditions
 NEARLY = 0.8  # of the slope at the start, which the approximate ones allow at the end
 MOST_TRIALS = 20  # of a line search
-MOST_IDLE = 3  # iterations without progress that float arithmetic could show
+MOST_IDLE = 15  # steps in which neither f nor its gradient gets less, as far as can be told
 
 ARRAYS = 12  # float64, the size of all weights: points, gradients, directions, those on the way
 
@@ -35,72 +37,92 @@ def bytes_needed(h: int, size: int) -> int:
     return 8 * h * size * (ARRAYS + history_length(h, size))
 
 
+@dataclass(frozen=True)
+class Points:
+    """A point of each of h heads, and the objective there.
+
+    theta: (h, d + 1, c). f: (h,). g: the gradient by theta. of_W, of_b: (h,), the squared norms of
+    the gradients by W, at a fixed b', and by b. norm: (h,), that by W and b.
+    """
+
+    theta: Array
+    f: Array
+    g: Array
+    of_W: Array
+    of_b: Array
+    norm: Array
+
+    def take(self, which: Array) -> "Points":
+        """Those of these heads."""
+        return Points(*(values[which] for values in vars(self).values()))
+
+    def put(self, heads: Array, points: "Points") -> None:
+        """Have these points at these heads."""
+        for own, values in zip(vars(self).values(), vars(points).values(), strict=True):
+            own[heads] = values
+
+
 class Descent:
     """All heads on their way.
 
     Attributes:
-        theta: (h, d + 1, c), where each head is. f, g: its objective and gradient there.
-        n_iter: (h,), steps taken. stuck: (h,), whether rounding left no way down.
+        at: where each head is. n_iter: (h,), steps taken. stuck: (h,), whether rounding left no way
+            down.
         curve: the mean loss of each head after each of its steps, without l2: pairs of arrays,
             heads and losses.
     """
 
-    def __init__(self, problem: Problem, space: Space, theta: Array):
+    def __init__(self, problem: Problem, space: Space, curvature: Curvature, theta: Array):
         h, size = len(theta), theta[0].size
         m = history_length(h, size)
-        self.problem, self.space, self.theta = problem, space, theta
-        self.f, self.g = np.full(h, np.nan), np.zeros(theta.shape)
+        self.problem, self.space, self.curvature = problem, space, curvature
+        self.at = Points(theta, np.full(h, np.nan), np.zeros(theta.shape), *np.zeros((3, h)))
         self.n_iter, self.stuck = np.zeros(h, np.int64), np.zeros(h, bool)
         self.curve: list[tuple[Array, Array]] = []
-        # Pairs (s, y) with 1/sᵀy, the newest at `newest` of a ring. In float32: what they say about
-        # the curvature needs no more figures, and ρ is that of the rounded pair.
+        # Pairs (s, y) with 1/sᵀy, the newest at `pairs - 1` of a ring. In float32: what they say
+        # about the curvature needs no more figures, and ρ is that of the rounded pair.
         self._S, self._Y = np.zeros((2, h, m, size), np.float32)
         self._rho, self._pairs = np.zeros((h, m)), np.zeros(h, np.int64)
         self._direction, self._slope = np.zeros(theta.shape), np.zeros(h)
         self._step, self._low, self._high = np.zeros((3, h))
         self._trials, self._idle = np.zeros((2, h), np.int64)
-        self._cache: tuple[Array, Problem, Space] | None = None
+        self._least_norm = np.zeros(h)
+        self._cache: tuple[Array, Problem] | None = None
 
     def start(self, heads: Array, dtype: Any) -> None:
         """Evaluate these heads where they are, in this arithmetic, and choose where to go."""
-        here = self._round(heads, self.theta[heads], dtype)
-        self.f[heads], self.g[heads] = self._value(heads, here)
-        self.stuck[heads] = False
-        self._idle[heads] = 0
+        self.at.put(heads, self._evaluated(heads, self.at.theta[heads], dtype))
+        self.stuck[heads], self._idle[heads] = False, 0
+        self._least_norm[heads] = self.at.norm[heads]
         self._aim(heads)
 
     def round(self, heads: Array, dtype: Any) -> Array:
         """Try a point of each of these heads; returns those that took a step."""
-        step = self._step[heads]
-        trial = self.theta[heads] + step[:, None, None] * self._direction[heads]
-        trial = self._round(heads, trial, dtype)
-        f, g = self._value(heads, trial)
-        slope = _dots(g, self._direction[heads])
-        enough, far_enough = self._wolfe(heads, f, slope, dtype)
+        direction = self._direction[heads]
+        theta = self.at.theta[heads] + self._step[heads, None, None] * direction
+        trial = self._evaluated(heads, theta, dtype)
+        enough, far_enough = self._wolfe(heads, trial.f, _dots(trial.g, direction), dtype)
         taken = enough & far_enough
-        self._narrow(heads[~taken], f[~taken], enough[~taken])
+        self._narrow(heads[~taken], trial.f[~taken], enough[~taken])
         if taken.any():
-            self._move(heads[taken], trial[taken], f[taken], g[taken], dtype)
+            self._move(heads[taken], trial if taken.all() else trial.take(taken), dtype)
         return heads[taken]
 
-    def _value(self, heads: Array, theta: Array) -> tuple[Array, Array]:
+    def _evaluated(self, heads: Array, theta: Array, dtype: Any) -> Points:
         if self._cache is None or not np.array_equal(self._cache[0], heads):
-            self._cache = heads, self.problem.take(heads), self.space.take(heads)
-        _, problem, space = self._cache
-        f, dW, db = problem.value(*space.weights(theta, self._dtype))
-        return f, space.gradient(dW, db)
-
-    def _round(self, heads: Array, theta: Array, dtype: Any) -> Array:
-        """The nearest point whose weights are of this dtype: what is evaluated is what is meant."""
-        self._dtype = dtype
-        if dtype == np.float64:
-            return theta
-        space = self.space
-        return space.variables(*space.weights(theta, dtype))
+            self._cache = heads, self.problem.take(heads)
+        (_, problem), space = self._cache, self.space
+        W, b = space.weights(theta, dtype)
+        if dtype != np.float64:  # what is evaluated is what is meant
+            theta = space.variables(W, b)
+        f, dW, db = problem.value(W, b)
+        g, of_b = space.gradient(dW, db), (db**2).sum(axis=1)
+        norm = np.sqrt(_dots(dW, dW) + of_b)
+        return Points(theta, f, g, _dots(g, g) - of_b, of_b, norm)
 
     def _wolfe(self, heads: Array, f: Array, slope: Array, dtype: Any) -> tuple[Array, Array]:
         """Whether f has fallen enough, and whether the slope has risen enough."""
-        f0, slope0, step = self.f[heads], self._slope[heads], self._step[heads]
+        f0, slope0, step = self.at.f[heads], self._slope[heads], self._step[heads]
         room = 2 * np.finfo(dtype).eps * np.abs(f0)
         falls = f <= f0 + DECREASE * step * slope0
         falls |= (f <= f0 + room) & (slope <= NEARLY * -slope0)
@@ -112,7 +134,7 @@ class Descent:
         low = np.where(fell, step, self._low[heads])
         high = np.where(fell, self._high[heads], step)
         with np.errstate(all="ignore"):
-            lowest = -slope * step**2 / (2 * (f - self.f[heads] - slope * step))  # of a parabola
+            lowest = -slope * step**2 / (2 * (f - self.at.f[heads] - slope * step))  # of a parabola
             middle = (low + high) / 2
             inside = ~fell & (low == 0) & (lowest > 0.1 * high) & (lowest < 0.5 * high)
         following = np.where(np.isinf(high), 3 * step, np.where(inside, lowest, middle))
@@ -124,23 +146,25 @@ class Descent:
         self._pairs[again] = 0
         self._aim(again)
 
-    def _move(self, heads: Array, theta: Array, f: Array, g: Array, dtype: Any) -> None:
+    def _move(self, heads: Array, to: Points, dtype: Any) -> None:
         """Take the step, remember what it says about the curvature, and choose the next."""
-        s = (theta - self.theta[heads]).astype(np.float32).reshape(len(heads), -1)
-        y = (g - self.g[heads]).astype(np.float32).reshape(len(heads), -1)
+        s = (to.theta - self.at.theta[heads]).astype(np.float32).reshape(len(heads), -1)
+        y = (to.g - self.at.g[heads]).astype(np.float32).reshape(len(heads), -1)
         product = _dots(s, y)
         sound = product > 1e-7 * np.sqrt(_dots(s, s) * _dots(y, y))
-        kept = heads[sound]
-        at = self._pairs[kept] % self._rho.shape[1]
-        self._S[kept, at], self._Y[kept, at] = s[sound], y[sound]
-        self._rho[kept, at] = 1 / product[sound]
-        self._pairs[kept] += 1
-        idle = self.f[heads] - f <= 2 * np.finfo(dtype).eps * np.abs(f)
+        for i in np.flatnonzero(sound):
+            k = heads[i]
+            at = self._pairs[k] % self._rho.shape[1]
+            self._S[k, at], self._Y[k, at], self._rho[k, at] = s[i], y[i], 1 / product[i]
+            self._pairs[k] += 1
+        idle = self.at.f[heads] - to.f <= 2 * np.finfo(dtype).eps * np.abs(to.f)
+        idle &= to.norm > 0.9 * self._least_norm[heads]
+        self._least_norm[heads] = np.minimum(self._least_norm[heads], to.norm)
         self._idle[heads] = np.where(idle, self._idle[heads] + 1, 0)
         self.stuck[heads] |= self._idle[heads] >= MOST_IDLE
-        self.theta[heads], self.f[heads], self.g[heads] = theta, f, g
+        self.at.put(heads, to)
         self.n_iter[heads] += 1
-        self.curve.append((heads, f - self._penalty(heads, theta)))
+        self.curve.append((heads, to.f - self._penalty(heads, to.theta)))
         self._aim(heads)
 
     def _penalty(self, heads: Array, theta: Array) -> Array:
@@ -152,34 +176,36 @@ class Descent:
         """The direction of these heads, by the two loops, and the whole of it as the first step."""
         if not len(heads):
             return
-        shape, m = self.theta[heads].shape, self._rho.shape[1]
-        inverse = np.repeat(self.space.inverse[heads], shape[2], axis=1)
-        q = -self.g[heads].reshape(len(heads), -1)
-        pairs, alphas = self._pairs[heads], np.zeros((m, len(heads)))
-        for i in range(int(min(m, pairs.max()))):
-            at, has = (pairs - 1 - i) % m, pairs > i
-            rho = np.where(has, self._rho[heads, at], 0)
-            alphas[i] = rho * _dots(self._S[heads, at], q)
-            q -= alphas[i][:, None] * self._Y[heads, at]
-        q *= inverse * self._gamma(heads, inverse)[:, None]
-        for i in range(int(min(m, pairs.max())) - 1, -1, -1):
-            at, has = (pairs - 1 - i) % m, pairs > i
-            rho = np.where(has, self._rho[heads, at], 0)
-            beta = rho * _dots(self._Y[heads, at], q)
-            q += np.where(has, alphas[i] - beta, 0)[:, None] * self._S[heads, at]
-        direction = q.reshape(shape)
-        self._direction[heads], self._slope[heads] = direction, _dots(direction, self.g[heads])
+        m = self._rho.shape[1]
+        for k in heads:
+            q = self.at.g[k].astype(np.float32).reshape(-1)
+            pairs = int(self._pairs[k])
+            newest_first = [pair % m for pair in range(pairs - 1, max(0, pairs - m) - 1, -1)]
+            self._two_loops(k, newest_first, q)
+            self._direction[k] = -q.reshape(self._direction[k].shape)
+        self._slope[heads] = _dots(self._direction[heads], self.at.g[heads])
         self._step[heads], self._low[heads], self._high[heads] = 1, 0, np.inf
         self._trials[heads] = 0
 
-    def _gamma(self, heads: Array, inverse: Array) -> Array:
-        """How long the inverse curvatures are, by the newest pair: sᵀy / yᵀ D y; 1 without one."""
-        at = (self._pairs[heads] - 1) % self._rho.shape[1]
-        y = self._Y[heads, at]
-        size = np.einsum("hp,hp,hp->h", y, y, inverse)
-        with np.errstate(all="ignore"):
-            gamma = 1 / (self._rho[heads, at] * size)
-        return np.where((self._pairs[heads] > 0) & np.isfinite(gamma), gamma, 1)
+    @np.errstate(all="ignore")  # a direction that is not finite is not followed
+    def _two_loops(self, k: int, newest_first: list[int], q: Array) -> None:
+        """Multiply q (size,) by the inverse curvature that the pairs of head k tell, in place."""
+        S, Y, rho, shape = self._S[k], self._Y[k], self._rho[k], self._direction[k].shape
+        alphas = []
+        for i in newest_first:
+            alphas.append(np.float32(rho[i] * _dot(S[i], q)))
+            q -= alphas[-1] * Y[i]
+        newest = Y[newest_first[0]].reshape(shape) if newest_first else None
+        size = self.curvature.divide(k, q.reshape(shape), newest)
+        if newest_first:  # as long as the newest pair says
+            gamma = np.float32(1 / np.float64(rho[newest_first[0]] * size))
+            q *= gamma if np.isfinite(gamma) else 1
+        for i, alpha in zip(reversed(newest_first), reversed(alphas), strict=True):
+            q += (alpha - np.float32(rho[i] * _dot(Y[i], q))) * S[i]
+
+
+def _dot(a: Array, b: Array) -> float:
+    return float(np.einsum("p,p->", a, b))
 
 
 def _dots(a: Array, b: Array) -> Array:

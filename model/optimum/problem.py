@@ -7,14 +7,14 @@ from typing import Any, Self
 import numpy as np
 
 from softstep import kernels
-from softstep.kernels.arrays import to_host
+from softstep.kernels.arrays import to_device_of, to_host
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, trainer
 from softstep.model.inputs.sparse import SparseRows
 
 # The convex losses, whose curvature proof.py has written out.
 PROVEN = ("cross_entropy",)
-WIDENED_VALUES = 1 << 21  # of features that are float64 at a time
+WIDENED_VALUES = 1 << 21  # of features that are of another dtype at a time
 
 
 def is_provable(loss: Array, l2: Array) -> Array:
@@ -53,13 +53,17 @@ class Problem:
         """That of heads with these losses and l2, which share the other settings.
 
         Row weights are those that the ops take, in the dtype of X's arithmetic: the same numbers
-        however wide the rows are computed.
+        however wide the rows are computed. Soft targets are scaled to sum to 1 in each row, as far
+        as float64 can say: only then p - y is the gradient of their cross-entropy.
         """
-        weights = data.sample_weight
+        y, weights = data.y, data.sample_weight
+        if y.dtype.kind == "f":
+            whole = to_host(y).astype(np.float64)
+            y = to_device_of(whole / whole.sum(axis=1, keepdims=True), data.X)
         if weights is not None:
             weights = weights.astype(compute_dtype(data.X), copy=False)
         return cls(
-            data=replace(data, sample_weight=weights),
+            data=replace(data, y=y, sample_weight=weights),
             loss=loss,
             l2=l2,
             l2_bias=sgd.l2_bias,
@@ -91,11 +95,11 @@ class Problem:
     def value(self, W: Array, b: Array) -> tuple[Array, Array, Array]:
         """f, (h,), and its gradient, (h, d, c) and (h, c), in float64.
 
-        The rows are computed in the dtype of W: in float64 blocks of them are widened.
+        All is computed in the dtype of W, and summed in float64.
         """
         # W (h, d, c), b (h, c)
         f, dW, db = np.zeros(len(W)), np.zeros(W.shape), np.zeros(b.shape)
-        for part in self.rows(W.dtype):
+        for part in self.rows():
             sums = kernels.gradient(
                 part.X,
                 part.y,
@@ -122,11 +126,13 @@ class Problem:
             db[:] = 0
         return f, dW, db
 
-    def rows(self, dtype: np.dtype[Any]) -> Iterator[trainer.Rows]:
-        """The rows, in blocks and in their order, as ops whose weights are of `dtype` take them."""
+    def rows(self, dtype: Any = None) -> Iterator[trainer.Rows]:
+        """The rows in their order, in blocks: those of a file, dense ones of sparse rows.
+
+        dtype: in smaller blocks, whose features are of this dtype; None: as they are stored.
+        """
         data, step = self.data, len(self.data.X)
-        is_narrower = compute_dtype(data.X) != dtype
-        if is_narrower:
+        if dtype is not None:
             step = max(1, WIDENED_VALUES // data.X.shape[1])
         if isinstance(data.X, SparseRows):
             step = min(step, data.X.rows_at_once)
@@ -140,7 +146,7 @@ class Problem:
                 part = slice(first + start, first + start + len(x))
                 yield replace(
                     data,
-                    X=x.astype(dtype) if is_narrower else x,
+                    X=x if dtype is None else x.astype(dtype, copy=False),
                     y=data.y[part] if data.y.dtype.kind == "f" else data.y[..., part],
                     sample_weight=None
                     if data.sample_weight is None

@@ -20,6 +20,7 @@ REMAINDER = 0.01  # of the bound, which the way left to b* may add
 GROUP_BYTES = 1 << 24  # for the weights and gradients of the heads proven together
 GROUP_ARRAYS = 8  # float64, the size of the group's weights: W, dW, those that a kernel packs
 BLOCK_ARRAYS = 6  # float64, of WIDENED_VALUES: features, logits, probabilities, on the way
+WIDENED_ROWS = 512  # that a kernel widens at a time
 
 
 @dataclass(frozen=True)
@@ -57,27 +58,32 @@ def bytes_needed(n: int, h: int, d: int, c: int) -> int:
         return 0
     g = min(h, group_heads(d, c))
     rows = min(n, max(1, WIDENED_VALUES // d))
-    return 8 * (GROUP_ARRAYS * g * (d + 1) * c + BLOCK_ARRAYS * rows * max(d, g * c))
+    in_kernel = min(n, WIDENED_ROWS) * (d + g * c)
+    in_blocks = BLOCK_ARRAYS * rows * max(d, g * c)
+    return 8 * (GROUP_ARRAYS * g * (d + 1) * c + in_blocks + in_kernel)
 
 
-def prove(problem: Problem, W: Array, b: Array, center: Array | None = None) -> Proof:
+def prove(
+    problem: Problem, W: Array, b: Array, center: Array | None = None, tol: float = 0.0
+) -> Proof:
     """Proofs for the heads W (h, d, c), b (h, c).
 
     center: the mean of the features, (d,), if it is known: any center gives a bound, this one the
-    smallest; None: 0.
+    smallest; None: 0. tol: no pass over the rows is made for a bound below `tol`, relative to the
+    least.
     """
     h, d, c = W.shape
     center = np.zeros(d) if center is None else center
     together = group_heads(d, c)
     parts = [
-        _prove(problem.take(some), W[some], b[some], center)
+        _prove(problem.take(some), W[some], b[some], center, tol)
         for some in np.split(np.arange(h), range(together, h, together))
     ]
     fields = zip(*((p.objective, p.gradient_norm, p.least, p.b) for p in parts), strict=True)
     return Proof(*map(np.concatenate, fields))
 
 
-def _prove(problem: Problem, W: Array, b: Array, center: Array) -> Proof:
+def _prove(problem: Problem, W: Array, b: Array, center: Array, tol: float) -> Proof:
     W, b = W.astype(np.float64), b.astype(np.float64)
     f, dW, db = problem.value(W, b)
     squared = _squares(dW) + (db**2).sum(axis=1)
@@ -93,6 +99,7 @@ def _prove(problem: Problem, W: Array, b: Array, center: Array) -> Proof:
                 value = some.value(W[going], b[going])
             found, steps, goes_on = _with_free_bias(some, W[going], b[going], value, center)
             least[going] = np.maximum(least[going], found)
+            goes_on &= f[going] > (1 + tol) * least[going]
             b[going[goes_on]] += steps[goes_on]
             going = going[goes_on]
     else:
@@ -134,15 +141,17 @@ def _newton(H: Array, g: Array) -> tuple[Array, float, float] | None:
 
     H (c, c), g (c,): curvature and gradient; a class of probability 0 everywhere has none. μ is the
     least curvature besides that along (1, …, 1), which moves no probability. None: there is no
-    curvature to go by.
+    curvature to go by, or none in a class that has a gradient.
     """
-    own = np.flatnonzero(np.diag(H) > 0)
-    step = np.zeros(len(g))
-    if len(own) < 2:
+    own, step = np.diag(H) > 0, np.zeros(len(g))
+    if g[~own].any():
+        return None
+    if own.sum() < 2:
         return (step, 0.0, 1.0) if not g.any() else None
     H = H[np.ix_(own, own)]
-    lifted = H + np.trace(H) / len(own)  # curvature along (1, …, 1), more than along any other
+    lifted = H + np.trace(H) / len(H)  # curvature along (1, …, 1), more than along any other
     least = float(np.linalg.eigvalsh(lifted)[0])
+    least -= 4 * len(H) * np.finfo(np.float64).eps * float(np.trace(lifted))  # its rounding
     if not least > 0:
         return None
     step[own] = -np.linalg.solve(lifted, g[own])
@@ -155,7 +164,7 @@ def _curvature(problem: Problem, W: Array, b: Array, center: Array) -> tuple[Arr
     (h, d, c), data = W.shape, problem.data
     columns = np.ascontiguousarray(W.transpose(1, 0, 2)).reshape(d, h * c)
     H, spread, on = np.zeros((h, c, c)), np.zeros(h), problem.backend
-    for part in problem.rows(np.dtype(np.float64)):
+    for part in problem.rows(np.float64):
         V = kernels.linear_forward(
             part.X, columns, b.reshape(-1), feature_scale=data.feature_scale, backend=on
         )

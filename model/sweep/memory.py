@@ -6,7 +6,7 @@ import numpy as np
 
 from softstep.kernels.checks import compute_dtype
 from softstep.model import blocks, trainer
-from softstep.model.optimum import lbfgs, proof
+from softstep.model.optimum import curvature, lbfgs, proof
 from softstep.model.sweep import results
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import Heads
@@ -57,6 +57,7 @@ def layout(
         + sgd.batch_size * (d + h * c) * size
         + proof.bytes_needed(n, proven, d, c)
         + (lbfgs.bytes_needed(h, (int(widths.max()) + 1) * c) if solves else 0)
+        + (curvature.bytes_needed(n, int(widths.max()), c) if solves else 0)
     )
     per_row = 2 * set_row + ORDERS * 8
     if given is not None:

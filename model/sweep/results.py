@@ -32,6 +32,7 @@ class Trained:
     epochs: Array
     diverged: Array
     origin: dict[str, Any]
+    optima: list[tuple[float, float, float, bool]] | None  # of heads that were solved
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
         """The head of that entry and split (None: all rows) as a fitted SoftmaxRegression.
@@ -62,6 +63,7 @@ class Trained:
             schema=self.schemas[setting],
             loss_curve=self.curves.loss[:epochs, head].copy(),
             origin=self.origin,
+            optimum=None if self.optima is None else self.optima[head],
         )
         take_over(model, state)
         model.history_ = [self._epoch(number, head) for number in range(epochs)]
@@ -86,6 +88,7 @@ def trained(
     training: Training,
     origin: dict[str, Any],
 ) -> Trained:
+    solution = training.solution
     return Trained(
         models,
         data.classes,
@@ -96,6 +99,7 @@ def trained(
         training.epochs,
         training.diverged,
         origin,
+        None if solution is None else [solution.of_head(k) for k in range(len(solution.b))],
     )
 
 

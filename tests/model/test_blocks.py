@@ -298,10 +298,10 @@ def test_the_process_stays_within_the_memory_it_was_given(tmp_path):
 
 
 def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
-    d, c, rates = 300, 10, np.geomspace(1e-3, 0.1, 64).tolist()
+    d, c, rates = 300, 10, np.geomspace(1e-3, 0.1, 128).tolist()
     rows = RNG.standard_normal((2000, d)).astype(np.float32)
     labels = np.arange(2000) % c
-    monkeypatch.setattr(proof, "GROUP_BYTES", 2_000_000)  # 10 of the 64 heads
+    monkeypatch.setattr(proof, "GROUP_BYTES", 2_000_000)  # 10 of the 128 heads
     for module in (proof, problem):
         monkeypatch.setattr(module, "WIDENED_VALUES", 1 << 15)
     peaks, certify = [], sweep_results._certificate
@@ -318,8 +318,8 @@ def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
     fitted = SoftmaxSweep(grid, l2_bias=True, epochs=1, random_state=0)
     fitted.fit(rows, labels, X_val=rows[:50], y_val=labels[:50])
     assert np.isfinite(fitted.results_["bound"]).all()
-    needed = proof.bytes_needed(len(rows), 64, d, c)
-    assert needed < 4_000_000  # all heads at once would take 64 × 3010 × 8 × 4 = 6.2 MB
+    needed = proof.bytes_needed(len(rows), 128, d, c)
+    assert needed < 6_000_000  # all heads at once would take 128 × 3010 × 8 × 4 = 12.3 MB
     assert needed / 4 < peaks[0] < needed
 
 
