@@ -10,7 +10,11 @@ import pytest
 from softstep.bench import studies
 from softstep.bench.studies import roofline
 
-PARTS = ("trust", *(f"mutants.{name}" for name in ("__main__", "faults", "judging")))
+PARTS = (
+    "trust",
+    *(f"mutants.{name}" for name in ("__main__", "faults", "judging")),
+    *(f"optimum.{n}" for n in ("__main__", "evaluations", "ours", "results", "theirs", "works")),
+)
 NAMES = [
     name
     for module in pkgutil.walk_packages(studies.__path__, f"{studies.__name__}.")

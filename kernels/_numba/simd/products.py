@@ -13,6 +13,7 @@ from softstep.kernels._numba.simd.vector import (
     fma,
     lanes_of,
     load,
+    load_first,
     load_first_for,
     load_for,
     prefetch,

@@ -1,0 +1,135 @@
+"""Every head to its optimum: softstep against scikit-learn, and torch.
+
+Everybody has all cores, and the same rows in float32. softstep stops when each head is proven to be
+within 1e-6 of the least objective, relative to it. The others are ended, by a callback of SciPy's
+minimizer or by hand, at the first iterate whose objective is not more than 1e-6 above softstep's:
+their times are those of fits that knew when to stop. Of LogisticRegressionCV two of the five folds
+are run, on two processes, and the time scaled to five; the heads on all rows, which softstep's
+sweep has too, take it the time of the loop. Accuracies on the test rows are compared at each C.
+
+Each work runs in a process of its own; what is done is kept in the file of --out, work by work and
+line by line, so that a run may be cut short and its works run one at a time with --only.
+
+--proofs puts 200 problems to SciPy instead; --evaluations counts, for each choice of curvature, how
+often the objective is evaluated, which noise does not touch.
+"""
+
+import functools
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from softstep.bench.measure import clocked
+from softstep.bench.peers import installed
+from softstep.bench.problems import Array
+from softstep.bench.studies import parser, proofs
+from softstep.bench.studies.optimum import ours, theirs
+from softstep.bench.studies.optimum.evaluations import print_evaluations
+from softstep.bench.studies.optimum.results import Results, apart
+from softstep.bench.studies.optimum.works import FOLDS, WORKS, Work
+
+REPEATS = 21  # of a fit that takes milliseconds
+
+
+def tell(line: str) -> None:
+    """A line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def measure(key: str, quick: bool, results: Results) -> None:
+    """Everybody's part of this work."""
+    work = WORKS[key](quick)
+    tell(work.name)
+    if key == "digits":
+        _one_head(work, results)
+        return
+    solved = ours.solve(work)
+    tell(f"softstep: {solved.seconds:.1f} s, {solved.bytes_above / 1e9:.2f} GB above X")
+    for line in solved.said:
+        tell(line)
+    put = functools.partial(results.put, key, work=work.name)
+    accuracies = work.accuracies(solved.whole.W, solved.whole.b)
+    note = f"{solved.rounds} rounds, {solved.bytes_above / 1e9:.2f} GB above X"
+    note += "".join(f"; {line}" for line in solved.said)
+    put("softstep", seconds=solved.seconds, note=note, accuracies=accuracies.tolist())
+    if key == "folds":
+        _folds(work, quick, solved, results)
+        return
+    least = work.objectives(solved.whole.W, solved.whole.b, work.C)
+
+    def compare(who: str, heads: ours.Heads, seconds: float) -> None:
+        above = work.objectives(heads.W, heads.b, work.C) / least - 1
+        off = apart(work.accuracies(heads.W, heads.b), accuracies)
+        put(who, seconds=seconds, above=float(above.max()), apart=off)
+        tell(f"{who}: {seconds:.1f} s")
+
+    compare("scikit-learn", *theirs.loop(work, theirs.goals_of(least), tell))
+    if key == "embeddings" and installed("torch"):
+        compare("torch", *torch_heads(work, least))
+
+
+def torch_heads(work: Work, least: Array) -> tuple[ours.Heads, float]:
+    """All heads by one stacked L-BFGS, and its seconds."""
+    from softstep.bench.peers.torch_lbfgs import stacked
+
+    l2 = 1 / (work.C * len(work.X))
+    call = functools.partial(stacked, work.X, work.y, work.classes, l2, theirs.goals_of(least))
+    theta, seconds = clocked(call)
+    return ours.Heads(theta[:, :-1], theta[:, -1]), seconds
+
+
+def _one_head(work: Work, results: Results) -> None:
+    head = ours.Heads.of([ours.one_head(work)])
+    least = work.objectives(head.W, head.b, work.C)
+    put = functools.partial(results.put, "digits", work=work.name)
+    put("softstep", seconds=ours.seconds_of_one_head(work, REPEATS))
+    goals = theirs.goals_of(least)
+    put("scikit-learn", seconds=theirs.seconds_of_one_fit(work, goals, REPEATS))
+
+
+def _folds(work: Work, quick: bool, solved: ours.Solved, results: Results) -> None:
+    goals = []
+    for (learn, _), heads in zip(work.folds, solved.folds, strict=True):
+        goals.append(theirs.goals_of(work.objectives(heads.W, heads.b, work.C, learn)))
+    seconds = theirs.cross_validated(quick, goals)
+    tell(f"LogisticRegressionCV: {seconds:.1f} s")
+    note = f"LogisticRegressionCV, {theirs.SIDE_BY_SIDE} folds of {FOLDS} run"
+    all_rows = results.parts.get("mnist", {}).get("scikit-learn")
+    if all_rows is not None:
+        note += f"; {all_rows['seconds']:.4g} s of it the loop on all rows"
+        seconds += all_rows["seconds"]
+    results.put("folds", "scikit-learn", work=work.name, seconds=seconds, note=note)
+
+
+def _in_a_process(key: str, quick: bool, path: Path) -> int:
+    command = [sys.executable, "-m", __name__, "--only", key, "--out", str(path)]
+    done = subprocess.run([*command, *["--quick"][:quick]], check=False, stdout=subprocess.DEVNULL)
+    return done.returncode
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure what is asked for, and print the table of all there is."""
+    options = parser("optimum", __doc__)
+    options.add_argument("--quick", action="store_true", help="small sizes")
+    options.add_argument("--only", choices=WORKS, action="append", help="this work alone")
+    options.add_argument("--out", type=Path, help="a .json that keeps what is done")
+    options.add_argument("--proofs", action="store_true", help="200 problems against SciPy")
+    options.add_argument("--evaluations", action="store_true", help="count evaluations")
+    given = options.parse_args(argv)
+    if given.proofs:
+        print(proofs.table(12 if given.quick else 200))
+        return 0
+    if given.evaluations:
+        print_evaluations(given.quick)
+        return 0
+    keys = given.only or list(WORKS)
+    if len(keys) == 1:
+        results = Results(given.out)
+        measure(keys[0], given.quick, results)
+        print(results.table())
+        return 0
+    path = given.out or Path("optimum.json")
+    failed = [key for key in keys if _in_a_process(key, given.quick, path)]
+    print(Results(path).table())
+    return int(bool(failed))

@@ -1,0 +1,70 @@
+"""What has been measured so far: a file that is written after each part, and its table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from softstep.bench.machine import machine
+from softstep.bench.problems import Array
+
+HEADINGS = (
+    "work",
+    "who",
+    "seconds",
+    "times ours",
+    "asked",
+    "above our objectives at most",
+    "accuracies apart at most",
+)
+# How many times as long as ours they are to take at least, and as aimed at.
+ASKED = {
+    ("digits", "scikit-learn"): (1.0, 3.0),
+    ("mnist", "scikit-learn"): (6.0, 15.0),
+    ("folds", "scikit-learn"): (8.0, 20.0),
+    ("embeddings", "scikit-learn"): (4.0, 10.0),
+    ("embeddings", "torch"): (2.0, 4.0),
+}
+
+
+class Results:
+    """By the word of the work, then by who did it, a dict of figures."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.parts: dict[str, dict[str, Any]] = {}
+        if path is not None and path.exists():
+            self.parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
+
+    def put(self, key: str, who: str, **figures: Any) -> None:
+        """Keep these figures, in the file too."""
+        self.parts.setdefault(key, {})[who] = figures
+        if self.path is not None:
+            text = json.dumps({"machine": machine(), "parts": self.parts}, indent=1)
+            self.path.write_text(f"{text}\n", encoding="utf-8")
+
+    def table(self) -> str:
+        """Markdown: a line for each part."""
+        lines = [HEADINGS, ("---",) * len(HEADINGS)]
+        for work, parts in self.parts.items():
+            for who, figures in parts.items():
+                lines.append(_line(work, who, figures, parts["softstep"]["seconds"]))
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _line(work: str, who: str, figures: dict[str, Any], ours: float) -> tuple[str, ...]:
+    ratio = "" if who == "softstep" else f"{figures['seconds'] / ours:.1f}"
+    asked = ASKED.get((work, who))
+    above = [f"{figures[key]:.1e}" if key in figures else "" for key in ("above", "apart")]
+    return (
+        figures["work"],
+        who + (f" ({figures['note']})" if figures.get("note") else ""),
+        f"{figures['seconds']:.4g}",
+        ratio,
+        "" if asked is None else f"{asked[0]:g}, aim {asked[1]:g}",
+        *above,
+    )
+
+
+def apart(found: Array, ours: Array) -> float:
+    """The largest distance."""
+    return float(abs(found - ours).max())

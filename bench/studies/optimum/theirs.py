@@ -1,0 +1,103 @@
+"""The same heads by scikit-learn, each fit ended at its first iterate that is as good as ours."""
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from softstep.bench.measure import clocked
+from softstep.bench.problems import Array
+from softstep.bench.studies.optimum.ours import TOL, Heads
+from softstep.bench.studies.optimum.works import WORKS, Work
+
+NEVER = {"tol": 1e-12, "max_iter": 20_000}  # it is not scikit-learn that ends a fit
+ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+SIDE_BY_SIDE = 2  # folds, a process with one thread for each
+
+
+@contextmanager
+def ending_at(goals: Array) -> Iterator[None]:
+    """Within this block the k-th fit ends when its objective is at most goals[k]."""
+    from scipy import optimize
+
+    minimize, left = optimize.minimize, iter(goals)
+
+    def ending(fun: Any, x0: Any, *, callback: Any = None, **options: Any) -> Any:
+        goal = next(left)
+
+        def is_as_good(intermediate_result: Any) -> None:
+            if intermediate_result.fun <= goal:
+                raise StopIteration
+
+        return minimize(fun, x0, callback=is_as_good, **options)
+
+    with warnings.catch_warnings(), mock.patch.object(optimize, "minimize", ending):
+        warnings.simplefilter("ignore")  # that it has not converged
+        yield
+
+
+def loop(work: Work, goals: Array, tell: Any) -> tuple[Heads, float]:
+    """A loop over C that starts each fit from the last one's weights, and its seconds."""
+    from sklearn.linear_model import LogisticRegression
+
+    models: list[Any] = []
+    total = 0.0
+    with ending_at(goals):
+        for C in work.C:
+            model = LogisticRegression(C=C, warm_start=True, **NEVER)
+            if models:
+                model.coef_, model.intercept_ = models[-1].coef_, models[-1].intercept_
+            _, seconds = clocked(partial(model.fit, work.X, work.y))
+            models.append(model)
+            total += seconds
+            tell(f"C = {C:.3g}: {model.n_iter_[0]} iterations, {seconds:.1f} s")
+    return Heads.of(models), total
+
+
+def seconds_of_one_fit(work: Work, goals: Array, repeats: int) -> float:
+    """The median, of the only C."""
+    from sklearn.linear_model import LogisticRegression
+
+    def fit() -> None:
+        LogisticRegression(C=work.C[0], **NEVER).fit(work.X, work.y)
+
+    with ending_at(np.repeat(goals, repeats)):
+        return float(np.median([clocked(fit)[1] for _ in range(repeats)]))
+
+
+def cross_validated(quick: bool, goals: list[Array]) -> float:
+    """Seconds that LogisticRegressionCV takes for its folds on two processes.
+
+    Two of them are run, side by side as its own processes would; all take as many times as long as
+    they are more.
+    """
+    context = multiprocessing.get_context("spawn")
+    with (
+        mock.patch.dict(os.environ, dict.fromkeys(ONE_THREAD, "1")),  # as joblib's processes have
+        ProcessPoolExecutor(SIDE_BY_SIDE, context) as pool,
+    ):
+        runs = [pool.submit(_fold, quick, k, goals[k]) for k in range(SIDE_BY_SIDE)]
+        longest = max(run.result() for run in runs)
+    return longest * len(goals) / SIDE_BY_SIDE
+
+
+def _fold(quick: bool, number: int, goals: Array) -> float:
+    from sklearn.linear_model import LogisticRegressionCV
+
+    work = WORKS["folds"](quick)
+    model = LogisticRegressionCV(Cs=work.C, cv=[work.folds[number]], n_jobs=1, refit=False, **NEVER)
+    with ending_at(goals):
+        _, seconds = clocked(lambda: model.fit(work.X, work.y))
+    return seconds
+
+
+def goals_of(objectives: Array) -> Array:
+    """What is as good as objectives that are proven."""
+    return objectives * (1 + TOL)

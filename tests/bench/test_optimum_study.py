@@ -1,0 +1,73 @@
+"""Promise: the study of optima compares heads that are as good, and keeps what it has measured."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from softstep.bench.studies import optimum
+from softstep.bench.studies.optimum import evaluations, ours, theirs
+from softstep.bench.studies.optimum.results import Results
+from softstep.bench.studies.optimum.works import WORKS
+
+pytest.importorskip("sklearn.linear_model")
+WORK = replace(WORKS["digits"](True), C=np.array([1e-3, 0.1]))
+
+
+@pytest.fixture(scope="module")
+def solved():
+    return ours.solve(WORK)
+
+
+@pytest.fixture(scope="module")
+def least(solved):
+    return WORK.objectives(solved.whole.W, solved.whole.b, WORK.C)
+
+
+def test_ours_are_proven_objectives_of_the_work(solved, least):
+    model = ours.one_head(replace(WORK, C=WORK.C[1:]))
+    assert solved.said == []
+    assert solved.rounds > 3
+    assert solved.seconds > 0
+    assert model.objective_ == pytest.approx(least[1], rel=2e-6)
+    assert WORK.accuracies(solved.whole.W, solved.whole.b)[1] == pytest.approx(
+        model.score(WORK.X_test, WORK.y_test)
+    )
+
+
+def test_scikit_learn_ends_at_its_first_iterate_that_is_as_good(least):
+    told = []
+    heads, _ = theirs.loop(WORK, theirs.goals_of(least), told.append)
+    found = WORK.objectives(heads.W, heads.b, WORK.C)
+    assert (found <= least * (1 + 2e-6)).all()  # its own are in float32
+    assert (found > least).any()
+    assert len(told) == len(WORK.C)
+    longer, _ = theirs.loop(WORK, least * (1 - 1e-9), told.append)
+    further = WORK.objectives(longer.W, longer.b, WORK.C)
+    assert (further < found).any()  # it would have gone on
+
+
+def test_torch_ends_each_head_where_it_is_as_good(least):
+    pytest.importorskip("torch")
+    heads, _ = optimum.torch_heads(WORK, least)
+    found = WORK.objectives(heads.W, heads.b, WORK.C)
+    assert (found <= least * (1 + 2e-6)).all()
+    assert (found > least).any()
+
+
+def test_what_is_measured_is_kept_and_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(optimum, "REPEATS", 1)
+    file = tmp_path / "optimum.json"
+    Results(file).put("mnist", "softstep", work="MNIST", seconds=2.0)
+    assert optimum.main(["--only", "digits", "--out", str(file)]) == 0
+    assert list(json.loads(file.read_text())["parts"]) == ["mnist", "digits"]
+    table = capsys.readouterr().out
+    assert "| MNIST | softstep | 2 |" in table
+    assert "scikit-learn" in table
+
+
+def test_evaluations_are_counted_by_where_the_descent_begins():
+    counts = [evaluations.evaluations(WORK, 1e-3, kind) for kind in evaluations.KINDS]
+    in_float32 = [int(count.split(" + ")[0]) for count in counts]
+    assert in_float32[-1] < in_float32[0]
