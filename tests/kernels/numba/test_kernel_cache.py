@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import softstep
+from softstep.kernels._numba.compiling import cache as caching
 
 SOFTMAX = (
     "import numpy as np; from softstep import kernels;"
@@ -18,6 +19,7 @@ SOFTMAX = (
     "print('hits', sum(softmax.stats.cache_hits.values()))"
 )
 SAYS_SO = "softstep: compiling CPU kernels"
+UNREAD = "softstep: a cached kernel cannot be read"
 NO_LOCATOR = "import numba.core.caching as c; c.CacheImpl._locator_classes = [];"
 
 
@@ -89,24 +91,24 @@ def test_no_part_of_a_kernel_can_be_taken_for_one_of_another_process(tmp_path):
     assert [line for line in defined if "linkonce" in line or "weak" in line] == []
 
 
-@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
-@pytest.mark.parametrize("content", [b"not a cache", None])
-def test_a_broken_cache_is_compiled_anew_with_one_warning_and_mended(cache, kind, content):
-    files = list(cache.rglob(kind))
+@pytest.mark.parametrize("content", [b"not a cache", b"", None])
+def test_a_broken_cache_is_compiled_anew_with_one_line_and_mended(cache, content):
+    files = [path for path in cache.rglob("*") if path.is_file()]
     assert files
     for file in files:
         file.write_bytes(file.read_bytes()[:-20] if content is None else content)
     out, err = run(cache)
     assert "hits 0" in out
-    assert err.count("RuntimeWarning: softstep: ") == 1
+    assert err.count(UNREAD) == 1
+    assert err.count("\n") == 2  # the other says that it compiles
     out, err = run(cache)
     assert "hits 1" in out
     assert err == ""
 
 
-def test_without_a_folder_to_write_to_kernels_are_compiled_with_one_warning(tmp_path):
+def test_without_a_folder_to_write_to_kernels_are_compiled_with_one_line(tmp_path):
     _, err = run(tmp_path, NO_LOCATOR + SOFTMAX)
-    assert err.count("RuntimeWarning: softstep: compiled kernels cannot be kept") == 1
+    assert err.count("softstep: compiled kernels cannot be kept") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,9 +119,7 @@ def test_an_entry_with_one_wrong_bit_is_never_run(cache):
     entry.write_bytes(content)
     out, err = run(cache)
     assert "hits 0" in out
-    assert (
-        "RuntimeWarning: softstep: a cached kernel cannot be read (ValueError: it is damaged" in err
-    )
+    assert f"{UNREAD} (ValueError: it is damaged" in err
     assert "hits 1" in run(cache)[0]
 
 
@@ -131,6 +131,88 @@ def test_the_entry_of_another_kernel_is_never_run_in_its_place(cache):
     out, err = run(cache, code)
     assert out.replace("hits 0", "hits 1") == right
     assert "(ValueError: it is that of another kernel" in err
+
+
+def test_no_file_with_a_wrong_bit_is_unpickled(tmp_path, monkeypatch):
+    def never(content):
+        raise AssertionError("it was unpickled")
+
+    entries = caching.Entries(tmp_path, "kernel")
+    entries.save(("key",), {"code": b"0123456789"})
+    assert entries.load(("key",)) == {"code": b"0123456789"}
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    monkeypatch.setattr(caching.pickle, "loads", never)
+    for at in range(8 * len(whole)):
+        content = bytearray(whole)
+        content[at // 8] ^= 1 << at % 8
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="it is damaged"):
+            entries.load(("key",))
+
+
+def test_each_key_has_a_file_of_its_own_that_stale_entries_leave(tmp_path, monkeypatch):
+    entries = caching.Entries(tmp_path, "kernel")
+    for key in ("a", "b"):
+        assert entries.load(key) is None
+        entries.save(key, f"of {key}")
+    assert [entries.load(key) for key in ("a", "b")] == ["of a", "of b"]
+    a, b = sorted(tmp_path.iterdir())
+    swapped = a.read_bytes(), b.read_bytes()
+    b.write_bytes(swapped[0])
+    with pytest.raises(ValueError, match="that of another kernel"):
+        [entries.load(key) for key in ("a", "b")]
+    monkeypatch.setattr(caching, "stamp", lambda: "of other sources")
+    assert entries.load("a") is None
+    entries.save("a", "anew")
+    assert entries.load("a") == "anew"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_processes_that_compile_at_once_keep_what_each_compiled(tmp_path):
+    codes = [SOFTMAX.replace("(1, 4)", f"(1, 4), np.{kind}") for kind in ("float32", "float64")]
+    command = [sys.executable, "-c"]
+    package = str(Path(softstep.__file__).parents[1])
+    env = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": package}
+    started = [
+        subprocess.Popen([*command, code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for code in codes
+    ]
+    for process in started:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert err.decode().count("\n") <= 1
+    for code in codes:
+        out, err = run(tmp_path, code)
+        assert "hits 1" in out
+        assert err == ""
+
+
+@pytest.mark.parametrize("spoil", ["damage", "no folder"])
+def test_where_warnings_are_errors_it_does_not_raise_either(spoil, cache):
+    errors = "import warnings; warnings.filterwarnings('error', message='softstep');"
+    code = errors + SOFTMAX
+    if spoil == "no folder":
+        code = NO_LOCATOR + code
+    for file in cache.rglob("*.nbc"):
+        file.write_bytes(b"not a cache")
+    out, err = run(cache, code)
+    assert "hits 0" in out
+    assert "kernels are compiled anew" in err
+
+
+def test_a_cache_that_cannot_be_written_costs_one_line(cache, tmp_path):
+    code = (
+        "from pathlib import Path\n"
+        "def full(*given):\n"
+        "    raise OSError(28, 'No space left on device')\n"
+        "Path.write_bytes = full\n"
+    )
+    for file in cache.rglob("*.nbc"):
+        file.unlink()
+    _, err = run(cache, code + SOFTMAX)
+    assert err.count("a compiled kernel cannot be kept (OSError: [Errno 28] No space left") == 1
+    assert not list(cache.rglob("*.nbc*"))
 
 
 @pytest.fixture
