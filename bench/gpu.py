@@ -23,7 +23,7 @@ from softstep.kernels import arrays
 from softstep.kernels.backend import probe
 from softstep.kernels.registry import GPU, GPUClock
 from softstep.kernels.verify.cases import Arguments, Workload
-from softstep.model.checkpoint import atomic_write
+from softstep.model.writing import atomic_write
 
 QUICK_ROUNDS, FULL_ROUNDS = 5, 30
 

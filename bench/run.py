@@ -14,7 +14,7 @@ from softstep.bench.problems import SEED
 from softstep.bench.suites import SUITES, cores, usable_backends
 from softstep.kernels.verify.cases import FULL, QUICK, Workload, op_workloads, seed_workloads
 from softstep.kernels.verify.parity import ORACLE
-from softstep.model.checkpoint import atomic_write
+from softstep.model.writing import atomic_write
 
 __all__ = ["ORACLE", "SEED", "bench_command", "machine", "usable_backends"]
 

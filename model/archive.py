@@ -12,10 +12,9 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -27,8 +26,9 @@ MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 10_000  # bytes; NumPy's own limit
 MOST_MEMBERS = 1_000
 KINDS = "?bBiufcUS"  # np.dtype.kind of what is read: no objects, no records
-UNSUSPECTED = 256 << 20  # bytes; the ratio of files that unpack to less is not checked
+UNSUSPECTED = 64 << 20  # bytes; the ratio of files that unpack to less is not checked
 RATIO, MEMORY = "SOFTSTEP_MAX_RATIO", "SOFTSTEP_MAX_MEMORY"
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 class DataError(ValueError):
@@ -105,12 +105,21 @@ def opened(path: PathLike) -> Iterator[io.BufferedReader]:
         OSError: it cannot be read.
         DataError: it is a folder, a pipe or a device, whose end may never come.
     """
-    mode = Path(path).stat().st_mode  # of what a link leads to
-    if not stat.S_ISREG(mode):
-        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-        raise DataError(f"{path}: {kinds.get(stat.S_IFMT(mode), 'a device')}, not a file")
-    with Path(path).open("rb") as file:
+    with _at_once(path) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            what = "a pipe" if stat.S_ISFIFO(mode) else "a device"
+            raise DataError(f"{path}: {what}, not a file")
         yield file
+
+
+def _at_once(path: PathLike) -> io.BufferedReader:
+    """Opens a pipe that nobody writes to as well: what a file is, is asked when it is open, for
+    before that another may take its place."""
+    try:
+        return open(path, "rb", opener=lambda p, flags: os.open(p, flags | NO_WAIT))
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, not a file") from None
 
 
 @dataclass(frozen=True)
@@ -172,13 +181,15 @@ def _described(text: str, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bo
         dtype = np.dtype(descr) if isinstance(descr, str) else None
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise DataError(f"{name}: its header is damaged") from error
-    if dtype is None or dtype.hasobject or dtype.kind not in KINDS:
+    if dtype is None or dtype.hasobject or dtype.kind not in KINDS or not dtype.itemsize:
         raise DataError(
-            f"{name}: cannot be read: it holds objects or records ({str(descr)[:40]}), not plain "
-            "numbers or text"
+            f"{name}: cannot be read: it holds objects, records or nothing ({str(descr)[:40]}), "
+            "not plain numbers or text"
         )
     is_shape = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
-    if not is_shape or len(shape) > 8 or math.prod(shape) * max(dtype.itemsize, 1) >= 2**63:
+    # Also of an array without elements NumPy multiplies the other lengths.
+    most = math.prod(max(n, 1) for n in shape) * dtype.itemsize if is_shape else 0
+    if not is_shape or len(shape) > 8 or most >= 2**63:
         raise DataError(f"{name}: {str(shape)[:80]} is not a valid shape")
     if not isinstance(order, bool):
         raise DataError(f"{name}: its header is damaged")
@@ -203,8 +214,10 @@ def map_npy(path: PathLike) -> Array:
         )
 
 
-def read_npz(path: PathLike, limits: Limits | None = None) -> dict[str, Array]:
-    """The arrays of an .npz file by name.
+def read_npz(
+    path: PathLike, limits: Limits | None = None, only: Collection[str] | None = None
+) -> dict[str, Array]:
+    """The arrays of an .npz file by name, or of those names alone.
 
     Raises:
         FileNotFoundError, OSError: as `opened`.
@@ -219,7 +232,9 @@ def read_npz(path: PathLike, limits: Limits | None = None) -> dict[str, Array]:
                 members = archive.infolist()
                 _check_members(path, members)
                 limits.check(path, sum(m.file_size for m in members), stored)
-                return {m.filename[: -len(".npy")]: _member(path, archive, m) for m in members}
+                named = {m.filename.removesuffix(".npy"): m for m in members}
+                names = [name for name in named if only is None or name in only]
+                return {name: _member(path, archive, named[name]) for name in names}
         except DataError:
             raise
         except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, OSError) as error:

@@ -1,74 +1,24 @@
 """Models, surfaces and lines on disk: one .npz of arrays and, as JSON, settings; no pickles."""
 
-import contextlib
 import hashlib
 import json
-import os
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
+import math
+from typing import Any
 
 import numpy as np
 
 from softstep.model import archive
 from softstep.model.archive import Array, DataError, PathLike
+from softstep.model.writing import atomic_write
 
 FORMAT = "softstep model 2"
 SETTINGS = "softstep"  # the name of the member that holds them
-LONGEST_SETTINGS = 1 << 24  # characters
-DEEPEST = 20  # levels of objects and lists in settings
+LONGEST_JSON = 1 << 24  # characters
+DEEPEST = 20  # levels of objects and lists in JSON
 
 
 class CheckpointError(DataError):
     """A file that softstep did not save, or that is damaged."""
-
-
-def target(path: PathLike) -> Path:
-    """The file that `path` stands for, links resolved; ValueError if it is not a regular file."""
-    resolved = Path(path).resolve()
-    if resolved.exists() and not resolved.is_file():
-        raise ValueError(f"{path} is not an ordinary file: nothing can be saved there")
-    return resolved
-
-
-@contextlib.contextmanager
-def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
-    """Open a binary file that replaces `path` on success and leaves `path` as it was on failure.
-
-    It is synced to disk before it gets its name, and has the permissions of the file it replaces.
-    """
-    path = target(path)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")  # two may save at once
-    try:
-        with _created(partial, path) as file:
-            if path.exists():
-                partial.chmod(path.stat().st_mode & 0o7777)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _created(partial: Path, path: Path) -> IO[bytes]:
-    """The new file `partial`; an error names `path`, which it is to become."""
-    try:
-        return partial.open("xb")
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the folder's entries to disk, where the system allows opening a folder."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def save(
@@ -95,23 +45,26 @@ def load(path: PathLike, kind: str = FORMAT) -> tuple[dict[str, Array], dict[str
     if settings.pop("format", None) != kind:
         raise CheckpointError(f"{path} was written in another format than {kind!r}")
     digests = settings.pop("sha256", None)
-    if digests != {name: _digest(array) for name, array in arrays.items()}:
+    named = isinstance(digests, dict) and digests.keys() == arrays.keys()  # before all are hashed
+    if not named or any(digests[name] != _digest(array) for name, array in arrays.items()):
         raise CheckpointError(f"{path} is damaged: its arrays are not those that were saved")
     return arrays, settings
 
 
 def kind_of(path: PathLike) -> Any:
-    """As what kind `save` wrote a file; its arrays are not compared with their digests.
+    """As what kind `save` wrote a file; its arrays are not read.
 
     Raises:
         As `load`.
     """
-    return _read(path, "file")[1].get("format")
+    return _read(path, "file", only=(SETTINGS,))[1].get("format")
 
 
-def _read(path: PathLike, what: str) -> tuple[dict[str, Array], dict[str, Any]]:
+def _read(
+    path: PathLike, what: str, only: tuple[str, ...] | None = None
+) -> tuple[dict[str, Array], dict[str, Any]]:
     try:
-        arrays = archive.read_npz(path)
+        arrays = archive.read_npz(path, only=only)
         return arrays, _settings(arrays.pop(SETTINGS, None))
     except DataError as error:
         raise CheckpointError(
@@ -121,8 +74,9 @@ def _read(path: PathLike, what: str) -> tuple[dict[str, Array], dict[str, Any]]:
 
 def _digest(array: Array) -> str:
     """SHA-256 of an array's dtype, shape and values, row by row."""
-    form = f"{array.dtype.str} {array.shape} ".encode()
-    return hashlib.sha256(form + np.ascontiguousarray(array).tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # no copy of it
+    return digest.hexdigest()
 
 
 def _settings(member: Array | None) -> dict[str, Any]:
@@ -133,35 +87,42 @@ def _settings(member: Array | None) -> dict[str, Any]:
     """
     if member is None or member.dtype.kind != "U" or member.shape != ():
         raise DataError("it has no settings")
-    return settings_of(str(member))
+    return json_object(str(member), "its settings")
 
 
-def settings_of(text: str) -> dict[str, Any]:
-    """The settings that a text of JSON holds, which may come from anyone.
+def json_object(text: str, what: str) -> dict[str, Any]:
+    """The object that a text of JSON holds, which may come from anyone; `what` it is, in errors.
 
     Raises:
-        DataError: it is too long, or not a JSON object.
+        DataError: it is too long, nested too deep, not JSON, or no object; a number is not finite.
     """
-    if len(text) > LONGEST_SETTINGS:
-        raise DataError("its settings are too long")
+    if len(text) > LONGEST_JSON:
+        raise DataError(f"{what}: too long, over {LONGEST_JSON:,} characters")
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
+        found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise DataError("its settings are not valid JSON") from error
+        raise DataError(f"{what}: no valid JSON ({str(error)[:80]})") from error
     if not isinstance(found, dict):
-        raise DataError("its settings are not a JSON object")
-    if is_deeper(found, DEEPEST):
-        raise DataError("its settings are nested too deep")
+        raise DataError(f"{what}: not a JSON object")
+    if _is_deeper(found, DEEPEST):
+        raise DataError(f"{what}: nested too deep")
     return found
 
 
-def is_deeper(value: Any, most: int) -> bool:
+def _is_deeper(value: Any, most: int) -> bool:
     """Whether a JSON value is nested more than `most` levels deep."""
     if not isinstance(value, dict | list):
         return False
     within = value.values() if isinstance(value, dict) else value
-    return most == 0 or any(is_deeper(part, most - 1) for part in within)
+    return most == 0 or any(_is_deeper(part, most - 1) for part in within)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not finite")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is not finite")
+    return number

@@ -111,6 +111,8 @@ def _origin(settings: dict[str, Any]) -> dict[str, Any]:
     found = settings.get("origin", {})  # files that were saved before it was kept have none
     if not isinstance(found, dict):
         raise ValueError("its origin is not a JSON object")
+    if "seconds" in found:
+        inputs.number("seconds of its origin", found["seconds"], least=0)
     return found
 
 

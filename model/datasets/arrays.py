@@ -1,5 +1,6 @@
 """Files of arrays: the names of features and labels, tensors of PyTorch, folders of .npy."""
 
+import os
 import re
 import tempfile
 import zipfile
@@ -8,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from softstep.model import archive, tensors
+from softstep.model import archive
 from softstep.model.archive import Array, DataError, Limits
+from softstep.model.datasets import tensors
 from softstep.model.extras import load
 
 # Names of features and labels: ours, Keras', those of np.savez(file, X, y).
@@ -41,17 +43,18 @@ def read_torch(path: Path) -> dict[str, Array]:
     with archive.opened(path) as file:
         if not zipfile.is_zipfile(file):
             raise DataError(f"{path}: not a file that torch.save of PyTorch 1.6 or newer wrote")
-    stored = path.stat().st_size
-    try:
-        with zipfile.ZipFile(path) as members:
-            if any(m.compress_type != zipfile.ZIP_STORED for m in members.infolist()):
-                raise DataError(f"{path}: is packed, which torch.save does not do")
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except DataError:
-        raise
-    except Exception as error:  # of many kinds, by whatever is damaged
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise DataError(f"{path}: cannot be read as tensors: {reason}") from error
+        stored = os.fstat(file.fileno()).st_size
+        try:
+            with zipfile.ZipFile(file) as members:
+                if any(m.compress_type != zipfile.ZIP_STORED for m in members.infolist()):
+                    raise DataError(f"{path}: is packed, which torch.save does not do")
+            file.seek(0)
+            found = torch.load(file, map_location="cpu", weights_only=True)
+        except DataError:
+            raise
+        except Exception as error:  # of many kinds, by whatever is damaged
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise DataError(f"{path}: cannot be read as tensors: {reason}") from error
     if isinstance(found, torch.Tensor):
         found = {"X": found}
     elif isinstance(found, list | tuple):

@@ -1,5 +1,6 @@
 """Parquet and Feather (Arrow IPC): tables whose columns have names and types. Read by pyarrow."""
 
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -60,8 +61,8 @@ def _read(path: Path, choose: Any, tell: Tell) -> Table:
 def _table(path: Path) -> Any:
     """The Arrow table, of no more memory than the limits allow."""
     arrow = load("pyarrow", extra="tables")
-    with archive.opened(path):  # an ordinary file
-        stored = path.stat().st_size
+    with archive.opened(path) as file:  # an ordinary file
+        stored = os.fstat(file.fileno()).st_size
     try:
         if path.suffix.lower() in PARQUET:
             return _parquet(path, Limits.of_environment(), stored)

@@ -5,12 +5,12 @@ of dimensions: 2049 for labels, 2051 for images. Source: the MNIST page of LeCun
 """
 
 import gzip
-import io
 import math
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -45,21 +45,25 @@ def parse_labels(content: bytes) -> Array:
     return _parse(content, "labels").astype(np.int64)
 
 
-def uncompressed(content: bytes, most: int | None = None) -> bytes:
-    """The bytes themselves, or what they hold when they are gzip (told by content, not by name).
+def uncompressed(file: IO[bytes], most: int | None = None) -> bytes:
+    """What a file holds, unpacked if it is gzip (told by content, not by name).
 
-    most: how many bytes they may hold; None: as many as the sizes in their own header say.
+    most: how many bytes that may be; None: as many as the sizes in its own header say. A byte more
+    is given of what holds more.
 
     Raises:
-        DataError: they are damaged or cut off, or hold more.
+        DataError: its gzip data are damaged or cut off, or hold more.
     """
-    if not content.startswith(GZIP):
-        return content
+    start = file.read(LONGEST_HEADER)
+    stored = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not start.startswith(GZIP):
+        return file.read(min(stored, (_size(start) if most is None else most) + 1))
     try:
         if most is None:
-            most = _size(_unpacked(content, LONGEST_HEADER))
-            Limits.of_environment().check("what it holds", most, len(content))
-        found = _unpacked(content, most + 1)
+            most = _size(_unpacked(file, LONGEST_HEADER))
+            Limits.of_environment().check("what it holds", most, stored)
+        found = _unpacked(file, most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"its gzip data are damaged or cut off ({error})") from error
     if len(found) > most:
@@ -67,10 +71,11 @@ def uncompressed(content: bytes, most: int | None = None) -> bytes:
     return found
 
 
-def _unpacked(content: bytes, most: int) -> bytes:
+def _unpacked(file: IO[bytes], most: int) -> bytes:
     """At most so many bytes of what gzip data hold."""
-    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-        return file.read(most)
+    file.seek(0)
+    with gzip.GzipFile(fileobj=file) as unpacking:
+        return unpacking.read(most)
 
 
 def _size(start: bytes) -> int:
@@ -85,7 +90,7 @@ def _size(start: bytes) -> int:
 def _read(path: Path, parse: Callable[[bytes], Array]) -> Array:
     try:
         with opened(path) as file:
-            return parse(uncompressed(file.read()))
+            return parse(uncompressed(file))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -101,7 +106,7 @@ def _parse(content: bytes, kind: str) -> Array:
     shape = np.frombuffer(content, ">u4", count=ndim, offset=4).tolist()
     size = header + math.prod(shape)
     if len(content) != size:
-        fault = "truncated" if len(content) < size else "too long"
-        raise DataError(f"{fault}: {len(content)} bytes; its header, sizes {shape}, says {size}")
+        fault = f"truncated: {len(content)}" if len(content) < size else f"too long: over {size}"
+        raise DataError(f"{fault} bytes; its header, sizes {shape}, says {size}")
     # A copy, because a view of `bytes` would be read-only.
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

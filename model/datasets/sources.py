@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softstep.model import archive
 from softstep.model.datasets import idx
 from softstep.model.datasets.download import SHA256, DatasetError, fetch
 from softstep.model.datasets.files import Dataset, PathLike, load_features, load_file, no_one
@@ -65,16 +66,15 @@ def load_digits() -> Dataset:
     The split is fixed: of the 1797 rows, sorted stably by label, every fifth is a test row (the
     first, the sixth, ...); each part keeps the original order. Source and licence: NOTICE.
     """
-    path = Path(__file__).parent / "data" / "digits.npz"
-    with np.load(path, allow_pickle=False) as arrays:
-        return Dataset(
-            "digits",
-            arrays["X_train"] / np.float32(16),
-            arrays["y_train"].astype(np.int64),
-            arrays["X_test"] / np.float32(16),
-            arrays["y_test"].astype(np.int64),
-            image_shape=(8, 8),
-        )
+    arrays = archive.read_npz(Path(__file__).parent / "data" / "digits.npz")
+    return Dataset(
+        "digits",
+        arrays["X_train"] / np.float32(16),
+        arrays["y_train"].astype(np.int64),
+        arrays["X_test"] / np.float32(16),
+        arrays["y_test"].astype(np.int64),
+        image_shape=(8, 8),
+    )
 
 
 def load_mnist() -> Dataset:

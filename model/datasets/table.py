@@ -16,13 +16,12 @@ import numpy as np
 
 from softstep.model.archive import DataError
 from softstep.model.datasets import text
-from softstep.model.datasets.text import MISSING, is_number
+from softstep.model.datasets.text import MISSING, MOST_COLUMNS, is_number
 from softstep.model.inputs import NamedColumns
 
 Array = np.ndarray[Any, Any]
 Tell = Callable[[str], Any]
 
-MOST_COLUMNS = 1 << 20
 EXACT = 2**53  # past it a float no longer says which whole number was meant
 LABEL_WORDS = {"label", "labels", "class", "target"}
 SHOWN_CLASSES = 10

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from softstep.model.archive import DataError, Limits
 from softstep.model.datasets.idx import GZIP
 
 LONGEST_LINE = 1 << 24  # characters: half a million numbers
+MOST_COLUMNS = 1 << 20
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 ASKED_LINES, ASKED_CHARACTERS = 20, 1 << 20  # from the top, to find the delimiter
 MISSING = {"", "na", "n/a", "nan", "-nan", "null", "<na>", "#n/a", "?"}
@@ -65,7 +67,7 @@ class _Unpacked(io.BufferedReader):
 class _Counted(io.RawIOBase):
     def __init__(self, path: Path, stored: IO[bytes]) -> None:
         self.path, self.count, self.limits = path, 0, Limits.of_environment()
-        self.size = path.stat().st_size
+        self.size = os.fstat(stored.fileno()).st_size
         self.file = gzip.GzipFile(fileobj=stored)
 
     def readable(self) -> bool:
@@ -91,6 +93,8 @@ def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
             raise DataError(f"{path}: line {number} is longer than {LONGEST_LINE:,} characters")
         if "\0" in line:
             raise DataError(f"{path}: line {number} holds NUL: this is no text file")
+        if len(line) > MOST_COLUMNS and any(line.count(d) >= MOST_COLUMNS for d in DELIMITERS):
+            raise DataError(f"{path}: line {number} has over {MOST_COLUMNS:,} columns, too many")
         yield number, line
 
 

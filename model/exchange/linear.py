@@ -9,7 +9,7 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model import inputs
-from softstep.model.checkpoint import settings_of
+from softstep.model.checkpoint import json_object
 from softstep.model.fitted import Fitted
 from softstep.model.inputs import Kind
 from softstep.model.inputs.scale import PIXEL_SCALE
@@ -110,7 +110,7 @@ def from_metadata(weight: Array, bias: Array, metadata: dict[str, str]) -> Linea
     """
     if METADATA not in metadata:
         return Linear(weight, bias, np.arange(len(weight)))
-    about = settings_of(metadata[METADATA])
+    about = json_object(metadata[METADATA], METADATA)
     names, kind = about["feature_names"], about["learned_from"]
     return Linear(
         weight,

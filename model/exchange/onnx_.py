@@ -9,9 +9,9 @@ import numpy as np
 from softstep.kernels.checks import Array
 from softstep.model import archive
 from softstep.model.archive import DataError, PathLike
-from softstep.model.checkpoint import atomic_write
 from softstep.model.exchange.linear import METADATA, Linear, from_metadata
 from softstep.model.extras import load
+from softstep.model.writing import atomic_write
 
 OPSET, IR_VERSION = 17, 8  # of ONNX 1.12: whatever runs today reads them
 BESIDE = {"Gemm", "Cast", "Identity", "Softmax", "LogSoftmax"}  # what is no other layer

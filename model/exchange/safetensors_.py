@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import Array
-from softstep.model import tensors
 from softstep.model.archive import DataError, PathLike
-from softstep.model.checkpoint import atomic_write
+from softstep.model.datasets import tensors
 from softstep.model.exchange.linear import Linear, from_metadata
 from softstep.model.extras import load
+from softstep.model.writing import atomic_write
 
 READ: dict[Any, Any] = {
     np.dtype(np.float16): np.float32,

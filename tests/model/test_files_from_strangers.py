@@ -1,9 +1,13 @@
 """Promise: a file that cannot be right is refused in one sentence, at once, and takes no memory."""
 
+import errno
 import json
 import os
+import subprocess
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import hostile
 import numpy as np
@@ -12,7 +16,7 @@ from command import softstep
 from only import POSIX
 
 from softstep import SoftmaxRegression
-from softstep.model import CheckpointError, archive
+from softstep.model import CheckpointError, archive, checkpoint, writing
 from softstep.model.archive import DataError
 from softstep.model.datasets import load_features, load_file
 
@@ -135,6 +139,70 @@ def test_limits_can_be_raised(tmp_path, monkeypatch):
         load_file(path)
 
 
+def peak_of(load):
+    """The memory that a call takes at most, in bytes, and its result."""
+    tracemalloc.start()
+    try:
+        found = load()
+        return tracemalloc.get_traced_memory()[1], found
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_not_asked_for_its_ratio_takes_little(tmp_path):
+    path, rows = tmp_path / "zeros.npz", (archive.UNSUSPECTED - (1 << 16)) // 1024
+    np.savez_compressed(path, X=np.zeros((rows, 1000), np.uint8), y=np.zeros(rows, int))
+    peak, found = peak_of(lambda: load_file(path))
+    assert found.X_train.shape == (rows, 1000)
+    assert peak < BYTES + path.stat().st_size
+
+
+def test_of_a_large_file_that_is_no_idx_file_little_is_read(tmp_path):
+    for name, start in (("a.idx", b"\0\0\x08\x03"), ("b.idx", b"\0\0\x08\x03" + b"\0\0\0\1" * 3)):
+        with (tmp_path / name).open("wb") as file:
+            file.write(start)
+            file.truncate(1 << 30)  # a hole: it takes no room on the disk
+        refused(lambda path=tmp_path / name: load_features(path, 3), tmp_path / name)
+        assert peak_of(lambda path=tmp_path / name: _fails(load_features, path, 3))[0] < 10e6
+
+
+def _fails(load, *arguments):
+    with pytest.raises(DataError):
+        load(*arguments)
+
+
+def test_an_array_is_hashed_where_it_is(tmp_path):
+    path, array = tmp_path / "m.npz", np.zeros(1 << 26, np.uint8)
+    peak, _ = peak_of(lambda: checkpoint.save(path, {"W": array}, {}))
+    assert peak < array.nbytes / 2
+    peak, (arrays, _) = peak_of(lambda: checkpoint.load(path))
+    assert np.array_equal(arrays["W"], array)
+    assert peak < 1.5 * array.nbytes
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+def test_what_takes_the_place_of_a_file_as_it_is_opened_is_not_waited_for(tmp_path):
+    (tmp_path / "a.npy").write_bytes(hostile.saved(hostile.X))
+    code = (
+        "import os, pathlib, sys\n"
+        "from softstep.model import archive\n"
+        "path, look = pathlib.Path(sys.argv[1]), os.stat\n"
+        "def swap(given, *more, **named):\n"
+        "    found = look(given, *more, **named)\n"
+        "    if str(given) == str(path):\n"
+        "        path.unlink(); os.mkfifo(path)\n"
+        "    return found\n"
+        "os.stat = swap\n"
+        "try:\n"
+        "    print(len(archive.map_npy(path)))\n"
+        "except archive.DataError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "a.npy"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() in ("6", f"{tmp_path / 'a.npy'}: a pipe, not a file")
+
+
 # ---- models
 
 
@@ -144,14 +212,10 @@ def parts(tmp_path):
     model = SoftmaxRegression(epochs=1, momentum=0.5, random_state=0)
     model.fit(np.random.default_rng(0).standard_normal((20, 4)), np.arange(20) % 3)
     model.save(tmp_path / "right.npz")
-    from softstep.model import checkpoint
-
     return checkpoint.load(tmp_path / "right.npz")
 
 
 def resaved(folder, arrays, settings):
-    from softstep.model import checkpoint
-
     path = folder / "model.npz"
     checkpoint.save(path, arrays, settings)
     return path
@@ -227,6 +291,32 @@ def test_settings_that_are_no_json_are_refused(case, parts, tmp_path):
     refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
 
 
+def test_arrays_that_a_model_does_not_have_are_not_hashed(parts, tmp_path, monkeypatch):
+    def never(array):
+        raise AssertionError("it was hashed")
+
+    path = resaved(tmp_path, *parts)
+    with np.load(path) as file:
+        np.savez(path, **file, more=np.zeros(3))
+    monkeypatch.setattr(checkpoint, "_digest", never)
+    refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+@pytest.mark.parametrize("seconds", ["abc", [1], {}, -1, None, True])
+def test_a_model_whose_origin_cannot_be_right_is_refused(seconds, parts, tmp_path):
+    arrays, settings = parts
+    path = resaved(tmp_path, arrays, settings | {"origin": {"seconds": seconds}})
+    assert "seconds" in refused(lambda: SoftmaxRegression.load(path), path, CheckpointError)
+
+
+def test_the_kind_of_a_file_is_told_without_its_arrays(parts, tmp_path):
+    arrays, settings = parts
+    path = resaved(tmp_path, arrays | {"W": np.zeros(1 << 24, np.uint8)}, settings)
+    peak, kind = peak_of(lambda: checkpoint.kind_of(path))
+    assert kind == checkpoint.FORMAT
+    assert peak < 1 << 20
+
+
 def test_a_model_whose_arrays_were_exchanged_is_refused(parts, tmp_path):
     arrays, settings = parts
     path = tmp_path / "model.npz"
@@ -258,3 +348,78 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(parts, tmp_path, monkeypat
     )
     resaved(tmp_path, *parts)
     assert done == ["sync", "rename", "sync"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "open"])
+def test_an_error_names_the_file_that_was_to_be_written(call, parts, tmp_path, monkeypatch):
+    def full(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    place = os if call == "fsync" else Path
+    monkeypatch.setattr(place, call, full)
+    with pytest.raises(OSError, match="No space left on device") as info:
+        resaved(tmp_path, *parts)
+    assert info.value.filename == str(tmp_path / "model.npz")
+    monkeypatch.undo()
+    assert not (tmp_path / "model.npz").exists()
+    assert not list(tmp_path.glob(".model*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(errno.EIO, True), (errno.EINVAL, False), (errno.ENOTSUP, False)]
+)
+def test_a_folder_that_cannot_be_synced_is_told_where_it_matters(
+    number, raised, parts, tmp_path, monkeypatch
+):
+    sync = os.fsync
+
+    def of_files_alone(descriptor):
+        if not Path(f"/proc/self/fd/{descriptor}").is_dir():
+            return sync(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    if not raised:
+        resaved(tmp_path, *parts)
+        return
+    with pytest.raises(OSError, match=os.strerror(number)) as info:
+        resaved(tmp_path, *parts)
+    assert info.value.filename == str(tmp_path / "model.npz")
+
+
+def test_a_folder_that_is_created_is_in_its_parent_on_the_disk(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = tmp_path / "a" / "b"
+    X, y = np.random.default_rng(0).standard_normal((20, 4)), np.arange(20) % 3
+    SoftmaxRegression(epochs=1).fit(X, y, checkpoint=folder)
+    assert {tmp_path, tmp_path / "a"} <= set(synced[:2])
+
+
+def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written_again(parts, tmp_path):
+    partial = f".model.npz.{'0123456789abcdef' * 2}"
+    others = (f".other.npz.{'0' * 32}", ".model.npz.txt", f".model.npz.{'0' * 31}")
+    for name in (partial, *others):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    fresh = f".model.npz.{'f' * 32}"  # somebody may be writing it
+    (tmp_path / fresh).touch()
+    resaved(tmp_path, *parts)
+    found = {path.name for path in tmp_path.iterdir()}
+    assert partial not in found
+    assert found >= {fresh, *others, "model.npz"}
+
+
+def test_a_name_is_tried_as_it_will_be_written(tmp_path):
+    longest = 255 - len(".") - len(".") - 32
+    writing.try_name(tmp_path / ("a" * longest))
+    for length in (longest + 1, 255):
+        with pytest.raises(OSError, match="name too long") as info:
+            writing.try_name(tmp_path / ("a" * length))
+        assert info.value.filename == str(tmp_path / ("a" * length))
+    assert not list(tmp_path.iterdir())

@@ -10,9 +10,11 @@ import zlib
 
 import numpy as np
 
+from softstep.model import archive
+
 X = np.arange(24.0).reshape(6, 4)
 Y = np.array([0, 1, 0, 1, 0, 1])
-BOMB = 288 << 20  # bytes unpacked: above what is not asked for its ratio
+BOMB = archive.UNSUSPECTED + (32 << 20)  # bytes unpacked: enough to be asked for its ratio
 
 
 def npy(array=X, **changes):
@@ -142,6 +144,7 @@ def files_of_rows():
         "csv with a gap": ("a.csv", GOOD_CSV + b",2,a\n"),
         "csv with a label missing": ("a.csv", GOOD_CSV + b"1,2,\n"),
         "csv with an endless line": ("a.csv", b"1," * (40 << 20)),
+        "csv of five million columns": ("a.csv", b"12," * 5_500_000 + b"\n"),
         "csv of ten million columns": ("a.csv", b"," * 10**7 + b"\n"),
         "csv of UTF-16": ("a.csv", "1,2,a\n".encode("utf-16")),
         "csv of bytes": ("a.csv", bytes(range(128, 256)) * 10),
@@ -161,6 +164,18 @@ def files_of_rows():
     }.items():
         found[f"npy with a shape {name}"] = ("a.npy", npy(shape=shape))
         found[f"npz with a shape {name}"] = ("a.npz", npz([("X.npy", npy(shape=shape)), y]))
+    for name, shape in {
+        "of nothing times 2⁷⁰": (0, 2**70),
+        "of nothing times 2⁶⁴ bytes": (0, 2**61, 4),
+        "of 2⁶⁴ bytes times nothing": (2**61, 4, 0),
+    }.items():
+        nothing = npy(np.empty(0), shape=shape)
+        found[f"npy with a shape {name}"] = ("a.npy", nothing)
+        found[f"npz with a shape {name}"] = ("a.npz", npz([("X.npy", nothing), y]))
+    for descr in ("|S0", "<U0"):  # NumPy makes elements of one character, which nothing stored
+        nothing = npy(np.empty(0), shape=(2**28, 1), descr=descr)
+        found[f"npy of {descr}"] = ("a.npy", nothing)
+        found[f"npz of {descr}"] = ("a.npz", npz([("X.npy", saved(X)), ("more.npy", nothing), y]))
     for method in (1, 6, 9, 12, 14, 93, 98):
         found[f"npz packed by method {method}"] = ("a.npz", _packed_as(method))
     for descr in ("|O", "|V8", "<M8[s]", "nonsense", "<f99", "", "<U-1"):
@@ -179,6 +194,7 @@ def json_settings():
         "a list": "[]",
         "nested": "[" * 100_000,
         "not finite": '{"format": NaN}',
+        "beyond what is finite": '{"format": 1e999}',
         "an endless number": '{"format": ' + "9" * 10_000 + "}",
         "another format": json.dumps({"format": "softstep model 99"}),
     }

@@ -146,8 +146,7 @@ def _run(path: Path) -> None:
     results.write(folder, table | {"param_loss": np.array(["mse", "gce"])}, np.ones((3, 2)))
     about = record.record("sweep", "digits", source="digits", labels=None, label=None, seed=0)
     about |= {"settings": model.get_params(), "origin": model.origin_, "results": {}}
-    about |= {"model": "best.npz", "results_table": results.RESULTS, "loss_curves": results.CURVES}
-    record.write(folder, about, ("best.npz", results.RESULTS, results.CURVES))
+    record.write(folder, about)
 
 
 def _features(path: Path) -> object:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softstep.model import checkpoint
+from softstep.model import writing
 from softstep.model.plots import style
 
 
@@ -41,6 +41,6 @@ def file_names(figure: str) -> tuple[str, str]:
 def write_images(files: dict[str, bytes], folder: Path) -> int:
     """Write these PNG files; returns how many there are."""
     for name, png in files.items():
-        with checkpoint.atomic_write(folder / name) as file:
+        with writing.atomic_write(folder / name) as file:
             file.write(png)
     return len(files)
