@@ -141,7 +141,8 @@ def run_epoch(
     batch = sgd.batch_size
     blocks = _blocks(seed, number, len(data.X), layout)
     left_x, left = data.X[:0], np.empty(0, np.int64)
-    sums, visited = trainer.EpochSums(batch), 0
+    planned = min(len(data.X), (total - done) * batch)
+    sums, visited = trainer.EpochSums(batch, planned, len(bank.W)), 0
     if keeper is not None:
         keeper.begin_epoch(number, sums)
     for x, rows, order, is_last in _read_ahead(data.X, blocks, layout, room=batch):

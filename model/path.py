@@ -47,12 +47,30 @@ class WeightPath:
             return {}
         return {"path.steps": self.steps, "path.W": self.W, "path.b": self.b}
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Go on from what `state` gave."""
+    def restore(self, arrays: dict[str, np.ndarray], W: Any, b: Any, taken: int) -> None:
+        """Go on from what `state` gave, after `taken` steps of weights of the form of W and b.
+
+        Raises:
+            KeyError, ValueError: it is of another training.
+        """
         self.begin()
-        if "path.steps" in arrays:
-            for step, W, b in zip(*(arrays[f"path.{n}"] for n in ("steps", "W", "b")), strict=True):
-                self.add(int(step), W, b)
+        steps = arrays["path.steps"]
+        for name, shape, dtype in (
+            ("path.steps", (len(steps),), np.dtype(np.int64)),
+            ("path.W", (len(steps), *W.shape), W.dtype),
+            ("path.b", (len(steps), *b.shape), b.dtype),
+        ):
+            found = arrays[name]
+            if (found.shape, found.dtype) != (shape, dtype):
+                raise ValueError(f"{name} is {found.dtype} of shape {found.shape}")
+        for step, W_then, b_then in zip(
+            steps.tolist(), arrays["path.W"], arrays["path.b"], strict=True
+        ):
+            if step != self.due or step >= taken:
+                raise ValueError(f"path.steps holds {step}, where {self.due} is due")
+            self.add(step, W_then, b_then)
+        if self.due < taken:
+            raise ValueError(f"path.steps lacks {self.due}")
 
     def __len__(self) -> int:
         return len(self._points)

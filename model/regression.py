@@ -11,6 +11,7 @@ import numpy as np
 from softstep import kernels
 from softstep.kernels.arrays import on_host, to_device_of
 from softstep.kernels.checks import Array, compute_dtype
+from softstep.kernels.integers import ceil_div
 from softstep.kernels.names import Backend, Loss
 from softstep.model import checkpoint as files
 from softstep.model import inputs, trainer, views
@@ -691,9 +692,13 @@ class _Prepared:
 
 @dataclasses.dataclass
 class _Descent:
-    """What changes while a model is fitted, for its keeper."""
+    """What changes while a model is fitted, for its keeper.
+
+    steps: of an epoch, unless it is the last.
+    """
 
     model: SoftmaxRegression
+    steps: int
     stop: trainer.EarlyStop | None
     path: WeightPath | None
 
@@ -713,17 +718,26 @@ class _Descent:
         targets = {"W": bank.W, "b": bank.b, "MW": bank.velocity[0], "Mb": bank.velocity[1]}
         for name, target in (targets | {"active": bank.active}).items():
             resuming.fill(target, arrays, name)
-        rows = zip(arrays["history"].tolist(), arrays["evaluated"], strict=True)
+        done = resuming.whole(arrays, "epoch", model.epochs)
+        history, evaluated = np.empty((done, 6)), np.empty(done, bool)
+        resuming.fill(history, arrays, "history")
+        resuming.fill(evaluated, arrays, "evaluated")
+        rows = zip(history.tolist(), evaluated.tolist(), strict=True)
         model.history_ = [
-            trainer.Epoch(int(number), int(steps), *(figures if evaluated else figures[:2]))
-            for (number, steps, *figures), evaluated in rows
+            trainer.Epoch(int(number), int(steps), *(figures if judged else figures[:2]))
+            for (number, steps, *figures), judged in rows
         ]
+        ran = [(epoch.number, epoch.steps) for epoch in model.history_]
+        if ran != [(number, self.steps) for number in range(done)]:
+            raise ValueError(f"history is not that of {done} epochs")
         model.loss_curve_ = np.array([epoch.loss for epoch in model.history_])
         model.n_iter_ = len(model.history_)
         model._publish()
-        for part in (self.stop, self.path):
-            if part is not None:
-                part.restore(arrays)
+        if self.stop is not None:
+            self.stop.restore(arrays, bank)
+        if self.path is not None:
+            taken = done * self.steps + resuming.whole(arrays, "sums.steps", self.steps)
+            self.path.restore(arrays, bank.W[0], bank.b[0], taken)
 
 
 def _keeping(
@@ -742,7 +756,9 @@ def _keeping(
         return contextlib.nullcontext()
     seen = list(model.features_)
     about = resuming.about(model, model.seed_, X, rows, path=path, features=seen)
-    return keeper.keeping(_Descent(model, stop, path), about)
+    steps = ceil_div(len(X), model.batch_size)
+    total = trainer.planned_steps(len(X), model.batch_size, model.epochs, model.max_steps)
+    return keeper.keeping(_Descent(model, steps, stop, path), about, ceil_div(total, steps))
 
 
 def held_out_features(

@@ -18,7 +18,7 @@ from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
 from softstep.model import inputs, schedules, views
 from softstep.model.path import WeightPath
-from softstep.model.resume import Keeper
+from softstep.model.resume import Keeper, fill, whole
 from softstep.model.views import Weights
 
 INITS = ("zeros", "normal")
@@ -293,8 +293,9 @@ class EpochSums:
     steps: int
     rows: int
 
-    def __init__(self, batch_size: int):
-        self.batch_size = batch_size
+    def __init__(self, batch_size: int, planned: int, heads: int):
+        """planned: the rows of the epoch. heads: how many train."""
+        self.batch_size, self.planned, self.heads = batch_size, planned, heads
         self.steps = self.rows = 0
         self.loss: Any = 0.0
         self.correct: Any = 0
@@ -317,10 +318,26 @@ class EpochSums:
         return {name: np.asarray(getattr(self, name)) for name in names}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Go on from what `state` gave."""
-        self.steps, self.rows = int(arrays["steps"]), int(arrays["rows"])
-        self.loss, self.correct = arrays["loss"], arrays["correct"]
-        self.counted = arrays["counted"]
+        """Go on from what `state` gave.
+
+        Raises:
+            KeyError, ValueError: it is of another epoch.
+        """
+        self.rows = whole(arrays, "rows", self.planned)
+        self.steps = whole(arrays, "steps", self.rows)
+        is_whole = self.rows % self.batch_size == 0 or self.rows == self.planned
+        if not is_whole or self.steps != ceil_div(self.rows, self.batch_size) or not self.steps:
+            raise ValueError(f"{self.rows} rows are not those of {self.steps} steps")
+        a_head = (self.heads,)
+        for name, kinds, shapes in (
+            ("loss", "f", (a_head,)),
+            ("correct", "iu", (a_head,)),
+            ("counted", "iu", (a_head, ())),
+        ):
+            found = arrays[name]
+            if found.shape not in shapes or found.dtype.kind not in kinds:
+                raise ValueError(f"{name} is {found.dtype} of shape {found.shape}")
+            setattr(self, name, found)
 
     def means(self, number: int) -> Epoch:
         with np.errstate(invalid="ignore"):
@@ -366,13 +383,13 @@ def run_epoch(
 ) -> Epoch:
     """One pass over the rows, or the remaining `total - done` steps if fewer; updates `bank`."""
     order = row_order(seed, number, len(data.X))[: (total - done) * sgd.batch_size]
-    sums = EpochSums(sgd.batch_size)
+    sums = EpochSums(sgd.batch_size, len(order), len(bank.W))
     if keeper is not None:
         keeper.begin_epoch(number, sums)
     while True:
         if path is not None and done + sums.steps == path.due:
             path.add(path.due, bank.W[0], bank.b[0])
-        if sums.rows == len(order):
+        if sums.rows >= len(order):
             break
         stop = len(order) if path is None else (path.due - done) * sgd.batch_size
         part = order[sums.rows : stop]
@@ -488,12 +505,21 @@ class EarlyStop:
             "stop.b": b,
         }
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Go on from what `state` gave."""
-        self.best_loss = float(arrays["stop.best_loss"])
-        self.waited, self.steps, self.best_steps = map(int, arrays["stop.waits"])
-        if arrays["stop.W"].size:
-            self.best = arrays["stop.W"], arrays["stop.b"]
+    def restore(self, arrays: dict[str, np.ndarray], bank: BankState) -> None:
+        """Go on from what `state` gave, of a bank of this form.
+
+        Raises:
+            KeyError, ValueError: it is of another training.
+        """
+        best_loss, waits = np.empty(()), np.empty(3, np.int64)
+        fill(best_loss, arrays, "stop.best_loss")
+        fill(waits, arrays, "stop.waits")
+        self.best_loss = float(best_loss)
+        self.waited, self.steps, self.best_steps = waits.tolist()
+        if self.best_loss < np.inf:
+            self.best = np.empty_like(bank.W), np.empty_like(bank.b)
+            fill(self.best[0], arrays, "stop.W")
+            fill(self.best[1], arrays, "stop.b")
 
     def should_stop(self, epoch: Epoch, bank: BankState) -> bool:
         self.steps += epoch.steps

@@ -6,7 +6,7 @@ back; the epoch, and the sums over its steps so far, say where in the order of t
 """
 
 from softstep.model.resume.fingerprint import KINDS, about, of_rows
-from softstep.model.resume.keeper import Keeper, Resumable, fill, opened, seed
+from softstep.model.resume.keeper import Keeper, Resumable, fill, opened, seed, whole
 from softstep.model.resume.origin import Clock, origin_of
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "opened",
     "origin_of",
     "seed",
+    "whole",
 ]

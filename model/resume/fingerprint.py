@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels import processor
 from softstep.kernels.arrays import is_on_gpu, to_host
 from softstep.kernels.backend import choose
 from softstep.model.archive import Array
+from softstep.model.resume.origin import versions
 
 SAMPLE = 256  # rows of features that are looked at: there may be 100 GB of them
 RUN = 16  # of them at a time: a view, also of an array on a GPU
 KINDS = ("sample", "whole")  # of fingerprints
 READ_AT_ONCE = 1 << 24  # bytes of features, where all are looked at
 IRRELEVANT = ("n_threads", "backend", "random_state")  # to the bits, or told by other fields
+INSTRUCTIONS = "processor"  # the field of which another value is told, not refused
 
 
 def about(model: Any, seed: int, X: Any, rows: dict[str, str], **more: Any) -> dict[str, str]:
@@ -21,15 +24,16 @@ def about(model: Any, seed: int, X: Any, rows: dict[str, str], **more: Any) -> d
 
     rows: the fingerprints of its rows. more: settings in another form than the estimator has them.
     """
-    from softstep import __version__
-
     settings = {n: v for n, v in model.get_params().items() if n not in IRRELEVANT} | more
     backend, _ = choose(model.backend, on_gpu=is_on_gpu(X))
+    installed = versions()
     return {
         "estimator": type(model).__name__,
-        "version": __version__,
-        "numpy": np.__version__,
+        "version": installed["softstep"],
+        "numpy": installed["numpy"],
+        **{name: v for name, v in installed.items() if name.startswith(backend.name)},
         "backend": backend.name,
+        INSTRUCTIONS: ", ".join(processor.features()),
         **{name: _said(value) for name, value in settings.items()},
         "seed": str(seed),
         **rows,
@@ -37,11 +41,21 @@ def about(model: Any, seed: int, X: Any, rows: dict[str, str], **more: Any) -> d
 
 
 def _said(value: Any) -> str:
-    """A setting as text; of an object with a state of its own, its type."""
+    """A setting as text; of an array its digest, of an object with a state of its own its type."""
+    return repr(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return dict(sorted((repr(_plain(name)), _plain(of)) for name, of in value.items()))
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return f"{value.dtype} {value.shape} {_hash([value])}"
     if isinstance(value, np.generic):
         value = value.item()
-    plain = value is None or isinstance(value, bool | int | float | str | dict | list)
-    return repr(value) if plain else type(value).__name__
+    known = value is None or isinstance(value, bool | int | float | str)
+    return value if known else type(value).__name__
 
 
 def of_rows(data: Any, kind: str = "sample", suffix: str = "") -> dict[str, str]:

@@ -12,15 +12,19 @@ from softstep.model import inputs
 from softstep.model.archive import Array, PathLike
 from softstep.model.checkpoint import CheckpointError
 from softstep.model.resume import lock, signals
+from softstep.model.resume.fingerprint import INSTRUCTIONS
 from softstep.model.resume.origin import Clock
 from softstep.model.resume.store import Saved, Store, prepared, tell
 
 # Seconds between two copies of the state: so many at least, and so many for each of its bytes, for
 # these are packed for the kernels in each slice of steps, and copied.
 SLICE, PER_BYTE = 0.2, 3e-7
+SAVING = 0.01  # of the time, at most, is spent on writing, unless it is asked for
+ASKED = 60.0  # by fewer seconds than these between two checkpoints
 GROWTH = 4  # of a slice at most, from one to the next: the first may have compiled kernels
 SUMS = "sums."
 SHOWN = 300  # characters of a field that differs
+BEFORE = 30  # of them before the first that differs
 
 
 class Resumable(Protocol):
@@ -86,6 +90,18 @@ def fill(target: Array, arrays: dict[str, Array], name: str) -> None:
     target[...] = found
 
 
+def whole(arrays: dict[str, Array], name: str, most: int) -> int:
+    """The whole number of that name, from 0 to `most`.
+
+    Raises:
+        KeyError: there is none. ValueError: it is none, or beyond.
+    """
+    found = arrays[name]
+    if found.shape != () or found.dtype.kind not in "iu" or not 0 <= found <= most:
+        raise ValueError(f"{name} is {str(found)[:SHOWN]}, not a whole number up to {most}")
+    return int(found)
+
+
 class Keeper:
     """Saves the state of what trains: every so often, at a signal and at the end.
 
@@ -105,26 +121,26 @@ class Keeper:
         self._store, self._every = store, every
         self._kept: dict[str, Array] = {}  # the last copy of the state
         self._unsaved = False  # whether it is not on the disk
-        self._sums: dict[str, Array] = {}  # those to resume with
+        self._sums: dict[str, Array] | None = None  # those to resume with
         self._failures = 0
+        self._signals: list[int] = []  # those that arrived
 
     @contextlib.contextmanager
-    def keeping(self, owner: Resumable, about: dict[str, str]) -> Iterator[None]:
+    def keeping(self, owner: Resumable, about: dict[str, str], epochs: int) -> Iterator[None]:
         """Resume `owner`, if there is something to resume, and keep its state within this block.
 
-        about: what run it is.
+        about: what run it is. epochs: how many are planned.
 
         Raises:
             CheckpointError: the checkpoint is of another run, or not of this kind.
         """
         self._owner, self._about = owner, about
         if self.saved is not None:
-            self._resume(self.saved)
-        size = sum(array.nbytes for array in owner.state().values())
-        self._length = max(SLICE, min(PER_BYTE * size, self._every))
+            self._resume(self.saved, epochs)
+        self._length = self._seconds_between(owner.state())
         self._copy_due = time.monotonic()
         self._save_due = self._copy_due + self._every
-        with signals.caught():
+        with signals.caught() as self._signals:
             try:
                 yield
             except KeyboardInterrupt:
@@ -137,10 +153,12 @@ class Keeper:
 
     def begin_epoch(self, number: int, sums: Resumable) -> None:
         """The steps of an epoch begin; `sums` is given back what it was if they are resumed."""
-        if self._sums:
-            sums.restore(self._sums)
-            self._sums = {}
+        if self._sums is not None:
+            with self._understanding():
+                sums.restore(self._sums)
+            self._sums = None
         self.number, self._epoch_sums = number, sums
+        self._raise_dropped()
 
     @contextlib.contextmanager
     def slice(self, steps: int) -> Iterator[None]:
@@ -154,29 +172,58 @@ class Keeper:
         now = time.monotonic()
         fitting = int(self._length * steps / max(now - start, 1e-9))
         self.steps_at_once = max(1, min(GROWTH * self.steps_at_once, fitting))
-        if now >= min(self._copy_due, self._save_due):
+        if self._signals or now >= min(self._copy_due, self._save_due):
             self._kept = {name: array.copy() for name, array in self._state().items()}
+            self._length = self._seconds_between(self._kept)
             self._unsaved, self._copy_due = True, now + self._length
+        self._raise_dropped()
         if now >= self._save_due:
             self._save()
 
-    def _resume(self, saved: Saved) -> None:
+    def _raise_dropped(self) -> None:
+        """Raise KeyboardInterrupt for a signal whose own exception was dropped."""
+        if self._signals:
+            raise KeyboardInterrupt
+
+    def _seconds_between(self, state: dict[str, Array]) -> float:
+        """From one copy of the state to the next, and so the length of a slice."""
+        size = sum(array.nbytes for array in state.values())
+        return max(SLICE, min(PER_BYTE * size, self._every))
+
+    def _resume(self, saved: Saved, epochs: int) -> None:
         folder = self._store.folder
-        for field in (*self._about, *saved.about):
+        for field in dict.fromkeys((*self._about, *saved.about)):
             then, now = (about.get(field, "not given") for about in (saved.about, self._about))
-            if then != now:
-                raise CheckpointError(
-                    f"{folder} holds the checkpoint of another run: its {field[:SHOWN]} was "
-                    f"{str(then)[:SHOWN]}, but is {now[:SHOWN]} now"
+            if then == now:
+                continue
+            was, is_now = _from_where_they_differ(str(then), now)
+            if field == INSTRUCTIONS:
+                tell(
+                    f"{folder} is of another processor ({was}; here {is_now}): the bits may not be "
+                    "those of a run without a break"
                 )
-        try:
-            self.number = int(saved.arrays["epoch"])
-            self.clock.before = inputs.number("seconds", saved.arrays["seconds"].item(), least=0)
+            else:
+                raise CheckpointError(
+                    f"{folder} holds the checkpoint of another run: its {field[:SHOWN]} was {was}, "
+                    f"but is {is_now} now"
+                )
+        with self._understanding():
+            self.number = whole(saved.arrays, "epoch", epochs - 1)
+            seconds = np.empty(())
+            fill(seconds, saved.arrays, "seconds")
+            self.clock.before = inputs.number("seconds", float(seconds), least=0)
             self._owner.restore(saved.arrays)
             prefixed = ((n, a) for n, a in saved.arrays.items() if n.startswith(SUMS))
             self._sums = {name.removeprefix(SUMS): array for name, array in prefixed}
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise CheckpointError(f"{folder} holds no checkpoint of this kind: {error}") from error
+
+    @contextlib.contextmanager
+    def _understanding(self) -> Iterator[None]:
+        """Within this block arrays of the checkpoint are taken over."""
+        try:
+            yield
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+            folder, reason = self._store.folder, " ".join(str(error).split())[:SHOWN]
+            raise CheckpointError(f"{folder} holds no checkpoint of this kind: {reason}") from error
 
     def _state(self) -> dict[str, Array]:
         sums = {f"{SUMS}{name}": array for name, array in self._epoch_sums.state().items()}
@@ -187,14 +234,18 @@ class Keeper:
         """Write the last copy, unless it is written. If that fails, say so, once, and go on."""
         if not self._unsaved:
             return
+        start = time.monotonic()
         try:
             self._store.write(Saved(self._kept, self._about))
             self._unsaved = False
-        except OSError as error:
+        except (OSError, MemoryError) as error:
+            why = getattr(error, "strerror", None) or str(error) or "out of memory"
             if not self._failures:
-                tell(f"no checkpoint could be written ({error}): training goes on without")
+                tell(f"no checkpoint could be written ({why}): training goes on without")
             self._failures += 1
-        self._save_due = time.monotonic() + self._every
+        now = time.monotonic()
+        least = (now - start) / SAVING if self._every >= ASKED else 0.0
+        self._save_due = now + max(self._every, least)
 
     def _say_failures(self) -> None:
         if self._failures:
@@ -203,3 +254,13 @@ class Keeper:
                 f"{self._failures} times no checkpoint could be written to {self._store.folder}; "
                 f"the newest there: {newest}"
             )
+
+
+def _from_where_they_differ(then: str, now: str) -> tuple[str, str]:
+    """What is shown of two texts: of long ones the part with the first difference."""
+    pairs = enumerate(zip(then, now, strict=False))
+    first = next((i for i, (a, b) in pairs if a != b), min(len(then), len(now)))
+    start = max(0, first - BEFORE) if max(len(then), len(now)) > SHOWN else 0
+    before = "… " if start else ""
+    parts = [before + text[start : start + SHOWN] for text in (then, now)]
+    return parts[0], parts[1]

@@ -9,28 +9,39 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def caught() -> Iterator[None]:
+def caught() -> Iterator[list[int]]:
     """Within this block both signals raise KeyboardInterrupt; after it, the first goes to whoever
     handled it before.
 
-    Other threads than the main one get no signals, and none is caught that was ignored.
+    The block is given the list of those that arrived, to ask it now and then: where C calls Python,
+    exceptions are dropped. Other threads than the main one get no signals, and none is caught that
+    was ignored.
     """
     arrived: list[int] = []
+    ended = False
 
     def handle(number: int, frame: object) -> None:
         arrived.append(number)
-        raise KeyboardInterrupt
+        if not ended:
+            raise KeyboardInterrupt
 
     before = {}
     if threading.current_thread() is threading.main_thread():
         found = {number: signal.getsignal(number) for number in SIGNALS}
         before = {n: h for n, h in found.items() if h not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, handle)
+    interrupted = False
     try:
-        yield
+        for number in before:
+            signal.signal(number, handle)
+        yield arrived
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
+        ended = True  # nothing is raised before all handlers are as they were
         for number, handler in before.items():
             signal.signal(number, handler)
-        if arrived and before[signal.Signals(arrived[0])] is not signal.default_int_handler:
-            signal.raise_signal(arrived[0])
+        if arrived:
+            first = signal.Signals(arrived[0])
+            if not (interrupted and before[first] is signal.default_int_handler):
+                signal.raise_signal(first)

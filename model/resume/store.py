@@ -2,19 +2,21 @@
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from softstep.model import checkpoint
+from softstep.model import checkpoint, writing
 from softstep.model.archive import Array, PathLike
 from softstep.model.checkpoint import CheckpointError
 
 FORMAT = "softstep checkpoint 1"
 NAME = "checkpoint-{:06}.npz"
-PATTERN = "checkpoint-*.npz"
+NUMBERED = re.compile(r"checkpoint-(\d{6,})\.npz", re.ASCII)
+# What runs left that were killed while they wrote.
+LEFT = re.compile(rf"\.{NUMBERED.pattern}\.{writing.PARTIAL.pattern}", re.ASCII)
 KEPT = 2
 
 
@@ -28,12 +30,18 @@ class Saved:
     def seed(self) -> int | None:
         """That of the run; None if it has none."""
         text = self.about.get("seed")
-        return int(text) if isinstance(text, str) and text.isdecimal() else None
+        if isinstance(text, str) and text.isdecimal():
+            with contextlib.suppress(ValueError):  # of more digits than Python converts
+                return int(text)
+        return None
 
 
 def tell(text: str) -> None:
-    """One line to whoever watches. No warning: those may be errors, which would end the run."""
-    print(f"softstep: {text}", file=sys.stderr, flush=True)
+    """One line to whoever watches. No warning: those may be errors, which would end the run; and no
+    error where nobody can watch any more."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(f"softstep: {text}", file=sys.stderr, flush=True)
 
 
 def prepared(folder: PathLike) -> Path:
@@ -47,10 +55,15 @@ def prepared(folder: PathLike) -> Path:
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{folder} is a file: checkpoints need a folder")
-    path.mkdir(parents=True, exist_ok=True)
+    writing.make_folder(path)
     with tempfile.TemporaryFile(dir=path):
         pass
     return path
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files there that have the name of a checkpoint, the oldest first."""
+    return sorted((path for path in folder.iterdir() if _number(path)), key=_number)
 
 
 class Store:
@@ -58,8 +71,8 @@ class Store:
 
     def __init__(self, folder: Path):
         self.folder: Path = folder
-        self.files: Any = sorted(self.folder.glob(PATTERN))
-        self._last = max((_number(path) for path in self.files), default=0)
+        self.files: list[Path] = files_in(folder)
+        self._last = max(map(_number, self.files), default=0)
 
     def newest(self) -> Saved | None:
         """The newest checkpoint that is sound, or None if there is none at all.
@@ -82,7 +95,7 @@ class Store:
         return None
 
     def write(self, saved: Saved) -> None:
-        """Write a checkpoint, and remove those no longer needed, unsound ones among them.
+        """Write a checkpoint, and remove those no longer needed, damaged ones among them.
 
         Raises:
             OSError: it could not be written; the others are untouched.
@@ -91,13 +104,22 @@ class Store:
         checkpoint.save(path, saved.arrays, saved.about, FORMAT)
         self._last += 1
         self.files = [*self.files, path][-KEPT:]
-        left = [f".{PATTERN}.*", PATTERN]  # the first are from runs killed while they wrote
-        for old in (path for pattern in left for path in self.folder.glob(pattern)):
-            if old not in self.files:
+        for old in self.folder.iterdir():
+            is_old = _number(old) and old not in self.files and _is_checkpoint(old)
+            if is_old or LEFT.fullmatch(old.name):
                 with contextlib.suppress(OSError):
                     old.unlink()
 
 
 def _number(path: Path) -> int:
-    digits = path.stem.rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else 0
+    """That of a checkpoint, by its name; 0 of any other file."""
+    found = NUMBERED.fullmatch(path.name)
+    return int(found[1]) if found is not None else 0
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether it is one, perhaps with damaged arrays, and not somebody's file of such a name."""
+    try:
+        return bool(checkpoint.kind_of(path) == FORMAT)
+    except (CheckpointError, OSError):
+        return False

@@ -248,7 +248,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         else:
             judges = resuming.of_rows(plan.held_out, fingerprint, "_val")
             about = resuming.about(self, seed, X, prints | judges, param_grid=entries)
-            with keeper.keeping(training, about):
+            with keeper.keeping(training, about, training.planned):
                 training.run(callback, keeper)
         came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
         found = results.trained(models, labels, schemas[1:], training, came)

@@ -212,8 +212,18 @@ class Training:
         for name, array in self.state().items():
             if name not in ("alive", "active", "curves.steps"):
                 fill(array, arrays, name)
-        self.curves.steps = arrays["curves.steps"].tolist()
-        self._pack(arrays["alive"])
+        judged = (self.heads.split != ALL_ROWS) | (not self.plan.by_split)
+        unlike = np.isfinite(self.best_loss) != np.isfinite(self.best_accuracy)
+        if (judged & unlike).any():
+            raise ValueError("best_loss and best_accuracy are not of the same heads")
+        steps, alive = arrays["curves.steps"], arrays["alive"]
+        if steps.shape != (arrays["epoch"],) or (steps.size and steps.dtype.kind not in "iu"):
+            raise ValueError(f"curves.steps is {steps.dtype} of shape {steps.shape}")
+        heads = np.flatnonzero(np.isin(np.arange(len(self.heads.group)), alive))
+        if alive.dtype != heads.dtype or not np.array_equal(alive, heads):
+            raise ValueError("alive does not hold numbers of heads, each once and in their order")
+        self.curves.steps = steps.tolist()
+        self._pack(heads)
         fill(self.packed_bank.active, arrays, "active")
 
     def _epoch(self, number: int, keeper: Keeper | None) -> int:

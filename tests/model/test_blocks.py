@@ -84,7 +84,7 @@ def test_training_in_blocks_has_the_bits_of_training_in_that_order(
     )
     order = blocks.row_order(9, 4, N, LAYOUT)[: total * batch_size]
     figures = trainer.run_steps(data, whole, settings, order, done=0, total=total)
-    sums = trainer.EpochSums(batch_size)
+    sums = trainer.EpochSums(batch_size, len(order), len(whole.W))
     sums.add(*figures, len(order), data.counted(order))
     expected = sums.means(4)
     for a, b in ((in_blocks.W, whole.W), (in_blocks.b, whole.b)):

@@ -1,6 +1,7 @@
 """Promise: a training broken off at any step goes on from its checkpoint to the same bits."""
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
@@ -10,13 +11,14 @@ import sys
 import threading
 import types
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.model import CheckpointError, WeightPath, checkpoint, trainer
-from softstep.model.resume import fingerprint, keeper, lock, store
+from softstep.model.resume import fingerprint, keeper, lock, signals, store
 
 N, D, C = 130, 5, 3
 RNG = np.random.default_rng(0)
@@ -207,7 +209,8 @@ def test_the_seed_that_was_drawn_is_kept(broken_after, tmp_path):
 
 
 def test_only_the_last_two_stay(tmp_path):
-    (tmp_path / ".checkpoint-000001.npz.0123").write_bytes(b"of a killed run")
+    killed = f".checkpoint-000001.npz.{'0123456789abcdef' * 2}"
+    (tmp_path / killed).write_bytes(b"of a killed run")
     train(tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 2
@@ -227,13 +230,72 @@ def test_slices_grow_while_steps_are_quick_and_shrink_when_they_are_slow(tmp_pat
     now, sizes = [0.0], []
     clock = types.SimpleNamespace(monotonic=lambda: now[0])
     monkeypatch.setattr(keeper, "time", clock)
-    with keeper.opened(tmp_path, 1e9, False) as kept, kept.keeping(Nothing(), {}):
+    with keeper.opened(tmp_path, 1e9, False) as kept, kept.keeping(Nothing(), {}, 1):
         kept.begin_epoch(0, Nothing())
         for seconds_of_a_step in (0.001, 0.001, 0.001, 0.001, 0.1, 1.0):
             sizes.append(kept.steps_at_once)
             with kept.slice(kept.steps_at_once):
                 now[0] += seconds_of_a_step * kept.steps_at_once
     assert [*sizes, kept.steps_at_once] == [1, 4, 16, 64, 200, 2, 1]
+
+
+class Growing:
+    """Trains on a clock of its own: `size` is of its state, `seconds` those that a step takes."""
+
+    def __init__(self, clock):
+        self.clock, self.size = clock, 0
+
+    def state(self):
+        return {"W": np.zeros(self.size, np.uint8)}
+
+    def step(self, kept, seconds=1.0):
+        with kept.slice(1):
+            self.clock[0] += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(keeper, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_saving_takes_a_hundredth_of_the_time_at_most(clock, tmp_path, monkeypatch):
+    saved = []
+
+    def slow(self, state):
+        saved.append(clock[0])
+        clock[0] += 3.0
+
+    monkeypatch.setattr(store.Store, "write", slow)
+    training = Growing(clock)
+    with keeper.opened(tmp_path, 60.0, False) as kept, kept.keeping(training, {}, 1):
+        kept.begin_epoch(0, training)
+        for _ in range(1000):
+            training.step(kept)
+    first, *others = saved
+    assert first == 60.0
+    between = np.diff([first, *others[:-1]])  # the last is at the end
+    assert len(between) > 1
+    assert (between >= 300.0).all()
+
+
+def test_a_state_that_grows_is_copied_less_often(clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(keeper, "PER_BYTE", 1.0)
+    training, copies = Growing(clock), []
+    with keeper.opened(tmp_path, 1e6, False) as kept, kept.keeping(training, {}, 1):
+        kept.begin_epoch(0, training)
+        for size in (10, 100, 100):
+            training.size = size
+            while len(copies) < 200 and kept._kept.get("W", np.empty(0)).size != size:
+                training.step(kept)
+            copy = kept._kept
+            start = clock[0]
+            while kept._kept is copy:
+                training.step(kept)
+            copies.append(clock[0] - start)
+    assert copies[0] >= 10
+    assert min(copies[1:]) >= 100
 
 
 # what is refused
@@ -359,6 +421,50 @@ def test_arguments_that_make_no_sense_are_refused(arguments, error, message, tmp
             model.fit(X, Y, **arguments)
 
 
+def test_another_version_of_a_library_that_computes_is_refused(tmp_path, monkeypatch):
+    train(tmp_path)
+    others = fingerprint.versions() | {"numba": "99.0"}
+    monkeypatch.setattr(fingerprint, "versions", lambda: others)
+    with pytest.raises(CheckpointError, match=r"its numba was .*, but is 99\.0 now"):
+        train(tmp_path, resume=True)
+
+
+def test_another_processor_is_told(tmp_path, monkeypatch, capsys):
+    whole = train(tmp_path)
+    monkeypatch.setattr(fingerprint.processor, "features", lambda: ("SSE2", "NEON"))
+    same(train(tmp_path, resume=True), whole)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is of another processor" in line
+    assert "here SSE2, NEON" in line
+
+
+def test_of_long_settings_the_part_that_differs_is_shown(tmp_path):
+    rates = [0.1 + i / 1000 for i in range(200)]
+    grid = {"learning_rate": rates}
+    SoftmaxSweep(grid, cv=2, epochs=1, random_state=0).fit(X, Y, checkpoint=tmp_path)
+    grid = {"learning_rate": [*rates[:-1], 77.0]}
+    with pytest.raises(CheckpointError, match="its param_grid was") as refused:
+        SoftmaxSweep(grid, cv=2, epochs=1, random_state=0).fit(
+            X, Y, checkpoint=tmp_path, resume=True
+        )
+    then, _, now = str(refused.value).partition(", but is ")
+    assert str(rates[-1]) in then
+    assert "77.0" in now
+
+
+@pytest.mark.parametrize(
+    ("setting", "same_again", "other"),
+    [
+        ({0: 2, 1: 1.5}, {1: np.float64(1.5), np.int64(0): np.int64(2)}, {0: 2, 1: 1.25}),
+        ([np.arange(2000)], [np.arange(2000)], [np.arange(2000) + (np.arange(2000) == 1000)]),
+        ((1, (2.0, None)), [1, [np.float32(2.0), None]], [1, [2.0, True]]),
+    ],
+)
+def test_a_setting_is_told_by_what_is_in_it(setting, same_again, other):
+    assert fingerprint._said(setting) == fingerprint._said(same_again)
+    assert fingerprint._said(setting) != fingerprint._said(other)
+
+
 # one training for each folder
 
 
@@ -373,7 +479,7 @@ def test_two_trainings_cannot_share_a_folder(tmp_path):
 
     SoftmaxRegression(epochs=2).fit(X, Y, callback=second, checkpoint=tmp_path)
     assert len(refused) == 4
-    assert not (tmp_path / lock.NAME).exists()
+    assert not (tmp_path / lock.CHECKPOINTS.name).exists()
     for file in tmp_path.iterdir():
         file.unlink()
     same(train(tmp_path), whole)
@@ -393,18 +499,18 @@ def test_a_folder_is_free_after_an_error_and_after_a_process_that_died(tmp_path)
         train(tmp_path)
     process.kill()
     process.communicate()
-    assert (tmp_path / lock.NAME).exists()
+    assert (tmp_path / lock.CHECKPOINTS.name).exists()
     same(train(tmp_path), train())
 
 
 def test_a_lock_that_its_holder_removes_is_taken_anew(tmp_path, monkeypatch):
     flock, taken = lock._lock, []
 
-    def removed_meanwhile(descriptor, folder):
-        flock(descriptor, folder)
+    def removed_meanwhile(descriptor, folder, which):
+        flock(descriptor, folder, which)
         taken.append(descriptor)
         if len(taken) == 1:
-            (folder / lock.NAME).unlink()
+            (folder / lock.CHECKPOINTS.name).unlink()
 
     monkeypatch.setattr(lock, "_lock", removed_meanwhile)
     with lock.held(tmp_path), pytest.raises(BlockingIOError), lock.held(tmp_path):
@@ -414,7 +520,7 @@ def test_a_lock_that_its_holder_removes_is_taken_anew(tmp_path, monkeypatch):
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / lock.NAME).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "kept" / lock.CHECKPOINTS.name).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=r"\.lock"):
         train(tmp_path / "kept")
     assert not (tmp_path / "elsewhere").exists()
@@ -429,6 +535,18 @@ def test_a_field_that_a_stranger_made_long_does_not_fill_the_screen(tmp_path):
     with pytest.raises(CheckpointError, match="another run: its learning_rate was 999") as refused:
         train(tmp_path, resume=True)
     assert len(str(refused.value)) < 2000
+
+
+def test_where_nothing_can_be_locked_that_is_told(tmp_path, capsys, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    same(train(tmp_path), train())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"softstep: {tmp_path} cannot be locked")
 
 
 # damage, and disks that are full
@@ -480,7 +598,7 @@ def test_on_a_full_disk_training_goes_on(call, tmp_path, capsys, monkeypatch):
 
     def until_full(*arguments):
         done.append(arguments)
-        if len(done) > 5:
+        if len(done) > 4:  # of each checkpoint the file is synced, then the folder
             raise OSError(errno.ENOSPC, "No space left on device")
         return works(*arguments)
 
@@ -488,7 +606,7 @@ def test_on_a_full_disk_training_goes_on(call, tmp_path, capsys, monkeypatch):
     same(train(tmp_path), whole)
     monkeypatch.undo()
     first, last = capsys.readouterr().err.splitlines()
-    assert "no checkpoint could be written ([Errno 28] No space left on device)" in first
+    assert "no checkpoint could be written (No space left on device)" in first
     assert "times no checkpoint could be written" in last
     names = sorted(path.name for path in tmp_path.iterdir())
     assert last.endswith(f"the newest there: {names[-1]}")
@@ -510,6 +628,36 @@ def test_a_file_that_cannot_grow_is_no_checkpoint(tmp_path, capsys):
     assert "File too large" in first
     assert last.endswith("the newest there: none")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("stream", ["full", "closed", "none"])
+def test_that_nobody_can_be_told_of_a_full_disk_ends_nothing(stream, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    whole = train()
+    with Path("/dev/full").open("w") as nowhere:
+        if stream == "closed":
+            nowhere.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", None if stream == "none" else nowhere)
+            patch.setattr(os, "fsync", full)
+            same(train(tmp_path), whole)
+        if stream == "full":
+            with contextlib.suppress(OSError):
+                nowhere.close()
+
+
+@pytest.mark.usefixtures("step_by_step")
+def test_too_little_memory_for_a_checkpoint_ends_nothing(tmp_path, capsys, monkeypatch):
+    def too_large(*arguments, **keywords):
+        raise MemoryError
+
+    whole = train()
+    monkeypatch.setattr(np, "savez", too_large)
+    same(train(tmp_path), whole)
+    assert "no checkpoint could be written (out of memory)" in capsys.readouterr().err
 
 
 # signals
@@ -567,6 +715,83 @@ def test_an_interrupt_between_epochs_saves_the_end_of_the_epoch(at, tmp_path):
     finally:
         signal.signal(signal.SIGINT, before)
     same(sweep(tmp_path, resume=True, patience=None), whole)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_c_code_drops_ends_the_training_all_the_same(
+    number, tmp_path, monkeypatch
+):
+    whole, taken, run_steps = train(), [], trainer.run_steps
+    in_c = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(number))
+
+    def interrupted(*arguments, **keywords):
+        taken.append(1)
+        if len(taken) == 3:
+            in_c()
+        return run_steps(*arguments, **keywords)
+
+    def handler(signum, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, handler)
+    monkeypatch.setattr(trainer, "run_steps", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, every=1e9)
+    finally:
+        signal.signal(number, before)
+    assert len(taken) == 3
+    monkeypatch.undo()
+    same(train(tmp_path, resume=True), whole)
+
+
+def block(does):
+    """A block in which signals are caught, and what it does."""
+    with signals.caught():
+        does()
+
+
+def test_a_signal_whose_exception_is_dropped_arrives_at_the_end():
+    def drop():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            block(drop)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_leaves_no_handler_behind(monkeypatch):
+    seen, put, again = [], signal.signal, [signal.SIGTERM]
+
+    def mine(number, frame):
+        seen.append(number)
+
+    def interrupted(number, handler):
+        while again:
+            signal.raise_signal(again.pop())
+        return put(number, handler)
+
+    def first():
+        monkeypatch.setattr(signals.signal, "signal", interrupted)
+        signal.raise_signal(signal.SIGINT)
+
+    before = [signal.signal(number, mine) for number in signals.SIGNALS]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            block(first)
+        monkeypatch.undo()
+        assert [signal.getsignal(number) for number in signals.SIGNALS] == [mine, mine]
+    finally:
+        monkeypatch.undo()
+        for number, handler in zip(signals.SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+    assert seen == [signal.SIGINT]
 
 
 def test_it_trains_in_another_thread_too(tmp_path):
