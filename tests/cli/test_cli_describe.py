@@ -1,6 +1,7 @@
 """Promise: what was saved tells how it came to be, and a folder of two runs is refused."""
 
 import json
+import os
 import platform
 import shutil
 
@@ -11,10 +12,11 @@ from only import POSIX
 
 from softstep import SoftmaxRegression, SoftmaxSweep, __version__
 from softstep.kernels import processor
-from softstep.model import checkpoint, landscape
+from softstep.model import checkpoint, landscape, writing
+from softstep.model.archive import DataError
 from softstep.model.datasets import load_digits
 from softstep.model.resume import store
-from softstep.runs import record
+from softstep.runs import record, results
 
 pytest.importorskip("matplotlib")
 DIGITS = load_digits()
@@ -209,7 +211,7 @@ def test_a_part_that_was_changed_is_refused(name, here):
 
 
 def test_a_run_that_breaks_off_in_a_full_folder_leaves_no_mixture(here, capsys, monkeypatch):
-    write = checkpoint.atomic_write
+    write = writing.atomic_write
     for broken in range(1, 4):  # the model, the results, the curves; the record is the last
         written = []
 
@@ -219,12 +221,14 @@ def test_a_run_that_breaks_off_in_a_full_folder_leaves_no_mixture(here, capsys, 
             written.append(path)
             return write(path)
 
-        monkeypatch.setattr(checkpoint, "atomic_write", until_killed)
+        for module in (checkpoint, writing):
+            monkeypatch.setattr(module, "atomic_write", until_killed)
         assert softstep(capsys, *COMMANDS["swept"][:-1], 9, "--out", "swept")[0] == 130
         monkeypatch.undo()
         monkeypatch.chdir(here)
-        with pytest.raises(ValueError, match=r"is not the file that run\.json tells of"):
+        with pytest.raises(ValueError, match=r"has no run\.json"):
             record.read(here / "swept")
+        assert not (here / "swept" / "report.html").exists()
     assert softstep(capsys, *COMMANDS["swept"], "--out", "swept")[0] == 0
     record.read(here / "swept")
 
@@ -255,6 +259,107 @@ def test_a_record_without_the_digests_is_refused(parts, here):
 def test_a_record_without_an_end_is_refused(here):
     path = here / "swept" / record.NAME
     with path.open("ab") as file:
-        file.truncate(record.LONGEST + 1)
-    with pytest.raises(ValueError, match="has more than"):
+        file.truncate(checkpoint.LONGEST_JSON + 1)
+    with pytest.raises(DataError, match="is damaged: too long"):
         record.read(here / "swept")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_record_with_a_number_that_is_not_finite_is_refused(number, here):
+    path = here / "swept" / record.NAME
+    path.write_text(path.read_text().replace('"seed": 4', f'"seed": {number}'))
+    with pytest.raises(DataError, match=f"is damaged: .*{number} is not finite"):
+        record.read(here / "swept")
+
+
+def test_a_number_that_is_not_finite_becomes_null_in_a_record(here):
+    content = record.read(here / "swept")
+    content["results"] = {"loss": [np.nan, {"a": np.inf}], "best": (1.5, np.float64(np.nan))}
+    record.write(here / "swept", content)
+    results = {"loss": [None, {"a": None}], "best": [1.5, None]}
+    assert record.read(here / "swept") == content | {"results": results}
+
+
+def test_a_record_names_no_file_elsewhere(here):
+    (here / "secret").write_text("0")
+    path = here / "swept" / record.NAME
+    content = json.loads(path.read_text())
+    assert set(content["parts"]) == {"best.npz", "results.csv", "loss_curves.csv"}
+    for name in ("../secret", str(here / "secret"), [], {}, 5):
+        path.write_text(json.dumps(content | {"model": name, "surface": name}))
+        assert record.read(here / "swept")["parts"] == content["parts"]
+
+
+@pytest.mark.parametrize("field", [*record.FIELDS, "format", "command"])
+@pytest.mark.parametrize("value", [[], 5, {"a": 1}, True, None, "text"])
+def test_whatever_a_field_of_a_record_holds_it_is_one_sentence(field, value, here, capsys):
+    path = here / "swept" / record.NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    code, _, err = softstep(capsys, "describe", "swept")
+    assert code in (0, 2)
+    assert (err.count("\n"), "swept/" in err) == ((1, True) if code else (0, False))
+
+
+@pytest.mark.parametrize("command", COMMANDS.values())
+def test_two_runs_cannot_share_a_folder(command, here, capsys, monkeypatch):
+    estimator = SoftmaxSweep if command[0] == "sweep" else SoftmaxRegression
+    fit, second = estimator.fit, []
+
+    def meanwhile(self, *arguments, **keywords):
+        if not second:
+            second.append(None)
+            second[0] = softstep(capsys, *command, "--out", "shared")
+        return fit(self, *arguments, **keywords)
+
+    monkeypatch.setattr(estimator, "fit", meanwhile)
+    assert softstep(capsys, *command, "--out", "shared")[0] == 0
+    code, _, err = second[0]
+    assert (code, err.count("\n")) == (2, 1)
+    assert "shared: another softstep command writes its results there" in err
+    record.read(here / "shared")
+    assert not list((here / "shared").glob(".*"))
+
+
+def test_no_page_or_picture_of_an_earlier_run_stays_beside_a_new_one(here, capsys, monkeypatch):
+    command = (*COMMANDS["swept"], "--out", "swept", "--figures", "drawn")
+    assert softstep(capsys, *command)[0] == 0
+    assert sorted(path.name for path in (here / "drawn").iterdir()) == [
+        "sweep-dark.png",
+        "sweep.png",
+    ]
+
+    def fails(*arguments, **keywords):
+        raise MemoryError
+
+    monkeypatch.setattr("softstep.report.page.sweep_page", fails)
+    code, _, err = softstep(capsys, *command)
+    assert (code, err) == (2, "softstep: out of memory\n")
+    record.read(here / "swept")
+    assert not (here / "swept" / "report.html").exists()
+    assert not list((here / "drawn").iterdir())
+
+
+@pytest.mark.parametrize("name", [results.RESULTS, results.CURVES])
+def test_a_table_without_an_end_is_refused(name, here, monkeypatch):
+    monkeypatch.setattr(results, "LONGEST", 3000)
+    with (here / "swept" / name).open("ab") as file:
+        file.truncate(3001)
+    with pytest.raises(DataError, match=rf"{name} is damaged: it has more than 3,000 bytes"):
+        results.read(here / "swept")
+
+
+def test_a_table_of_too_many_columns_is_refused_before_they_are_split(here, monkeypatch):
+    path = here / "swept" / results.RESULTS
+    path.write_text("a," * 1000 + "\n")
+    monkeypatch.setattr("csv.reader", None)
+    with pytest.raises(DataError, match="it has more than 1,000 columns"):
+        results.read(here / "swept")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+@pytest.mark.parametrize("name", [results.RESULTS, results.CURVES])
+def test_a_table_that_is_a_pipe_is_not_waited_for(name, here):
+    (here / "swept" / name).unlink()
+    os.mkfifo(here / "swept" / name)
+    with pytest.raises(DataError, match=rf"{name}: a pipe, not a file"):
+        results.read(here / "swept")

@@ -90,6 +90,43 @@ def test_whole_number_labels_stay_numbers(capsys):
     assert err.startswith("digits: its test rows\naccuracy 0.")
 
 
+@pytest.mark.parametrize("name", ["=1+2", "+a", "-a", "@a", "\ta", "\ra"])
+def test_no_label_in_csv_is_a_formula_to_a_spreadsheet(name, capsys, folder):
+    names = np.array([name, "-5"])
+    fitted = SoftmaxRegression(epochs=2, random_state=0)
+    fitted.fit(DIGITS.X_train, names[DIGITS.y_train % 2]).save("m.npz")
+    softstep(capsys, "predict", "m.npz", "X.npy", "--out", "p.csv")
+    with (folder / "p.csv").open(newline="") as file:
+        found = [row["label"] for row in csv.DictReader(file)]
+    assert found == [f"'{label}" if label == name else "-5" for label in fitted.predict(X)]
+    assert set(found) == {f"'{name}", "-5"}
+    softstep(capsys, "predict", "m.npz", "X.npy", "--out", "p.json")
+    assert {row["label"] for row in json.loads((folder / "p.json").read_text())} == set(names)
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_a_pipe_gets_what_a_file_gets_whatever_is_in_the_labels(kind, capsys, folder):
+    names = np.array(["a\x1b[2J", "b\r\x9bc"])
+    fitted = SoftmaxRegression(epochs=2, random_state=0)
+    fitted.fit(DIGITS.X_train, names[DIGITS.y_train % 2]).save("m.npz")
+    command = ("predict", "m.npz", "X.npy", "--proba", "--format", kind)
+    assert softstep(capsys, *command, "--out", f"p.{kind}")[0] == 0
+    code, out, _ = softstep(capsys, *command)
+    assert code == 0
+    assert out.encode() == (folder / f"p.{kind}").read_bytes()
+
+
+def test_on_a_terminal_a_table_has_no_control_characters(capsys, folder, monkeypatch):
+    names = np.array(["a\x1b[2J", "b\x9bc"])
+    fitted = SoftmaxRegression(epochs=2, random_state=0)
+    fitted.fit(DIGITS.X_train, names[DIGITS.y_train % 2]).save("m.npz")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, _ = softstep(capsys, "predict", "m.npz", "X.npy", "--format", "csv")
+    assert code == 0
+    assert r"a\x1b[2J" in out
+    assert not {"\x1b", "\x9b"} & set(out)
+
+
 def test_rows_through_standard_input(capsys, model, folder, monkeypatch):
     content = (folder / "X.npy").read_bytes()
     monkeypatch.setattr(sys, "stdin", type("S", (), {"buffer": io.BytesIO(content)}))

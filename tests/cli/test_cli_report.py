@@ -309,7 +309,6 @@ DAMAGES = [
     ("s", "run.json", nothing, "is damaged"),
     ("s", "run.json", lambda path: path.write_text("{"), "is damaged"),
     ("s", "run.json", without("seed"), "is damaged: its 'seed' is missing"),
-    ("l", "run.json", without("surface"), "is damaged: its 'surface' is missing"),
     ("s", "results.csv", nothing, "is damaged: it holds no setting"),
     ("s", "results.csv", first_line, "is damaged: it holds no setting"),
     ("s", "results.csv", lambda path: path.write_text("a,b\n1,2\n"), "it has no column rank"),
@@ -341,9 +340,9 @@ DAMAGES = [
     ("s", "results.csv", with_text("cross_entropy", "bogus"), "is damaged: param_loss must be"),
     ("s", "results.csv", with_a_wide_cell, "is damaged: field larger than"),
     ("s", "results.csv", no_text, "is damaged"),
-    ("s", "results.csv", with_a_huge_rank, "is damaged: Python int too large"),
+    ("s", "results.csv", with_a_huge_rank, "is damaged: int too big"),
     ("s", "loss_curves.csv", no_text, "is damaged"),
-    ("l", "run.json", without("line"), "is damaged: its 'line' is missing"),
+    ("l", "run.json", without("rows"), "is damaged: its 'rows' is missing"),
     ("l", "run.json", of_other_rows, "is damaged: there are no 'all' rows"),
 ]
 

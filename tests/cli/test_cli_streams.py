@@ -1,5 +1,7 @@
 """Promise: nothing that a file holds acts on the terminal, and a label takes one line."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,19 @@ def test_a_progress_may_return_to_the_start_of_its_line(capsys):
     with streams.printable():
         print("\r[##] a\rb", end="")
     assert capsys.readouterr().out == "\r[##] a\\x0db"
+
+
+@pytest.mark.parametrize("arguments", [("train", "a.csv"), (), ("train", "--loss")])
+def test_arguments_that_are_refused_are_printable(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, f"x{CLEAR}"])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert r"x\x1b[2J" in err
+    assert "\x1b" not in err
+
+
+def test_lines_that_are_written_at_once_are_printable_too(capsys):
+    with streams.printable():
+        sys.stdout.writelines([f"a{CLEAR}\n", "b\n"])
+    assert capsys.readouterr().out == "a\\x1b[2J\nb\n"

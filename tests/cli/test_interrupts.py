@@ -135,3 +135,82 @@ def test_a_signal_that_c_code_drops_arrives_a_little_later(monkeypatch):
 
     with pytest.raises(interrupts.Terminated):
         dropped()
+
+
+# An alarm that comes as the block ends, and one that somebody else waits for.
+LATE_ALARM = """
+import os, signal, sys
+from softstep.runs import interrupts
+put = signal.signal
+def late(number, handler):  # while the handlers are put back
+    if number == signal.SIGALRM and handler is signal.SIG_DFL:
+        put(number, handler)
+        signal.sigtimedwait([], 0.3)
+        return None
+    return put(number, handler)
+interrupts.AGAIN = 0.1
+try:
+    with interrupts.as_exceptions():
+        signal.signal = late
+        os.kill(os.getpid(), signal.SIGTERM)
+except interrupts.Terminated:
+    sys.exit(143)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
+def test_the_alarm_ends_before_its_handler_does():
+    done = subprocess.run([sys.executable, "-c", LATE_ALARM], check=False, timeout=60)
+    assert done.returncode == 143
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
+def test_an_alarm_of_somebody_else_is_left_alone():
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        with pytest.raises(interrupts.Terminated), interrupts.as_exceptions():
+            signal.raise_signal(signal.SIGTERM)
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert left > 900
+    assert rung == []
+
+
+@SIGNALS
+def test_where_nobody_listens_any_more_the_code_is_the_same(number, code, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, "train", "--epochs", "100000", "--out", tmp_path / "m.npz"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    while not process.stdout.readline().startswith(b"epoch"):
+        assert process.poll() is None
+    process.stdout.close()  # as `2>&1 | tee log` does when Ctrl-C ends it too
+    time.sleep(1)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+
+
+def test_a_reader_of_predictions_that_leaves_is_not_an_error_of_python(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((100_000, 3))
+    SoftmaxRegression(epochs=1, random_state=0).fit(rows[:100], np.arange(100) % 2).save(
+        tmp_path / "m.npz"
+    )
+    np.save(tmp_path / "rows.npy", rows)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "softstep", "predict", tmp_path / "m.npz", tmp_path / "rows.npy"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"SOFTSTEP_BACKEND": "numpy"},
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    with process.stderr:
+        err = process.stderr.read()
+    assert process.wait(timeout=60) == 141
+    assert err.startswith(b"rows.npy: 100000 rows")  # and nothing more
+    assert err.count(b"\n") == 1

@@ -55,26 +55,25 @@ TRACEBACK = "SOFTSTEP_TRACEBACK"
 def run(argv: list[str] | None) -> int:
     """Run a command; the exit code, as `main` has it, unless it is interrupted."""
     _open_closed_streams()
-    arguments = parser().parse_args(argv)
-    backend = arguments.backend
     if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot encode is no reason to fail
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with (
-            streams.printable(),
-            _warnings_in_one_line(),
-            origin.commanded(sys.argv[1:] if argv is None else argv),
-            override(backend, f"--backend {backend}") if backend else contextlib.nullcontext(),
-        ):
-            return int(arguments.run(arguments))
+        with streams.printable(), _warnings_in_one_line():
+            arguments = parser().parse_args(argv)
+            backend = arguments.backend
+            with (
+                origin.commanded(sys.argv[1:] if argv is None else argv),
+                override(backend, f"--backend {backend}") if backend else contextlib.nullcontext(),
+            ):
+                return int(arguments.run(arguments))
     except BrokenPipeError:
-        sys.stderr.close()
+        streams.close_broken()
         return 141
     except USER_ERRORS as error:
-        with streams.printable():
-            if os.environ.get(TRACEBACK):
+        if os.environ.get(TRACEBACK):
+            with streams.printable():
                 traceback.print_exception(error)
-            print(f"softstep: {_told(error)}", file=sys.stderr)
+        streams.say_at_last(f"softstep: {_told(error)}")
         return 2
 
 
@@ -82,7 +81,7 @@ def _told(error: BaseException) -> str:
     """The error's text; the system's errors without their numbers, the file first."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    return str(error) or ("out of memory" if isinstance(error, MemoryError) else repr(error))
 
 
 def _open_closed_streams() -> None:

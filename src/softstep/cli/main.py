@@ -1,8 +1,6 @@
 """The `softstep` command from its first moment: signals are handled before much is imported."""
 
-import sys
-
-from softstep.runs import interrupts
+from softstep.runs import interrupts, streams
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -14,8 +12,8 @@ def main(argv: list[str] | None = None) -> int:
         with interrupts.as_exceptions():
             return commands.run(argv)
     except KeyboardInterrupt:
-        print("\nsoftstep: interrupted", file=sys.stderr)
+        streams.say_at_last("\nsoftstep: interrupted")
         return 130
     except interrupts.Terminated:
-        print("\nsoftstep: terminated", file=sys.stderr)
+        streams.say_at_last("\nsoftstep: terminated")
         return 143

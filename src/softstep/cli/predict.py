@@ -9,7 +9,7 @@ from typing import Any
 from softstep.cli import common
 from softstep.model import SoftmaxRegression, datasets, extras
 from softstep.runs import folder, predictions
-from softstep.runs.streams import in_one_line
+from softstep.runs.streams import in_one_line, write_data
 
 
 def add_parser(commands: Any) -> None:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             predictions.write(columns, kind or "csv", out)
             _tell(f"{len(X)} rows written to {out}")
         elif kind or arguments.proba:
-            print(predictions.text(columns, kind or "csv"), end="")
+            write_data(predictions.text(columns, kind or "csv"))
         else:
             for label in columns["label"]:
                 print(in_one_line(label))

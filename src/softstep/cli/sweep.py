@@ -14,6 +14,7 @@ from softstep.model.schedules import SCHEDULES
 from softstep.model.sweep.grid import KEYS
 from softstep.model.sweep.settings import SweepSettings
 from softstep.report import page, subject
+from softstep.report.picture import file_names
 from softstep.runs import folder, recipe, record
 from softstep.runs.sweep import FILES, fit, rows, save
 
@@ -159,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with (
-        folder.ready(out),
+        folder.of_run(out),
         contextlib.nullcontext() if figures is None else folder.ready(figures),
     ):
         data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
@@ -178,13 +179,15 @@ def run(arguments: argparse.Namespace) -> int:
             label=arguments.label,
             seed=arguments.seed,
         )
-        about = save(out, sweep, about, accuracy, [given.judged, times])
+        name = "sweep" if sweep.solver == "sgd" else "path"
+        stale = [] if figures is None else [figures / file for file in file_names(name)]
+        stale.append(out / "report.html")
+        about = save(out, sweep, about, accuracy, [given.judged, times], stale)
         found = {"results": sweep.results_, "loss_curves": sweep.loss_curves_}
         text = page.sweep_page(subject.of_run(about, best, data, **found), figures, tell=print)
         folder.write_text(out / "report.html", text)
         print(f"results.csv, loss_curves.csv, best.npz, run.json and report.html saved to {out}")
         if figures is not None:
-            name = "sweep" if sweep.solver == "sgd" else "path"
             print(f"{name}.png and {name}-dark.png saved to {figures}")
     return 0
 

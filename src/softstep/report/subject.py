@@ -9,7 +9,7 @@ from softstep.model.datasets import Dataset
 from softstep.model.landscape import Line, Surface
 from softstep.model.resume import origin
 from softstep.runs import record, results
-from softstep.runs.landscape import KINDS, Landscape, View, around, rows_of
+from softstep.runs.landscape import KINDS, LINE, SURFACE, Landscape, View, around, rows_of
 from softstep.runs.recipe import load_rows, model_for, train
 
 
@@ -87,7 +87,7 @@ def _recipe(name: str, seed: int) -> Subject:
 
 def _folder(folder: Path) -> Subject:
     about = record.read(folder)
-    model = SoftmaxRegression.load(folder / about["model"])
+    model = SoftmaxRegression.load(folder / record.PARTS[about["command"]][0])
     data = load_rows(about["source"], about["labels"], about.get("label"), about["seed"])
     _refuse_other_features(model, data, "they have changed since")
     if about["command"] == "sweep":
@@ -102,10 +102,10 @@ def _landscape(
     kind = about["rows"]
     if kind not in KINDS:
         raise ValueError(f"{folder / record.NAME} is damaged: there are no {kind!r} rows")
-    surface, line = Surface.load(folder / about["surface"]), Line.load(folder / about["line"])
-    for found, name in ((surface.D1, "surface"), (line.D, "line")):
+    surface, line = Surface.load(folder / SURFACE), Line.load(folder / LINE)
+    for found, name in ((surface.D1, SURFACE), (line.D, LINE)):
         if found[0].shape != model.coef_.T.shape:
-            raise ValueError(f"{folder / about[name]} belongs to another model than the folder's")
+            raise ValueError(f"{folder / name} belongs to another model than the folder's")
     return Landscape(model, *rows_of(model, data, kind), KINDS[kind], surface, line)
 
 

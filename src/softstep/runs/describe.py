@@ -36,7 +36,7 @@ def described(path: Path) -> list[About]:
         return [_file(path)]
     if (path / record.NAME).exists():
         return [_run(path)]
-    found = sorted(path.glob(store.PATTERN))
+    found = store.files_in(path)
     if not found:
         raise ValueError(f"{path} has neither a {record.NAME} nor checkpoints")
     return [_checkpoint(file) for file in found]

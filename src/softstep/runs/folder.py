@@ -5,7 +5,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from softstep.model import checkpoint, datasets
+from softstep.model import datasets, writing
+from softstep.model.resume import lock
+
+LOCK = lock.Lock(".run.lock", "another softstep command writes its results there")
 
 
 @contextlib.contextmanager
@@ -21,7 +24,7 @@ def ready(folder: Path) -> Iterator[None]:
         raise NotADirectoryError(f"{folder} is a file, not a folder")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        writing.make_folder(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
         yield
@@ -32,16 +35,26 @@ def ready(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def of_run(folder: Path) -> Iterator[None]:
+    """As `ready`, for a folder whose files are one run's: nobody else's run writes there meanwhile.
+
+    Raises:
+        BlockingIOError: one does. OSError: as `ready`.
+    """
+    with ready(folder), lock.held(folder, LOCK):
+        yield
+
+
+@contextlib.contextmanager
 def ready_for_file(path: Path) -> Iterator[None]:
     """As `ready`, for the folder of a file that is written whole, under another name at first.
 
     Raises:
         ValueError: it is not an ordinary file. OSError: as `ready`, or the name is too long.
     """
-    path = checkpoint.target(path)
+    path = writing.target(path)
     with ready(path.parent):
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix="-" * 24):
-            pass  # as long as the name that `checkpoint.atomic_write` takes
+        writing.try_name(path)
         yield
 
 
@@ -69,5 +82,5 @@ def ready_for(page: Path) -> contextlib.AbstractContextManager[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Write `path`, whole or not at all; file names in it that are not Unicode keep their bytes."""
-    with checkpoint.atomic_write(path) as file:
+    with writing.atomic_write(path) as file:
         file.write(text.encode("utf-8", "surrogateescape"))

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 AGAIN = 2.0  # seconds, for the longest tidying up
@@ -14,7 +14,7 @@ class Terminated(BaseException):
     """SIGTERM has arrived."""
 
 
-def at_once() -> contextlib.AbstractContextManager[None]:
+def at_once() -> contextlib.AbstractContextManager[Any]:
     """Within this block both end the process: nothing is to be tidied up while modules are
     imported, and whatever they raise may be caught there."""
 
@@ -29,39 +29,47 @@ def at_once() -> contextlib.AbstractContextManager[None]:
 def as_exceptions() -> Iterator[None]:
     """Within this block SIGTERM raises Terminated, as Ctrl-C does KeyboardInterrupt.
 
-    Again after a while, if the block goes on: where C calls Python, exceptions are dropped.
+    Again after a while, if the block goes on: where C calls Python, exceptions are dropped. By an
+    alarm, unless the program has its own use for that.
     """
     arrived: list[int] = []
+    ended = False
 
     def raise_it(number: int, frame: object) -> None:
         arrived.append(number)
-        if hasattr(signal, "setitimer"):
+        if ended:
+            return
+        if alarm in taken:
             signal.setitimer(signal.ITIMER_REAL, AGAIN)
         raise KeyboardInterrupt if arrived[0] == signal.SIGINT else Terminated
 
-    handlers: dict[signal.Signals, Callable[[int, object], Any]]
-    handlers = {signal.SIGINT: raise_it, signal.SIGTERM: raise_it}
-    if hasattr(signal, "setitimer"):
-        handlers[signal.SIGALRM] = raise_it
-    try:
-        with _handled(handlers):
+    alarm = getattr(signal, "SIGALRM", None)
+    numbers = [signal.SIGINT, signal.SIGTERM] + ([] if alarm is None else [alarm])
+    taken: Collection[int] = ()
+    with _handled(dict.fromkeys(numbers, raise_it)) as handled:
+        taken = handled
+        try:
             yield
-    finally:
-        if arrived and hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:
+            ended = True  # before the alarm is given back, whose default ends the process
+            if arrived and alarm in taken:
+                signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextlib.contextmanager
-def _handled(handlers: dict[signal.Signals, Callable[[int, object], Any]]) -> Iterator[None]:
-    """Handles the signals that are not ignored or handled in another way; in the main thread."""
+def _handled(
+    handlers: dict[signal.Signals, Callable[[int, object], Any]],
+) -> Iterator[Collection[int]]:
+    """Handles the signals that are not ignored or handled in another way, in the main thread; gives
+    those that it handles."""
     usual = (signal.SIG_DFL, signal.default_int_handler)
     is_main = threading.current_thread() is threading.main_thread()
     found = {number: signal.getsignal(number) for number in handlers if is_main}
     before = {number: handler for number, handler in found.items() if handler in usual}
-    for number in before:
-        signal.signal(number, handlers[number])
     try:
-        yield
+        for number in before:
+            signal.signal(number, handlers[number])
+        yield before
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

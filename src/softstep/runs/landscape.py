@@ -14,8 +14,8 @@ from softstep.runs.progress import Progress
 from softstep.runs.recipe import known_rows, train
 
 KINDS = {"train": "training rows", "test": "test rows"}
-MODEL, SURFACE, LINE = "model.npz", "surface.npz", "line.npz"
-FILES = (MODEL, SURFACE, LINE, record.NAME)
+MODEL, SURFACE, LINE = record.PARTS["landscape"]
+FILES = (*record.PARTS["landscape"], record.NAME)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def run(
     landscape.surface.save(folder / SURFACE)
     landscape.line.save(folder / LINE)
     found = _found(model, view, accuracy, landscape.surface)
-    record.write(folder, about | found, (MODEL, SURFACE, LINE))
+    record.write(folder, about | found)
     return landscape
 
 
@@ -144,7 +144,7 @@ def _refuse_too_few_steps(model: SoftmaxRegression, rows: int) -> None:
 def _found(
     model: SoftmaxRegression, view: View, accuracy: float, surface: Surface
 ) -> dict[str, Any]:
-    """What run.json holds besides the command's record: settings, results, files."""
+    """What run.json holds besides the command's record: settings, results, which rows."""
     looked_at = {name: getattr(view, name) for name in ("directions", "rows", "span", "steps")}
     return {
         "settings": model.get_params() | looked_at,
@@ -154,8 +154,5 @@ def _found(
             "loss": float(surface.path_loss[-1]),
             "explained_variance": surface.explained_variance,
         },
-        "model": MODEL,
-        "surface": SURFACE,
-        "line": LINE,
         "rows": view.rows,
     }

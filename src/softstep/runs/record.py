@@ -3,7 +3,7 @@
 `softstep report` and `softstep describe` read it. Every run.json has "format", "command", "data"
 (its name), "source" (what was given for it), "labels", "label", "seed", "settings", "versions",
 "origin" (that of the model: backend, threads, seconds and so on), "results", "notes" (sentences for
-the report), "model" and "parts"; the names of files are relative to the folder.
+the report) and "parts".
 
 It is written last, and has the SHA-256 of each other file of the run in "parts": a folder in which
 two runs are mixed, for the second did not come to its end, is refused.
@@ -11,35 +11,35 @@ two runs are mixed, for the second did not come to its end, is refused.
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
 from pathlib import Path
 from typing import Any
 
 from softstep.model import archive, checkpoint, datasets
+from softstep.model.archive import DataError
 from softstep.model.resume import origin
 from softstep.runs.folder import write_text
 
 NAME = "run.json"
 FORMAT = "softstep run 2"
+PARTS = {  # of a run, by its command, the model first
+    "sweep": ("best.npz", "results.csv", "loss_curves.csv"),
+    "landscape": ("model.npz", "surface.npz", "line.npz"),
+}
 FIELDS: dict[str, Any] = {  # what `read` requires of all commands, and below of some
     "data": str,
     "source": str,
     "labels": str | None,
+    "label": str | None,
     "seed": int,
     "settings": dict,
     "versions": dict,
     "origin": dict,
     "notes": list,
-    "model": str,
     "parts": dict,
 }
-OF_COMMANDS: dict[str, dict[str, Any]] = {
-    "sweep": {"results_table": str, "loss_curves": str},
-    "landscape": {"surface": str, "line": str, "rows": str},
-}
-FILES = ("model", "results_table", "loss_curves", "surface", "line")  # fields that name a part
+OF_COMMANDS: dict[str, dict[str, Any]] = {"sweep": {}, "landscape": {"rows": str}}
 DRAWING = ("matplotlib", "plotly")  # whose versions are told beside those of an origin
-LONGEST = 1 << 24  # bytes
 
 
 def record(
@@ -73,10 +73,20 @@ def _absolute(given: str) -> str:
     return given if given in datasets.NAMED else str(Path(given).resolve())
 
 
-def write(folder: Path, content: dict[str, Any], parts: Iterable[str]) -> None:
-    """Write the record of a run whose other files, `parts`, are in the folder."""
-    digests = {name: _digest(folder / name) for name in parts}
-    write_text(folder / NAME, json.dumps(content | {"parts": digests}, indent=2) + "\n")
+def write(folder: Path, content: dict[str, Any]) -> None:
+    """Write the record of a run whose other files are in the folder; numbers that are not finite,
+    which JSON has no words for, become null."""
+    digests = {name: _digest(folder / name) for name in PARTS[content["command"]]}
+    whole = _for_json(content | {"parts": digests})
+    write_text(folder / NAME, json.dumps(whole, indent=2, allow_nan=False) + "\n")
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _for_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_json(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -84,16 +94,16 @@ def read(folder: Path) -> dict[str, Any]:
 
     Raises:
         OSError: a file of the run cannot be read.
-        ValueError: there is no such file, its format is another one, a field is missing, or a file
+        DataError: there is no such file, its format is another one, a field is missing, or a file
             of the run is not the one that the run wrote.
     """
     path = folder / NAME
     if not path.exists():
-        raise ValueError(f"{folder} has no {NAME}: softstep sweep and softstep landscape write one")
+        raise DataError(f"{folder} has no {NAME}: softstep sweep and softstep landscape write one")
     content = _content(path)
-    for name in {content[field] for field in FILES if field in content}:
+    for name in PARTS[content["command"]]:
         if _digest(folder / name) != content["parts"].get(name):
-            raise ValueError(
+            raise DataError(
                 f"{folder / name} is not the file that {NAME} tells of: it was changed, or is of "
                 "another run, such as one that was broken off; run it again"
             )
@@ -107,22 +117,18 @@ def _digest(path: Path) -> str:
 
 def _content(path: Path) -> dict[str, Any]:
     """The fields, with the types that they must have."""
+    with archive.opened(path) as file:
+        text = file.read(checkpoint.LONGEST_JSON + 1)
     try:
-        with archive.opened(path) as file:
-            text = file.read(LONGEST + 1)
-        if len(text) > LONGEST:
-            raise ValueError(f"it has more than {LONGEST} bytes")
-        content = json.loads(text.decode("utf-8"))
-        if checkpoint.is_deeper(content, checkpoint.DEEPEST):
-            raise ValueError("it is nested too deep")
-    except (ValueError, RecursionError) as error:  # neither JSON nor, perhaps, text
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} was written in another format than {FORMAT!r}")
+        content = checkpoint.json_object(text.decode("utf-8"), f"{path} is damaged")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    if content.get("format") != FORMAT:
+        raise DataError(f"{path} was written in another format than {FORMAT!r}")
     command = content.get("command")
     if not isinstance(command, str) or command not in OF_COMMANDS:
-        raise ValueError(f"{path} is damaged: its command is none of {', '.join(OF_COMMANDS)}")
+        raise DataError(f"{path} is damaged: its command is none of {', '.join(OF_COMMANDS)}")
     for name, kind in (FIELDS | OF_COMMANDS[command]).items():
         if not isinstance(content.get(name), kind):
-            raise ValueError(f"{path} is damaged: its {name!r} is missing or of the wrong type")
+            raise DataError(f"{path} is damaged: its {name!r} is missing or of the wrong type")
     return content

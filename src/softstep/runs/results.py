@@ -1,18 +1,26 @@
 """results.csv and loss_curves.csv, which a sweep leaves in its folder: written and read back."""
 
+import contextlib
 import csv
 import io
-from collections.abc import Iterable
+import os
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from softstep.kernels.losses import LOSSES
+from softstep.model import archive
+from softstep.model.archive import DataError
 from softstep.model.inputs import choice
+from softstep.runs import record
 from softstep.runs.folder import write_text
 
-RESULTS, CURVES = "results.csv", "loss_curves.csv"
+_, RESULTS, CURVES = record.PARTS["sweep"]
+LONGEST = 1 << 26  # bytes of a file; of 100 000 settings and 20 epochs they have half of that
+MOST_COLUMNS = 1_000  # of results.csv
 # The columns that a report needs at least, and those that do not hold floats.
 NEEDED = ("rank", "mean_val_accuracy", "mean_val_loss")
 NUMBERS, LOSS_NAMES = ("epochs", "n_iter", "rank"), ("param_loss",)
@@ -37,7 +45,7 @@ def read(folder: Path) -> tuple[dict[str, Any], Any]:
     """What `write` wrote, without `params`: the columns of results.csv, and the curves.
 
     Raises:
-        OSError: a file cannot be read. ValueError: it is damaged.
+        OSError: a file cannot be read. DataError: it is damaged, or too long.
     """
     results = _results(folder / RESULTS)
     return results, _loss_curves(folder / CURVES, len(results["rank"]))
@@ -51,40 +59,66 @@ def _csv(head: list[str], rows: Iterable[Any]) -> str:
     return text.getvalue()
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """The text of a file of this module's, which may come from anyone.
+
+    Raises:
+        OSError: it cannot be read. DataError: it is too long, or the block finds it to be damaged.
+    """
+    with archive.opened(path) as file:
+        if os.fstat(file.fileno()).st_size > LONGEST:
+            raise DataError(f"{path} is damaged: it has more than {LONGEST:,} bytes")
+        try:
+            with io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+                yield text
+        except (ValueError, OverflowError, csv.Error) as error:
+            raise DataError(f"{path} is damaged: {error}") from error
+
+
 def _results(path: Path) -> dict[str, Any]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
-        if len(lines) < 2:
-            raise ValueError("it holds no setting")
-        names, *rows = lines
+    with _opened(path) as file:
+        head = file.readline()
+        if head.count(",") >= MOST_COLUMNS:
+            raise ValueError(f"it has more than {MOST_COLUMNS:,} columns")
+        names = next(csv.reader([head]), [])
         if missing := [name for name in NEEDED if name not in names]:
-            raise ValueError(f"it has no column {missing[0]}")
-        columns = zip(*rows, strict=True)
-        return {name: _column(name, cells) for name, cells in zip(names, columns, strict=True)}
-    except (ValueError, OverflowError, csv.Error) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+            raise ValueError(f"it has no column {missing[0]}" if names else "it holds no setting")
+        columns = {name: _column(name) for name in names}
+        for row in csv.reader(file):
+            for (name, column), cell in zip(columns.items(), row, strict=True):
+                column.append(_value(name, cell))
+    if not len(columns["rank"]):
+        raise DataError(f"{path} is damaged: it holds no setting")
+    return {name: np.array(c, bool if name in FLAGS else None) for name, c in columns.items()}
 
 
-def _column(name: str, cells: tuple[str, ...]) -> Any:
+def _column(name: str) -> Any:
+    """Where the values of a column are collected: in no more memory than their type takes."""
     if name in LOSS_NAMES:
-        for loss in set(cells):
-            choice(name, loss, LOSSES)
-        return np.array(cells)
+        return []
+    return array("q" if name in NUMBERS else "b" if name in FLAGS else "d")
+
+
+def _value(name: str, cell: str) -> Any:
+    if name in LOSS_NAMES:
+        return choice(name, cell, LOSSES)
     if name in FLAGS:
-        return np.array([cell == "True" for cell in cells])
+        return cell == "True"
     if name in NUMBERS:
-        return np.array(cells, dtype=np.int64)
-    return np.array([float(cell) if cell else np.nan for cell in cells])
+        return int(cell)
+    return float(cell) if cell else np.nan
 
 
 def _loss_curves(path: Path, settings: int) -> Any:
     """The mean training losses, (epochs, settings)."""
-    try:
-        _, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
-        curves = np.array([line.split(",") for line in lines], dtype=float)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if curves.ndim != 2 or curves.shape[1] != settings:
-        raise ValueError(f"{path} is damaged: it is not a table of {settings} columns")
-    return curves
+    found = array("d")
+    with _opened(path) as file:
+        for number, line in enumerate(file):
+            if line.count(",") != settings - 1:
+                raise ValueError(f"it is not a table of {settings} columns")
+            if number:
+                found.extend(map(float, line.split(",")))
+    if not found:
+        raise DataError(f"{path} is damaged: it is not a table of {settings} columns")
+    return np.frombuffer(found).reshape(-1, settings)

@@ -5,7 +5,7 @@ Names of classes, columns and files may hold them, and come from whoever made th
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 # C0 but for tab and line feed, delete, and C1 (ECMA-48, sections 5.2 and 5.3)
@@ -17,14 +17,18 @@ class Printable:
     """A stream that control characters do not pass, but for a return at the start of a progress."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.stream = stream
 
     def write(self, text: str) -> int:
         start = "\r" if text.startswith("\r") else ""
-        return self._stream.write(start + text[len(start) :].translate(OF_A_TEXT))
+        return self.stream.write(start + text[len(start) :].translate(OF_A_TEXT))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
 @contextlib.contextmanager
@@ -35,6 +39,33 @@ def printable() -> Iterator[None]:
         contextlib.redirect_stderr(Printable(sys.stderr)),
     ):
         yield
+
+
+def write_data(text: str) -> None:
+    """Write a table to standard output, the same bytes as into a file; a terminal alone is spared
+    control characters."""
+    stream: Any = sys.stdout
+    if isinstance(stream, Printable) and not stream.isatty():
+        stream = stream.stream
+    stream.write(text)
+
+
+def say_at_last(text: str) -> None:
+    """Print a line on standard error, if it still leads somewhere."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text.translate(OF_A_TEXT), file=sys.stderr, flush=True)
+    close_broken()
+
+
+def close_broken() -> None:
+    """Close the standard streams that lead nowhere any more: Python would complain of what they
+    hold as it ends, with an exit code of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                stream.close()
 
 
 def in_one_line(label: object) -> str:

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from softstep.runs import record, results
 from softstep.runs.progress import Progress
 
 EVALUATIONS = 10  # of the held-out rows during training, for the best score so far
-MODEL = "best.npz"
-FILES = (MODEL, record.NAME, results.RESULTS, results.CURVES, "report.html")
+MODEL, *_ = record.PARTS["sweep"]
+FILES = (*record.PARTS["sweep"], record.NAME, "report.html")
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,18 @@ def certifies(sweep: SoftmaxSweep) -> bool:
 
 
 def save(
-    folder: Path, sweep: SoftmaxSweep, about: dict[str, Any], accuracy: float, notes: list[str]
+    folder: Path,
+    sweep: SoftmaxSweep,
+    about: dict[str, Any],
+    accuracy: float,
+    notes: list[str],
+    stale: Iterable[Path],
 ) -> dict[str, Any]:
     """Write what was found, the model first, the record last; returns the record.
 
     about: the command's record, to which settings, results and notes are added.
     accuracy: of the best model on the test rows.
+    stale: the page and the pictures of an earlier run, which are removed with its record.
     """
     settings = sweep.get_params()
     about |= {
@@ -130,13 +137,12 @@ def save(
         "origin": sweep.origin_,
         "results": {"best": sweep.best_params_, "test_accuracy": accuracy},
         "notes": notes,
-        "model": MODEL,
-        "results_table": results.RESULTS,
-        "loss_curves": results.CURVES,
     }
+    for file in (folder / record.NAME, *stale):
+        file.unlink(missing_ok=True)
     sweep.best_estimator_.save(folder / MODEL)
     results.write(folder, sweep.results_, sweep.loss_curves_)
-    record.write(folder, about, (MODEL, results.RESULTS, results.CURVES))
+    record.write(folder, about)
     return about
 
 
