@@ -4,6 +4,7 @@ if __name__ != "softstep.kernels":
     raise ImportError("this folder is the package softstep.kernels: import softstep.kernels")
 
 from softstep.kernels.backend import use_backend
+from softstep.kernels.csr import CSR
 from softstep.kernels.errors import BackendError
 from softstep.kernels.ops import (
     cross_entropy_backward,
@@ -25,6 +26,7 @@ from softstep.kernels.ops import (
 )
 
 __all__ = [
+    "CSR",
     "BackendError",
     "cross_entropy_backward",
     "cross_entropy_forward",

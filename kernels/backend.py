@@ -136,6 +136,13 @@ def to_backend(array: Any, argument: str | None = None) -> Any:
     return load(argument, array=array).to_backend(array)
 
 
+def densest_csr(argument: str | None = None) -> float:
+    """How much of all values may be stored for CSR to be faster than dense rows on the backend that
+    runs, from 0, where it does not read CSR, to 1. Raises as `choose`."""
+    sparse = getattr(choose(argument)[0].load(), "sparse", None)
+    return 0.0 if sparse is None else float(sparse.DENSEST)
+
+
 def use_backend(name: str) -> contextlib.AbstractContextManager[None]:
     """Within this block every op without a `backend=` argument runs on `name`.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.csr import CSR
 from softstep.kernels.losses import Loss
 
 Array = np.ndarray[Any, Any]
@@ -18,13 +19,13 @@ Array = np.ndarray[Any, Any]
 class Data:
     """Rows and what the heads learn from them.
 
-    X: (n, d), as stored; its rows may lie apart. feature_scale: multiplies the features.
+    X: (n, d), as stored, its rows may lie apart; or CSR. feature_scale: multiplies the features.
     y: label sets (t, n) int64, or soft targets (n, c), float32 or float64.
     sample_weight: weight sets (s, n) in the dtype of the arithmetic, or None.
     y_index, weight_index: (h,) int64, which label set and which weight set each head uses.
     """
 
-    X: Array
+    X: Array | CSR
     y: Array
     sample_weight: Array | None
     y_index: Array
@@ -55,6 +56,8 @@ class SGDSteps:
     velocity: (MW, Mb) of the forms of W and b, updated in place, or None.
     active: (h,) bool, updated in place.
     columns: choose between kinds of kernel as for a bank of so many columns.
+    decay: (h,) float64, updated in place: on CSR the weights are decay[k] W[k]; else None. CSR
+        comes without momentum and velocity.
     """
 
     order: Array
@@ -67,3 +70,4 @@ class SGDSteps:
     fit_bias: bool
     active: Array
     columns: int
+    decay: Array | None

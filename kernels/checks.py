@@ -21,10 +21,12 @@ from softstep.kernels.arrays import (
     to_host,
 )
 from softstep.kernels.bundles import Bank, Data, SGDSteps
+from softstep.kernels.csr import CSR
 from softstep.kernels.losses import Loss, Targets, find
 
 FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
 FLOAT_DTYPES = ("float32", "float64")
+CSR_DTYPES = (*FLOAT_DTYPES, "uint8")
 # Targets rounded to float16 sum to 1 within 2^-11.
 SUM_TOLERANCE = 2**-10
 
@@ -33,6 +35,8 @@ Array = np.ndarray[Any, Any]
 
 def features(value: Any) -> Array:
     """X, (n, d), in the dtype it is stored in; its rows may lie apart, as those of `X[:, a:b]`."""
+    if isinstance(value, CSR):
+        raise TypeError("X is CSR, which this op does not read: give it dense rows")
     X = asarray(value, "X")
     _dtype_in("X", X, FEATURE_DTYPES)
     _ndim("X", X, 2, "(n, d)")
@@ -41,7 +45,42 @@ def features(value: Any) -> Array:
     return rows(X)
 
 
-def compute_dtype(X: Array) -> np.dtype[Any]:
+def features_or_csr(value: Any) -> Array | CSR:
+    """X, (n, d): as `features`, or CSR."""
+    return _compressed(value) if isinstance(value, CSR) else features(value)
+
+
+def _compressed(X: CSR) -> CSR:
+    """X in host memory, its numbers such that a kernel may follow them unseen."""
+    data, indptr = on_host(X.data, "X.data"), on_host(X.indptr, "X.indptr")
+    columns = on_host(X.indices, "X.indices")
+    _dtype_in("X.data", data, CSR_DTYPES)
+    for name, array in (("data", data), ("indices", columns), ("indptr", indptr)):
+        _ndim(f"X.{name}", array, 1, "(m,)" if array is not indptr else "(n + 1,)")
+        if array is not data and array.dtype.kind not in "iu":
+            raise TypeError(f"X.{name} must hold integers, not {array.dtype}")
+    d, count = positive_integer("X.n_features", X.n_features), len(data)
+    if len(columns) != count:
+        raise ValueError(f"X.indices has {len(columns)} entries, but X.data has {count}")
+    if not len(indptr) or indptr[0] < 0 or indptr[-1] > count or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(
+            f"X.indptr must be n + 1 numbers that never fall, from 0 to the {count} that are stored"
+        )
+    if count and (columns.min() < 0 or columns.max() >= d):
+        indices("X.indices", columns, d)
+    kinds = {columns.dtype, indptr.dtype}
+    kind = np.dtype(np.int32 if kinds == {np.dtype(np.int32)} else np.int64)
+    return CSR(contiguous(data), as_dtype(columns, kind), as_dtype(indptr, kind), d)
+
+
+def memory_of(X: Array | CSR) -> dict[str, Array]:
+    """The arrays that X is, by name."""
+    if isinstance(X, CSR):
+        return {f"X.{name}": getattr(X, name) for name in ("data", "indices", "indptr")}
+    return {"X": X}
+
+
+def compute_dtype(X: Array | CSR) -> np.dtype[Any]:
     """The dtype of the arithmetic and the weights: float64 for float64 features, else float32."""
     return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
 
@@ -101,7 +140,10 @@ def apart(data: Data, bank: Bank, steps: SGDSteps) -> None:
     updated = {"W": bank.W, "b": bank.b, "active": steps.active}
     if steps.velocity is not None:
         updated |= {f"velocity[{i}]": array for i, array in enumerate(steps.velocity)}
-    read = {"X": data.X, "y": data.y, "sample_weight": data.sample_weight, "order": steps.order}
+    if steps.decay is not None:
+        updated["decay"] = steps.decay
+    read = {"y": data.y, "sample_weight": data.sample_weight, "order": steps.order}
+    read |= memory_of(data.X)
     arrays = {**updated, **{name: array for name, array in read.items() if array is not None}}
     end, last = 0, ""
     for first, stop, name in sorted((*_addresses(array), name) for name, array in arrays.items()):
@@ -131,7 +173,7 @@ def in_place(name: str, value: Any) -> Array:
     return updated
 
 
-def weights(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
+def weights(W: Any, b: Any, X: Array | CSR) -> tuple[Array, Array]:
     """One head: W (d, c) and b (c,)."""
     W, b = contiguous(asarray(W, "W")), contiguous(asarray(b, "b"))
     _ndim("W", W, 2, "(d, c)")
@@ -139,7 +181,7 @@ def weights(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
     return W, b
 
 
-def bank(W: Any, b: Any, X: Array, *, may_be_wider: bool = False) -> tuple[Array, Array]:
+def bank(W: Any, b: Any, X: Array | CSR, *, may_be_wider: bool = False) -> tuple[Array, Array]:
     """A bank of heads: W (h, d, c) and b (h, c); one head, (d, c) and (c,), is a bank of one.
 
     may_be_wider: whether float64 will do for features of any dtype.
@@ -153,7 +195,7 @@ def bank(W: Any, b: Any, X: Array, *, may_be_wider: bool = False) -> tuple[Array
     return W, b
 
 
-def bank_in_place(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
+def bank_in_place(W: Any, b: Any, X: Array | CSR) -> tuple[Array, Array]:
     """A bank that is trained: W (h, d, c) and b (h, c)."""
     W, b = in_place("W", W), in_place("b", b)
     _ndim("W", W, 3, "(h, d, c)")
@@ -161,7 +203,7 @@ def bank_in_place(W: Any, b: Any, X: Array) -> tuple[Array, Array]:
     return W, b
 
 
-def _weights_fit(W: Array, b: Array, X: Array, dtype: np.dtype[Any]) -> None:
+def _weights_fit(W: Array, b: Array, X: Array | CSR, dtype: np.dtype[Any]) -> None:
     for name, array in (("W", W), ("b", b)):
         if array.dtype != dtype:
             raise TypeError(f"{name} is {array.dtype}, but {X.dtype} features take {dtype} weights")
@@ -373,6 +415,24 @@ def active_heads(value: Any, h: int) -> Array:
         raise TypeError(f"active must be bool, not {array.dtype}")
     if array.shape != (h,):
         raise ValueError(f"active has shape {array.shape}, but W has {h} heads")
+    return array
+
+
+def decays(value: Any, X: Array | CSR, momentum: Array, velocity: Any) -> Array | None:
+    """What the weights of each head are multiplied by, (h,) float64; None for dense rows."""
+    if not isinstance(X, CSR):
+        if value is not None:
+            raise ValueError("decay is for CSR: on dense rows every step applies l2 at once")
+        return None
+    if momentum.any() or velocity is not None:
+        raise ValueError(
+            "CSR is trained without momentum and velocity, by which a step changes every weight: "
+            "give dense rows"
+        )
+    if value is None:
+        return np.ones(len(momentum))
+    array = in_place("decay", value)
+    same_shape_and_dtype("decay", array, "momentum", momentum)
     return array
 
 

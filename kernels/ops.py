@@ -13,6 +13,8 @@ Common to all ops:
     Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
     float64 for float64 features and float32 for all others. Columns of a wider matrix, `X[:, a:b]`,
     are read where they are; what does not lie in rows is copied.
+    linear_forward, predict, evaluate and train also take rows in compressed form, `CSR`, on the
+    numpy and the numba backend, and then compute with those values alone that are stored.
     Arrays on an NVIDIA GPU stay there, also to be checked, and results come back on the device, and
     in the library, X came from; as CuPy arrays if that library has no `from_dlpack`. JAX makes
     float32 and int32 of 64-bit results unless `jax_enable_x64` is set. A GPU backend that was asked
@@ -31,6 +33,8 @@ from softstep.kernels import checks
 from softstep.kernels.arrays import to_caller
 from softstep.kernels.backend import load
 from softstep.kernels.bundles import Bank, Data, SGDSteps
+from softstep.kernels.csr import CSR, settle
+from softstep.kernels.errors import BackendError
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
 
@@ -48,7 +52,7 @@ def linear_forward(
     """Logits of one head: V = s X W + b, with s = feature_scale.
 
     Args:
-        X: features, (n, d).
+        X: features, (n, d), or CSR.
         W, b: weights (d, c) and bias (c,), float64 for float64 features, else float32.
         feature_scale: multiplies the features, 1/255 for pixels.
 
@@ -58,10 +62,10 @@ def linear_forward(
     Raises:
         TypeError, ValueError, BackendError: as all ops do.
     """
-    ops = load(backend, n_threads, X=X, W=W, b=b, out=out)
-    x = checks.features(X)
+    ops = _reading(X, load(backend, n_threads, X=X, W=W, b=b, out=out))
+    x = checks.features_or_csr(X)
     W, b = checks.weights(W, b, x)
-    target = checks.out_array(out, (len(x), len(b)), W.dtype, x, W, b)
+    target = checks.out_array(out, (len(x), len(b)), W.dtype, W, b, *checks.memory_of(x).values())
     V = ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=target)
     return to_caller(V, X, out)
 
@@ -317,7 +321,7 @@ def predict(
     Holds the logits of one block of rows at a time, never all (n, h·c).
 
     Args:
-        X: features, (n, d).
+        X: features, (n, d), or CSR.
         W, b: one head, (d, c) and (c,), or a bank, (h, d, c) and (h, c).
         feature_scale: multiplies the features.
 
@@ -327,8 +331,8 @@ def predict(
     Raises:
         TypeError, ValueError, BackendError: as all ops do.
     """
-    ops = load(backend, n_threads, X=X, W=W, b=b)
-    x = checks.features(X)
+    ops = _reading(X, load(backend, n_threads, X=X, W=W, b=b))
+    x = checks.features_or_csr(X)
     single = np.ndim(W) == 2
     W, b = checks.bank(W, b, x)
     found = ops.predict(x, W, b, feature_scale=checks.scale(feature_scale))
@@ -355,7 +359,7 @@ def evaluate(
     right when the largest logit is where the largest target is. No rows, or no weight: NaN.
 
     Args:
-        X: features, (n, d).
+        X: features, (n, d), or CSR.
         y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
         W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,).
         loss: "mse", "cross_entropy" or "gce", one for all heads or one for each.
@@ -369,8 +373,8 @@ def evaluate(
     Raises:
         TypeError, ValueError, BackendError: as all ops do.
     """
-    ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
-    x = checks.features(X)
+    ops = _reading(X, load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight))
+    x = checks.features_or_csr(X)
     W, b = checks.bank(W, b, x)
     heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, len(W)))
     data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
@@ -504,6 +508,7 @@ def train(
     feature_scale: float = 1.0,
     active: Any = None,
     columns: int | None = None,
+    decay: Any = None,
     backend: str | None = None,
     n_threads: int | None = None,
 ) -> tuple[Any, Any]:
@@ -515,10 +520,14 @@ def train(
     the bias alike, with l2 only if `l2_bias`. A head whose logits turn non-finite is cleared in
     `active` and keeps its weights from before that step. What is updated must not overlap another
     array that is given: that is a ValueError. Calls on consecutive whole-batch slices of `order`
-    give the same bits as one call (with momentum: hand on `velocity`).
+    give the same bits as one call (with momentum: hand on `velocity`; with l2 on CSR: `decay`).
+
+    On CSR a step writes the weights of the features that occur in its batch, and no others: what
+    l2 takes off all of them is one factor for each head. There is no momentum then, and where
+    weights are infinite a feature that does not occur counts nothing.
 
     Args:
-        X: features, (n, d).
+        X: features, (n, d), or CSR.
         y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
         order: row numbers in the order they are visited, (m,), each in [0, n).
         batch_size: rows per step.
@@ -536,6 +545,8 @@ def train(
         columns: choose between a backend's kinds of kernel as for a bank of so many columns; None:
             as for this one, h·c. A head gets the same bits in all banks of one kind, so a bank that
             loses heads on the way keeps its kind by giving the columns it began with.
+        decay: for CSR, (h,) float64, updated in place: the weights of head k are decay[k] W[k],
+            before and after. None: they are W, which takes the factors in at the end.
 
     Returns:
         losses, (steps, h) float64: (1/rows) Σ_r w_r L_r before the update, without the l2 term; NaN
@@ -557,13 +568,14 @@ def train(
         active=active,
     )
     given = (W, b, active, *(velocity if isinstance(velocity, tuple | list) else ()))
-    x = checks.features(X)
+    ops, x = _reading(X, ops), checks.features_or_csr(X)
     W, b = checks.bank_in_place(W, b, x)
     h, _, c = W.shape
     heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, h))
     order = checks.row_order(order, len(x))
     batch_size = min(checks.positive_integer("batch_size", batch_size), max(len(order), 1))
     data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
+    momentum = checks.setting("momentum", momentum, (h,))
     steps = SGDSteps(
         order=order,
         batch_size=batch_size,
@@ -572,14 +584,17 @@ def train(
         ),
         l2=checks.setting("l2", l2, (h,)),
         l2_bias=checks.flag("l2_bias", l2_bias),
-        momentum=checks.setting("momentum", momentum, (h,)),
+        momentum=momentum,
         velocity=checks.velocities(velocity, W, b),
         fit_bias=checks.flag("fit_bias", fit_bias),
         active=checks.active_heads(active, h),
         columns=h * c if columns is None else checks.positive_integer("columns", columns),
+        decay=checks.decays(decay, x, momentum, velocity),
     )
     checks.apart(data, heads, steps)
     losses, correct = ops.train(data, heads, steps)
+    if decay is None and steps.decay is not None:
+        settle(W, steps.decay)
     return to_caller(losses, X, *given), to_caller(correct, X)
 
 
@@ -606,3 +621,17 @@ def _data(
         weight_index=checks.set_index("weight_index", weight_index, h, weight_sets),
         feature_scale=checks.scale(feature_scale),
     )
+
+
+def _reading(X: Any, ops: Any) -> Any:
+    """Where the backend `ops` has the ops for rows of this form.
+
+    Raises:
+        BackendError: X is CSR, which it does not read.
+    """
+    if not isinstance(X, CSR):
+        return ops
+    if not hasattr(ops, "sparse"):
+        name = ops.__name__.rpartition("._")[2]
+        raise BackendError(f"the {name} backend does not read CSR: give dense rows, or use another")
+    return ops.sparse

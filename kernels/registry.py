@@ -19,6 +19,9 @@ class Backend:
     One that compiles kernels when they are first used, and keeps them, has besides
         compiled_kernels() -> int: how many this process has compiled;
         kernel_folder() -> str | None: where they are kept, if they can be.
+    One that reads CSR (kernels/csr.py) has besides
+        sparse: the package of the ops on it, linear_forward, predict, evaluate and train, with
+            DENSEST: stored values of all, up to which they are faster than dense rows.
     A backend on a GPU has besides
         gpu_arrays (`GPUArrays`): how arrays on the GPU are read and checked.
         clock (`GPUClock`): how long the GPU takes.

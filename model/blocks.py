@@ -61,6 +61,11 @@ def size_in_bytes(value: Any) -> int:
 
 def features(X: Any, name: str) -> np.ndarray:
     """X, if it can be read block by block; else TypeError or ValueError."""
+    if hasattr(X, "tocsr"):
+        raise TypeError(
+            f"memory= is for files, but {name} is a sparse matrix, which is in memory already: "
+            "leave memory= out, and it is read as it is stored, or in small blocks"
+        )
     if not isinstance(X, np.ndarray) or X.dtype.name not in FEATURE_DTYPES:
         kind = X.dtype if isinstance(X, np.ndarray) else type(X).__name__
         raise TypeError(

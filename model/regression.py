@@ -208,7 +208,7 @@ class SoftmaxRegression(Params, Exchange):
         Args:
             X: features, (n, d): float32, float64, float16 and uint8 are used as stored; other
                 integers and booleans are converted to float64. A sparse matrix of SciPy's is read
-                in blocks of rows that are made dense: the same bits, in the memory of a block.
+                as it is stored, or in blocks of rows that are made dense (docs/interop.md).
             y: labels (n,), integers or strings; or soft targets (n, c), floats that are >= 0 and
                 sum to 1 in each row, whose classes are 0…c-1.
             sample_weight: row weights, (n,), >= 0; scaled to mean 1.
@@ -667,7 +667,9 @@ class SoftmaxRegression(Params, Exchange):
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
         how = self._how(scale)
-        codes = inputs.by_rows(lambda x: on_host(kernels.predict(x, W, b, **how), "labels"), X)
+        codes = inputs.by_rows(
+            lambda x: on_host(kernels.predict(x, W, b, **how), "labels"), X, self.backend
+        )
         labels: Array = fitted.classes[codes]
         return labels
 
@@ -676,7 +678,7 @@ class SoftmaxRegression(Params, Exchange):
         X, scale = fitted.features(X)
         W, b = fitted.weights(X)
         how = self._how(scale)
-        return inputs.by_rows(lambda x: kernels.linear_forward(x, W, b, **how), X)
+        return inputs.by_rows(lambda x: kernels.linear_forward(x, W, b, **how), X, self.backend)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -708,7 +710,10 @@ class _Descent:
         rows = [dataclasses.astuple(epoch) for epoch in history]  # None becomes NaN
         arrays["history"] = np.array(rows, np.float64).reshape(-1, 6)
         arrays["evaluated"] = np.array([epoch.val_loss is not None for epoch in history], bool)
-        arrays["active"] = bank.active  # False: training diverged, which is seen at the epoch's end
+        arrays |= {
+            "active": bank.active,
+            "decay": bank.decay,
+        }  # not active: training diverged, which is seen at the epoch's end
         for part in (self.stop, self.path):
             arrays |= part.state() if part is not None else {}
         return arrays
@@ -716,7 +721,7 @@ class _Descent:
     def restore(self, arrays: dict[str, Array]) -> None:
         model, bank = self.model, self.model._bank
         targets = {"W": bank.W, "b": bank.b, "MW": bank.velocity[0], "Mb": bank.velocity[1]}
-        for name, target in (targets | {"active": bank.active}).items():
+        for name, target in (targets | {"active": bank.active, "decay": bank.decay}).items():
             resuming.fill(target, arrays, name)
         done = resuming.whole(arrays, "epoch", model.epochs)
         history, evaluated = np.empty((done, 6)), np.empty(done, bool)

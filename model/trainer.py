@@ -14,6 +14,7 @@ import numpy as np
 
 from softstep import kernels
 from softstep.kernels.arrays import to_host
+from softstep.kernels.csr import settle
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
 from softstep.model import inputs, schedules, views
@@ -29,28 +30,48 @@ class BankState:
     """The state of h heads that train together.
 
     W: weights (h, d, c); `Weights` of heads that see different columns. b: biases (h, c).
-    velocity: (MW, Mb), of the same forms. active: (h,) bool, which heads still train.
+    velocity: (MW, Mb), of the same forms. active: (h,) bool, which heads still train. decay: (h,),
+    between the steps of an epoch on sparse rows the weights are decay[k] W[k]; else 1.
     """
 
     W: Any
     b: np.ndarray
     velocity: tuple[Any, np.ndarray] = field(init=False)
     active: np.ndarray = field(init=False)
+    decay: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.velocity = views.zeros_like(self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
+        self.decay = np.ones(len(self.W))
 
     def take(self, heads: Any) -> "BankState":
         """A bank of these heads, copied."""
         taken = BankState(self.W[heads], self.b[heads])
         taken.velocity = self.velocity[0][heads], self.velocity[1][heads]
+        taken.decay = self.decay[heads]
         return taken
 
     def put(self, heads: np.ndarray, bank: "BankState") -> None:
         """Write what `take` took back."""
         self.W[heads], self.b[heads] = bank.W, bank.b
         self.velocity[0][heads], self.velocity[1][heads] = bank.velocity
+        self.decay[heads] = bank.decay
+
+    def first(self) -> tuple[np.ndarray, np.ndarray]:
+        """The weights of the first head, copied, and its bias."""
+        first = self.take([0])
+        first.settle()
+        return first.W[0], first.b[0]
+
+    def settle(self) -> None:
+        """Let the weights take in their decay."""
+        if isinstance(self.W, Weights):
+            for v, heads in self.W.by_view():
+                settle(self.W.arrays[v], self.decay[heads])
+            self.decay[:] = 1
+        else:
+            settle(self.W, self.decay)
 
     @property
     def columns(self) -> Any:
@@ -63,19 +84,21 @@ class BankState:
     def of_view(self, v: int, heads: np.ndarray) -> "BankState":
         """The heads of view v, on the weights and velocities of this bank, all else copied."""
         part = BankState.__new__(BankState)
-        part.W, part.b, part.active = self.W.arrays[v], self.b[heads], self.active[heads]
+        part.W, part.b = self.W.arrays[v], self.b[heads]
+        part.active, part.decay = self.active[heads], self.decay[heads]
         part.velocity = self.velocity[0].arrays[v], self.velocity[1][heads]
         return part
 
     def put_view(self, heads: np.ndarray, part: "BankState") -> None:
         """Write back what `of_view` copied."""
-        self.b[heads], self.active[heads] = part.b, part.active
+        self.b[heads], self.active[heads], self.decay[heads] = part.b, part.active, part.decay
         self.velocity[1][heads] = part.velocity[1]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All weights and velocities by name, as they are in memory."""
+        """All but which heads are active, by name, as they are in memory."""
         MW, Mb = self.velocity
-        return views.named("W", self.W) | {"b": self.b} | views.named("MW", MW) | {"Mb": Mb}
+        rest = {"b": self.b, "Mb": Mb, "decay": self.decay}
+        return views.named("W", self.W) | views.named("MW", MW) | rest
 
 
 @dataclass(frozen=True)
@@ -138,6 +161,7 @@ class SGDSettings:
     l2: float | np.ndarray = 0.0
     l2_bias: bool = False
     momentum: float | np.ndarray = 0.0
+    has_momentum: bool = False  # any head of the bank before any was dropped
     fit_bias: bool = True
     schedule: str = "constant"
     backend: str | None = None
@@ -151,13 +175,15 @@ class SGDSettings:
         Raises:
             TypeError, ValueError: a setting is not as described.
         """
+        momentum = inputs.number("momentum", model.momentum, least=0, below=1)
         return cls(
             loss=inputs.choice("loss", model.loss, LOSSES),
             learning_rate=inputs.number("learning_rate", model.learning_rate, above=0),
             batch_size=inputs.integer("batch_size", model.batch_size, least=1),
             l2=inputs.number("l2", model.l2, least=0),
             l2_bias=inputs.flag("l2_bias", model.l2_bias),
-            momentum=inputs.number("momentum", model.momentum, least=0, below=1),
+            momentum=momentum,
+            has_momentum=momentum > 0,
             fit_bias=inputs.flag("fit_intercept", model.fit_intercept),
             schedule=inputs.choice("schedule", model.schedule, schedules.SCHEDULES),
             backend=model.backend,
@@ -225,13 +251,16 @@ def run_steps(
     Returns:
         The mean loss and the number of correct rows of each step and head, (steps, h) each.
     """
-    if isinstance(data.X, inputs.SparseRows):
-        return _run_sparse_steps(data, bank, sgd, order, done=done, total=total)
     if isinstance(bank.W, Weights):
         return _run_views(data, bank, sgd, order, done=done, total=total)
+    X, decay = data.X, None
+    if isinstance(X, inputs.SparseRows):
+        X, decay = None if sgd.has_momentum else X.compressed(sgd.backend), bank.decay
+        if X is None:
+            return _run_dense_steps(data, bank, sgd, order, done=done, total=total)
     steps = ceil_div(len(order), sgd.batch_size)
     figures = kernels.train(
-        data.X,
+        X,
         data.y,
         order,
         sgd.batch_size,
@@ -250,16 +279,17 @@ def run_steps(
         backend=sgd.backend,
         n_threads=sgd.n_threads,
         columns=sgd.columns,
+        decay=decay,
         **data.keywords(),
     )
     losses, correct = map(to_host, figures)
     return losses, correct
 
 
-def _run_sparse_steps(
+def _run_dense_steps(
     data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`run_steps` on rows that are made dense in their order, some whole batches at a time."""
+    """`run_steps` on sparse rows made dense in their order, some whole batches at a time."""
     X: Any = data.X
     steps = max(1, X.rows_at_once // sgd.batch_size)
     figures = []
@@ -388,12 +418,13 @@ def run_epoch(
         keeper.begin_epoch(number, sums)
     while True:
         if path is not None and done + sums.steps == path.due:
-            path.add(path.due, bank.W[0], bank.b[0])
+            path.add(path.due, *bank.first())
         if sums.rows >= len(order):
             break
         stop = len(order) if path is None else (path.due - done) * sgd.batch_size
         part = order[sums.rows : stop]
         add_steps(sums, data, bank, sgd, part, done=done, total=total, keeper=keeper)
+    bank.settle()
     return sums.means(number)
 
 
@@ -442,16 +473,19 @@ def epochs(
 
 def evaluate(data: Rows, W: Any, b: np.ndarray, sgd: SGDSettings) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head of a bank, (h,)."""
-    if isinstance(data.X, inputs.SparseRows):
-        return evaluate_parts((data.taken(rows) for rows in data.X.blocks()), W, b, sgd)
     if isinstance(W, Weights):
         loss, accuracy = np.empty((2, len(b)))
         for v, heads in W.by_view():
             rows, settings = data.seen(W.columns[v], heads), sgd.of_view(v, heads)
             loss[heads], accuracy[heads] = evaluate(rows, W.arrays[v], b[heads], settings)
         return loss, accuracy
+    X = data.X
+    if isinstance(X, inputs.SparseRows):
+        X = X.compressed(sgd.backend)
+        if X is None:
+            return evaluate_parts((data.taken(rows) for rows in data.X.blocks()), W, b, sgd)
     figures = kernels.evaluate(
-        data.X,
+        X,
         data.y,
         W,
         b,

@@ -5,6 +5,7 @@ import numba
 if getattr(numba.config, "DISABLE_JIT", 0):  # before the files that compile
     raise ImportError("NUMBA_DISABLE_JIT is set: these kernels exist as machine code only")
 
+from softstep.kernels._numba import sparse
 from softstep.kernels._numba.compiling.cache import compiled_kernels, kernel_folder
 from softstep.kernels._numba.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numba.evaluate import evaluate, predict
@@ -35,6 +36,7 @@ __all__ = [
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
+    "sparse",
     "surface_forward",
     "to_backend",
     "train",

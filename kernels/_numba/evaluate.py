@@ -126,10 +126,16 @@ def _begin_predict(job, scratch, step, phase):
 
 @jit(INLINE)
 def _predict_block(job, scratch, step, phase, item, worker):
-    V, T, best = scratch.blocks.V[worker], scratch.T[worker], scratch.best[worker]
-    start, n, c = item * BLOCK_ROWS, lanes_of(T), job.layer.classes
+    V, start = scratch.blocks.V[worker], item * BLOCK_ROWS
     rows = min(BLOCK_ROWS, len(job.layer.X) - start)
     _block_logits(job.layer, start, rows, scratch.blocks, worker)
+    label_rows(job, scratch, V, start, rows, worker)
+
+
+@jit(INLINE)
+def label_rows(job, scratch, V, start, rows, worker):
+    # V (vectors, rows, lanes): logits of rows start … start + rows -> job.found
+    T, best, n, c = scratch.T[worker], scratch.best[worker], lanes_of(V), job.layer.classes
     for r0 in range(0, rows, n):
         rows_to_lanes(V, r0, T)
         for k in range(len(job.found)):
@@ -213,11 +219,11 @@ def _evaluate_blocks(job, scratch, step, phase, item, worker):
         rows = max(min(BLOCK_ROWS, len(job.layer.X) - start), 0)
         _block_logits(job.layer, start, rows, scratch.blocks, worker)
         for r0 in range(0, rows, n):
-            _add_rows(job, scratch, start, r0, min(n, rows - r0), worker, job.sums[item])
+            add_rows(job, scratch, start, r0, min(n, rows - r0), worker, job.sums[item])
 
 
 @jit(PART)
-def _add_rows(job, scratch, start, r0, count, worker, sums):
+def add_rows(job, scratch, start, r0, count, worker, sums):
     """Add some rows of the block that begins with row `start` to the sums of every head."""
     V, mine = scratch.blocks.V[worker], job.layer.order[start + r0 : start + r0 + count]
     loss, right = scratch.loss[worker], scratch.right[worker]
@@ -255,9 +261,8 @@ def _row(job, V, i, k, r):
 def evaluate(data, bank):
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), accuracy (h,)
     n, (h, d, c), dtype = len(data.X), bank.W.shape, bank.W.dtype
-    blocks = ceil_div(n, BLOCK_ROWS)
-    blocks_per_item = max(ceil_div(blocks, MAX_SUMS), 1)
-    sums, lessons = np.zeros((ceil_div(blocks, blocks_per_item), h, 3)), learning(data, bank)
+    blocks_per_item, sums = blocks_of(n, h)
+    lessons = learning(data, bank)
     if n:
         job = Evaluate(
             layer=_layer(data.X, bank.W, bank.b, data.feature_scale),
@@ -274,6 +279,18 @@ def evaluate(data, bank):
             right=zeros((workers, h, width), dtype),
         )
         pool.run(_evaluate, workers, job, scratch)
+    return means(sums)
+
+
+def blocks_of(n, h):
+    """How many blocks of rows an item has, and the sums (items, h, 3) before any is evaluated."""
+    blocks = ceil_div(n, BLOCK_ROWS)
+    blocks_per_item = max(ceil_div(blocks, MAX_SUMS), 1)
+    return blocks_per_item, np.zeros((ceil_div(blocks, blocks_per_item), h, 3))
+
+
+def means(sums):
+    # sums (items, h, 3) -> loss (h,), accuracy (h,)
     total = sums.sum(axis=0)
     with np.errstate(invalid="ignore"):  # no rows, or no weight: NaN
         return total[:, 0] / total[:, 2], total[:, 1] / total[:, 2]

@@ -106,7 +106,10 @@ def train(data, bank, steps):
         losses=losses,
         correct=correct,
     )
-    _run(job, kind, 4 * W.size)
+    flop_per_row = 4 * W.size
+    flop_per_step = flop_per_row * job.batch
+    threads = threads_for(flop_per_row * len(job.order), flop_per_step)
+    run_steps(kind.kernel, threads, job, kind.scratch(job, threads), flop_per_step)
     kind.unpack(job.W, W)
     b[:] = job.b[: b.size].reshape(b.shape)
     if velocity is not None:
@@ -115,12 +118,9 @@ def train(data, bank, steps):
     return losses, correct
 
 
-def _run(job, kind, flop_per_row):
+def run_steps(kernel, threads, job, scratch, flop_per_step):
     """Do all steps, in calls of not too many of them."""
-    flop_per_step = flop_per_row * job.batch
-    threads = threads_for(flop_per_row * len(job.order), flop_per_step)
-    scratch = kind.scratch(job, threads)
-    count = max(1, int(FLOP_PER_INTERRUPT / flop_per_step))
+    count = max(1, int(FLOP_PER_INTERRUPT / max(flop_per_step, 1)))
     for first in range(0, len(job.losses), count):
         some = slice(first, first + count)
         part = job._replace(
@@ -129,4 +129,4 @@ def _run(job, kind, flop_per_row):
             losses=job.losses[some],
             correct=job.correct[some],
         )
-        pool.run(kind.kernel, threads, part, scratch)
+        pool.run(kernel, threads, part, scratch)

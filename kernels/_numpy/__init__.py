@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from softstep.kernels._numpy import sparse
 from softstep.kernels._numpy.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from softstep.kernels._numpy.evaluate import evaluate, predict
 from softstep.kernels._numpy.gce import gce_backward, gce_forward
@@ -29,6 +30,7 @@ __all__ = [
     "softmax_backward",
     "softmax_forward",
     "softmax_mse_backward",
+    "sparse",
     "surface_forward",
     "to_backend",
     "train",

@@ -8,27 +8,37 @@ from softstep.kernels._numpy.losses import require, right_rows, row_losses
 BLOCK_ROWS = 1024
 
 
-@np.errstate(all="ignore")
 def predict(X, W, b, *, feature_scale=1.0):
     # X (n, d), W (h, d, c), b (h, c) -> (h, n)
+    return labels_by(linear_forward, X, W, b, feature_scale)
+
+
+@np.errstate(all="ignore")
+def labels_by(forward, X, W, b, feature_scale):
+    # the same, with this linear layer
     labels = np.empty((len(W), len(X)), dtype=np.int64)
     for start in range(0, len(X), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         for k in range(len(W)):
-            V = linear_forward(X[rows], W[k], b[k], feature_scale=feature_scale)
+            V = forward(X[rows], W[k], b[k], feature_scale=feature_scale)
             labels[k, rows] = V.argmax(axis=1)
     return labels
 
 
-@np.errstate(all="ignore")
 def evaluate(data, bank):
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), accuracy (h,)
+    return figures_by(linear_forward, data, bank)
+
+
+@np.errstate(all="ignore")
+def figures_by(forward, data, bank):
+    # the same, with this linear layer
     require(bank.loss)
     loss_sum, right_sum, weight_sum = np.zeros((3, len(bank.W)))
     for start in range(0, len(data.X), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         for k, loss in enumerate(bank.loss):
-            V = linear_forward(data.X[rows], bank.W[k], bank.b[k], feature_scale=data.feature_scale)
+            V = forward(data.X[rows], bank.W[k], bank.b[k], feature_scale=data.feature_scale)
             y, w = targets_of_head(data, k, rows), weights_of_head(data, k, rows, V.dtype)
             loss_sum[k] += np.sum(w * row_losses(V, y, loss), dtype=np.float64)
             right_sum[k] += np.sum(w * right_rows(V, y), dtype=np.float64)
@@ -44,5 +54,5 @@ def targets_of_head(data, k, rows):
 def weights_of_head(data, k, rows, dtype):
     # -> (r,): what these rows count for head k
     if data.sample_weight is None:
-        return np.ones(len(data.X[rows]), dtype)
+        return np.ones(len(targets_of_head(data, k, rows)), dtype)
     return data.sample_weight[data.weight_index[k], rows]

@@ -1,11 +1,13 @@
-"""Rows of a sparse matrix, made dense some at a time."""
+"""Rows of a sparse matrix, read as they are stored or made dense some at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels.backend import to_backend
+from softstep.kernels.backend import densest_csr, to_backend
+from softstep.kernels.checks import Array
+from softstep.kernels.csr import CSR
 
 BLOCK_BYTES = 1 << 24
 
@@ -30,8 +32,21 @@ class SparseRows:
             return SparseRows(self.matrix[rows])
         return self.matrix[rows].toarray(order="C")
 
+    def stored(self, rows: slice) -> tuple[Array, Array, Array]:
+        """What these rows store: values, their features, and where each row begins."""
+        part = self.matrix[rows]
+        return part.data, part.indices, part.indptr
+
     def astype(self, dtype: Any, order: str = "K") -> "SparseRows":
         return SparseRows(self.matrix.astype(dtype))
+
+    def compressed(self, backend: str | None) -> CSR | None:
+        """All rows as the ops read them without making them dense; None where it would take longer,
+        or the backend cannot."""
+        stored = self.matrix
+        if stored.nnz > densest_csr(backend) * self.size:
+            return None
+        return CSR(stored.data, stored.indices, stored.indptr, self.shape[1])
 
     @property
     def rows_at_once(self) -> int:
@@ -52,8 +67,11 @@ def placed(X: Any, backend: str | None) -> Any:
     return X if isinstance(X, SparseRows) else to_backend(X, backend)
 
 
-def by_rows(op: Callable[[Any], Any], X: Any) -> Any:
-    """op(X), for an op that computes each row by itself; sparse rows block by block."""
+def by_rows(op: Callable[[Any], Any], X: Any, backend: str | None) -> Any:
+    """op(X), for an op that computes each row by itself; sparse rows as CSR, or block by block."""
     if not isinstance(X, SparseRows):
         return op(X)
+    compressed = X.compressed(backend)
+    if compressed is not None:
+        return op(compressed)
     return np.concatenate([op(X[rows]) for rows in X.blocks()])

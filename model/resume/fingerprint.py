@@ -1,6 +1,7 @@
 """What makes two runs the same: version, backend, settings, seed and rows, as text by field."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from softstep.kernels import processor
 from softstep.kernels.arrays import is_on_gpu, to_host
 from softstep.kernels.backend import choose
 from softstep.model.archive import Array
+from softstep.model.inputs.sparse import SparseRows
 from softstep.model.resume.origin import versions
 
 SAMPLE = 256  # rows of features that are looked at: there may be 100 GB of them
@@ -68,10 +70,10 @@ def of_rows(data: Any, kind: str = "sample", suffix: str = "") -> dict[str, str]
         f"X{suffix}.rows": _sample(data.X) if kind == "sample" else _whole(data.X),
         f"X{suffix}.feature_scale": repr(data.feature_scale),
         f"y{suffix}.shape": str(tuple(data.y.shape)),
-        f"y{suffix}.values": _hash([data.y]),
+        f"y{suffix}.values": _hash(data.y),
     }
     weights = data.sample_weight
-    fields[f"weights{suffix}.values"] = "None" if weights is None else _hash([weights])
+    fields[f"weights{suffix}.values"] = "None" if weights is None else _hash(weights)
     return fields
 
 
@@ -79,17 +81,19 @@ def _sample(X: Any) -> str:
     if len(X) <= SAMPLE:
         return _whole(X)
     runs = np.random.default_rng(0).choice(len(X) // RUN, SAMPLE // RUN, replace=False)
-    return _hash(X[RUN * run : RUN * (run + 1)] for run in np.sort(runs).tolist())
+    return _hash(X, (slice(RUN * run, RUN * (run + 1)) for run in np.sort(runs).tolist()))
 
 
 def _whole(X: Any) -> str:
     count = max(1, READ_AT_ONCE // max(1, X.dtype.itemsize * X.shape[1]))
-    return _hash(X[start : start + count] for start in range(0, len(X), count))
+    return _hash(X, (slice(start, start + count) for start in range(0, len(X), count)))
 
 
-def _hash(parts: Any) -> str:
+def _hash(X: Any, parts: Iterable[Any] = (slice(None),)) -> str:
+    """Of these parts; of sparse rows, of what they store."""
     digest = hashlib.sha256()
     for part in parts:
-        array: Array = np.ascontiguousarray(to_host(part))
-        digest.update(array.view(np.uint8).data)
+        for found in X.stored(part) if isinstance(X, SparseRows) else (X[part],):
+            array: Array = np.ascontiguousarray(to_host(found))
+            digest.update(array.view(np.uint8).data)
     return digest.hexdigest()

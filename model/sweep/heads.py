@@ -125,7 +125,8 @@ class Training:
     def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):
         h, self.groups = len(heads.group), int(heads.group.max()) + 1
         # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
-        sgd = replace(plan.sgd, columns=bank.columns)
+        has_momentum = bool(heads.momentum.any())
+        sgd = replace(plan.sgd, columns=bank.columns, has_momentum=has_momentum)
         self.heads, self.bank, self.plan = heads, bank, replace(plan, sgd=sgd)
         n, batch = len(plan.data.X), plan.sgd.batch_size
         self.total_steps: int = trainer.planned_steps(n, batch, plan.epochs, plan.max_steps)

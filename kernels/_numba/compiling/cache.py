@@ -13,7 +13,7 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.core.serialize import dumps
 
-from softstep.kernels import integers, losses
+from softstep.kernels import csr, integers, losses
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 LOG = logging.getLogger("softstep")  # without a handler, as by default: plain lines on stderr
@@ -117,15 +117,15 @@ class Entries:
 
 @functools.cache
 def stamp():
-    """A digest of what kernels are compiled from and by: all sources of `_numba`, two files outside
-    it, Numba and LLVM.
+    """A digest of what kernels are compiled from and by: all sources of `_numba`, three files
+    outside it, Numba and LLVM.
 
     Of what is in the sources and of their names below `_numba`; when and where they were written
     does not count.
     """
     room = Path(__file__).parents[1]
     files = {path.relative_to(room).as_posix(): path for path in room.rglob("*.py")}
-    files |= {module.__name__: Path(module.__file__) for module in (integers, losses)}
+    files |= {module.__name__: Path(module.__file__) for module in (csr, integers, losses)}
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}\n".encode())
     for name, path in sorted(files.items()):
         content = path.read_bytes()

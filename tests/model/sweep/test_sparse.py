@@ -1,12 +1,17 @@
-"""Promise: sparse rows give what their dense array gives, in the memory of one block of rows."""
+"""Promise: sparse rows give what their dense array gives, in the memory of one block of rows.
+
+Made dense in blocks, they have its bits; read as they are stored, they agree within rounding.
+"""
 
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep import SoftmaxRegression, SoftmaxSweep, kernels
+from softstep.model import WeightPath
 from softstep.model.inputs import sparse as door
+from softstep.model.resume import keeper
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
 
@@ -127,3 +132,111 @@ def test_the_optimum_is_that_of_the_dense_rows():
     found, expected = (SoftmaxRegression(**settings).fit(rows, Y) for rows in (X, DENSE))
     assert found.converged_
     np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-5, atol=1e-6)
+
+
+# These rows are too dense for the kernels on CSR to pay. From here on they are used all the same.
+
+
+@pytest.fixture
+def on_csr(monkeypatch):
+    monkeypatch.setattr(door, "densest_csr", lambda backend: 1.0)
+
+
+@pytest.mark.usefixtures("on_csr")
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_on_csr_everything_is_as_on_dense_rows_within_rounding(backend):
+    settings = {**QUICK, "l2": 0.01, "schedule": "cosine", "backend": backend}
+    found, expected = (
+        SoftmaxRegression(**settings, patience=2).fit(rows, Y, X_val=rows, y_val=Y)
+        for rows in (X, DENSE)
+    )
+    assert (found.coef_ != expected.coef_).any()  # other kernels
+    np.testing.assert_allclose(found.coef_, expected.coef_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(found.loss_curve_, expected.loss_curve_, rtol=1e-12)
+    assert found.history_[-1].val_loss == pytest.approx(expected.history_[-1].val_loss, rel=1e-12)
+    for name in ("predict_proba", "decision_function"):
+        a, b = getattr(found, name)(X), getattr(expected, name)(DENSE)
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    assert np.array_equal(found.predict(X), expected.predict(DENSE))
+
+
+@pytest.mark.usefixtures("on_csr")
+def test_on_csr_momentum_has_the_bits_of_dense_rows():
+    settings = {**QUICK, "momentum": 0.9}
+    found, expected = (SoftmaxRegression(**settings).fit(rows, Y) for rows in (X, DENSE))
+    assert np.array_equal(found.coef_, expected.coef_)
+
+
+@pytest.mark.usefixtures("on_csr")
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_on_csr_a_head_of_a_sweep_has_the_bits_of_the_model_alone(momentum):
+    """Also where heads are dropped on the way; with momentum in the bank all rows are dense."""
+    grid = {"learning_rate": [0.1, 0.3, 1.0], "l2": [0.0, 0.02], "momentum": [momentum]}
+    sweep = SoftmaxSweep(grid, halving=True, **QUICK).fit(X, Y, X_val=X, y_val=Y)
+    model = SoftmaxRegression(**QUICK, **sweep.best_params_).fit(X, Y)
+    assert np.array_equal(sweep.best_estimator_.coef_, model.coef_)
+    assert model.n_iter_ == QUICK["epochs"]
+
+
+@pytest.mark.usefixtures("on_csr")
+def test_on_csr_a_head_that_sees_some_columns_has_the_bits_of_the_model_alone():
+    grid = {"learning_rate": [0.3, 1.0], "l2": [0.02], "features": [(0, 7), (2, 12)]}
+    sweep = SoftmaxSweep(grid, **QUICK).fit(X, Y, X_val=X, y_val=Y)
+    for i, params in enumerate(sweep.results_["params"]):
+        alone = SoftmaxRegression(**QUICK, **params).fit(X, Y)
+        assert np.array_equal(sweep.estimator(i).coef_, alone.coef_)
+        assert np.array_equal(alone.predict(X), sweep.estimator(i).predict(X))
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("on_csr")
+@pytest.mark.parametrize("of_sweep", [False, True])
+@pytest.mark.parametrize("calls", [1, 3, 11])
+def test_on_csr_a_training_broken_within_an_epoch_goes_on_to_the_same_bits(
+    calls, of_sweep, tmp_path, monkeypatch
+):
+    """With l2, of which a factor is still to be applied at the break."""
+
+    def fit(**keep):
+        if of_sweep:
+            grid = {"learning_rate": [0.1, 1.0], "l2": [0.1]}
+            return SoftmaxSweep(grid, **QUICK).fit(X, Y, X_val=X, y_val=Y, **keep).best_estimator_
+        return SoftmaxRegression(**QUICK, l2=0.1).fit(X, Y, **keep)
+
+    train, count = kernels.train, 0
+
+    def breaks(*given, **options):
+        nonlocal count
+        count += 1
+        if count > calls:
+            raise Broken
+        return train(*given, **options)
+
+    keep = {"checkpoint": tmp_path / "run", "checkpoint_every": 0}
+    expected = fit()
+    with monkeypatch.context() as patched:
+        patched.setattr(kernels, "train", breaks)
+        patched.setattr(keeper, "SLICE", 0.0)  # a step in each call
+        patched.setattr(keeper, "PER_BYTE", 0.0)
+        with pytest.raises(Broken):
+            fit(**keep)
+    found = fit(**keep, resume=True)
+    assert np.array_equal(found.coef_, expected.coef_)
+    assert np.array_equal(found.loss_curve_, expected.loss_curve_)
+
+
+@pytest.mark.usefixtures("on_csr")
+def test_on_csr_a_path_has_the_weights_and_changes_none():
+    path, settings = WeightPath(), {**QUICK, "l2": 0.1}
+    model = SoftmaxRegression(**settings).fit(X, Y, path=path)
+    assert np.array_equal(model.coef_, SoftmaxRegression(**settings).fit(X, Y).coef_)
+    short = SoftmaxRegression(**settings, max_steps=5).fit(X, Y)
+    assert np.array_equal(path.W[list(path.steps).index(5)], short.coef_.T)
+
+
+def test_memory_is_refused_for_what_is_in_memory():
+    with pytest.raises(TypeError, match="memory= is for files, but X is a sparse matrix"):
+        SoftmaxSweep({"l2": [0.0]}, cv=3, memory="1 GB", **QUICK).fit(X, Y)
