@@ -72,6 +72,8 @@ def features(X: Any, name: str) -> np.ndarray:
             f"memory= reads {name} in blocks: it must be a NumPy array, such as a memory-mapped "
             f".npy, of {', '.join(FEATURE_DTYPES)}, not {kind}"
         )
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError(f"memory= reads {name} in blocks, without its mask: give {name}.filled()")
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {X.shape}")
     if not lies_in_rows(X) or not X.dtype.isnative:

@@ -52,14 +52,17 @@ def explain(model: SoftmaxRegression, x: Any, label: int) -> Explanation:
     """The forward and the backward pass of one row.
 
     Args:
-        model: fitted. x: features like those it was fitted on, (d,). label: one of its classes.
+        model: fitted. x: features like those it was fitted on, (d,), or a table of one row, whose
+            names are compared. label: one of its classes.
 
     Raises:
         NotFittedError: before `fit`.
-        ValueError: x has another shape, or the label is not one of the classes.
+        ValueError: x has another shape or other columns, or the label is not one of the classes.
         ArithmeticError: the weight gradient is not the outer product of x and dv.
     """
     X, scale = Fitted.of(model).lone_row(x)
+    if len(X) != 1:
+        raise ValueError(f"x must be one row, not {len(X)}")
     X = X.astype(np.float64) * scale
     found = np.flatnonzero(model.classes_ == label)
     if not found.size:

@@ -99,8 +99,11 @@ class Fitted:
         return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
 
     def lone_row(self, x: Any) -> tuple[Array, float]:
-        """As `features`, of one row (d,), which has no names that could be checked."""
-        X, names = inputs.host_array(x, "x")[None], self.schema.names
+        """As `features`, of one row: (1, d), or (d,), which has no names that could be checked."""
+        if inputs.names_of(x) is not None:
+            return self.features(x)
+        X, names = inputs.host_array(x, "x"), self.schema.names
+        X = X if X.ndim == 2 else X[None]
         return self.features(X if names is None else NamedColumns.of(X, tuple(names)))
 
     def weights(self, X: Array) -> tuple[Array, Array]:

@@ -175,6 +175,7 @@ class SoftmaxRegression(Params, Exchange):
         self.features = features
 
     _bank: trainer.BankState
+    _feature_scale: float | str
     history_: list[trainer.Epoch]
     loss_curve_: np.ndarray
     n_iter_: int
@@ -210,7 +211,8 @@ class SoftmaxRegression(Params, Exchange):
                 integers and booleans are converted to float64. A sparse matrix of SciPy's is read
                 as it is stored, or in blocks of rows that are made dense (docs/interop.md).
             y: labels (n,), integers or strings; or soft targets (n, c), floats that are >= 0 and
-                sum to 1 in each row, whose classes are 0…c-1.
+                sum to 1 in each row, whose classes are 0…c-1 or, of a table, the names of its
+                columns, by which later ones are found.
             sample_weight: row weights, (n,), >= 0; scaled to mean 1.
             X_val, y_val: held-out rows, in the form of X and y.
             callback: called with a `trainer.Epoch` after each epoch, with solver="lbfgs" with a
@@ -245,6 +247,8 @@ class SoftmaxRegression(Params, Exchange):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         if settings.optimum is not None:
             refuse_of_sgd(path=path, checkpoint=checkpoint)
+        inputs.warn_of_other_rows(X, y)
+        inputs.warn_of_other_rows(X, sample_weight, "sample_weight")
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
         with self._unchanged_on_error(), opened as keeper:
             given = X, y, sample_weight, X_val, y_val
@@ -314,10 +318,11 @@ class SoftmaxRegression(Params, Exchange):
 
         Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
         """
+        inputs.warn_of_other_rows(X, y)
         predicted = self._labels(X)
         y = inputs.target_array(y)
         if inputs.is_soft(y):
-            soft = inputs.soft_target_rows(y, len(predicted), len(self.classes_))
+            soft, _ = inputs.soft_target_rows(y, len(predicted), self.classes_)
             y = self.classes_[on_host(soft, "y").argmax(axis=1)]
         y = inputs.label_values(y, len(predicted))
         if (y.dtype.kind == "U") != (self.classes_.dtype.kind == "U"):
@@ -365,6 +370,7 @@ class SoftmaxRegression(Params, Exchange):
             settings["params"]["class_weight"] = [
                 [_plain(label), _plain(weight)] for label, weight in self.class_weight.items()
             ]
+        settings["params"]["feature_scale"] = Schema.of_model(self).setting
         settings["params"] = {name: _plain(v) for name, v in settings["params"].items()}
         try:
             Settings.of(self)
@@ -503,6 +509,7 @@ class SoftmaxRegression(Params, Exchange):
             raise ValueError("partial_fit trains by solver='sgd': solver='lbfgs' needs all rows")
         sgd = dataclasses.replace(settings.sgd, schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
+        inputs.warn_of_other_rows(X, y)
         if hasattr(self, "coef_"):
             schema = Schema.of_model(self)
             rows = schema.rows(X)
@@ -530,7 +537,7 @@ class SoftmaxRegression(Params, Exchange):
         """Raise ValueError if these are given, and not those of the first call."""
         if classes is None:
             return
-        known = np.unique(inputs.label_values(classes, np.size(classes), "classes"))
+        known = np.unique(inputs.label_values(classes, None, "classes"))
         if not np.array_equal(known, self.classes_):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
@@ -540,15 +547,16 @@ class SoftmaxRegression(Params, Exchange):
     def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
         """The targets as the ops take them, and the classes: those given, or those in y."""
         if classes is not None:
-            classes = np.unique(inputs.label_values(classes, np.size(classes), "classes"))
+            classes = np.unique(inputs.label_values(classes, None, "classes"))
             if len(classes) < 2:
                 raise ValueError(f"classes holds {len(classes)} labels: at least two are needed")
         y = inputs.target_array(y)
         if inputs.is_soft(y):
-            y = inputs.soft_target_rows(y, len(X), None if classes is None else len(classes))
-            return y, np.arange(y.shape[1]) if classes is None else classes
+            return inputs.soft_target_rows(y, len(X), classes)
         y = inputs.label_values(y, len(X))
-        classes = np.unique(y) if classes is None else classes
+        if classes is None:
+            classes = np.unique(y)
+            inputs.warn_of_regression(y, classes)
         if len(classes) < 2:
             raise ValueError(f"y has one class only, {classes[0]!s}: at least two are needed")
         return inputs.encode(y, classes), classes
@@ -565,7 +573,7 @@ class SoftmaxRegression(Params, Exchange):
         self.classes_ = classes
         schema = Schema.of_rows(rows, self) if last is None else last.schema.and_then(rows)
         schema.put_on(self)
-        inputs.warn_of_spread(rows.X, schema.scale, rows.labels)
+        inputs.warn_of_spread(rows.X, schema.scale, rows.labels, self.solver)
         if last is None:
             W = trainer.initial_weights(self, (schema.seen, len(classes)), dtype)
             b = np.zeros(len(classes), dtype)
@@ -601,8 +609,7 @@ class SoftmaxRegression(Params, Exchange):
         """The rows to learn from."""
         schema, dtype = Schema.of_model(self), self._bank.W.dtype
         X, scale = schema.numbers(rows, dtype), schema.factor(rows)
-        if dtype != compute_dtype(X):
-            raise TypeError(f"X is {X.dtype}, but the model was started in {dtype}")
+        X = X if compute_dtype(X) == dtype else X.astype(dtype)  # that of the first rows
         X = inputs.placed(X, self.backend)
         return trainer.Rows(X, to_device_of(y, X), weights, scale)
 
@@ -614,7 +621,7 @@ class SoftmaxRegression(Params, Exchange):
         X, scale = held_out_features(Schema.of_model(self), X_val, self._bank.W.dtype, self.backend)
         y_val = inputs.target_array(y_val, "y_val")
         if inputs.is_soft(y_val):
-            y = inputs.soft_target_rows(y_val, len(X), len(self.classes_), "y_val")
+            y, _ = inputs.soft_target_rows(y_val, len(X), self.classes_, "y_val")
         else:
             y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
         return trainer.Rows(X, to_device_of(y, X), None, scale)

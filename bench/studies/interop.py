@@ -47,6 +47,14 @@ def of_arrow(values, kind="table"):
     return lambda arrow: getattr(arrow, kind)(dict(zip(NAMES, values.T, strict=True)))
 
 
+def one_column(library):
+    return library.DataFrame({"kind": TEXTS})
+
+
+def soft_targets(library):
+    return library.DataFrame(dict(zip("abc", np.eye(CLASSES)[LABELS].T, strict=True)))
+
+
 # What is given, the library it needs, and what makes it.
 FEATURES = [
     ("NumPy, float32", "numpy", lambda _: FLOATS),
@@ -125,6 +133,8 @@ TARGETS = [
     ("pyarrow, string", "pyarrow", lambda arrow: arrow.array(TEXTS)),
     ("pyarrow, dictionary", "pyarrow", lambda arrow: arrow.array(TEXTS).dictionary_encode()),
     ("PyTorch, integers", "torch", lambda torch: torch.from_numpy(LABELS)),
+    *((f"{name}, a table of one column", name, one_column) for name in ("pandas", "polars")),
+    *((f"{name}, soft targets with names", name, soft_targets) for name in ("pandas", "polars")),
 ]
 
 # As they are checked: of a small rate and many epochs, for one check has rows of standard deviation
@@ -191,7 +201,10 @@ def of_features(make, module):
 def of_targets(make, module):
     """For labels of a kind: the dtype of the classes, or the refusal."""
     try:
-        return SoftmaxRegression(**SHORT).fit(FLOATS[:, :2], make(module)).classes_.dtype.name
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a column of labels
+            model = SoftmaxRegression(**SHORT).fit(FLOATS[:, :2], make(module))
+        return model.classes_.dtype.name
     except (TypeError, ValueError) as error:
         return refused(error)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from softstep.model import archive
 from softstep.model.archive import Array, DataError, Limits
-from softstep.model.datasets import table
+from softstep.model.datasets import table, text
 from softstep.model.datasets.table import Columns, Table, Tell
 from softstep.model.extras import load
 from softstep.model.inputs import NamedColumns, tables
@@ -24,7 +24,7 @@ CELL = 8  # bytes, at least, that a number may take once it is unpacked
 
 def read_training(path: Path, label: str | None, tell: Tell) -> Table:
     """Features and labels, as `table.read_training`; the features in their widest type."""
-    return _read(path, partial(table.of_training, label=label), tell)
+    return _read(path, partial(table.of_training, label=label), tell, label)
 
 
 def read_features(
@@ -37,18 +37,19 @@ def read_features(
             return table.by_name(where, cells, list(names), label)
         return table.by_place(where, cells, n_features, label)
 
-    return _read(path, choose, tell)
+    return _read(path, choose, tell, label)
 
 
-def _read(path: Path, choose: Any, tell: Tell) -> Table:
+def _read(path: Path, choose: Any, tell: Tell, label: str | None) -> Table:
     found = _table(path)
     where, names = f"{path}: the table", table.names_of(f"{path}: the table", found.column_names)
-    if index := [name for name in names if INDEX.fullmatch(name)]:
+    if index := [name for name in names if INDEX.fullmatch(name) or name in _indices(found)]:
         raise DataError(
             f"{path}: the column {index[0]!r} is an index, which pandas wrote: write the file with "
             "index=False, or reset_index() to make a column of it"
         )
     columns = choose(where, names)
+    table.refuse_two_meanings(where, names, label, columns.label)
     if not found.num_rows:
         raise DataError(f"{path}: holds no rows")
     X = _features(path, found, columns.features)
@@ -56,6 +57,16 @@ def _read(path: Path, choose: Any, tell: Tell) -> Table:
     y = None if columns.label is None else _labels(path, found, columns.label)
     tell(table.told(path, "named columns", names, columns, len(names), X, y))
     return Table(X, y)
+
+
+def _indices(found: Any) -> list[str]:
+    """The columns that pandas wrote an index to, by what it noted beside the table."""
+    try:
+        about = found.schema.pandas_metadata
+    except ValueError:  # it is damaged, and only a note
+        return []
+    columns = about.get("index_columns") if isinstance(about, dict) else None
+    return [n for n in columns if isinstance(n, str)] if isinstance(columns, list) else []
 
 
 def _table(path: Path) -> Any:
@@ -123,7 +134,10 @@ def _labels(path: Path, found: Any, position: int) -> Array:
     _refuse_missing(path, name, column)
     kind = column.type
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return np.array(column.to_pylist())
+        cells = column.to_pylist()
+        if bad := [row for row, cell in enumerate(cells) if text.stands_for_none(cell)]:
+            raise table.no_class(f"{path}: row {bad[0]}", position, cells[bad[0]])
+        return np.array(cells)
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise DataError(f"{path}: the label, {name!r}, holds {kind}, not whole numbers or text")
     y: Array = column.to_numpy()
@@ -132,8 +146,14 @@ def _labels(path: Path, found: Any, position: int) -> Array:
     if not np.isfinite(y).all():
         row = int(np.flatnonzero(~np.isfinite(y))[0])
         raise DataError(f"{path}: row {row}: the label, {name!r}, is {y[row]}")
-    is_whole = (y == np.trunc(y)).all() and (np.abs(y) < table.EXACT).all()
-    return y.astype(np.int64) if is_whole else y
+    if bad := np.flatnonzero(y % 1).tolist():
+        raise table.not_whole(f"{path}: row {bad[0]}", position, y[bad[0]])
+    if not (np.abs(y) < 2.0 ** (np.finfo(y.dtype).nmant + 1)).all():
+        raise DataError(
+            f"{path}: the label, {name!r}, holds whole numbers that {y.dtype} does not tell apart: "
+            "write them as integers or as text"
+        )
+    return y.astype(np.int64)
 
 
 def _refuse_missing(path: Path, name: str, column: Any) -> None:

@@ -34,15 +34,12 @@ ARRAYS: dict[str, Callable[[Path], dict[str, Array]]] = {
     IDX: lambda path: {"X": idx.read_images(path)},
 }
 TABLES: dict[str, ModuleType] = {
-    ".csv": table,
-    ".tsv": table,
-    ".csv.gz": table,
-    ".tsv.gz": table,
+    **{kind + gz: table for kind in (".csv", ".tsv", ".txt", ".data") for gz in ("", ".gz")},
     **dict.fromkeys((*columnar.PARQUET, *columnar.FEATHER), columnar),
 }
 KNOWN = (
-    ".npz, .npy, .csv and .tsv (also with .gz), .parquet, .feather, .safetensors, .pt, folders of "
-    ".npy, and IDX (as in train-images-idx3-ubyte or images.idx, also with .gz)"
+    ".npz, .npy, .csv, .tsv, .txt and .data (also with .gz), .parquet, .feather, .safetensors, "
+    ".pt, folders of .npy, and IDX (as in train-images-idx3-ubyte or images.idx, also with .gz)"
 )
 
 
@@ -78,12 +75,13 @@ def load_file(
       np.savez(file, X, y) and torch.save((X, y), file) leave them. One array alone is the features.
     - `.npy`: features, memory-mapped read-only; a folder of them: their rows, one after another.
     - IDX (`...-idx3-ubyte`, `.idx`; also with `.gz`): images as uint8 rows.
-    - `.csv`, `.tsv`, also with `.gz`: a label and features as float64, split by commas, semicolons,
-      tabs, bars or blanks. `label` is the name or the number of the column of labels (0 is the
-      first, -1 the last); else it is the column named "label", "class" or "target", or the last.
-      The first line is a header if it holds names, also those that pandas gives (0, 1, 2 …). A
-      column without a name is refused, as it may be an index. Whole-number labels become int64,
-      other numbers float64, anything else stays text, and so do numbers too long to be told apart.
+    - `.csv`, `.tsv`, `.txt`, `.data`, also with `.gz`: a label and features as float64, split by
+      whatever mark splits all lines alike, or blanks. `label` is the number (0 is the first, -1 the
+      last) or the name of the column of labels; else it is the column named "label", "class" or
+      "target", or the last. The first line is a header if it holds names, also those that pandas
+      gives (0, 1, 2 …). A column without a name is refused, as it may be an index. Whole-number
+      labels become int64, anything else stays text, as do whole numbers too long to be told apart
+      or with zeros in front; fractions are no labels.
     - `.parquet`, `.feather` (softstep[tables]): the same, with the features in the narrowest dtype
       that holds all of them.
     - `-`: any of these but a folder through standard input, told by its first bytes.
@@ -276,6 +274,8 @@ def _features(path: Path, X: Array, name: str) -> tuple[Array, tuple[int, int] |
 
 
 def _labels(path: Path, y: Array, X: Array, name: str = "y") -> Array:
+    if y.ndim == 2 and y.shape[1] == 1:  # as Keras has them of CIFAR
+        y = y[:, 0]
     if y.ndim != 1:
         raise DataError(f"{path}: {name} must be labels, one for each row, not of shape {y.shape}")
     if len(y) != len(X):

@@ -6,6 +6,7 @@ an error that names the line.
 
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ import numpy as np
 
 from softstep.model.archive import DataError
 from softstep.model.datasets import text
-from softstep.model.datasets.text import MISSING, MOST_COLUMNS, is_number
+from softstep.model.datasets.text import MOST_COLUMNS, is_number, stands_for_none
 from softstep.model.inputs import NamedColumns
 
 Array = np.ndarray[Any, Any]
@@ -27,8 +28,10 @@ LABEL_WORDS = {"label", "labels", "class", "target"}
 SHOWN_CLASSES = 10
 LEAST_COUNTED = 10  # rows that a column without a name must count to be taken for an index
 UNNAMED = re.compile(r"\s*(Unnamed: \d+)?\s*")  # as pandas names a column that has no name
+ZERO_IN_FRONT = re.compile(r"[+-]?0\d+")
+LONG = 40  # digits, beyond any integer of NumPy
 
-DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+DECIMAL_COMMA = re.compile(r"\s*[+-]?[\d.]+,\d+([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def read_training(path: Path, label: str | None, tell: Tell) -> Table:
     tell: called with a sentence on what was taken for what.
     """
 
-    return _read(path, partial(of_training, label=label), tell)
+    return _read(path, partial(of_training, label=label), tell, label)
 
 
 def of_training(where: str, cells: list[str], label: str | None) -> Columns:
@@ -92,7 +95,7 @@ def read_features(
             return by_name(where, stripped, names, label)
         return by_place(where, cells, n_features, label)
 
-    return _read(path, choose, tell, named=names is not None)
+    return _read(path, choose, tell, label, named=names is not None)
 
 
 def _are_names(cells: list[str], names: list[str]) -> bool:
@@ -112,6 +115,8 @@ def by_name(where: str, cells: list[str], names: list[str], label: str | None) -
     position = None
     if label is not None:
         position = _label_position(where, cells, label)
+        if position in features:
+            raise DataError(f"{where}: the label, {cells[position]!r}, is a feature of the model")
     elif len(others) == 1:
         position = others[0]
     others = [j for j in others if j != position]
@@ -138,78 +143,131 @@ def by_place(where: str, cells: list[str], n_features: int, label: str | None) -
 
 
 def _label_position(where: str, cells: list[str], label: str | None) -> int:
-    """Where the labels are."""
+    """Where the labels are. A number is a place, unless there is none such, then a name."""
     names, width = [cell.strip() for cell in cells], len(cells)
     if label is None:
         told = [j for j, name in enumerate(names) if name.lower() in LABEL_WORDS]
-        if len(told) > 1 and width - 1 not in told:
+        if len(told) > 1:
             raise DataError(
                 f"{where}: columns {told[0] + 1} and {told[1] + 1} may both be the label: "
                 "say which with --label"
             )
-        return told[0] if len(told) == 1 else width - 1
-    is_whole = _is_whole(label)
-    if is_whole and -width <= int(label) < width:  # not a name: a row may hold that number
+        return told[0] if told else width - 1
+    is_place = re.fullmatch(r"[+-]?\d+", label) is not None
+    if is_place and -width <= int(label) < width:
         return int(label) % width
     if label in names:
         if names.count(label) > 1:
             raise DataError(f"{where}: two columns are named {label!r}")
         return names.index(label)
-    if is_whole:
-        raise DataError(f"{where} has {width} columns, so there is no column {label} of labels")
-    raise DataError(f"{where} has no column {label!r} for the labels")
+    if not is_place:
+        raise DataError(f"{where} has no column {label!r} for the labels")
+    raise DataError(f"{where} has {width} columns, so there is no column {label} of labels")
+
+
+def refuse_two_meanings(where: str, names: list[str], label: str | None, found: int | None) -> None:
+    """Raise DataError if the label that was asked for is the place of one column and the name of
+    another."""
+    if found is None or label not in names or names[found] == label:
+        return
+    other = names.index(label)
+    raise DataError(
+        f"{where}: --label {label} may be column {found + 1}, {names[found]!r}, or column "
+        f"{other + 1}, {label!r}: count from the end, {found - len(names)} or {other - len(names)}"
+    )
+
+
+class _Below:
+    """What the lines below the first hold: numbers, labels and the lines these are in."""
+
+    def __init__(self, path: Path, first: list[str], columns: Columns) -> None:
+        self.path, self.first, self.columns = path, first, columns
+        self.values, self.labels, self.lines = array("d"), list[str](), array("q")
+        self.repeated: int | None = None  # the line that is like the first again
+        self.others: set[str] = set()  # labels of lines that are not
+
+    def add(self, line: int, row: list[str]) -> None:
+        if len(row) != len(self.first):
+            raise DataError(
+                f"{self.path}: line {line} has {len(row)} columns, but the first line has "
+                f"{len(self.first)}"
+            )
+        is_first_again = row == self.first
+        if is_first_again and self.repeated is None:
+            self.repeated = line
+        self.values.extend(_numbers(self.path, line, row, self.columns))
+        column = self.columns.label
+        if column is not None:
+            self.labels.append(_label(self.path, line, row[column], column))
+            self.lines.append(line)
+            if not is_first_again:
+                self.others.add(self.labels[-1])
 
 
 def _read(
-    path: Path, choose: Callable[[str, list[str]], Columns], tell: Tell, *, named: bool = True
+    path: Path,
+    choose: Callable[[str, list[str]], Columns],
+    tell: Tell,
+    label: str | None,
+    *,
+    named: bool = True,
 ) -> Table:
     rows = text.rows(path)
     start, first = next(rows, (0, []))
+    where = f"{path}: line {start}"
     if not first:
         raise DataError(f"{path}: holds no rows")
     if len(first) > MOST_COLUMNS:
-        raise DataError(f"{path}: line {start} has {len(first):,} columns, too many for a table")
-    columns = choose(f"{path}: line {start}", first)
+        raise DataError(f"{where} has {len(first):,} columns, too many for a table")
+    columns = choose(where, first)
     if columns.label is not None and not first[columns.label].strip():  # of a row or a header
         raise _no_label(path, start, columns.label)
-    values, labels = array("d"), []
+    below = _Below(path, first, columns)
     first_is_row = all(is_number(first[j]) for j in columns.features)
     if first_is_row:
-        values.extend(_numbers(path, start, first, columns))
-    for number, row in rows:
-        if len(row) != len(first):
-            raise DataError(
-                f"{path}: line {number} has {len(row)} columns, but the first line has {len(first)}"
-            )
-        values.extend(_numbers(path, number, row, columns))
-        if columns.label is not None:
-            labels.append(_label(path, number, row[columns.label], columns.label))
-    X = np.frombuffer(values).reshape(-1, len(columns.features))
-    has_header = _is_header(f"{path}: line {start}", first, columns, labels)
+        below.values.extend(_numbers(path, start, first, columns))
+    for line, row in rows:
+        below.add(line, row)
+    X = np.frombuffer(below.values).reshape(-1, len(columns.features))
+    has_header = _is_header(where, first, columns, below.labels, below.others)
     if has_header:
         X = X[1:] if first_is_row else X
-        names = names_of(f"{path}: line {start}", first)
+        names = names_of(where, first)
+        refuse_two_meanings(where, names, label, columns.label)
+        if below.repeated is not None:
+            raise DataError(f"{path}: line {below.repeated} is the header again: take it out")
         if named:
             X = NamedColumns.of(X, tuple(names[j] for j in columns.features))
     else:
-        if columns.by_name:
-            raise DataError(f"{path}: line {start} may be a header or a row: its names are numbers")
-        _numbers(path, start, first, columns)  # or it says which is none
-        if columns.label is not None:
-            labels.insert(0, _label(path, start, first[columns.label], columns.label))
+        _take_first(below, start)
         _refuse_index(path, X)
     if not len(X):
         raise DataError(f"{path}: holds no rows below its header")
-    y = label_values(labels) if columns.label is not None else None
+    _refuse_fractions(below)
+    y = None if columns.label is None else label_values(below.labels)
     header = f"header in line {start}" if has_header else "no header"
     tell(told(path, header, first if has_header else None, columns, len(first), X, y))
     return Table(X, y)
 
 
-def _is_header(where: str, cells: list[str], columns: Columns, labels: list[str]) -> bool:
+def _take_first(below: _Below, line: int) -> None:
+    """Take the first line as a row, or say why it is none."""
+    path, first, columns = below.path, below.first, below.columns
+    if columns.by_name:
+        raise DataError(f"{path}: line {line} may be a header or a row: its names are numbers")
+    _numbers(path, line, first, columns)
+    if columns.label is not None:
+        below.labels.insert(0, _label(path, line, first[columns.label], columns.label))
+        below.lines.insert(0, line)
+
+
+def _is_header(
+    where: str, cells: list[str], columns: Columns, labels: list[str], others: set[str]
+) -> bool:
     """Whether the first line names the columns, by what the lines below it hold.
 
     pandas writes columns without names as 0, 1, 2 and so on, which are numbers too.
+    labels: those below; others: of lines that are not the first again.
 
     Raises:
         DataError: it may be either.
@@ -218,22 +276,28 @@ def _is_header(where: str, cells: list[str], columns: Columns, labels: list[str]
     numbers = [cell.strip() for cell in features if is_number(cell)]
     words = _text_count(features)
     label = None if columns.label is None else cells[columns.label].strip()
+    label_is_name = label is not None and label[:1].isalpha()
     if label is not None:
+        is_told = label.lower() in LABEL_WORDS or (label_is_name and _count_up(numbers))
+        if is_told and label not in others:
+            return True
         if label in labels and (numbers or words <= 1):
             return False
-        if label.lower() in LABEL_WORDS:
-            return True
     if words and not numbers:
         return True
     named = [cell.strip() for cell in cells if not UNNAMED.fullmatch(cell)]
-    label_is_name = label is not None and label[:1].isalpha()
-    if _count_up(named) or (label_is_name and _count_up(numbers)):
+    if _count_up(named):
         return True
-    if label_is_name and labels and all(map(is_number, labels)):
-        raise DataError(
-            f"{where} may be a header or a row: its label is {label!r}, below there are numbers, "
-            "and its other columns are numbers too. Give the columns names that are no numbers"
-        )
+    if label_is_name and len(numbers) == len(features):
+        counts = Counter(labels)
+        are_numbers = labels and all(map(is_number, labels))
+        if are_numbers or (len(labels) >= LEAST_COUNTED and min(counts.values()) > 1):
+            below = "there are numbers" if are_numbers else "each label is there more than once"
+            raise DataError(
+                f"{where} may be a header or a row: its label is {label!r}, below {below}, and "
+                "its other columns are numbers too. Give the columns names that are no numbers, "
+                "or take the line out"
+            )
     return False
 
 
@@ -248,7 +312,7 @@ def _text_count(cells: list[str]) -> int:
 
 def _is_text(cell: str) -> bool:
     """Whether a cell holds something that is neither a number nor a sign that there is none."""
-    return not is_number(cell) and cell.strip().lower() not in MISSING
+    return not (is_number(cell) or stands_for_none(cell) or cell.strip() in text.DASHES)
 
 
 def names_of(where: str, cells: list[str]) -> list[str]:
@@ -298,35 +362,53 @@ def _label(path: Path, line: int, cell: str, column: int) -> str:
     if not cell:
         raise _no_label(path, line, column)
     is_infinite = is_number(cell) and not np.isfinite(float(cell)) and not _is_whole(cell)
-    if cell.lower() in MISSING or is_infinite:
-        raise DataError(
-            f"{path}: line {line}: the label, in column {column + 1}, is {cell!r}, which stands "
-            "for none: take the line out, or name the class otherwise"
-        )
+    if stands_for_none(cell) or is_infinite:
+        raise no_class(f"{path}: line {line}", column, cell)
     return cell
+
+
+def no_class(where: str, column: int, cell: str) -> DataError:
+    """That what was taken for a label says that there is none."""
+    return DataError(
+        f"{where}: the label, in column {column + 1}, is {cell!r}, which stands for none: take the "
+        "line out, or name the class otherwise"
+    )
 
 
 def _is_whole(cell: str) -> bool:
     return re.fullmatch(r"[+-]?\d+", cell) is not None
 
 
+def _refuse_fractions(below: _Below) -> None:
+    """Raise DataError if all labels are numbers, and one is not whole."""
+    cells = below.labels
+    if below.columns.label is not None and all(map(is_number, cells)):
+        for line, cell in zip(below.lines, cells, strict=True):
+            if not _is_whole(cell) and float(cell) % 1:
+                raise not_whole(f"{below.path}: line {line}", below.columns.label, cell)
+
+
 def label_values(cells: list[str]) -> Array:
-    """Labels: int64 (or uint64) where all are whole numbers, float64 where all are numbers, else
-    text; text too where numbers of those types would not tell all labels apart."""
-    if not all(map(is_number, cells)):
+    """Labels: int64 (or uint64) where all are whole numbers, else text; text too where numbers of
+    those types would not tell all labels apart, or would lose zeros in front."""
+    if not all(map(is_number, cells)) or any(map(ZERO_IN_FRONT.fullmatch, cells)):
         return np.array(cells)
-    numbers = [int(cell) if _is_whole(cell) else float(cell) for cell in cells]
-    are_exact = all(isinstance(v, int) or (v.is_integer() and abs(v) < EXACT) for v in numbers)
-    if are_exact:
+    numbers = [int(c) if _is_whole(c) and len(c) < LONG else float(c) for c in cells]
+    if all(isinstance(v, int) or (v.is_integer() and abs(v) < EXACT) for v in numbers):
         whole = [int(v) for v in numbers]
         for dtype in (np.int64, np.uint64):
             limits = np.iinfo(dtype)
             if limits.min <= min(whole) and max(whole) <= limits.max:
                 return np.array(whole, dtype)
-        return np.array(cells)
-    if any(isinstance(v, int) and abs(v) > EXACT for v in numbers):
-        return np.array(cells)
-    return np.array(numbers, np.float64)
+    return np.array(cells)
+
+
+def not_whole(where: str, column: int, value: object) -> DataError:
+    """That what was taken for a label cannot be one."""
+    return DataError(
+        f"{where}: the label, in column {column + 1}, is {value}, which is not a whole number: say "
+        "with --label which column holds the labels; numbers to be predicted call for regression"
+    )
 
 
 def told(
@@ -341,13 +423,33 @@ def told(
     """A sentence on what was taken for what."""
     sentence = f"{path.name}: {len(X)} rows of {X.shape[1]} features; {header}"
     if columns.label is None or y is None:
-        return f"{sentence}; no label"
-    place = f"column {columns.label + 1}"
-    if names is not None:
-        place += f", {names[columns.label].strip()!r}"
-    if columns.label == width - 1:
-        place += ", the last"
-    return f"{sentence}; label in {place}; {classes_told(y)}"
+        sentence += "; no label"
+    else:
+        place = _place(columns.label, names)
+        if columns.label == width - 1:
+            place += ", the last"
+        sentence += f"; label in {place}; {classes_told(y)}"
+    rising = _rising(X)
+    if rising is not None:
+        place = _place(columns.features[rising], names)
+        sentence += f"; {place}, rises from row to row: take it out if it numbers the rows"
+    return sentence
+
+
+def _place(column: int, names: list[str] | None) -> str:
+    return f"column {column + 1}" + ("" if names is None else f", {names[column].strip()!r}")
+
+
+def _rising(X: Array) -> int | None:
+    """The first column of whole numbers of which each is larger than the one above."""
+    if len(X) < LEAST_COUNTED:
+        return None
+    start = np.asarray(X[:LEAST_COUNTED])
+    for j in np.flatnonzero((start[1:] > start[:-1]).all(axis=0)):
+        column = np.asarray(X[:, j])
+        if (column[1:] > column[:-1]).all() and (column == np.trunc(column)).all():
+            return int(j)
+    return None
 
 
 def classes_told(y: Array) -> str:

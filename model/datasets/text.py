@@ -3,9 +3,8 @@
 import gzip
 import io
 import os
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -18,8 +17,14 @@ from softstep.model.datasets.idx import GZIP
 LONGEST_LINE = 1 << 24  # characters: half a million numbers
 MOST_COLUMNS = 1 << 20
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+NO_DELIMITERS = set("\"'+-._()[]{}#%\\/")  # punctuation of numbers and words
 ASKED_LINES, ASKED_CHARACTERS = 20, 1 << 20  # from the top, to find the delimiter
-MISSING = {"", "na", "n/a", "nan", "-nan", "null", "<na>", "#n/a", "?"}
+# Cells that stand for none, in any case: what pandas takes for such, and "?".
+MISSING = {
+    *("", "?", "na", "n/a", "nan", "-nan", "null", "<na>", "#na", "#n/a", "#n/a n/a"),
+    *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+}
+DASHES = {"-", "--", "."}  # stand for no number, but may be names of classes
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -33,14 +38,15 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     number = 0
     try:
-        split = _splitter(path)
+        delimiter = "\t" if ".tsv" in path.suffixes[-2:] else _delimiter(path)
         with _opened(path) as file:
             for number, line in _lines(path, file):
-                row = split(line)
-                if row:
-                    yield number, row
+                if line.strip(" \r\n"):
+                    yield number, _cells(line, delimiter)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file of comma-separated values: {error}") from error
+        raise DataError(
+            f"{path}: not a text file of comma-separated values in UTF-8: {error}; save it as UTF-8"
+        ) from error
     except csv.Error as error:
         is_open = "unexpected end" in str(error)
         what = "a quotation mark is not closed in its line" if is_open else str(error)
@@ -98,20 +104,16 @@ def _lines(path: Path, file: TextIO) -> Iterator[tuple[int, str]]:
         yield number, line
 
 
-def _splitter(path: Path) -> Any:
-    """A function of a line: its cells."""
-    delimiter = "\t" if ".tsv" in path.suffixes[-2:] else _delimiter(path)
-    if delimiter == " ":
-        return lambda line: _cells(line if '"' in line else re.sub(" +", " ", line.strip()), " ")
-    return lambda line: _cells(line, delimiter)
-
-
 def _cells(line: str, delimiter: str) -> list[str]:
+    """The cells of a line; however many blanks there are between two, they split it once."""
     import csv
 
-    skips = delimiter != " "
-    reader = csv.reader([line], delimiter=delimiter, skipinitialspace=skips, strict=True)
-    return next(reader)
+    if delimiter != " ":
+        split = csv.reader([line], delimiter=delimiter, skipinitialspace=True, strict=True)
+        return next(split)
+    if '"' not in line:
+        return line.split()
+    return [cell for cell in next(csv.reader([line.strip()], delimiter=" ", strict=True)) if cell]
 
 
 def _delimiter(path: Path) -> str:
@@ -120,6 +122,36 @@ def _delimiter(path: Path) -> str:
     Raises:
         DataError: more than one delimiter does, and none leaves numbers.
     """
+    asked = _asked_lines(path)
+    split = {delimiter: _widths(asked, delimiter) for delimiter in DELIMITERS}
+    agreed = [d for d, widths in split.items() if len(set(widths)) == 1 and widths[0] > 1]
+    if len(agreed) > 1:
+        agreed = _refuse_doubt(path, asked, agreed, _leave_numbers(asked, agreed))
+    if not agreed:
+        agreed = [d for d, widths in split.items() if widths[:1] > [1]]  # lines differ: say which
+    if not agreed and asked:
+        others = _leave_numbers(asked, [" ", *_other_marks(asked[0][1])])
+        agreed = _refuse_doubt(path, asked, others, others) if others else []
+    if not agreed and asked and all(" " in line.strip() for _, line in asked):
+        return " "
+    return (agreed or [","])[0]
+
+
+def _refuse_doubt(
+    path: Path, asked: list[tuple[int, str]], agreed: list[str], found: list[str]
+) -> list[str]:
+    """The one delimiter that was found; DataError for more or none of those agreed."""
+    if len(found) == 1:
+        return found
+    ways = " or ".join(DELIMITERS.get(d, "blanks" if d == " " else repr(d)) for d in agreed)
+    raise DataError(
+        f"{path}: line {asked[0][0]} and below may be split by {ways}: quote the cells that hold "
+        "them, and write decimals with a point"
+    )
+
+
+def _asked_lines(path: Path) -> list[tuple[int, str]]:
+    """The first lines that are not empty, and their numbers."""
     asked: list[tuple[int, str]] = []
     characters = 0
     with _opened(path) as file:
@@ -129,25 +161,27 @@ def _delimiter(path: Path) -> str:
                 break
             if line.strip():
                 asked.append((number, line))
-    split = {delimiter: _columns(asked, delimiter) for delimiter in DELIMITERS}
-    agreed = [d for d, widths in split.items() if len(set(widths)) == 1 and widths[0] > 1]
-    if len(agreed) > 1:
-        numbers = [d for d in agreed if _is_row(_cells(asked[-1][1], d))]
-        if len(numbers) != 1:
-            ways = " or ".join(DELIMITERS[d] for d in agreed)
-            raise DataError(
-                f"{path}: line {asked[0][0]} and below may be split by {ways}: quote the cells "
-                "that hold them, and write decimals with a point"
-            )
-        agreed = numbers
-    if not agreed:
-        agreed = [d for d, widths in split.items() if widths[:1] > [1]]
-    if not agreed and asked and all(" " in line.strip() for _, line in asked):
-        return " "
-    return (agreed or [","])[0]
+    return asked
 
 
-def _columns(asked: list[tuple[int, str]], delimiter: str) -> list[int]:
+def _other_marks(line: str) -> Iterable[str]:
+    """Marks of a line that might split it."""
+    marks = dict.fromkeys(line.strip())
+    return [m for m in marks if not (m.isalnum() or m.isspace() or m in NO_DELIMITERS)]
+
+
+def _leave_numbers(asked: list[tuple[int, str]], delimiters: Iterable[str]) -> list[str]:
+    """Those that split all lines into as many cells, all of the last line numbers but perhaps one,
+    the label."""
+    found = []
+    for delimiter in delimiters:
+        widths = _widths(asked, delimiter)
+        if len(set(widths)) == 1 and widths[0] > 1 and _is_row(_cells(asked[-1][1], delimiter)):
+            found.append(delimiter)
+    return found
+
+
+def _widths(asked: list[tuple[int, str]], delimiter: str) -> list[int]:
     """How many cells each line has; one where it cannot be split."""
     import csv
 
@@ -161,8 +195,8 @@ def _columns(asked: list[tuple[int, str]], delimiter: str) -> list[int]:
 
 
 def _is_row(cells: list[str]) -> bool:
-    """Whether all cells but perhaps one, the label, are numbers."""
-    return sum(not (is_number(cell) or cell.strip().lower() in MISSING) for cell in cells) <= 1
+    """Whether all cells but perhaps one, the label, are numbers or stand for none."""
+    return sum(not (is_number(cell) or stands_for_none(cell)) for cell in cells) <= 1
 
 
 def is_number(cell: str) -> bool:
@@ -172,3 +206,9 @@ def is_number(cell: str) -> bool:
     except ValueError:
         return False
     return "_" not in cell
+
+
+def stands_for_none(cell: str) -> bool:
+    """Whether a cell says that there is no value."""
+    cell = cell.strip()
+    return cell == "None" or cell.lower() in MISSING

@@ -34,6 +34,11 @@ def from_estimator(estimator: Any) -> Linear:
         raise not_fitted(type(estimator).__name__)
     weight, classes = _floats(estimator.coef_, "coef_"), estimator.classes_
     bias = np.broadcast_to(_floats(estimator.intercept_, "intercept_"), len(weight))
+    if len(classes) == 2 and getattr(estimator, "multi_class", None) == "multinomial":
+        raise ValueError(
+            'it has two classes and multi_class="multinomial", which doubles what its coefficients '
+            "say: fit it without that setting"
+        )
     if len(classes) == 2:
         weight, bias = (np.concatenate([-half, half]) for half in (weight / 2, bias / 2))
     elif estimator.solver == "liblinear" or getattr(estimator, "multi_class", None) == "ovr":

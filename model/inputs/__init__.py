@@ -4,7 +4,7 @@ Each converts first, whatever library the values come from, and asks later.
 """
 
 from softstep.model.inputs.arrays import as_given, host_array
-from softstep.model.inputs.names import NamedColumns
+from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
 from softstep.model.inputs.schema import Schema
@@ -25,12 +25,16 @@ from softstep.model.inputs.targets import (
     label_values,
     soft_target_rows,
     target_array,
+    warn_of_other_rows,
+    warn_of_regression,
 )
+from softstep.model.inputs.warnings import warn
 from softstep.model.inputs.weights import (
     check_class_weight,
     of_mean_one,
     refuse_balanced_in_parts,
     row_weights,
+    weight_array,
 )
 
 __all__ = [
@@ -54,6 +58,7 @@ __all__ = [
     "is_soft",
     "label_values",
     "labels_of",
+    "names_of",
     "number",
     "of_mean_one",
     "placed",
@@ -63,5 +68,9 @@ __all__ = [
     "seed",
     "soft_target_rows",
     "target_array",
+    "warn",
+    "warn_of_other_rows",
+    "warn_of_regression",
     "warn_of_spread",
+    "weight_array",
 ]

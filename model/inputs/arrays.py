@@ -13,13 +13,16 @@ def array(value: Any, name: str) -> Array:
     """`value` as an array in native byte order; on the GPU it stays there.
 
     Raises:
-        TypeError: no array, or a sparse one. ValueError: a masked array that hides values.
+        TypeError: no array, a sparse one, or one of records.
+        ValueError: a masked array that hides values.
     """
     if hasattr(value, "tocsr"):
         raise TypeError(
             f"{name} is a sparse {type(value).__name__}, but dense data is required: "
             f"give {name}.toarray()"
         )
+    if isinstance(value, list | tuple) and any(isinstance(v, np.ma.MaskedArray) for v in value):
+        value = np.ma.array(value)  # np.asarray would show what they hide
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         first = [int(i) for i in np.argwhere(np.ma.getmaskarray(value))[0]]
         raise ValueError(f"{name}{first} is masked: fill it, or leave its row out")
@@ -29,6 +32,11 @@ def array(value: Any, name: str) -> Array:
         value = value.detach()
     refuse_unread(value, name)
     found: Array = asarray(value, name)
+    if getattr(found.dtype, "names", None) is not None:
+        raise TypeError(
+            f"{name} holds records with the fields {', '.join(found.dtype.names)}: give them as "
+            f"columns, by numpy.lib.recfunctions.structured_to_unstructured({name})"
+        )
     if isinstance(found, np.ndarray) and not found.dtype.isnative:
         return found.astype(found.dtype.newbyteorder("="), order="C")
     return found

@@ -11,7 +11,11 @@ SHOWN = 5  # names in a message
 
 
 class NamedColumns(np.ndarray):
-    """Rows with a name for each column, as in a DataFrame; the names stay with rows taken of it."""
+    """Rows with a name for each column, as in a DataFrame.
+
+    The names stay with rows and columns that are taken of it; what else is made of it has none, as
+    its columns may be others.
+    """
 
     columns: tuple[str, ...] = ()
 
@@ -23,8 +27,28 @@ class NamedColumns(np.ndarray):
         return named
 
     def __array_finalize__(self, source: Any) -> None:
-        columns = getattr(source, "columns", ())
-        self.columns = columns if self.shape[1:] == (len(columns),) else ()
+        self.columns = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        if isinstance(found, NamedColumns) and self.columns:
+            found.columns = self._names_of(index, found.shape)
+        return found
+
+    def _names_of(self, index: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+        """The names of the columns that an index takes; none if they cannot be told."""
+        rows, columns = index if isinstance(index, tuple) and len(index) == 2 else (index, ...)
+        if isinstance(rows, tuple) or rows is None or columns is None or len(shape) != 2:
+            return ()
+        if columns is ...:
+            return self.columns if shape[1] == len(self.columns) else ()
+        if not isinstance(columns, slice) and not isinstance(rows, slice):
+            return ()  # the two are matched, not crossed
+        names = np.array(self.columns, dtype=object)[columns]
+        return tuple(names) if names.shape == shape[1:] else ()
+
+    def astype(self, *given: Any, **more: Any) -> Any:
+        return NamedColumns.of(super().astype(*given, **more), self.columns)
 
 
 def names_of(given: Any) -> Array | None:

@@ -94,7 +94,9 @@ def features(given: Any, name: str = "X") -> Features:
         X, dtype = numbers_of(X, name + "[{}, {}]")
     if X.dtype.kind in "iub" and X.dtype != np.uint8:
         X = X.astype(np.float64, order="C")
-    if X.dtype.type.__name__ not in FEATURE_DTYPES:
+    if not X.dtype.isnative:
+        X = X.astype(X.dtype.newbyteorder("="))
+    if X.dtype.name not in FEATURE_DTYPES:
         raise TypeError(f"{name} must hold numbers ({', '.join(FEATURE_DTYPES)}), not {X.dtype}")
     return Features(X, names, dtype, (0, X.shape[1]), X.shape[1])
 

@@ -9,9 +9,12 @@ from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model.inputs.rows import BLOCK_VALUES, Features, sample
 from softstep.model.inputs.settings import number
+from softstep.model.inputs.sparse import SparseRows
+from softstep.model.inputs.warnings import warn
 
 SAMPLE_ROWS = 1000
 PIXEL_SCALE = 1 / 255  # as torchvision's ToTensor reads bytes
+BEYOND = 10.0  # what is no longer an outlier of features within [0, 1]
 
 
 class Kind(StrEnum):
@@ -28,7 +31,8 @@ class Kind(StrEnum):
             return cls.PIXELS
         if rows.are_whole:
             return cls.WHOLE
-        some = sample(rows.X, SAMPLE_ROWS)  # a pass over all rows may cost as much as an epoch
+        # a pass over all dense rows may cost as much as an epoch
+        some = rows.X if isinstance(rows.X, SparseRows) else sample(rows.X, SAMPLE_ROWS)
         return cls.UNIT if _are_within_unit(some) else cls.FLOATS
 
     def and_then(self, later: "Kind") -> "Kind":
@@ -69,6 +73,8 @@ def factor(setting: float | str, rows: Features, name: str, learned: Kind | None
             f"the model was fitted on {learned}, but {name} is {rows.dtype} and {_reach(rows.X)}: "
             "give floats that are scaled alike, or pixels as uint8"
         )
+    if learned in (Kind.UNIT, Kind.WHOLE) and not rows.are_whole:
+        _warn_of_another_scale(rows, name, learned)
     return 1.0
 
 
@@ -76,6 +82,18 @@ def check_scale(setting: float | str) -> None:
     """Raise TypeError or ValueError unless it is "auto" or a finite number other than 0."""
     if not _is_auto(setting):
         _set_factor(setting)
+
+
+def _warn_of_another_scale(rows: Features, name: str, learned: Kind) -> None:
+    """Warn of floats, by a sample of rows, that are far from what the model learned from."""
+    some = sample(rows.X, SAMPLE_ROWS)
+    if learned is Kind.UNIT and (some.max() > BEYOND or some.min() < -BEYOND):
+        said = f"{name} {_reach(some)}"
+    elif learned is Kind.WHOLE and (some != np.trunc(some)).any():
+        said = f"{name} holds fractions"
+    else:
+        return
+    warn(f"the model was fitted on {learned}, but {said}: give rows that are scaled alike")
 
 
 def _is_auto(setting: float | str) -> bool:
@@ -137,6 +155,9 @@ def _extremes(X: Array) -> tuple[float, float]:
 
 
 def _blocks(X: Array) -> Iterator[Array]:
+    if isinstance(X, SparseRows):  # what it stores, and a zero that it does not
+        yield np.append(X.matrix.data, X.dtype.type(0))
+        return
     count = max(1, BLOCK_VALUES // X.shape[1])
     for start in range(0, len(X), count):
         yield to_host(X[start : start + count])

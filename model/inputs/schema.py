@@ -18,8 +18,8 @@ class Schema:
 
     width: the number of columns given. names: theirs, (width,) objects, or None. kind: of those
     that the model sees; None where a model was saved before it was kept. scale: the factor applied
-    to them. setting: `feature_scale`, by which the factor of later rows follows. owner: the class
-    of the model, for messages. columns: those that it sees.
+    to them. setting: `feature_scale` as it was then, by which the factor of later rows follows.
+    owner: the class of the model, for messages. columns: those that it sees.
     """
 
     width: int
@@ -50,7 +50,7 @@ class Schema:
             getattr(model, "feature_names_in_", None),
             model.learned_from_,
             model.feature_scale_,
-            model.feature_scale,
+            model._feature_scale,
             type(model).__name__,
             model.features_,
         )
@@ -69,7 +69,8 @@ class Schema:
     def put_on(self, model: Any) -> None:
         """Set the attributes that `of_model` reads."""
         model.n_features_in_, model.feature_scale_ = self.width, self.scale
-        model.learned_from_, model.features_ = self.kind, self.columns
+        model.features_ = self.columns
+        model.learned_from_, model._feature_scale = self.kind, self.setting
         vars(model).pop("feature_names_in_", None)
         if self.names is not None:
             model.feature_names_in_ = self.names

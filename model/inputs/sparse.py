@@ -1,5 +1,6 @@
 """Rows of a sparse matrix, read as they are stored or made dense some at a time."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,13 +16,12 @@ BLOCK_BYTES = 1 << 24
 class SparseRows:
     """A matrix of SciPy's in compressed rows (CSR), which gives rows as a dense array."""
 
-    ndim = 2
-
     def __init__(self, matrix: Any) -> None:
         self.matrix = matrix
         self.shape: tuple[int, int] = matrix.shape
+        self.ndim = len(self.shape)
         self.dtype: np.dtype[Any] = matrix.dtype
-        self.size = self.shape[0] * self.shape[1]
+        self.size = math.prod(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]

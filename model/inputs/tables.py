@@ -20,7 +20,7 @@ def dense(given: Any, name: str, names: Array | None) -> tuple[Array, np.dtype[A
         TypeError: a column that holds no numbers. ValueError: a value is missing. Row and column
             are named.
     """
-    columns = _columns_of(given)
+    columns = columns_of(given)
     if not columns or not len(columns[0]):
         return None
     if _are_one_block(columns):
@@ -50,7 +50,7 @@ def dense(given: Any, name: str, names: Array | None) -> tuple[Array, np.dtype[A
     return X, common
 
 
-def _columns_of(given: Any) -> list[Any]:
+def columns_of(given: Any) -> list[Any]:
     """The columns of a table in host memory; none of anything else."""
     if hasattr(given, "iter_columns"):  # polars
         return list(given.iter_columns())

@@ -4,9 +4,32 @@ from typing import Any
 
 import numpy as np
 
+from softstep.model.inputs import tables
 from softstep.model.inputs.arrays import host_array, refuse_missing
 from softstep.model.inputs.settings import number
 from softstep.model.inputs.warnings import warn
+
+
+def weight_array(sample_weight: Any, n: int) -> Any:
+    """Weights of rows, (n,) float64, as given.
+
+    Raises:
+        TypeError, ValueError: not numbers, of another length, missing, negative or not finite.
+    """
+    columns = tables.columns_of(sample_weight)
+    column = columns[0] if len(columns) == 1 else sample_weight
+    if len(columns) < 2:
+        refuse_missing(column, "sample_weight[{}]")
+    weights = host_array(column, "sample_weight")
+    if weights.dtype.kind not in "iuf":
+        raise TypeError(f"sample_weight must hold numbers, not {weights.dtype}")
+    if weights.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, but there are {n} rows")
+    weights = weights.astype(np.float64)
+    bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
+    if bad.size:
+        raise ValueError(f"sample_weight[{bad[0]}] = {weights[bad[0]]} must be finite and >= 0")
+    return weights
 
 
 def row_weights(
@@ -25,18 +48,7 @@ def row_weights(
     """
     if sample_weight is None and class_weight is None:
         return None
-    weights = np.ones(n)
-    if sample_weight is not None:
-        refuse_missing(sample_weight, "sample_weight[{}]")
-        weights = host_array(sample_weight, "sample_weight")
-        if weights.dtype.kind not in "iuf":
-            raise TypeError(f"sample_weight must hold numbers, not {weights.dtype}")
-        if weights.shape != (n,):
-            raise ValueError(f"sample_weight has shape {weights.shape}, but there are {n} rows")
-        weights = weights.astype(np.float64)
-        bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
-        if bad.size:
-            raise ValueError(f"sample_weight[{bad[0]}] = {weights[bad[0]]} must be finite and >= 0")
+    weights = np.ones(n) if sample_weight is None else weight_array(sample_weight, n)
     if class_weight is not None:
         if codes is None:
             raise ValueError("class_weight needs labels, not soft targets")

@@ -8,6 +8,7 @@ back; the epoch, and the sums over its steps so far, say where in the order of t
 from softstep.model.resume.fingerprint import KINDS, about, of_rows
 from softstep.model.resume.keeper import Keeper, Resumable, fill, opened, seed, whole
 from softstep.model.resume.origin import Clock, origin_of
+from softstep.model.resume.store import refuse_used
 
 __all__ = [
     "KINDS",
@@ -19,6 +20,7 @@ __all__ = [
     "of_rows",
     "opened",
     "origin_of",
+    "refuse_used",
     "seed",
     "whole",
 ]

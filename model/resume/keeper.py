@@ -14,7 +14,7 @@ from softstep.model.checkpoint import CheckpointError
 from softstep.model.resume import lock, signals
 from softstep.model.resume.fingerprint import INSTRUCTIONS
 from softstep.model.resume.origin import Clock
-from softstep.model.resume.store import Saved, Store, prepared, tell
+from softstep.model.resume.store import Saved, Store, prepared, refuse_used, tell
 
 # Seconds between two copies of the state: so many at least, and so many for each of its bytes, for
 # these are packed for the kernels in each slice of steps, and copied.
@@ -59,12 +59,9 @@ def opened(folder: PathLike | None, every: Any, resume: Any) -> "Iterator[Keeper
 
 
 def _keeper(folder: Path, every: float, resume: bool) -> "Keeper":
+    if not resume:
+        refuse_used(folder)
     store = Store(folder)
-    if not resume and store.files:
-        raise ValueError(
-            f"{folder} holds a checkpoint already: resume it (resume=True, --resume), or give "
-            "another folder"
-        )
     saved = store.newest()
     if resume and saved is None:
         tell(f"{folder} holds no checkpoint yet: training starts from the beginning")

@@ -66,6 +66,16 @@ def files_in(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if _number(path)), key=_number)
 
 
+def refuse_used(folder: PathLike) -> None:
+    """Raise ValueError if a folder holds checkpoints, which a new training would replace."""
+    path = Path(folder)
+    if path.is_dir() and files_in(path):
+        raise ValueError(
+            f"{folder} holds a checkpoint already: resume it (resume=True, --resume), or give "
+            "another folder"
+        )
+
+
 class Store:
     """The checkpoints in `folder`."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import on_host
+from softstep.kernels.arrays import on_host, to_host
 from softstep.model import inputs
 from softstep.model.fitted import not_fitted
 
@@ -53,7 +53,7 @@ class PredictsByBest:
         self._require_fit()
         if not isinstance(self.best_estimator_, list):
             return float(self.best_estimator_.score(X, y, sample_weight))
-        y, sets = inputs.host_array(y, "y"), len(self.best_estimator_)
+        y, sets = to_host(inputs.target_array(y)), len(self.best_estimator_)
         if y.ndim != 2 or y.shape[1] != sets:
             raise ValueError(f"y has shape {y.shape}, but there are {sets} label sets")
         scores = [

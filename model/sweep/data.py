@@ -40,7 +40,7 @@ class Labels:
         """
         y = inputs.target_array(y, name)
         if inputs.is_soft(y):
-            return to_host(inputs.soft_target_rows(y, n, len(self.classes[0]), name))
+            return to_host(inputs.soft_target_rows(y, n, self.classes[0], name)[0])
         columns = _columns(y, n, name)
         if len(columns) != self.count:
             raise ValueError(f"{name} has {len(columns)} label sets, but y has {self.count}")
@@ -57,10 +57,11 @@ def labels(y: Any, n: int) -> Labels:
     """
     y = inputs.target_array(y)
     if inputs.is_soft(y):
-        y = to_host(inputs.soft_target_rows(y, n))
-        return Labels(y, [np.arange(y.shape[1])], False)
+        y, found = inputs.soft_target_rows(y, n)
+        return Labels(to_host(y), [found], False)
     columns = _columns(y, n, "y")
     classes = [np.unique(column) for column in columns]
+    inputs.warn_of_regression(columns[0], classes[0])
     for t, found in enumerate(classes):
         if len(found) < 2:
             raise ValueError(f"y has one class only, {found[0]!s}: at least two are needed")
@@ -83,7 +84,17 @@ def _columns(y: Any, n: int, name: str) -> list[Array]:
             f"{name} has shape {y.shape}, but there are {n} rows: give one column for each label "
             f"set, ({n}, t)"
         )
+    if y.dtype.kind in "iub" and y.shape[1] > 2 and (np.sort(y, axis=1) == _one_hot(y)).all():
+        inputs.warn(
+            f"each row of {name} has a single 1: its {y.shape[1]} columns are read as label sets; "
+            f"for {y.shape[1]} classes give {name}.argmax(axis=1), or floats"
+        )
     return [inputs.label_values(y[:, t], n, f"{name}[:, {t}]") for t in range(y.shape[1])]
+
+
+def _one_hot(y: Array) -> Array:
+    """A sorted row of zeros and a single 1, as wide as y."""
+    return np.arange(y.shape[1]) == y.shape[1] - 1
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ def splits(
     if sweep.cv is None:
         return Splits(np.empty((0, n)), None)
     codes = data.codes(0) if data.count == 1 else None
-    y = inputs.host_array(y, "y")
+    y = to_host(inputs.target_array(y))
     y = np.array(y.tolist()) if y.dtype.kind == "T" else y  # a splitter may not know it
     return Splits(*folds.cross_validation(sweep.cv, y, groups, codes, seed))
 
@@ -139,7 +150,7 @@ def weight_sets(
     n = learn.shape[1]
     if sample_weight is None and class_weight is None and not len(learn):
         return None, np.array([n], np.float64)
-    rows = np.ones(n) if sample_weight is None else inputs.host_array(sample_weight, "weights")
+    rows = np.ones(n) if sample_weight is None else inputs.weight_array(sample_weight, n)
     groups = data.count if class_weight is not None else 1
     sets = np.empty((groups * (1 + len(learn)), n), dtype)
     sums = np.empty(len(sets))

@@ -218,6 +218,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         settings = SweepSettings.of(self)
         if settings.optimum is not None:
             refuse_of_sgd(checkpoint=checkpoint)
+        inputs.warn_of_other_rows(X, y)
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
             given = Given(X, y, sample_weight, X_val, y_val, groups)
             solution = self._fit(settings, given, callback, keeper, fingerprint)
@@ -304,7 +305,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         first = whole.seen(seen.span)
         schema = Schema.of_rows(first, self)
         by_view = [Schema.of_rows(whole.seen(columns), self) for columns in seen.ranges]
-        inputs.warn_of_spread(first.X, schema.scale, first.labels)
+        inputs.warn_of_spread(first.X, schema.scale, first.labels, self.solver)
         X = views.seen(X, seen.span) if in_blocks else inputs.placed(first.X, self.backend)
         return X, [schema, *(by_view[v] for v in seen.of_setting)], seen
 

@@ -227,6 +227,7 @@ def test_images_of_a_file_are_told_with_one(capsys, tmp_path):
     assert (len(image), {len(line) for line in image}) == (6, {18})
 
 
+@pytest.mark.filterwarnings("ignore:the columns of X")
 def test_tiny_features_and_huge_logits_keep_their_figures(capsys, tmp_path):
     X = np.array([[1.5e-6, -2e-6], [3e-6, 1e-6]] * 5)
     np.savez("tiny.npz", X=X, y=[0, 1] * 5)

@@ -65,6 +65,29 @@ def test_other_commands_know_the_names_too(capsys, trained):
         assert softstep(capsys, *command)[0] == 0  # a warning would be an error
 
 
+def test_explain_compares_the_names_of_columns(capsys, trained):
+    write("other.csv", ["c", "a", "b"], 3)
+    code, _, err = softstep(capsys, "explain", "other.csv", "--model", "pets.npz")
+    assert code == 2
+    assert "must be in the same order as they were in fit" in err
+
+
+def test_predict_refuses_labels_that_are_none_of_the_classes(capsys, trained):
+    Path("other.csv").write_text("Id,a,b,c\n" + "".join(f"{i},1,2,3\n" for i in range(5, 9)))
+    code, out, err = softstep(capsys, "predict", "pets.npz", "other.csv")
+    assert (code, out) == (2, "")
+    assert "its labels, such as 5, are none of the model's classes (cat, dog …): say with" in err
+    rows = [f"{y},{a},{b},{c}\n" for y, (a, b, c) in zip(Y, X, strict=True)]
+    Path("plain.csv").write_text("".join(rows))
+    assert softstep(capsys, "train", "plain.csv", "--label", 0, "--out", "p.npz")[0] == 0
+    code, _, err = softstep(capsys, "predict", "p.npz", "plain.csv")
+    assert code == 2
+    assert "--label" in err
+    code, out, err = softstep(capsys, "predict", "p.npz", "plain.csv", "--label", 0)
+    assert code == 0
+    assert len(out.splitlines()) == len(Y)
+
+
 def test_predict_names_a_column_that_is_missing_or_too_many(capsys, trained):
     write("other.csv", ["a", "b"], 0)
     code, out, err = softstep(capsys, "predict", "pets.npz", "other.csv")
@@ -126,6 +149,12 @@ BAD = {
     "a place that cannot be written": ("train", "digits", "--out", "taken/m.npz"),
     "a name that is too long": ("train", "digits", "--out", "m" * 240),
     "a folder that cannot be made": ("sweep", "digits", "--out", "taken/run"),
+    "no span": ("landscape", "digits", "--span", "0"),
+    "one offset": ("landscape", "digits", "--steps", "1"),
+    "checkpoints that go back in time": ("train", "digits", "--checkpoint-every", "-1"),
+    "nothing to resume": ("sweep", "digits", "--resume"),
+    "a row before the first": ("explain", "digits", "--index", "-1"),
+    "a model that is not there": ("explain", "digits", "--model", "absent.npz"),
 }
 
 
@@ -145,6 +174,8 @@ def test_a_file_that_is_read_is_not_overwritten(link, capsys):
     np.save("X.npy", X)
     np.save("y.npy", Y)
     Path("run").mkdir()
+    Path("shards").mkdir()
+    np.save("shards/part-0.npy", X)
     Path("run/results.csv").write_text("1,2,3\n4,5,6\n")
     before = {path: path.read_bytes() for path in Path().glob("**/*.*")}
     out = "own.npz"
@@ -156,11 +187,45 @@ def test_a_file_that_is_read_is_not_overwritten(link, capsys):
         ("train", "X.npy", "--labels", "y.npy", "--out", "y.npy"),
         ("train", "X.npy", "--labels", "y.npy", "--out", "./X.npy"),
         ("sweep", "run/results.csv", "--out", "run"),
+        ("train", "shards", "--labels", "y.npy", "--out", "shards/part-0.npy"),
+        ("train", "digits", "--val", "own.npz", "--out", out),
     ):
         code, _, err = softstep(capsys, *command)
         assert code == 2
         assert "is what was given to read: write somewhere else" in err
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_model_takes_the_place_of_a_model_alone(capsys):
+    np.savez("own.npz", X=X, y=Y)
+    Path("thesis.txt").write_text("years of work")
+    command = ("train", "own.npz", "--epochs", 1, "--out")
+    for other in ("thesis.txt", "X.npz"):
+        np.savez("X.npz", X=X)
+        before = Path(other).read_bytes()
+        code, _, err = softstep(capsys, *command, other)
+        assert code == 2
+        assert f"{other} exists and is no model that softstep saved" in err
+        assert Path(other).read_bytes() == before
+    for _ in range(2):
+        assert softstep(capsys, *command, "m.npz")[0] == 0
+
+
+def test_a_place_that_fails_after_the_training_does_not_lose_the_model(capsys, monkeypatch):
+    np.savez("own.npz", X=X, y=Y)
+    save = SoftmaxRegression.save
+
+    def full(model, path):
+        if Path(path).name == path.name and Path(path).parent == Path():
+            raise OSError(28, "No space left on device", str(path))
+        save(model, path)
+
+    monkeypatch.setattr(SoftmaxRegression, "save", full)
+    code, _, err = softstep(capsys, "train", "own.npz", "--epochs", 1, "--out", "m.npz")
+    assert code == 2
+    assert "m.npz: No space left on device; it was saved to " in err
+    spare = err.partition("saved to ")[2].partition(" instead")[0]
+    assert SoftmaxRegression.load(spare).coef_.any()
 
 
 def test_a_class_that_was_held_out_whole_is_said(capsys):
@@ -243,6 +308,21 @@ def test_no_stream_loses_the_model(command, streams, code):
     )
     assert done.returncode == code
     SoftmaxRegression.load("m.npz" if command == "train" else "run/best.npz")
+
+
+@POSIX
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("command", [("predict", "m.npz", "digits"), ("explain", "digits")])
+def test_notes_that_cannot_be_said_cost_no_result(command, streams):
+    data = datasets.load_digits()
+    SoftmaxRegression(epochs=1, random_state=0).fit(data.X_train, data.y_train).save("m.npz")
+    more = ["--model", "m.npz"] if command[0] == "explain" else []
+    whole = subprocess.run(
+        [sys.executable, "-m", "softstep", *command, *more], check=True, capture_output=True
+    )
+    script = ["bash", "-c", f'"$@" {streams}', "bash", sys.executable, "-m", "softstep"]
+    found = subprocess.run([*script, *command, *more], check=True, capture_output=True)
+    assert found.stdout == whole.stdout != b""
 
 
 @POSIX

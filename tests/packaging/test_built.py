@@ -1,5 +1,6 @@
 """Promise: what is built installs anywhere, complete, and claims no name but its own."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -83,6 +84,12 @@ def test_the_sdist_holds_every_test_and_what_the_tests_read(dist):
 
 def test_a_package_index_shows_the_page_whole(dist):
     run(sys.executable, "-m", "twine", "check", "--strict", *dist.iterdir())
+    with zipfile.ZipFile(wheel_of(dist)) as wheel:
+        (name,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+        page = wheel.read(name).decode()
+    links = re.findall(r'\]\(([^)]+)\)|(?:src|srcset)="([^"]+)"', page)
+    assert len(links) > 15
+    assert [link for link in map("".join, links) if not link.startswith("https://")] == []
 
 
 def test_a_clone_without_symbolic_links_builds_the_same(dist, tmp_path):

@@ -1,6 +1,7 @@
 """Promise: what a release says of itself agrees: version, date, Pythons, addresses."""
 
 import re
+import subprocess
 import tomllib
 
 from repository import ROOT
@@ -31,11 +32,18 @@ def test_what_is_tested_is_what_is_claimed():
     )
 
 
-def test_addresses_are_of_one_repository():
+def test_the_address_of_the_repository_stands_in_two_files_alone():
     source = PROJECT["urls"]["Source"]
+    others = {name: url for name, url in PROJECT["urls"].items() if name != "Documentation"}
+    assert all(url.startswith(source) for url in others.values())
     assert f'repository-code: "{source}"' in CITATION
-    assert f"repo_url: {source}\n" in (ROOT / "mkdocs.yml").read_text()
-    assert all(url.startswith(("https://softstep.", source)) for url in PROJECT["urls"].values())
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    texts = {name: (ROOT / name).read_bytes() for name in names if (ROOT / name).is_file()}
+    for address in (source, PROJECT["urls"]["Documentation"]):
+        found = {name for name, text in texts.items() if address.encode() in text}
+        assert found <= {"pyproject.toml", "CITATION.cff"}
 
 
 def test_a_tag_publishes_only_its_own_version():
@@ -66,8 +74,8 @@ def test_nothing_is_published_before_every_job_of_the_tests_has_passed():
 
 
 def test_the_site_that_is_linked_is_the_one_that_is_deployed():
-    site = re.search(r"^site_url: (\S+?)/?$", (ROOT / "mkdocs.yml").read_text(), re.M)[1]
-    assert PROJECT["urls"]["Documentation"] == site
+    owner, name = PROJECT["urls"]["Source"].split("/")[-2:]
+    assert PROJECT["urls"]["Documentation"] == f"https://{owner}.github.io/{name}"
     built = re.search(r"^site_dir: (\S+)$", (ROOT / "mkdocs.yml").read_text(), re.M)[1]
     deploying = jobs("docs.yml")
     assert "make docs" in deploying["build"]

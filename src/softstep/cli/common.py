@@ -11,7 +11,7 @@ from typing import Any, Literal, TextIO
 
 from softstep.kernels.backend import choose
 from softstep.kernels.registry import CHOICES
-from softstep.model import resume
+from softstep.model import inputs, resume
 from softstep.model.datasets import NAMED, stdin
 
 FILES = ".npz, .npy, .csv, .parquet, .safetensors, .pt, IDX … (- is standard input)"
@@ -121,7 +121,16 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def checkpoint_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `add_checkpoint` asks for, as `fit` takes it."""
+    """What `add_checkpoint` asks for, as `fit` takes it.
+
+    Raises:
+        ValueError: it cannot be, which is said before any rows are read.
+    """
+    inputs.number("--checkpoint-every", arguments.checkpoint_every, least=0)
+    if arguments.resume and arguments.checkpoint is None:
+        raise ValueError("resume needs checkpoint, the folder to resume from: --checkpoint DIR")
+    if arguments.checkpoint is not None and not arguments.resume:
+        resume.refuse_used(arguments.checkpoint)
     names = ("checkpoint", "checkpoint_every", "resume", "fingerprint")
     return {name: getattr(arguments, name) for name in names}
 

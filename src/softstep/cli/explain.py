@@ -31,6 +31,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+@common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     if arguments.model is not None and arguments.loss is not None:
         raise ValueError("--loss is for the recipe: a model has its own loss")
@@ -48,18 +49,19 @@ def run(arguments: argparse.Namespace) -> int:
 def _explained(arguments: argparse.Namespace) -> tuple[str, Explanation, Any, Any]:
     """A title, the passes of the row, the classes, and the shape of the image if it is one."""
     common.say_backend()
-    data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
     index = integer("--index", arguments.index, least=0)
+    known = None if arguments.model is None else SoftmaxRegression.load(arguments.model)
+    data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
     X: Any = data.X_test  # load_rows makes sure that there are some
     y: Any = data.y_test
     if index >= len(X):
         raise ValueError(f"there is no test row {index}: there are {len(X)}")
-    if arguments.model is None:
+    if known is None:
         loss = arguments.loss or recipe.LOSS
         model = recipe.model_for(data.name, loss, random_state=arguments.seed)
         recipe.train(model, data)
     else:
-        model = SoftmaxRegression.load(arguments.model)
-    found = explain(model, X[index], y[index])
+        model = known
+    found = explain(model, X[index : index + 1], y[index])
     title = f"Row {index} of {data.name}, class {y[index]}"
     return title, found, model.classes_, data.image_shape

@@ -72,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     Settings.of(model)  # or it says what is wrong, before any rows are read
     names = ("rows", "directions", "span", "steps")
     view = View(**{name: getattr(arguments, name) for name in names}, random_state=arguments.seed)
+    landscape.refuse_bad_view(view)
+    keeping = common.checkpoint_of(arguments)
     about = record.record(
         "landscape",
         name,
@@ -84,9 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with folder.of_run(out):
         data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
-        found = landscape.run(
-            out, model, data, view, about, stale, **common.checkpoint_of(arguments)
-        )
+        found = landscape.run(out, model, data, view, about, stale, **keeping)
         print(_summary(found))
         images = _draw(found, out)
         print(f"run.json, model.npz, surface.npz, line.npz and {images} images saved to {out}")

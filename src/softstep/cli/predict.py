@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from softstep.cli import common
 from softstep.model import SoftmaxRegression, datasets, extras
-from softstep.runs import folder, predictions
+from softstep.runs import folder, predictions, recipe
 from softstep.runs.streams import in_one_line, write_data
 
 
@@ -47,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.nullcontext() if out is None else folder.ready_for_file(out):
         model = SoftmaxRegression.load(arguments.model)
         X, y = _rows(arguments, model)
+        if y is not None:
+            _refuse_other_labels(arguments.data, model, y)
         columns = predictions.table(model, X, proba=arguments.proba)
         if out is not None:
             predictions.write(columns, kind or "csv", out)
@@ -57,8 +61,19 @@ def run(arguments: argparse.Namespace) -> int:
             for label in columns["label"]:
                 print(in_one_line(label))
     if y is not None:
-        _tell(f"accuracy {model.score(X, y):.4f}")
+        _tell(f"accuracy {np.mean(np.array(columns['label']) == y):.4f}")
     return 0
+
+
+def _refuse_other_labels(name: str, model: SoftmaxRegression, y: Any) -> None:
+    """Raise ValueError if none of what was taken for labels is a class of the model."""
+    are_alike = (y.dtype.kind == "U") == (model.classes_.dtype.kind == "U")
+    if not (are_alike and recipe.known_rows(model, y).any()):
+        shown = ", ".join(map(str, model.classes_[: recipe.SHOWN_CLASSES]))
+        raise ValueError(
+            f"{name}: its labels, such as {y[0]}, are none of the model's classes ({shown} …): say "
+            "with --label which column holds them, or take it out if it holds none"
+        )
 
 
 def _rows(arguments: argparse.Namespace, model: SoftmaxRegression) -> tuple[Any, Any]:
@@ -78,4 +93,5 @@ def _rows(arguments: argparse.Namespace, model: SoftmaxRegression) -> tuple[Any,
 
 
 def _tell(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # what nobody hears costs no result
+        print(sentence, file=sys.stderr, flush=True)

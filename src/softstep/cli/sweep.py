@@ -157,6 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
     common.say_backend()
     sweep = _sweep(arguments)
     SweepSettings.of(sweep)  # or it says what is wrong, before any rows are read
+    keeping = common.checkpoint_of(arguments)
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with (
@@ -166,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
         data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
         given = rows(data, arguments.cv, arguments.seed)
         print(given.judged, flush=True)
-        times = fit(sweep, given, **common.checkpoint_of(arguments))
+        times = fit(sweep, given, **keeping)
         best = sweep.best_estimator_
         accuracy = best.score(data.X_test, data.y_test)
         print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), times]))

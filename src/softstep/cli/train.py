@@ -62,16 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
         random_state=arguments.seed,
     )
     Settings.of(model)  # or it says what is wrong, before any rows are read
+    keeping = common.checkpoint_of(arguments)
     out = arguments.out or Path("runs") / f"{name}.npz"
     val = {"val": arguments.val, "val_labels": arguments.val_labels}
     if arguments.val is None and arguments.val_labels is not None:
         raise ValueError("--val-labels needs --val, the file of their rows")
     folder.refuse_own_input([out], [arguments.data, arguments.labels, *val.values()])
+    folder.refuse_what_is_no_model(out)
     with folder.ready_for_file(out):
         data = recipe.load_rows(
             arguments.data, arguments.labels, arguments.label, arguments.seed, **val
         )
-        recipe.train(model, data, **common.checkpoint_of(arguments))
-        model.save(out)
+        recipe.train(model, data, **keeping)
+        folder.save_at(out, model.save)
     print(f"model saved to {out}")
     return 0

@@ -2,10 +2,11 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from softstep.model import datasets, writing
+from softstep.model import checkpoint, datasets, writing
 from softstep.model.resume import lock
 
 LOCK = lock.Lock(".run.lock", "another softstep command writes its results there")
@@ -60,11 +61,44 @@ def ready_for_file(path: Path) -> Iterator[None]:
 
 def refuse_own_input(outputs: Iterable[Path], given: Iterable[str | None]) -> None:
     """Raise ValueError if a command would overwrite a file that it was given to read."""
-    sources = [Path(name) for name in given if name is not None and name not in datasets.NAMED]
+    names = [name for name in given if name is not None and name not in datasets.NAMED]
+    sources = [file for name in names for file in _files_of(Path(name))]
     for path in outputs:
         for source in sources:
             if path.exists() and source.exists() and path.samefile(source):
                 raise ValueError(f"{path} is what was given to read: write somewhere else")
+
+
+def _files_of(given: Path) -> Iterable[Path]:
+    """The files that are read of what was given: of a folder those in it."""
+    return given.iterdir() if given.is_dir() else (given,)
+
+
+def save_at(path: Path, save: Callable[[Path], Any]) -> None:
+    """Call `save` with the path, or, if that fails, with one in a new temporary folder.
+
+    Raises:
+        OSError: it failed; the text says where the work is, so that it is not lost.
+    """
+    try:
+        save(path)
+    except OSError as error:
+        spare = Path(tempfile.mkdtemp(prefix="softstep-")) / path.name
+        save(spare)
+        reason = error.strerror or error
+        raise OSError(f"{path}: {reason}; it was saved to {spare} instead") from error
+
+
+def refuse_what_is_no_model(path: Path) -> None:
+    """Raise ValueError if a model would overwrite something else."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        kind = checkpoint.kind_of(path)
+    except checkpoint.CheckpointError:
+        kind = None
+    if not str(kind).startswith("softstep model "):
+        raise ValueError(f"{path} exists and is no model that softstep saved: write somewhere else")
 
 
 def ready_for(page: Path) -> contextlib.AbstractContextManager[None]:

@@ -10,6 +10,7 @@ from softstep.model import SoftmaxRegression, WeightPath, inputs
 from softstep.model.datasets import Dataset
 from softstep.model.landscape import Line, Surface, loss_line, loss_surface
 from softstep.runs import record
+from softstep.runs.folder import save_at
 from softstep.runs.progress import Progress
 from softstep.runs.recipe import known_rows, train
 
@@ -43,6 +44,12 @@ class Landscape:
     of: str
     surface: Surface
     line: Line
+
+
+def refuse_bad_view(view: View) -> None:
+    """Raise TypeError or ValueError if a number in it is out of range, before any rows are read."""
+    inputs.number("--span", view.span, above=0)
+    inputs.integer("--steps", view.steps, least=2)
 
 
 def rows_of(model: SoftmaxRegression, data: Dataset, kind: str) -> tuple[Any, Any]:
@@ -107,15 +114,13 @@ def run(
     Raises:
         ValueError: a setting is out of range, or the path would be too short for a plane.
     """
-    inputs.number("--span", view.span, above=0)  # before the work
-    inputs.integer("--steps", view.steps, least=2)
     if view.directions == "pca":
         _refuse_too_few_steps(model, len(data.X_train))
     path = WeightPath()
     accuracy = train(model, data, path, **keeping)
     for file in (record.NAME, SURFACE, LINE, *stale):
         (folder / file).unlink(missing_ok=True)
-    model.save(folder / MODEL)  # now, so that no failure below loses the training
+    save_at(folder / MODEL, model.save)  # now, so that no failure below loses the training
     with Progress() as progress:
         landscape = around(
             model,

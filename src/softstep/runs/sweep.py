@@ -15,6 +15,7 @@ from softstep.model.optimum.solve import Round
 from softstep.model.sweep import grid
 from softstep.model.sweep.heads import SweepEpoch
 from softstep.runs import record, results
+from softstep.runs.folder import save_at
 from softstep.runs.progress import Progress
 
 EVALUATIONS = 10  # of the held-out rows during training, for the best score so far
@@ -140,7 +141,7 @@ def save(
     }
     for file in (folder / record.NAME, *stale):
         file.unlink(missing_ok=True)
-    sweep.best_estimator_.save(folder / MODEL)
+    save_at(folder / MODEL, sweep.best_estimator_.save)
     results.write(folder, sweep.results_, sweep.loss_curves_)
     record.write(folder, about)
     return about

@@ -76,6 +76,31 @@ def test_workers_of_joblib_share_the_cores(monkeypatch):
     assert joblib.Parallel(n_jobs=2, backend="loky")(call(1e12) for _ in range(2)) == [1, 1]
 
 
+def test_a_grid_search_on_two_workers_leaves_each_its_share(monkeypatch):
+    """Each process of two is told by joblib to take one of two cores, and starts no thread."""
+    pytest.importorskip("joblib")
+    selection = pytest.importorskip("sklearn.model_selection")
+    monkeypatch.delenv(threads.VARIABLE, raising=False)
+    monkeypatch.setattr("joblib._parallel_backends.cpu_count", lambda *args, **kwargs: 2)
+    V = np.zeros((20_000, 200))
+
+    def started(n_threads):
+        kernels.softmax_forward(V, backend="numba", n_threads=n_threads)
+        return sum(thread.name == "softstep worker" for thread in threading.enumerate())
+
+    assert started(2) >= 1
+    search = selection.GridSearchCV(
+        SoftmaxRegression(epochs=1, random_state=0),
+        {"l2": [0.0, 0.1]},
+        cv=2,
+        n_jobs=2,
+        scoring=lambda model, X, y: started(model.n_threads),
+    )
+    y = np.arange(40) % 2
+    search.fit(np.eye(2)[y] + 1.0, y)
+    assert search.cv_results_["mean_test_score"].tolist() == [0.0, 0.0]
+
+
 def threads_of_large_work(n_threads):
     threads.ask(n_threads)
     return threads.threads_for(1e12)

@@ -54,7 +54,6 @@ def test_no_such_column_of_labels(label, table):
         ("label,x,z", 0),
         ("x,Class,z", 1),
         ("x,z,other", 2),
-        ("label,x,class", 2),  # of two the last column, as where there is none
         ("x, target ,z", 1),
     ],
 )
@@ -127,7 +126,6 @@ def test_empty_labels_are_refused_in_the_first_line_and_below(table):
     [
         (["1", "-2", "+3"], np.array([1, -2, 3])),
         (["1", "2.0"], np.array([1, 2])),
-        (["1.5", "2"], np.array([1.5, 2.0])),
         (["a", "1"], np.array(["a", "1"])),
         ([str(2**63 - 1), "0"], np.array([2**63 - 1, 0])),
         ([str(2**63), "0"], np.array([2**63, 0], np.uint64)),
@@ -135,9 +133,11 @@ def test_empty_labels_are_refused_in_the_first_line_and_below(table):
         ([str(-(2**63))], np.array([-(2**63)])),
         ([str(2**64), "0"], np.array([str(2**64), "0"])),
         ([str(2**63), "-1"], np.array([str(2**63), "-1"])),
-        (["9007199254740993", "0.5"], np.array(["9007199254740993", "0.5"])),
-        (["9007199254740992", "0.5"], np.array([2.0**53, 0.5])),
-        (["1e300", "1"], np.array([1e300, 1.0])),
+        (["9007199254740992.0", "1"], np.array(["9007199254740992.0", "1"])),
+        (["9007199254740991.0", "1"], np.array([2**53 - 1, 1])),
+        (["1e300", "1"], np.array(["1e300", "1"])),
+        (["01", "1"], np.array(["01", "1"])),
+        (["0", "-0"], np.array([0, 0])),
         (["1_000", "2"], np.array(["1_000", "2"])),
     ],
 )
@@ -151,8 +151,8 @@ def test_what_was_taken_for_what_is_told(table):
     told = []
     load_file(table("x,y,kind\n" + ROWS), tell=told.append)
     load_file(table("1,2,5\n3,4,6\n"), label="0", tell=told.append)
-    load_file(table("".join(f"{i * i},1,{i}\n" for i in range(11))), tell=told.append)
-    load_file(table("".join(f"{i * i},1,{i}\n" for i in range(10))), tell=told.append)
+    load_file(table("".join(f"{i * i % 7},1,{i}\n" for i in range(11))), tell=told.append)
+    load_file(table("".join(f"{i * i % 7},1,{i}\n" for i in range(10))), tell=told.append)
     assert told[0].endswith(
         "2 rows of 2 features; header in line 1; label in column 3, 'kind', the last; "
         "2 classes: a, b"
