@@ -368,6 +368,9 @@ class EpochSums:
             if found.shape not in shapes or found.dtype.kind not in kinds:
                 raise ValueError(f"{name} is {found.dtype} of shape {found.shape}")
             setattr(self, name, found)
+        counts = self.correct >= 0, self.correct <= self.counted, self.counted <= self.rows
+        if not all(np.all(count) for count in counts):
+            raise ValueError(f"of {self.rows} rows more are right, or count, than there are")
 
     def means(self, number: int) -> Epoch:
         with np.errstate(invalid="ignore"):

@@ -26,7 +26,8 @@ from softstep.bench.studies.mutants.faults import Fault, faults_of
 
 ROOT = Path(__file__).parents[3]
 COPIED = ("src", "kernels", "model", "bench", "tests", "pyproject.toml", "conftest.py", "docs")
-TESTS = ("tests/kernels", "tests/model", "tests/cli")  # that judge, but for these:
+ON_GPU = "tests/cuda/host/test_arguments_stay_on_the_gpu.py"
+TESTS = ("tests/kernels", "tests/model", "tests/cli", ON_GPU)  # that judge, but for these:
 LEFT_OUT = (
     *("tests/kernels/numba", "tests/kernels/test_random_differential.py", "tests/model/plots"),
     *("tests/model/test_mnist_recipe.py", "tests/model/test_landscape.py"),
@@ -49,7 +50,7 @@ AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "tests/kernels/test_numerics_contract.py",
         ),
     ),
-    "kernels/checks.py": (("kernels/checks.py",), ("tests/kernels/test_bad_input_ops.py",)),
+    "kernels/checks.py": (("kernels/checks.py",), ("tests/kernels/test_bad_input_ops.py", ON_GPU)),
     "trainer": (
         ("model/trainer.py", "model/schedules.py"),
         (MODEL + "test_regression.py", MODEL + "test_schedules.py"),

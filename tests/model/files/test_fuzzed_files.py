@@ -5,6 +5,7 @@ Hypothesis draws how. SOFTSTEP_FUZZ=1000 asks for so many files of each kind, dr
 """
 
 import importlib.util
+import json
 import os
 
 import numpy as np
@@ -13,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn_arrays
 
+from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.bench.studies.trust import fuzz
 from softstep.model import CheckpointError, checkpoint
 from softstep.model.landscape import Line, Surface
+from softstep.model.resume import store
 
 ASKED = int(os.environ.get("SOFTSTEP_FUZZ", "0"))
 NEEDS = {"parquet": "pyarrow", "feather": "pyarrow", "torch": "torch", "safetensors": "safetensors"}
@@ -117,6 +120,22 @@ def refused_or(found, path):
     return None
 
 
+@fuzzed(150)
+@given(st.data())
+def test_a_model_that_is_taken_predicts(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "resealed-model.npz"
+    fuzz.DOORS["model"].write(path)
+    arrays, about = resealed(path, checkpoint.FORMAT, data)
+    checkpoint.save(path, arrays, about)
+    model = refused_or(SoftmaxRegression.load, path)
+    if model is not None:
+        P = model.predict_proba(fuzz.X)
+        assert P.shape == (len(fuzz.X), len(model.classes_))
+        assert np.isfinite(P).all()
+        assert np.isin(model.predict(fuzz.X), model.classes_).all()
+        model.save(path)
+
+
 @pytest.mark.parametrize(("name", "kind"), [("surface", Surface), ("line", Line)])
 def test_a_surface_or_line_that_is_taken_is_whole(name, kind, tmp_path):
     path = tmp_path / "resealed.npz"
@@ -133,5 +152,52 @@ def test_a_surface_or_line_that_is_taken_is_whole(name, kind, tmp_path):
         if found is not None:
             found.save(changed)
             assert np.isfinite(found.loss).all()
+
+    try_one()
+
+
+def sweep(**keeping):
+    model = SoftmaxSweep(
+        {"learning_rate": [0.1, 1.0]},
+        cv=2,
+        epochs=3,
+        batch_size=3,
+        patience=2,
+        random_state=0,
+        backend="numpy",
+    )
+    return model.fit(fuzz.X, fuzz.Y, **keeping)
+
+
+@pytest.mark.parametrize("fit", [fuzz._fitted, sweep])
+def test_a_checkpoint_that_is_taken_trains_to_the_end(fit, tmp_path):
+    (tmp_path / "sound").mkdir()
+    fit(checkpoint=tmp_path / "sound", checkpoint_every=0)
+    newest = max((tmp_path / "sound").glob("checkpoint-*"))
+    sound = newest.read_bytes()
+    folder = tmp_path / "changed"
+    folder.mkdir()
+
+    @fuzzed(150)
+    @given(st.data())
+    def try_one(data):
+        for file in folder.iterdir():
+            file.unlink()
+        path = folder / "checkpoint-000001.npz"
+        path.write_bytes(sound)
+        arrays, about = resealed(path, store.FORMAT, data)
+        checkpoint.save(path, arrays, about, store.FORMAT)
+
+        def resumed(path):
+            try:
+                return fit(checkpoint=folder, checkpoint_every=1e9, resume=True)
+            except FloatingPointError:  # weights beyond what is finite
+                return None
+
+        model = refused_or(resumed, path)
+        if model is not None:
+            best = getattr(model, "best_estimator_", model)
+            assert best.coef_.shape == (2, 3)
+            json.dumps(best.origin_)
 
     try_one()
