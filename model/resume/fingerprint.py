@@ -53,7 +53,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return f"{value.dtype} {value.shape} {_hash([value])}"
+        return f"{value.dtype} {value.shape} {_hash(value)}"
     if isinstance(value, np.generic):
         value = value.item()
     known = value is None or isinstance(value, bool | int | float | str)
@@ -89,7 +89,7 @@ def _whole(X: Any) -> str:
     return _hash(X, (slice(start, start + count) for start in range(0, len(X), count)))
 
 
-def _hash(X: Any, parts: Iterable[Any] = (slice(None),)) -> str:
+def _hash(X: Any, parts: Iterable[Any] = (...,)) -> str:
     """Of these parts; of sparse rows, of what they store."""
     digest = hashlib.sha256()
     for part in parts:
