@@ -240,7 +240,7 @@ def _read(
             X = NamedColumns.of(X, tuple(names[j] for j in columns.features))
     else:
         _take_first(below, start)
-        _refuse_index(path, X)
+        _refuse_index(where, columns, X)
     if not len(X):
         raise DataError(f"{path}: holds no rows below its header")
     _refuse_fractions(below)
@@ -331,13 +331,13 @@ def names_of(where: str, cells: list[str]) -> list[str]:
     return names
 
 
-def _refuse_index(path: Path, X: Array) -> None:
-    """Raise DataError if the first column, in a file without a header, counts the rows."""
+def _refuse_index(where: str, columns: Columns, X: Array) -> None:
+    """Raise DataError if the first feature, in a file without a header, counts the rows."""
     first = X[:, 0]
     if len(first) >= LEAST_COUNTED and first[0] in (0, 1) and (np.diff(first) == 1).all():
         raise DataError(
-            f"{path}: line 1, column 1 and below count the rows: this may be an index. Take the "
-            "column out, or name it in a header if it is a feature"
+            f"{where}, column {columns.features[0] + 1} and below count the rows: this may be an "
+            "index. Take the column out, or name it in a header if it is a feature"
         )
 
 

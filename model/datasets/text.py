@@ -38,7 +38,8 @@ def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     number = 0
     try:
-        delimiter = "\t" if ".tsv" in path.suffixes[-2:] else _delimiter(path)
+        suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+        delimiter = "\t" if ".tsv" in suffixes else _delimiter(path)
         with _opened(path) as file:
             for number, line in _lines(path, file):
                 if line.strip(" \r\n"):

@@ -220,3 +220,20 @@ def test_a_column_that_rises_from_row_to_row_is_said(column, tmp_path):
 def test_labels_in_a_column_are_labels(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=np.ones((4, 2)), y_train=np.arange(4)[:, None] % 2)
     assert load_file(tmp_path / "a.npz").y_train.tolist() == [0, 1, 0, 1]
+
+
+def test_a_column_that_counts_the_rows_is_named_by_its_place(tmp_path):
+    rows = [f"{'ab'[i % 2]},{i},{i % 3}.5" for i in range(12)]
+    refused(tmp_path, "\n" + "\n".join(rows) + "\n", "line 2, column 2 and below count", label="0")
+
+
+# Endings in capitals.
+
+
+@pytest.mark.parametrize("name", ["rows.tsv", "rows.TSV", "rows.Tsv.GZ"])
+def test_the_ending_says_that_tabs_split_however_it_is_written(name, tmp_path):
+    content = b"1\t2\t0,1\n3\t4\t1,0\n"  # commas would split it as well
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith("GZ") else content)
+    data = load_file(path)
+    assert (data.X_train.tolist(), data.y_train.tolist()) == ([[1, 2], [3, 4]], ["0,1", "1,0"])
