@@ -7,8 +7,9 @@ their times are those of fits that knew when to stop. Of LogisticRegressionCV tw
 are run, on two processes, and the time scaled to five; the heads on all rows, which softstep's
 sweep has too, take it the time of the loop. Accuracies on the test rows are compared at each C.
 
-Each work runs in a process of its own; what is done is kept in the file of --out, work by work and
-line by line, so that a run may be cut short and its works run one at a time with --only.
+What SGD gets to on the same rows of MNIST is beside it (`sgd`). Each work runs in a process of its
+own; what is done is kept in the file of --out, work by work and line by line, so that a run may be
+cut short and its works run one at a time with --only.
 
 --proofs puts 200 problems to SciPy instead; --evaluations counts, for each choice of curvature, how
 often the objective is evaluated, which noise does not touch.
@@ -44,6 +45,11 @@ def measure(key: str, quick: bool, results: Results) -> None:
     if key == "digits":
         _one_head(work, results)
         return
+    if key == "sgd":
+        seconds, accuracy = ours.by_sgd(work)
+        note = f"SGD, {ours.EPOCHS} epochs, best accuracy {accuracy:.4f}"
+        results.put(key, "softstep", work=work.name, seconds=seconds, note=note)
+        return
     solved = ours.solve(work)
     tell(f"softstep: {solved.seconds:.1f} s, {solved.bytes_above / 1e9:.2f} GB above X")
     for line in solved.said:
@@ -51,6 +57,7 @@ def measure(key: str, quick: bool, results: Results) -> None:
     put = functools.partial(results.put, key, work=work.name)
     accuracies = work.accuracies(solved.whole.W, solved.whole.b)
     note = f"{solved.rounds} rounds, {solved.bytes_above / 1e9:.2f} GB above X"
+    note += f", best accuracy {accuracies.max():.4f}"
     note += "".join(f"; {line}" for line in solved.said)
     put("softstep", seconds=solved.seconds, note=note, accuracies=accuracies.tolist())
     if key == "folds":

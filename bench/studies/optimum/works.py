@@ -1,7 +1,7 @@
 """What is solved: rows, labels, and a grid of C."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,12 @@ def _mnist(quick: bool) -> Work:
     return Work(name, X, data.y_train[:n], X_test, data.y_test, C)
 
 
+def _sgd(quick: bool) -> Work:
+    work = _mnist(quick)
+    n, d = work.X.shape
+    return replace(work, name=f"MNIST {n}x{d}->10, 8 learning rates x 2 l2")
+
+
 def _folds(quick: bool) -> Work:
     from sklearn.model_selection import StratifiedKFold
 
@@ -124,6 +130,7 @@ def _pooled(images: Array, count: int, rng: Any) -> Array:
 WORKS: dict[str, Callable[[bool], Work]] = {
     "digits": _digits,
     "mnist": _mnist,
+    "sgd": _sgd,
     "folds": _folds,
     "embeddings": _embeddings,
 }
