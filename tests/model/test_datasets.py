@@ -392,7 +392,7 @@ def test_a_mirror_that_drips_is_given_up(contents, mirror, tmp_path, monkeypatch
 
     def drip(body):
         for byte in body:
-            if ended.wait(0.1):
+            if ended.wait(0.3):
                 return
             yield bytes([byte])
 
@@ -405,7 +405,7 @@ def test_a_mirror_that_drips_is_given_up(contents, mirror, tmp_path, monkeypatch
             load_mnist()
     finally:
         ended.set()
-    assert time.monotonic() - start < 4 * 1.0 + 5  # each of the four files, and a busy machine
+    assert time.monotonic() - start < 9  # on a busy machine; until its end it would take longer
     assert cached(tmp_path) == []
 
 
