@@ -12,6 +12,7 @@ import re
 import tracemalloc
 import warnings
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from softstep.model import inputs
 ROWS, COLUMNS, CLASSES = 10_000, 400, 3
 NAMES = [f"c{j}" for j in range(COLUMNS)]
 SCRATCH = 3 << 20  # bytes that checks of a sample of rows take, however many there are
-SHORT = {"max_steps": 2, "random_state": 0}
+SHORT: dict[str, Any] = {"max_steps": 2, "random_state": 0}
 
 FLOATS = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
 WHOLE = (FLOATS * 8).astype(np.int8)
@@ -30,33 +31,33 @@ LABELS = np.arange(ROWS) % CLASSES
 TEXTS = np.array(["a", "b", "c"])[LABELS]
 
 
-def of_frame(change):
+def of_frame(change: Any) -> Any:
     return lambda pandas: change(pandas.DataFrame(dict(zip(NAMES, FLOATS.T, strict=True))))
 
 
-def with_column(make):
+def with_column(make: Any) -> Any:
     """A frame whose column c1 is that of `make(pandas)`."""
     return lambda pandas: of_frame(lambda frame: frame.assign(c1=make(pandas)))(pandas)
 
 
-def of_polars(values, **more):
+def of_polars(values: Any, **more: Any) -> Any:
     return lambda polars: polars.DataFrame(dict(zip(NAMES, values.T, strict=True)) | more)
 
 
-def of_arrow(values, kind="table"):
+def of_arrow(values: Any, kind: Any = "table") -> Any:
     return lambda arrow: getattr(arrow, kind)(dict(zip(NAMES, values.T, strict=True)))
 
 
-def one_column(library):
+def one_column(library: Any) -> Any:
     return library.DataFrame({"kind": TEXTS})
 
 
-def soft_targets(library):
+def soft_targets(library: Any) -> Any:
     return library.DataFrame(dict(zip("abc", np.eye(CLASSES)[LABELS].T, strict=True)))
 
 
 # What is given, the library it needs, and what makes it.
-FEATURES = [
+FEATURES: list[tuple[str, str, Any]] = [
     ("NumPy, float32", "numpy", lambda _: FLOATS),
     ("NumPy, float64", "numpy", lambda _: FLOATS.astype(np.float64)),
     ("NumPy, float16", "numpy", lambda _: FLOATS.astype(np.float16)),
@@ -101,7 +102,7 @@ FEATURES = [
     ("PyTorch, bfloat16", "torch", lambda torch: torch.from_numpy(FLOATS).bfloat16()),
     ("JAX, float32", "jax", lambda jax: jax.numpy.asarray(FLOATS)),
 ]
-TARGETS = [
+TARGETS: list[tuple[str, str, Any]] = [
     ("NumPy, integers", "numpy", lambda _: LABELS),
     ("NumPy, whole floats", "numpy", lambda _: LABELS.astype(np.float32)),
     ("NumPy, bool", "numpy", lambda _: LABELS > 0),
@@ -145,7 +146,7 @@ CHECKED = (
 )
 
 
-def operations(X):
+def operations(X: Any) -> Any:
     """What is done with X, by name; the models are fitted before they are asked."""
     model = SoftmaxRegression(**SHORT)
     sweep = SoftmaxSweep({"l2": [0.0, 0.1]}, cv=5, **SHORT)
@@ -158,10 +159,10 @@ def operations(X):
     }
 
 
-OPERATIONS = tuple(operations(None))
+OPERATIONS: tuple[str, ...] = tuple(operations(None))
 
 
-def library(name):
+def library(name: Any) -> Any:
     """The module of that name; None where it is not installed."""
     try:
         return importlib.import_module(name)
@@ -169,12 +170,12 @@ def library(name):
         return None
 
 
-def refused(error):
+def refused(error: Any) -> Any:
     """The refusal, for a cell of a table."""
     return "refused: " + str(error).replace("|", r"\|")
 
 
-def copies(operation, size):
+def copies(operation: Any, size: Any) -> Any:
     """How often `size` bytes fit into what NumPy allocates at the operation's peak, rounded.
 
     Of the second run: the first may compile.
@@ -187,7 +188,7 @@ def copies(operation, size):
     return round(max(0, peak - SCRATCH) / size)
 
 
-def of_features(make, module):
+def of_features(make: Any, module: Any) -> Any:
     """For features of a kind: the dtype they are read in, or the refusal; copies by operation."""
     X = make(module)
     try:
@@ -198,7 +199,7 @@ def of_features(make, module):
     return read.dtype.name, found
 
 
-def of_targets(make, module):
+def of_targets(make: Any, module: Any) -> Any:
     """For labels of a kind: the dtype of the classes, or the refusal."""
     try:
         with warnings.catch_warnings():
@@ -209,20 +210,20 @@ def of_targets(make, module):
         return refused(error)
 
 
-def check_name(check):
+def check_name(check: Any) -> Any:
     """What a check of scikit-learn's is called."""
     return getattr(check, "func", check).__name__
 
 
-def outcomes(estimator, checks):
+def outcomes(estimator: Any, checks: Any) -> Any:
     """The outcomes of each check by its name; some run several times, with different data."""
-    found = {}
+    found: dict[str, Any] = {}
     for result in checks.check_estimator(estimator, on_fail=None, on_skip=None):
         found.setdefault(result["check_name"], []).append(result["status"])
     return found
 
 
-def counted(statuses):
+def counted(statuses: Any) -> Any:
     """Outcomes for a cell: "passed", or "3 passed", or "2 passed, 1 failed"."""
     counts = Counter(statuses)
     if len(statuses) == 1:
@@ -230,12 +231,12 @@ def counted(statuses):
     return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
-def total(cell):
+def total(cell: Any) -> Any:
     """How many outcomes a cell of `counted` tells of."""
     return sum(map(int, re.findall(r"\d+", cell))) if cell[:1].isdigit() else int(cell != "")
 
 
-def check_lines(sklearn, checks):
+def check_lines(sklearn: Any, checks: Any) -> Any:
     """The list of scikit-learn's checks, line by line."""
     names = (type(estimator).__name__ for estimator in CHECKED)
     yield f"| check of scikit-learn {sklearn.__version__} | {' | '.join(names)} |"
@@ -246,7 +247,7 @@ def check_lines(sklearn, checks):
         yield f"| `{name}` | {' | '.join(cells)} |"
 
 
-def lines():
+def lines() -> Any:
     """The tables, line by line; kinds whose library is not installed are left out."""
     warnings.simplefilter("ignore")  # of names that come or go, of columns that are not scaled
     yield f"| X | read as | {' | '.join(OPERATIONS)} |"
@@ -267,7 +268,7 @@ def lines():
         yield from check_lines(sklearn, library("sklearn.utils.estimator_checks"))
 
 
-def main(argv=None):
+def main(argv: Any = None) -> Any:
     """Print the tables."""
     parser("interop", __doc__).parse_args(argv)
     os.environ["SCIPY_ARRAY_API"] = "1"  # which SciPy reads as it is imported: one check needs it

@@ -19,9 +19,9 @@ class SparseRows:
     def __init__(self, matrix: Any) -> None:
         self.matrix = matrix
         self.shape: tuple[int, int] = matrix.shape
-        self.ndim = len(self.shape)
+        self.ndim: int = len(self.shape)
         self.dtype: np.dtype[Any] = matrix.dtype
-        self.size = math.prod(self.shape)
+        self.size: int = math.prod(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -164,7 +164,8 @@ class SweepProgress(Progress):
 
     def __init__(self, refit: str, certifies: bool) -> None:
         super().__init__()
-        self.refit, self.certifies = refit, certifies
+        self.refit: str = refit
+        self.certifies: bool = certifies
         self.start: float = time.perf_counter()
         self.seconds: float = 0.0
         self.alive: int | None = None
@@ -195,8 +196,11 @@ class SolveProgress(Progress):
 
     def __init__(self, tol: float) -> None:
         super().__init__()
-        self.tol, self.first, self.share, self.rounds = tol, 10 * tol, 0.0, 0
-        self.start = time.perf_counter()
+        self.tol: float = tol
+        self.first: float = 10 * tol
+        self.share: float = 0.0
+        self.rounds: int = 0
+        self.start: float = time.perf_counter()
 
     def __call__(self, done: Round) -> None:
         self.rounds = done.number + 1
