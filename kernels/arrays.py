@@ -111,7 +111,9 @@ def as_dtype(array: Any, dtype: Any) -> np.ndarray[Any, Any]:
 
 def to_device_of(array: Any, like: Any) -> Any:
     """A NumPy array, or one on the GPU, moved to where `like` is."""
-    return gpu().asarray(array) if is_on_gpu(like) else to_host(array)
+    if not is_on_gpu(like):
+        return to_host(array)
+    return gpu().beside(array, like) if isinstance(array, np.ndarray) else gpu().asarray(array)
 
 
 def to_caller(result: Any, like: Any, *written: Any) -> Any:
@@ -128,7 +130,9 @@ def to_caller(result: Any, like: Any, *written: Any) -> Any:
     elif gpu().is_its_own(like):
         return result
     from_dlpack = _from_dlpack(like)
-    return result if from_dlpack is None else from_dlpack(result)
+    if from_dlpack is None:
+        return result
+    return from_dlpack(gpu().lend(result) if is_on_gpu(result) else result)
 
 
 def _from_dlpack(like: Any) -> Any:

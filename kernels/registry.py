@@ -61,6 +61,8 @@ class GPUArrays:
     `dtype`, `nbytes`, `strides`, `flags.c_contiguous`, `astype` and indexing.
 
     asarray(value): NumPy, or any array on the GPU, as one of its own, C-contiguous.
+    beside(value, like): NumPy, as one of its own on the GPU that `like` is on.
+    lend(array): one of its own as another library is to have it, which may free it at any time.
     view(value): an array on the GPU as one of its own, of the same memory.
     as_dtype(array, dtype): one of its own in this dtype, C-contiguous.
     to_host(array): a NumPy copy of one of its own.
@@ -73,6 +75,8 @@ class GPUArrays:
     """
 
     asarray: Callable[[Any], Any]
+    beside: Callable[[Any, Any], Any]
+    lend: Callable[[Any], Any]
     view: Callable[[Any], Any]
     as_dtype: Callable[[Any, Any], Any]
     to_host: Callable[[Any], Any]

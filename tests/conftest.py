@@ -14,6 +14,22 @@ from softstep.kernels.verify import cases, parity
 BACKENDS = ("numpy", "numba", "cupy")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--require-gpu",
+        action="store_true",
+        help="tests that need a GPU fail without one, as with SOFTSTEP_BACKEND=cupy",
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """`pytest -m gpu` reads the files of those tests alone: others import what they need."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    if config.option.markexpr != "gpu" or not is_test:
+        return None
+    return "mark.gpu" not in collection_path.read_text(encoding="utf-8") or None
+
+
 def pytest_report_header():
     return f"softstep {softstep.__version__} from {Path(softstep.__file__).parent}"
 

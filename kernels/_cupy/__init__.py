@@ -43,6 +43,8 @@ to_backend = _arrays.rows
 
 gpu_arrays = _GPUArrays(
     asarray=_arrays.asarray,
+    beside=_arrays.beside,
+    lend=_arrays.lend,
     view=_arrays.view,
     as_dtype=_arrays.as_dtype,
     to_host=_arrays.to_host,

@@ -1,7 +1,9 @@
 """Arrays on the GPU: made, copied there and back, and taken over from other libraries."""
 
+import contextlib
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ from softstep.kernels._cupy.device import (
     OutOfDeviceMemory,
     cuda_errors,
     cupy,
-    current,
     free_memory,
+    on_gpu,
     synchronise,
     total_memory,
     waiting,
@@ -22,20 +24,26 @@ from softstep.kernels.arrays import contiguous, is_on_gpu, lies_in_rows
 def asarray(value: Any) -> Any:
     """`value` as a C-contiguous CuPy array of the same dtype and shape.
 
-    NumPy arrays are copied to the GPU. Arrays on the GPU stay where they are (copied only if they
-    are not contiguous) and are waited for, if another library may still write to them.
+    NumPy arrays are copied to the current GPU. Arrays on a GPU stay where they are (copied only if
+    they are not contiguous) and are waited for, if another library may still write to them.
 
     Raises:
         OutOfDeviceMemory: no room for the copy.
         TypeError: neither a NumPy array nor an array on an NVIDIA GPU.
-        ValueError: the array is on a GPU that is not the current one.
     """
     if isinstance(value, np.ndarray):
         return _from_host(value)
     value = view(value)
     if value.flags.c_contiguous:
         return value
-    return _allocate(lambda: cupy().ascontiguousarray(value), value.shape, value.dtype)
+    with on_gpu_of(value):
+        return _allocate(lambda: cupy().ascontiguousarray(value), value.shape, value.dtype)
+
+
+def beside(value: np.ndarray, like: Any) -> Any:
+    """A NumPy array, copied to the GPU that `like` is on. Raises as `asarray`."""
+    with on_gpu_of(like):
+        return asarray(value)
 
 
 def rows(value: Any) -> Any:
@@ -47,15 +55,8 @@ def rows(value: Any) -> Any:
 
 
 def view(value: Any) -> Any:
-    """An array on the GPU as a CuPy array of the same memory. Raises as `asarray`."""
-    if not is_its_own(value):
-        value = _from_other_library(value)
-    if value.device.id != current():
-        raise ValueError(
-            f"an array is on GPU {value.device.id}, but the current one is GPU {current()}: "
-            f"call within `with cupy.cuda.Device({value.device.id})`"
-        )
-    return value
+    """An array on the GPU as a CuPy array of the same memory. TypeError if it is none."""
+    return value if is_its_own(value) else _from_other_library(value)
 
 
 def as_dtype(array: Any, dtype: Any) -> Any:
@@ -63,14 +64,15 @@ def as_dtype(array: Any, dtype: Any) -> Any:
     array = asarray(array)
     if array.dtype == dtype:
         return array
-    return _allocate(lambda: array.astype(dtype), array.shape, dtype)
+    with on_gpu_of(array):
+        return _allocate(lambda: array.astype(dtype), array.shape, dtype)
 
 
 def to_host(array: Any) -> np.ndarray:
     """A NumPy copy of a CuPy array; a NumPy array itself."""
     if isinstance(array, np.ndarray):
         return array
-    with waiting():
+    with on_gpu_of(array), waiting():
         values: np.ndarray = array.get()
     return values
 
@@ -87,8 +89,52 @@ def address(array: Any) -> int:
 
 def complete(arrays: list[Any]) -> None:
     """Wait for what CuPy's stream writes, if one of these arrays is another library's."""
-    if not all(map(is_its_own, arrays)):
-        synchronise()  # that library knows nothing of CuPy's stream
+    if not all(map(is_its_own, arrays)):  # that library knows nothing of CuPy's stream
+        for number in sorted(set(map(_gpu_of, arrays))):
+            with on_gpu(number):
+                synchronise()
+
+
+# ---- which GPU
+
+
+def on_gpu_of(*values: Any) -> contextlib.AbstractContextManager[Any]:
+    """In this block the GPU that these arrays are on is the current one; without any, it stays.
+
+    values: what an op is given: arrays, tuples and bundles of them, and whatever else.
+
+    Raises:
+        ValueError: they are on several.
+    """
+    numbers = {_gpu_of(array) for array in _arrays_in(values)}
+    if len(numbers) > 1:
+        several = " and ".join(map(str, sorted(numbers)))
+        raise ValueError(
+            f"the arrays of one call are on GPUs {several}: move them to one of these first"
+        )
+    return on_gpu(*numbers) if numbers else contextlib.nullcontext()
+
+
+def _arrays_in(value: Any) -> Iterator[Any]:
+    """The arrays on a GPU that an argument of an op has in it."""
+    if isinstance(value, tuple | list):
+        for part in value:
+            yield from _arrays_in(part)
+    elif dataclasses.is_dataclass(value):
+        yield from _arrays_in(tuple(vars(value).values()))
+    elif is_on_gpu(value):
+        yield value
+
+
+def _gpu_of(array: Any) -> int:
+    """The number of the GPU that an array of any library is on."""
+    if is_its_own(array):
+        return int(array.device.id)
+    where = getattr(array, "__dlpack_device__", None)
+    return int(where()[1] if where is not None else view(array).device.id)
+
+
+# ---- made here
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -122,6 +168,33 @@ def copy_into(target: Any, array: Any) -> None:
             target[...] = array
 
 
+# ---- lent to other libraries
+
+
+def lend(array: Any) -> Any:
+    """A CuPy array as another library is to have it: of the same memory, which CuPy gives to nobody
+    else until that library has let go of it and the GPU has done all it was given.
+
+    A library that frees an array tells CuPy at once, while kernels on its own stream may still
+    read it; CuPy's pool would give the memory to the next array on CuPy's stream.
+    """
+    cuda, number = cupy().cuda, _gpu_of(array)
+    memory = cuda.UnownedMemory(address(array), array.nbytes, _Lent(array), number)
+    return cupy().ndarray(array.shape, array.dtype, cuda.MemoryPointer(memory, 0))
+
+
+class _Lent:
+    """Keeps an array until nobody reads its memory any more."""
+
+    def __init__(self, array: Any):
+        self._array = array
+
+    def __del__(self) -> None:
+        # A kernel that failed is reported by what comes next: nothing can be raised here.
+        with contextlib.suppress(Exception), on_gpu_of(self._array):
+            cupy().cuda.runtime.deviceSynchronize()
+
+
 def _from_host(value: np.ndarray) -> Any:
     value = contiguous(value)  # CuPy has no arrays of the other byte order
     array = empty(value.shape, value.dtype)
@@ -137,7 +210,8 @@ def _from_other_library(value: Any) -> Any:
         raise TypeError(f"neither a NumPy array nor an array on an NVIDIA GPU: {kind}")
     if hasattr(value, "__dlpack_device__"):
         try:  # the current stream then waits for the other library's
-            return cupy().from_dlpack(value)
+            with on_gpu(_gpu_of(value)):
+                return cupy().from_dlpack(value)
         except (BufferError, RuntimeError) as error:  # such as: it requires a gradient
             if isinstance(error, cuda_errors()):
                 raise

@@ -4,7 +4,7 @@ import numpy as np
 
 from softstep.kernels._cupy.arrays import empty, rows, to_host
 from softstep.kernels._cupy.kernel import load_kernel
-from softstep.kernels._cupy.launch import C_TYPE, WARP, blocks_for
+from softstep.kernels._cupy.launch import C_TYPE, WARP, blocks_for, op
 from softstep.kernels._cupy.linear import X_KIND
 from softstep.kernels.arrays import row_length
 from softstep.kernels.checks import SUM_TOLERANCE
@@ -13,18 +13,21 @@ from softstep.kernels.integers import ceil_div
 THREADS = 128
 
 
+@op
 def in_range(values, count):
     """Whether all of `values`, int64, are in [0, count)."""
     args = np.int64(values.size), np.int64(count)
     return _all_good("outside", values, values.size, args, defines(np.dtype(np.float64)))
 
 
+@op
 def are_distributions(Y):
     """Whether the rows of Y (n, c) are >= 0 and sum to 1, NaN aside."""
     n, c = Y.shape
     return _all_good("no_distribution", Y, n * WARP, (np.int64(n), np.int64(c)), defines(Y.dtype))
 
 
+@op
 def all_finite(X):
     """Whether no feature is NaN or infinite."""
     if X.dtype == np.uint8:

@@ -148,7 +148,7 @@ __device__ inline void add(Pair &sum, Pair term) {
   sum.low = sum.low + term.low + s.low;
 }
 
-// a b to about u².
+// a b to about u^2.
 __device__ inline Pair times(Pair a, Pair b) {
   const REAL product = a.high * b.high;
   const REAL error = fma(a.high, b.high, -product);
@@ -177,8 +177,8 @@ __device__ inline double power_of_two(int k, double) {
 // e^(v - largest) for v <= largest, off by about u/8; 0 for v = -inf.
 //
 // Rounding v - largest alone would cost |v| u, so its rounding error is carried. The difference is
-// k ln 2 + g with |g| <= ln 2 / 2, and e^g = 1 + g + g²/2 (1 + g/3 (1 + g/4 (...))), where only the
-// last, small term is rounded. It is the same arithmetic on every GPU and in the emulator.
+// k ln 2 + g with |g| <= ln 2 / 2, and e^g = 1 + g + g^2/2 (1 + g/3 (1 + g/4 (...))), where only
+// the last, small term is rounded. It is the same arithmetic on every GPU and in the emulator.
 __device__ inline Pair exponential(REAL v, REAL largest) {
   const bool is_float = sizeof(REAL) == 4;
   // Where e^x vanishes: float32 flushes its subnormals to 0.
@@ -316,7 +316,7 @@ __device__ inline void tile_exponentials(const REAL *v, REAL largest, REAL *e) {
 // What the softmax needs to know about a row.
 struct RowSoftmax {
   Largest largest;
-  Pair others;  // Σ e^(v_j - largest) over all columns but the largest's, which adds exactly 1
+  Pair others;  // sum e^(v_j - largest) over all columns but the largest's, which adds exactly 1
 };
 
 // One pass over the row, online: where a later tile has a larger value, the sum so far is scaled.
@@ -345,14 +345,14 @@ __device__ inline RowSoftmax row_softmax(const REAL *row, long long c, REAL *v, 
   return s;
 }
 
-// Σ_j e^(v_j - largest) as a Pair.
+// sum_j e^(v_j - largest) as a Pair.
 __device__ inline Pair row_total(const RowSoftmax &s) {
   Pair total = {1, 0};
   add(total, s.others);
   return total;
 }
 
-// Σ_{j≠label} e^(v_j - largest), if e_label is that of the label.
+// sum_{j!=label} e^(v_j - largest), if e_label is that of the label.
 __device__ inline REAL row_total_without(const RowSoftmax &s, long long label, REAL e_label) {
   if (label == s.largest.at) return rounded(s.others);
   Pair total = row_total(s);
@@ -362,11 +362,11 @@ __device__ inline REAL row_total_without(const RowSoftmax &s, long long label, R
 
 #ifdef Y_SOFT
 
-// log Σ_j e^{v_j} - v_y, or the mean of that over soft targets. v holds the last tile's values.
+// log sum_j e^{v_j} - v_y, or the mean of that over soft targets. v holds the last tile's values.
 __device__ inline REAL cross_entropy_of_row(const REAL *row, const RowSoftmax &s, const Target *y,
                                             long long c, REAL *v) {
   // y is (c,), or one label
-  // log Σ_j e^{v_j} = v_k + log1p(Σ_{j≠k} e^{v_j - v_k}), v_k the largest: nothing cancels.
+  // log sum_j e^{v_j} = v_k + log1p(sum_{j!=k} e^{v_j - v_k}), v_k the largest: nothing cancels.
   const REAL largest = s.largest.value, tail = log1p(rounded(s.others));
 #if Y_SOFT
   Pair sum = {0, 0};

@@ -1,4 +1,4 @@
-// Cross-entropy from logits: L = log Σ_j e^{v_j} - v_y, dv = p - y.
+// Cross-entropy from logits: L = log sum_j e^{v_j} - v_y, dv = p - y.
 
 #include "common.cuh"
 
@@ -27,7 +27,7 @@ extern "C" __global__ void cross_entropy_backward(const REAL *V, const Target *y
     const RowSoftmax s = row_softmax(row, c, v, e);
     const REAL total = rounded(row_total(s));
 #if !Y_SOFT
-    // p_y - 1 = -Σ_{j≠y} p_j
+    // p_y - 1 = -sum_{j!=y} p_j
     const long long label = y[r];
     const REAL e_label = exponential(row[label], s.largest.value).high;
     const REAL others = row_total_without(s, label, e_label);

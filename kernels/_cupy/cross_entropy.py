@@ -3,13 +3,14 @@
 import numpy as np
 
 from softstep.kernels._cupy.arrays import asarray, empty
-from softstep.kernels._cupy.launch import launch_rows, result_array, result_in, targets
+from softstep.kernels._cupy.launch import launch_rows, op, result_array, result_in, targets
 
 
 def _launch(name, n, c, args, dtype, soft):
     launch_rows("cross_entropy.cu", name, n, c, args, dtype=dtype, Y_SOFT=soft)
 
 
+@op
 def cross_entropy_forward(V, y):
     # V (n, c), y (n,) or (n, c) -> loss (n,)
     n, c = V.shape
@@ -20,6 +21,7 @@ def cross_entropy_forward(V, y):
     return loss
 
 
+@op
 def cross_entropy_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
     n, c = V.shape

@@ -8,6 +8,7 @@ from typing import Any
 from softstep.kernels.errors import BackendError
 
 MAX_GRID = (2**31 - 1, 65_535, 65_535)
+CACHE_CURE = "Set CUPY_CACHE_DIR to a folder that can be written to"
 
 
 class OutOfDeviceMemory(MemoryError):
@@ -23,9 +24,12 @@ def cupy() -> Any:
 
     Raises:
         ModuleNotFoundError: it is not installed, or something that it needs is not.
+        BackendError: it cannot make the folder of its cache.
     """
     try:
         return importlib.import_module("cupy")
+    except OSError as error:
+        raise BackendError(f"CuPy cannot be imported: {error}. {CACHE_CURE}") from error
     except ModuleNotFoundError as error:
         if error.name != "cupy":
             raise
@@ -83,12 +87,34 @@ def synchronise() -> None:
         cupy().cuda.get_current_stream().synchronize()
 
 
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Give this block a name that NVIDIA's profilers show above its kernels."""
+    nvtx = cupy().cuda.nvtx
+    if not nvtx.available:
+        yield
+        return
+    nvtx.RangePush(name)
+    try:
+        yield
+    finally:
+        nvtx.RangePop()
+
+
 # ---- the current GPU
 
 
 def current() -> int:
     """The number of this thread's current GPU."""
     return int(cupy().cuda.runtime.getDevice())
+
+
+def on_gpu(number: int) -> contextlib.AbstractContextManager[Any]:
+    """In this block GPU `number` is the current one."""
+    if number == current():
+        return contextlib.nullcontext()
+    gpu: contextlib.AbstractContextManager[Any] = cupy().cuda.Device(number)
+    return gpu
 
 
 def compute_capability() -> int:

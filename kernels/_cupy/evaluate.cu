@@ -1,5 +1,5 @@
 // What trained heads do on rows: labels, losses, hits. A block of rows at a time: `count` rows of
-// X from `first` on, whose logits V of all h heads are (count, h, c), so h·count rows of c.
+// X from `first` on, whose logits V of all h heads are (count, h, c), so h*count rows of c.
 
 #include "common.cuh"
 #include "losses.cuh"
@@ -42,7 +42,7 @@ extern "C" __global__ void predict_rows(const REAL *V, long long *labels, long l
 
 #else
 
-// (1/c) Σ_j (y_j - p_j)² of a row of logits. e holds the last tile's exponentials.
+// (1/c) sum_j (y_j - p_j)^2 of a row of logits. e holds the last tile's exponentials.
 __device__ inline REAL mse_of_row(const REAL *row, const RowSoftmax &s, const Target *y,
                                   long long c, REAL *v, REAL *e) {
   // y is (c,), or one label
@@ -104,8 +104,8 @@ extern "C" __global__ void evaluate_rows(const REAL *V, const Targets targets, R
 extern "C" __global__ void __launch_bounds__(CHUNK)
     sum_chunks(const REAL *losses, const unsigned char *right, const Targets targets,
                double *partial, long long first, long long count, long long h) {
-  // losses and right are (count, h), partial is (chunks, h, 3): Σ w L, Σ w [right], Σ w; a block
-  // for each chunk and head
+  // losses and right are (count, h), partial is (chunks, h, 3): the sums of w L, of w [right] and
+  // of w; a block for each chunk and head
   __shared__ double terms[3][CHUNK];
   const long long head = blockIdx.x % h, i = blockIdx.x / h * CHUNK + threadIdx.x;
   double w = 0, loss = 0, hit = 0;

@@ -29,7 +29,7 @@ extern "C" __global__ void gce_backward(const REAL *V, const long long *y, REAL 
     const REAL *row = V + r * c;
     const RowSoftmax s = row_softmax(row, c, v, e);
     const REAL factor = gce_of_row(row, s, y + r, c, v).slope / rounded(row_total(s));
-    // p_y - 1 = -Σ_{j≠y} p_j
+    // p_y - 1 = -sum_{j!=y} p_j
     const long long label = y[r];
     const REAL e_label = exponential(row[label], s.largest.value).high;
     const REAL others = row_total_without(s, label, e_label);

@@ -3,7 +3,7 @@
 import numpy as np
 
 from softstep.kernels._cupy.arrays import asarray, empty
-from softstep.kernels._cupy.launch import launch_rows, result_array, result_in
+from softstep.kernels._cupy.launch import launch_rows, op, result_array, result_in
 from softstep.kernels._cupy.losses import DEFINES
 
 
@@ -11,6 +11,7 @@ def _launch(name, n, c, args, dtype):
     launch_rows("gce.cu", name, n, c, args, dtype=dtype, Y_SOFT=0, **DEFINES)
 
 
+@op
 def gce_forward(V, y):
     # V (n, c), y (n,) -> loss (n,)
     n, c = V.shape
@@ -20,6 +21,7 @@ def gce_forward(V, y):
     return loss
 
 
+@op
 def gce_backward(V, y, *, out=None):
     # V (n, c), y (n,) -> dV (n, c)
     n, c = V.shape

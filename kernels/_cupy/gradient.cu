@@ -1,5 +1,5 @@
-// Loss and gradient of a bank, summed over all rows. A block of `count` rows of X from `first` on at
-// a time: their logits become their gradients here, linear_backward of linear.cu takes the outer
+// Loss and gradient of a bank, summed over all rows. A block of `count` rows of X from `first` on
+// at a time: their logits become their gradients here, linear_backward of linear.cu takes the outer
 // products of each chunk of rows, and the chunks are added in double.
 //
 // -D as train.cuh for gradient_rows; REAL alone for the others

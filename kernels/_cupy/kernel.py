@@ -22,16 +22,12 @@ import numpy as np
 
 from softstep.kernels._cupy import device
 from softstep.kernels._cupy.arrays import to_host, zeros
-from softstep.kernels._cupy.device import MAX_GRID, cuda_errors, cupy, refused
+from softstep.kernels._cupy.device import CACHE_CURE, MAX_GRID, cuda_errors, cupy, refused
+from softstep.kernels.errors import BackendError
 
 LEAST_CUPY = 14  # 13.3 passes None on as 0xffffffff
 LEAST_CAPABILITY = 75  # the oldest the kernels are compiled for by the tests
-
-PROBE = """
-extern "C" __global__ void probe(int *out) {
-  out[threadIdx.x] = 3 * (int)threadIdx.x + 1;
-}
-"""
+PROBED = {"REAL": "float", "ROW_THREADS": 32, "ROW_VALUES": 1}  # a row of 32 classes, in a warp
 
 # Keeps the GPU busy while the host fills its queue: the time the host takes for a launch is then
 # not measured.
@@ -163,9 +159,27 @@ def compiled(
     """A kernel for the current GPU, whose number is `gpu`."""
     # Only the launch is cooperative, never the module: CuPy would link that with libcudadevrt.a,
     # which it does not find among the wheels of CUDA 12, and its kernels would spill registers.
-    with refused(f"{label} could not be compiled or loaded"):
+    with _compiling(label):
         raw = cupy().RawModule(code=code, options=opts).get_function(name)
         return Kernel(raw, label, cooperative)
+
+
+@contextlib.contextmanager
+def _compiling(label: str) -> Iterator[None]:
+    """Turn what CuPy raises while it compiles and keeps a kernel into an error with its cure."""
+    what = f"{label} could not be compiled or loaded"
+    try:
+        with refused(what):
+            yield
+    except UnicodeError as error:
+        raise BackendError(
+            f"{what}: CuPy writes files in the encoding of the locale: {error}. Set PYTHONUTF8=1"
+        ) from error
+    except OSError as error:
+        raise BackendError(
+            f"{what}: CuPy keeps machine code in {kernel_folder()}, and its sources in a folder "
+            f"for temporary files on the way: {error}. {CACHE_CURE}, or TMPDIR"
+        ) from error
 
 
 def compiled_kernels() -> int:
@@ -192,19 +206,28 @@ def capture(function: Callable[[], None], count: int) -> None:
     function()  # also compiles and loads the kernels, which cannot be done in a capture
     if count == 1:
         return
-    stream = cupy().cuda.Stream(non_blocking=True)
-    with stream, clock.stopped():  # events and copies cannot be captured
-        stream.begin_capture()
-        try:
-            function()
-        finally:
-            graph = stream.end_capture()
+    graph = _captured(function)
     for _ in range(count - 1):
         with (
             clock.around("graph"),
             refused(f"a graph up to {device.last_launch()} did not run"),
         ):
             graph.launch()
+
+
+def _captured(function: Callable[[], None]) -> Any:
+    """What `function` launches, as a graph."""
+    with refused(f"CUDA could not make a graph of the launches up to {device.last_launch()}"):
+        stream = cupy().cuda.Stream(non_blocking=True)
+        with stream, clock.stopped():  # events and copies cannot be captured
+            stream.begin_capture()
+            try:
+                function()
+            except BaseException:
+                with contextlib.suppress(*cuda_errors()):  # the other error tells why
+                    stream.end_capture()
+                raise
+            return stream.end_capture()
 
 
 # ---- time
@@ -272,6 +295,7 @@ def probe() -> str:
         ModuleNotFoundError: CuPy is not installed.
         RuntimeError: CuPy is too old or not for NVIDIA GPUs, there is no GPU, it is too old, or a
             test kernel gave wrong numbers. Whatever else CuPy raises passes through: no driver, ...
+        BackendError: the test kernel could not be compiled or launched.
     """
     runtime, version = cupy().cuda.runtime, cupy().__version__
     if runtime.is_hip:
@@ -287,10 +311,12 @@ def probe() -> str:
             f"the compute capability of {name} is {capability / 10}, "
             f"but at least {LEAST_CAPABILITY / 10} is needed"
         )
-    out = zeros((32,), np.int32)
     cooperative = device.launches_cooperatively()
-    _load(PROBE, "probe", (), "probe", cooperative)((1,), (32,), (out,))
-    if not np.array_equal(to_host(out), 3 * np.arange(32) + 1):
+    # One of the package's kernels: what stands in the way of the others stands in the way of it.
+    softmax = load_kernel("softmax.cu", "softmax_forward", cooperative=cooperative, **PROBED)
+    rows = zeros((4, 32), np.float32)
+    softmax((1,), (128,), (rows, rows, np.int64(4), np.int64(32)))
+    if not np.array_equal(to_host(rows), np.full((4, 32), 1 / 32)):
         raise RuntimeError("a test kernel ran on the GPU but gave wrong numbers")
     without = "" if cooperative else ", without cooperative launches: small banks train slower"
     return f"CuPy {version} on {name} (sm_{capability}){without}"

@@ -1,12 +1,13 @@
 """What the launchers share: C types and structs, launches over rows, targets, and `out=`."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels._cupy.arrays import asarray, copy_into, empty
-from softstep.kernels._cupy.device import MAX_GRID, multiprocessors
+from softstep.kernels._cupy.arrays import asarray, copy_into, empty, on_gpu_of
+from softstep.kernels._cupy.device import MAX_GRID, multiprocessors, named
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels.arrays import as_dtype
 from softstep.kernels.integers import ceil_div
@@ -19,6 +20,21 @@ WARP_BLOCK, ROW_BLOCK = 128, 256  # threads of a block: four rows, or one
 VALUES = (1, 4, 16, 32)  # how many of a row's values a thread may hold at a time
 REGISTER_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # as many as registers allow
 BLOCKS_PER_MULTIPROCESSOR = 32  # of a launch over rows; each block goes on to further rows
+
+
+def op(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An op: it runs on the GPU that its arrays are on, and profilers show it by its name.
+
+    Raises, besides what the op does:
+        ValueError: its arrays are on several GPUs.
+    """
+
+    @functools.wraps(function)
+    def on_its_gpu(*args: Any, **options: Any) -> Any:
+        with on_gpu_of(args, tuple(options.values())), named(f"softstep.{function.__name__}"):
+            return function(*args, **options)
+
+    return on_its_gpu
 
 
 class Struct(np.ndarray):

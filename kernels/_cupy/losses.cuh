@@ -13,13 +13,13 @@ struct Targets {
 
 // The loss of a row, and how it goes on to the logits:
 //   dv_i = slope (p_i - y_i), or
-//   dv_i = slope p_i (p_i - y_i - Σ_j p_j (p_j - y_j)) if it goes through the softmax's Jacobian.
+//   dv_i = slope p_i (p_i - y_i - sum_j p_j (p_j - y_j)) if it goes through the softmax's Jacobian.
 struct RowLoss {
   REAL value, slope;
   bool through_jacobian;
 };
 
-// entropy() is the cross-entropy of the row, mse() is (1/c) Σ_j (p_j - y_j)²; each is worked out
+// entropy() is the cross-entropy of the row, mse() is (1/c) sum_j (p_j - y_j)^2; each is worked out
 // only for a loss that needs it. The host lets no code through but these (losses.py).
 template <class Entropy, class MSE>
 __device__ __forceinline__ RowLoss loss_of_row(unsigned char code, long long c, Entropy entropy,

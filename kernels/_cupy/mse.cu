@@ -1,4 +1,4 @@
-// Mean squared error over the softmax outputs: L = (1/c) Σ_i (y_i - p_i)², dp = (2/c)(p - y).
+// Mean squared error over the softmax outputs: L = (1/c) sum_i (y_i - p_i)^2, dp = (2/c)(p - y).
 
 #include "common.cuh"
 
@@ -38,7 +38,7 @@ extern "C" __global__ void mse_backward(const REAL *P, const Target *Y, REAL *dP
   }
 }
 
-// ---- both in one: dv_i = p_i Σ_j p_j (g_i - g_j) with g = (2/c)(p - y)
+// ---- both in one: dv_i = p_i sum_j p_j (g_i - g_j) with g = (2/c)(p - y)
 
 #if Y_SOFT
 
@@ -56,7 +56,7 @@ __device__ inline void soft_tile(const REAL *e, REAL total, const REAL *Y, long 
 extern "C" __global__ void softmax_mse_backward(const REAL *V, const Target *Y, REAL *dV,
                                                 long long n, long long c) {
   // V is (n, c), Y is (n, c), dV is (n, c); dV may be V or Y
-  // p - y cancels by itself for soft targets, so the plain dv_i = p_i (g_i - Σ_j g_j p_j) will do.
+  // p - y cancels by itself for soft targets: the plain dv_i = p_i (g_i - sum_j g_j p_j) will do.
   for (long long r = first_row(); r < n; r += row_step()) {
     REAL v[ROW_VALUES], e[ROW_VALUES], p[ROW_VALUES], g[ROW_VALUES];
     const REAL *row = V + r * c;
@@ -99,7 +99,7 @@ __device__ inline REAL difference(REAL v_i, REAL e_i, REAL v_j, REAL e_j) {
   return rises ? -gap : gap;
 }
 
-// sums_i = Σ_{j≠label} e_j (e_i - e_j) for this thread's values of a tile.
+// sums_i = sum_{j!=label} e_j (e_i - e_j) for this thread's values of a tile.
 __device__ inline void sums_of_differences(const REAL *row, long long c, long long label,
                                            REAL largest, const REAL *v, const REAL *e,
                                            REAL *sums) {
@@ -116,7 +116,7 @@ __device__ inline void sums_of_differences(const REAL *row, long long c, long lo
   for (int i = 0; i < ROW_VALUES; ++i) sums[i] = rounded(sum[i]);
 }
 
-// 1 / total³ to about u²: dividing by it costs one rounding instead of six.
+// 1 / total^3 to about u^2: dividing by it costs one rounding instead of six.
 __device__ inline Pair inverse_cube(Pair total) {
   Pair inverse = {1 / total.high, 0};
   const REAL excess = fma(inverse.high, total.high, REAL(-1)) + inverse.high * total.low;
@@ -128,10 +128,10 @@ extern "C" __global__ void softmax_mse_backward(const REAL *V, const Target *y, 
                                                 long long n, long long c) {
   // V is (n, c), y is (n,), dV is (n, c); dV may not be V, which all of the row's threads read
   //
-  // The label's own pairs are g_j - g_y = (2/c)(p_j + q) with q = Σ_{j≠y} p_j = 1 - p_y, so
-  //   dv_y = -(2/c) p_y Σ_{j≠y} p_j (p_j + q)
-  //   dv_i =  (2/c) p_i (Σ_{j≠y} p_j (p_i - p_j) + p_y (p_i + q)),   i ≠ y.
-  // With e for p all of it carries a factor (Σ_j e_j)³, divided out at the end.
+  // The label's own pairs are g_j - g_y = (2/c)(p_j + q) with q = sum_{j!=y} p_j = 1 - p_y, so
+  //   dv_y = -(2/c) p_y sum_{j!=y} p_j (p_j + q)
+  //   dv_i =  (2/c) p_i (sum_{j!=y} p_j (p_i - p_j) + p_y (p_i + q)),   i != y.
+  // With e for p all of it carries a factor (sum_j e_j)^3, divided out at the end.
   for (long long r = first_row(); r < n; r += row_step()) {
     REAL v[ROW_VALUES], e[ROW_VALUES], sums[ROW_VALUES];
     const REAL *row = V + r * c;
@@ -141,7 +141,7 @@ extern "C" __global__ void softmax_mse_backward(const REAL *V, const Target *y, 
     const REAL e_label = exponential(row[label], largest).high;
     const REAL q = row_total_without(s, label, e_label);
     const Pair scale = inverse_cube(row_total(s));
-    Pair label_sum = {0, 0};  // Σ_{j≠y} e_j (e_j + q)
+    Pair label_sum = {0, 0};  // sum_{j!=y} e_j (e_j + q)
     const long long last = row_tiles(c) - 1;
     for (long long tile = last; tile >= 0; --tile) {
       if (tile < last) {

@@ -3,7 +3,7 @@
 import numpy as np
 
 from softstep.kernels._cupy.arrays import asarray, empty
-from softstep.kernels._cupy.launch import launch_rows, result_array, result_in, targets
+from softstep.kernels._cupy.launch import launch_rows, op, result_array, result_in, targets
 
 MOST_VALUES = 4  # in a thread: softmax_mse_backward holds four arrays of them, the others none
 
@@ -12,6 +12,7 @@ def _launch(name, n, c, args, dtype, soft):
     launch_rows("mse.cu", name, n, c, args, dtype=dtype, most=MOST_VALUES, Y_SOFT=soft)
 
 
+@op
 def mse_forward(P, Y):
     # P (n, c), Y (n,) or (n, c) -> loss (n,)
     n, c = P.shape
@@ -22,6 +23,7 @@ def mse_forward(P, Y):
     return loss
 
 
+@op
 def mse_backward(P, Y, *, out=None):
     # P (n, c), Y (n,) or (n, c) -> dP (n, c)
     n, c = P.shape
@@ -32,6 +34,7 @@ def mse_backward(P, Y, *, out=None):
     return result_in(out, dP)
 
 
+@op
 def softmax_mse_backward(V, y, *, out=None):
     # V (n, c), y (n,) or (n, c) -> dV (n, c)
     n, c = V.shape

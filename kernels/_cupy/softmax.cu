@@ -1,4 +1,4 @@
-// The softmax: p_i = e^{v_i} / Σ_j e^{v_j}, and the product with its whole Jacobian.
+// The softmax: p_i = e^{v_i} / sum_j e^{v_j}, and the product with its whole Jacobian.
 
 #include "common.cuh"
 
@@ -25,8 +25,8 @@ extern "C" __global__ void softmax_forward(const REAL *V, REAL *P, long long n, 
 
 extern "C" __global__ void softmax_backward(const REAL *dP, const REAL *P, REAL *dV, long long n,
                                             long long c) {
-  // dP is (n, c), P is (n, c), dV is (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j); dV may be dP or P
-  // Half the difference is taken, since dp_i - Σ_j dp_j p_j may overflow where p_i is small.
+  // dP is (n, c), P is (n, c), dV is (n, c): dv_i = p_i (dp_i - sum_j dp_j p_j); dV may be dP or P
+  // Half the difference is taken, since dp_i - sum_j dp_j p_j may overflow where p_i is small.
   for (long long r = first_row(); r < n; r += row_step()) {
     REAL dp[ROW_VALUES], p[ROW_VALUES];
     const REAL *dp_row = dP + r * c, *p_row = P + r * c;

@@ -3,9 +3,10 @@
 import numpy as np
 
 from softstep.kernels._cupy.arrays import asarray
-from softstep.kernels._cupy.launch import launch_rows, result_array, result_in
+from softstep.kernels._cupy.launch import launch_rows, op, result_array, result_in
 
 
+@op
 def softmax_forward(V, *, out=None):
     # V (n, c) -> P (n, c)
     n, c = V.shape
@@ -15,6 +16,7 @@ def softmax_forward(V, *, out=None):
     return result_in(out, P)
 
 
+@op
 def softmax_backward(dP, P, *, out=None):
     # dP (n, c), P (n, c) -> dV (n, c): dv_i = p_i (dp_i - Σ_j dp_j p_j)
     n, c = P.shape

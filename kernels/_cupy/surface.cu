@@ -11,7 +11,7 @@ struct Logits {
 
 struct Grid {  // of offsets
   const REAL *x_offsets, *y_offsets;  // (nx,), (ny,)
-  long long nx, points;               // points is ny·nx
+  long long nx, points;               // points is ny*nx
 };
 
 // A row at a point of the grid.
@@ -53,8 +53,8 @@ __device__ inline REAL surface_loss(const RowAtPoint &row, long long c, long lon
 extern "C" __global__ void surface_chunks(const Logits logits, const long long *labels,
                                           const REAL *weights, const Grid grid, double *partial,
                                           unsigned char loss_code, long long n, long long c) {
-  // labels is (n,), weights is (n,) or null, partial is (chunks, points, 2): Σ w L and Σ w [right]
-  // of ROWS rows; a row of blocks for each chunk
+  // labels is (n,), weights is (n,) or null, partial is (chunks, points, 2): the sums of w L and
+  // of w [right] over ROWS rows; a row of blocks for each chunk
   const long long point = thread_number();
   if (point >= grid.points) return;
   const REAL x = grid.x_offsets[point % grid.nx], y = grid.y_offsets[point / grid.nx];

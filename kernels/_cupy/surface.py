@@ -6,7 +6,7 @@ from softstep.kernels._cupy.arrays import asarray, empty, zeros
 from softstep.kernels._cupy.device import MAX_GRID
 from softstep.kernels._cupy.evaluate import MOST_BYTES
 from softstep.kernels._cupy.kernel import load_kernel
-from softstep.kernels._cupy.launch import C_TYPE, Struct
+from softstep.kernels._cupy.launch import C_TYPE, Struct, op
 from softstep.kernels._cupy.losses import DEFINES, codes
 from softstep.kernels.integers import ceil_div
 
@@ -19,6 +19,7 @@ def defines(dtype):
     return {"REAL": C_TYPE[dtype], "ROWS": ROWS, **DEFINES}
 
 
+@op
 def surface_forward(V0, V1, V2, y, x_offsets, y_offsets, *, loss, sample_weight=None):
     # V0, V1, V2 (n, c), y (n,), x_offsets (nx,), y_offsets (ny,)
     #   -> Σ w L (ny, nx), Σ w [right] (ny, nx)

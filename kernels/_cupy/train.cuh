@@ -1,6 +1,6 @@
 // Minibatch gradient descent of a bank of heads: what its kernels share.
 //
-// A bank has N = h·c columns: column k·c + j is class j of head k. Two paths to the same bits:
+// A bank has N = h*c columns: column k*c + j is class j of head k. Two paths to the same bits:
 //   A  train_steps.cu, many steps in one cooperative launch, for small banks.
 //   B  two launches a step, train_forward and train_update; three where a head is wider than a
 //      tile: train_logits, train_rows, train_update.
@@ -64,7 +64,7 @@ __device__ __forceinline__ Rows rows_of_step(const Batches &batches, long long s
   return {batches.order + first, min(batches.m - first, batches.size)};
 }
 
-// M <- momentum·M + g, W <- W - learning rate·M, with g = dW + l2·W. No M: there is no momentum.
+// M <- momentum*M + g, W <- W - learning rate*M, with g = dW + l2*W. No M: there is no momentum.
 __device__ __forceinline__ void update(REAL *w, REAL *velocity, REAL gradient, REAL l2,
                                        REAL momentum, REAL learning_rate) {
   REAL g = fma(l2, *w, gradient);
@@ -75,7 +75,7 @@ __device__ __forceinline__ void update(REAL *w, REAL *velocity, REAL gradient, R
   *w = fma(-learning_rate, g, *w);
 }
 
-// Where class j of a head has its weight of a feature: column k·c + j of the bank.
+// Where class j of a head has its weight of a feature: column k*c + j of the bank.
 __device__ __forceinline__ long long weight_at(long long feature, long long column, long long d,
                                                long long c) {
   const long long head = column / c;
@@ -124,15 +124,15 @@ __device__ __forceinline__ bool all_finite(const REAL *v, long long c) {
   return __all_sync(lanes_of_row(), finite);
 }
 
-// With p = e / Σe, q = Σ_{j≠y} p_j = 1 - p_y and s = Σ_{j≠y} p_j², without a difference of numbers
-// that are close to each other:
-//   cross-entropy  log1p(Σ_{j≠top} e_j) + v_top - v_y,  p_y - 1 = -q
-//   MSE            (s + q²)/c
-//   Jacobian       p_y (p_y - 1 - Σ_j p_j (p_j - y_j)) = -p_y (s + q²),
-//                  p_i (p_i - Σ_j p_j (p_j - y_j)) = p_i (p_i - s + p_y q)
+// With p = e / sum e, q = sum_{j!=y} p_j = 1 - p_y and s = sum_{j!=y} p_j^2, without a difference
+// of numbers that are close to each other:
+//   cross-entropy  log1p(sum_{j!=top} e_j) + v_top - v_y,  p_y - 1 = -q
+//   MSE            (s + q^2)/c
+//   Jacobian       p_y (p_y - 1 - sum_j p_j (p_j - y_j)) = -p_y (s + q^2),
+//                  p_i (p_i - sum_j p_j (p_j - y_j)) = p_i (p_i - s + p_y q)
 __device__ __forceinline__ REAL label_gradient(REAL *v, long long c, long long label, Largest top,
                                                unsigned char loss_code, REAL weight) {
-  // v (c,): logits in, weight · gradient out -> L
+  // v (c,): logits in, weight * gradient out -> L
   const int lane = threadIdx.x % ROW_LANES;
   REAL others = 0, squares = 0, tail = 0, margin = 0;
   for (long long j = lane; j < c; j += ROW_LANES) {
@@ -165,10 +165,11 @@ __device__ __forceinline__ REAL label_gradient(REAL *v, long long c, long long l
   return loss.value;
 }
 
-// Of soft targets: the cross-entropy is Σ_j y_j (logsumexp(v) - v_j); a target of 0 counts nothing.
+// Of soft targets: the cross-entropy is sum_j y_j (logsumexp(v) - v_j); a target of 0 counts
+// nothing.
 __device__ __forceinline__ REAL soft_gradient(REAL *v, long long c, const REAL *y, Largest top,
                                               unsigned char loss_code, REAL weight) {
-  // v (c,): logits in, weight · gradient out; y (c,) -> L
+  // v (c,): logits in, weight * gradient out; y (c,) -> L
   const int lane = threadIdx.x % ROW_LANES;
   REAL tail = 0, sum_y = 0, margins = 0;
   for (long long j = lane; j < c; j += ROW_LANES) {
@@ -204,7 +205,7 @@ __device__ __forceinline__ REAL soft_gradient(REAL *v, long long c, const REAL *
 __device__ __forceinline__ int train_row(REAL *v, const Targets &targets, long long c,
                                          long long head, long long row, long long rows,
                                          REAL *loss) {
-  // v (c,): logits in, dL/dv · weight / rows out; loss = weight · L -> flags
+  // v (c,): logits in, dL/dv * weight / rows out; loss = weight * L -> flags
   const REAL weight =
       targets.weights ? targets.weights[targets.weight_index[head] * targets.n + row] : (REAL)1;
   const REAL factor = weight / (REAL)rows;

@@ -1,4 +1,4 @@
-// Path B, forward: the logits of a step on tiles of rows × columns and, with ROW_LANES, where whole
+// Path B, forward: the logits of a step on tiles of rows x columns and, with ROW_LANES, where whole
 // heads fit a tile, the rows' losses and gradients too.
 //
 // -D TILE_ROWS, TILE_COLUMNS, SLICE_FEATURES, DEPTH (of the features: what a tile takes at a time)
@@ -7,14 +7,14 @@
 #include "losses.cuh"
 #include "train.cuh"
 
-constexpr int SIDE = 16;  // SIDE × SIDE threads have a part of the tile each
+constexpr int SIDE = 16;  // SIDE x SIDE threads have a part of the tile each
 static_assert(SIDE * SIDE == THREADS);
 constexpr int THREAD_ROWS = TILE_ROWS / SIDE, THREAD_COLUMNS = TILE_COLUMNS / SIDE;
 constexpr int X_STRIDE = DEPTH + 4;         // rows of the tile of X start in different banks
 constexpr int V_STRIDE = TILE_COLUMNS + 1;  // and so do those of the tile of V
 constexpr int TILES = TILE_ROWS * X_STRIDE + DEPTH * TILE_COLUMNS;
 
-struct Tile {  // rows × columns of the logits
+struct Tile {  // rows x columns of the logits
   long long first_row, first_column;
   int rows, columns;
 };
@@ -72,7 +72,7 @@ __device__ __forceinline__ void store(const Reader &reader, REAL *x_tile, REAL *
   for (int i = 0; i < THREAD_COLUMNS; ++i) w_tile[t + THREADS * i] = reader.w[i];
 }
 
-// A thread has THREAD_ROWS × THREAD_COLUMNS sums: four features at a time, so that a row's come
+// A thread has THREAD_ROWS x THREAD_COLUMNS sums: four features at a time, so that a row's come
 // with one load.
 __device__ __forceinline__ void multiply(const REAL *x_tile, const REAL *w_tile,
                                          REAL (&sum)[THREAD_ROWS][THREAD_COLUMNS]) {

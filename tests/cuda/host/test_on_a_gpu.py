@@ -1,4 +1,6 @@
-"""What a person with an NVIDIA GPU runs: `pytest -m gpu`."""
+"""What a person with an NVIDIA GPU runs: `pytest -m gpu --require-gpu`."""
+
+import importlib
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from tensor_core_cases import DTYPES, OPS, SIZES, arguments, truth_and_bounds
 from softstep import SoftmaxRegression, kernels
 from softstep.bench import gpu as gpu_bench
 from softstep.kernels._cupy import clock
-from softstep.kernels.backend import probe
+from softstep.kernels.backend import asked_for, probe
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 from softstep.model.datasets import load_digits
@@ -16,12 +18,14 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(autouse=True)
-def gpu():
-    """CuPy on a real GPU."""
+def gpu(request):
+    """CuPy on a real GPU. Who asks for one gets no test skipped for want of it."""
     status = probe("cupy")
     if not status.usable:
-        pytest.skip(f"no GPU to test on: {status.reason}")
-    return pytest.importorskip("cupy")
+        is_required = request.config.option.require_gpu or asked_for() == "cupy"
+        stop = pytest.fail if is_required else pytest.skip
+        stop(f"no GPU to test on: {status.reason}")
+    return importlib.import_module("cupy")
 
 
 def test_every_op_keeps_its_bounds_on_the_gpu():

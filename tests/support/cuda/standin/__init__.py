@@ -23,6 +23,7 @@ from standin.machine import (
     CompileException,
     CUDADriverError,
     CUDARuntimeError,
+    Device,
     Machine,
     Misuse,
     OutOfMemoryError,
@@ -66,16 +67,6 @@ def _cupy(machine):
     machine.streams.append(Stream())
     machine.streams[0].ptr = 0
 
-    def device_of():
-        return SimpleNamespace(
-            id=machine.device,
-            compute_capability=machine.compute_capability,
-            attributes={
-                "MultiProcessorCount": machine.multiprocessors,
-                "CooperativeLaunch": int(machine.launches_cooperatively),
-            },
-        )
-
     def wait_for_all():
         machine.wait()
         machine.log.append("deviceSynchronize")
@@ -93,9 +84,11 @@ def _cupy(machine):
         memGetInfo=lambda: (machine.memory - machine.used - machine.pool_free, machine.memory),
     )
     cuda = SimpleNamespace(
-        Device=device_of,
+        Device=type("Device", (Device,), {"machine": machine}),
         Event=type("Event", (raw.Event,), {"machine": machine}),
+        MemoryPointer=array.MemoryPointer,
         Stream=Stream,
+        UnownedMemory=type("UnownedMemory", (array.UnownedMemory,), {"machine": machine}),
         compiler=SimpleNamespace(CompileException=CompileException),
         driver=SimpleNamespace(
             CUDADriverError=CUDADriverError,
@@ -104,6 +97,9 @@ def _cupy(machine):
         get_current_stream=lambda: machine.streams[-1],
         get_elapsed_time=raw.get_elapsed_time,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        nvtx=SimpleNamespace(
+            available=True, RangePush=machine.ranges.append, RangePop=machine.ranges.pop
+        ),
         runtime=runtime,
     )
     pool = SimpleNamespace(

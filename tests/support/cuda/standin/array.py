@@ -1,5 +1,6 @@
 """`cupy.ndarray` on NumPy memory: no arithmetic, no implicit way back to NumPy."""
 
+import ctypes
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,9 +27,19 @@ class ndarray:
     __array_ufunc__ = None
     __iter__ = None
 
-    def __init__(self, machine, values, owner, device=None):
-        self._machine, self._values, self._owner = machine, values, owner
-        self._device = machine.device if device is None else device
+    def __init__(self, shape, dtype, memptr):
+        lent = memptr.mem
+        values = lent.bytes.view(dtype).reshape(shape)
+        self._set(lent.machine, values, lent, lent.device_id)
+
+    @classmethod
+    def _made(cls, machine, values, owner, device=None):
+        array = cls.__new__(cls)
+        array._set(machine, values, owner, machine.device if device is None else device)
+        return array
+
+    def _set(self, machine, values, owner, device):
+        self._machine, self._values, self._owner, self._device = machine, values, owner, device
 
     shape = property(lambda self: self._values.shape)
     dtype = property(lambda self: self._values.dtype)
@@ -43,6 +54,7 @@ class ndarray:
     device = property(lambda self: SimpleNamespace(id=self._device))
 
     def _memset(self, value, size):
+        self._machine.must_be_current(self._device, "memset")
         self._values.reshape(-1).view(np.uint8)[:size] = value
 
     @property
@@ -69,7 +81,7 @@ class ndarray:
         )
 
     def _view(self, values):
-        return ndarray(self._machine, values, self._owner, self._device)
+        return ndarray._made(self._machine, values, self._owner, self._device)
 
     def __getitem__(self, key):
         parts = key if isinstance(key, tuple) else (key,)
@@ -83,15 +95,18 @@ class ndarray:
             raise Misuse("only `array[...] = array of the device` is offered")
         if (self.shape, self.dtype) != (value.shape, value.dtype):
             raise Misuse(f"{value.dtype}{value.shape} copied into {self.dtype}{self.shape}")
+        self._machine.must_be_current(self._device, "a copy")
+        self._machine.must_be_current(value._device, "a copy")
         self._machine.report_error()
         self._machine.log.append(f"on device {self.nbytes}")
         self._values[...] = value._values
 
     def astype(self, dtype):
+        self._machine.must_be_current(self._device, "astype")
         memory = Memory(self._machine, self.size * np.dtype(dtype).itemsize)
         values = memory.bytes.view(dtype).reshape(self.shape)
         values[...] = self._values
-        return ndarray(self._machine, values, memory, self._device)
+        return ndarray._made(self._machine, values, memory, self._device)
 
     def copy(self):
         return self.astype(self.dtype)
@@ -102,6 +117,7 @@ class ndarray:
         return self._view(self._values.reshape(*shape))
 
     def get(self, out=None):
+        self._machine.must_be_current(self._device, "a copy to the host")
         self._machine.wait()
         self._machine.log.append(f"to host {self.nbytes}")
         if out is None:
@@ -117,6 +133,7 @@ class ndarray:
 
     def set(self, value):
         self._machine.forbid_in_capture("copies from the host")
+        self._machine.must_be_current(self._device, "a copy from the host")
         if not isinstance(value, np.ndarray):
             raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
         if value.dtype != self.dtype or value.shape != self.shape:
@@ -124,6 +141,27 @@ class ndarray:
         self._machine.report_error()
         self._machine.log.append(f"to device {self.nbytes}")
         self._values[...] = value
+
+
+class UnownedMemory:
+    """`size` bytes that somebody else allocated, and `owner` keeps."""
+
+    machine = None  # set by the class made for each installed machine
+
+    def __init__(self, ptr, size, owner, device_id=-1):
+        if device_id < 0:
+            raise Misuse("a null pointer has no device: give its number")
+        self.ptr, self.size, self._owner, self.device_id = ptr, size, owner, device_id
+        content = (ctypes.c_uint8 * size).from_address(ptr)
+        self.bytes = np.frombuffer(content, np.uint8) if size else np.empty(0, np.uint8)
+
+
+class MemoryPointer:
+    def __init__(self, mem, offset):
+        if offset:
+            raise Misuse("only whole memories are offered")
+        self.mem = mem
+        self.ptr = mem.ptr
 
 
 class Capsule:
@@ -143,7 +181,7 @@ def functions(machine):
         if not dtype.isnative:
             raise KeyError(dtype)
         memory = Memory(machine, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
-        return ndarray(machine, memory.bytes.view(dtype).reshape(shape), memory)
+        return ndarray._made(machine, memory.bytes.view(dtype).reshape(shape), memory)
 
     def zeros(shape, dtype):
         array = empty(shape, dtype)
@@ -159,11 +197,11 @@ def functions(machine):
         if value.__dlpack_device__()[0] not in (2, 13):
             raise TypeError("CPU arrays cannot be directly imported to CuPy.")
         capsule = value.__dlpack__(stream=machine.streams[-1].ptr or 1)
-        return ndarray(machine, capsule.values, capsule.owner, capsule.device)
+        return ndarray._made(machine, capsule.values, capsule.owner, capsule.device)
 
     def asarray(value):
         interface = SimpleNamespace(__array_interface__=value.__cuda_array_interface__)
-        return ndarray(machine, np.asarray(interface), value)
+        return ndarray._made(machine, np.asarray(interface), value)
 
     made = (empty, zeros, ascontiguousarray, from_dlpack, asarray)
     return {function.__name__: function for function in made}

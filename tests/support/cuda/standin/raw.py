@@ -39,6 +39,7 @@ class RawModule:
 
     def get_function(self, name):
         self.machine.forbid_in_capture("loads a module")
+        self.code.encode("ascii")  # CuPy writes it to a file in the encoding of the locale
         module = compiled(self.code, self.options, self.machine.check)
         if name not in module.kernels:
             raise CUDADriverError("CUDA_ERROR_NOT_FOUND: named symbol not found")
