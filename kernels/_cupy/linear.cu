@@ -1,4 +1,4 @@
-// The linear layer: V = s X W + b, and the outer products of its backward pass, dW = s Xᵀ dV.
+// The linear layer: V = s X W + b, and the outer products of its backward pass, dW = s X^T dV.
 //
 // Both are a product A B with the sum over a depth: features forward, rows backward. A block owns a
 // tile of TILE_ROWS x TILE_COLUMNS of the result and goes through the depth in slabs of DEPTH. A
@@ -11,7 +11,7 @@
 //
 // With TENSOR_CORES (64 x 64 tiles, no float64) the tensor cores multiply, in TF32: float32 with 11
 // significant bits. float16 and uint8 features fit into that, and the other factor goes in as two
-// such numbers, so that nothing is lost; with float32 features both factors are rounded to it.
+// such numbers, so that a deep sum loses nothing; with float32 features both are rounded to it.
 
 #include "common.cuh"
 
@@ -82,8 +82,11 @@ __device__ inline void store_slab(const REAL quads[B_QUADS][4], REAL b[DEPTH][B_
 // Each of 8 warps has 16 x 32 of the tile, as four products of 16 x 8. In such a product lane
 // 4 g + t holds of A, 16 x 8, (g, t) (g + 8, t) (g, t + 4) (g + 8, t + 4); of B, 8 x 8, (t, g)
 // (t + 4, g); of the result (g, 2 t) (g, 2 t + 1) (g + 8, 2 t) (g + 8, 2 t + 1): the PTX manual,
-// mma.m16n8k8. An infinite feature gives NaN where FMAs give infinity.
+// mma.m16n8k8. The tensor cores ignore the last 13 bits of a float32.
 
+#if X_KIND == 0
+
+// Rounded to TF32.
 __device__ inline unsigned to_tf32(float x) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   unsigned bits;
@@ -94,6 +97,15 @@ __device__ inline unsigned to_tf32(float x) {
   return x != x ? bits : (bits + 0x1000u) & 0xffffe000u;
 #endif
 }
+
+__device__ inline unsigned a_factor(float x) { return to_tf32(x); }
+
+#else
+
+// Exact already: nothing is converted.
+__device__ inline unsigned a_factor(float x) { return __float_as_uint(x); }
+
+#endif
 
 // result += A B
 __device__ inline void multiply_16x8x8(const unsigned a[4], const unsigned b[2], float result[4]) {
@@ -108,7 +120,8 @@ __device__ inline void multiply_16x8x8(const unsigned a[4], const unsigned b[2],
     for (int k = 0; k < 8; ++k) {
       const unsigned a_k = __shfl_sync(FULL_WARP, a[i / 2 + k / 4 * 2], 4 * g + k % 4);
       const unsigned b_k = __shfl_sync(FULL_WARP, b[k / 4], 4 * (2 * t + i % 2) + k % 4);
-      result[i] = fmaf(__uint_as_float(a_k), __uint_as_float(b_k), result[i]);
+      result[i] = fmaf(__uint_as_float(a_k & 0xffffe000u), __uint_as_float(b_k & 0xffffe000u),
+                       result[i]);
     }
 #endif
 }
@@ -120,21 +133,24 @@ __device__ inline void multiply_slabs(const float a[DEPTH][A_STRIDE],
   const int row = warp % 4 * 16 + g, column = warp / 4 * 32 + g;
 #pragma unroll
   for (int k = 0; k < DEPTH; k += 8) {
-    const unsigned a_k[4] = {to_tf32(a[k + t][row]), to_tf32(a[k + t][row + 8]),
-                             to_tf32(a[k + t + 4][row]), to_tf32(a[k + t + 4][row + 8])};
+    const unsigned a_k[4] = {a_factor(a[k + t][row]), a_factor(a[k + t][row + 8]),
+                             a_factor(a[k + t + 4][row]), a_factor(a[k + t + 4][row + 8])};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      unsigned high[2];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) high[i] = to_tf32(b[k + t + 4 * i][column + 8 * j]);
-      multiply_16x8x8(a_k, high, sums[j]);
-#if X_KIND != 0  // what rounding took from b
-      unsigned low[2];
+      const float b_k[2] = {b[k + t][column + 8 * j], b[k + t + 4][column + 8 * j]};
+#if X_KIND == 0
+      const unsigned rounded[2] = {to_tf32(b_k[0]), to_tf32(b_k[1])};
+      multiply_16x8x8(a_k, rounded, sums[j]);
+#else
+      // The first 11 significant bits and the 13 that are left, of which 11 are read: off by less
+      // than 2^-21 |b|, which a sum of LEAST_TF32_DEPTH products rounds away.
+      unsigned high[2], low[2];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const float w = b[k + t + 4 * i][column + 8 * j];
-        low[i] = isfinite(w) ? to_tf32(w - __uint_as_float(high[i])) : 0;
+        high[i] = __float_as_uint(b_k[i]) & 0xffffe000u;
+        low[i] = __float_as_uint(b_k[i] - __uint_as_float(high[i]));
       }
+      multiply_16x8x8(a_k, high, sums[j]);
       multiply_16x8x8(a_k, low, sums[j]);
 #endif
     }
@@ -147,6 +163,34 @@ __device__ inline int row_of_sum(int i, int j) {
 }
 __device__ inline int column_of_sum(int i, int j) {
   return threadIdx.x / 128 * 32 + 8 * i + threadIdx.x % 4 * 2 + j % 2;
+}
+
+// What is infinite becomes NaN on the way: infinity is split into infinity and NaN, and times 0 it
+// is NaN. Outside the loop, sums that are NaN are taken again by FMAs, one product after the other.
+// a(r, k) and b(k, j) are the factors; row and column are those of the tile.
+template <class A, class B>
+__device__ inline void repair(float sums[4][4], long long row, long long column, long long rows,
+                              long long columns, long long begin, long long end, A a, B b) {
+  bool is_nan = false;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) is_nan = is_nan || sums[i][j] != sums[i][j];
+  if (X_KIND == 0 || !is_nan) return;
+  float again[4][4] = {};
+  for (long long k = begin; k < end; ++k)
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const long long r = row + row_of_sum(i, j), c = column + column_of_sum(i, j);
+        if (r < rows && c < columns) again[i][j] = fma(a(r, k), b(k, c), again[i][j]);
+      }
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (sums[i][j] != sums[i][j]) sums[i][j] = again[i][j];
 }
 
 #else
@@ -250,6 +294,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     multiply_slabs(a_slab[now], w_slab[now], sums);
     now = 1 - now;
   }
+#ifdef TENSOR_CORES
+  repair(
+      sums, row, column, n, c, begin, end,
+      [&](long long r, long long k) { return load_feature(X, r * stride + k); },
+      [&](long long k, long long j) { return W[k * c + j]; });
+#endif
   store_sums(sums, sum_scale, b, V + blockIdx.z * n * c, row, column, n, c);
 }
 
@@ -305,6 +355,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     multiply_slabs(a_slab[now], dv_slab[now], sums);
     now = 1 - now;
   }
+#ifdef TENSOR_CORES
+  repair(
+      sums, feature, column, d, c, begin, end,
+      [&](long long f, long long k) { return load_feature(X, k * stride + f); },
+      [&](long long k, long long j) { return dV[k * c + j]; });
+#endif
   store_sums(sums, sum_scale, nullptr, dW + blockIdx.z * d * c, feature, column, d, c);
 }
 
@@ -326,7 +382,7 @@ extern "C" __global__ void add_parts(const REAL *parts, const REAL *b, REAL *res
 
 #ifdef COLUMN_THREADS
 
-// db = Σ_rows dv. A block has a warp of columns and COLUMN_THREADS rows at a time.
+// db = sum_rows dv. A block has a warp of columns and COLUMN_THREADS rows at a time.
 extern "C" __global__ void __launch_bounds__(32 * COLUMN_THREADS)
     column_sums(const REAL *dV, REAL *sums, long long n, long long c, long long part) {
   // dV is (n, c), sums is (parts, c): a sum for each part of `part` rows

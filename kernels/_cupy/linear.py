@@ -12,7 +12,14 @@ import numpy as np
 from softstep.kernels._cupy.arrays import asarray, empty, rows, zeros
 from softstep.kernels._cupy.device import compute_capability
 from softstep.kernels._cupy.kernel import load_kernel
-from softstep.kernels._cupy.launch import C_TYPE, blocks_for, check_width, result_in, scalar
+from softstep.kernels._cupy.launch import (
+    C_TYPE,
+    blocks_for,
+    check_width,
+    op,
+    result_in,
+    scalar,
+)
 from softstep.kernels.arrays import row_length
 from softstep.kernels.errors import BackendError
 from softstep.kernels.integers import ceil_div
@@ -28,6 +35,7 @@ TILES = {16: 128, 32: 128, 64: 64}  # columns of a tile: its rows; few columns t
 
 TF32 = "SOFTSTEP_TF32"  # "1" asks for tensor cores, "0" or nothing for none; read at call time
 LEAST_TF32 = 80  # the first compute capability that has them
+LEAST_TF32_DEPTH = 32  # a sum of fewer products is off by less than two numbers for a factor are
 
 X_KIND = {np.dtype(t): k for k, t in enumerate((np.float32, np.float64, np.float16, np.uint8))}
 
@@ -87,16 +95,27 @@ class Tiling:
     def parts(self):
         return ceil_div(self.depth, self.part)
 
+    @property
+    def may_take_tensor_cores(self):
+        """Whether they are worth it, and keep the bound of the products."""
+        return self.tile[1] == 64 and self.depth >= LEAST_TF32_DEPTH
+
     def launch(self, name, X, dtype, args, rows=None):
         """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
         tile_rows, tile_columns = self.tile
         tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns, "DEPTH": DEPTH}
-        if asks_for_tf32() and tile_columns == 64 and dtype != np.float64:
+        if asks_for_tf32() and self.may_take_tensor_cores and dtype != np.float64:
             tile["TENSOR_CORES"] = 1
         types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}
         kernel = load_kernel("linear.cu", name, **types, **tile)
         across = ceil_div(self.rows if rows is None else rows, tile_rows)
         kernel((across, self.tiles[1], self.parts), (tile_rows * tile_columns // 16,), args)
+
+
+class InFloat32(Tiling):
+    """A product without tensor cores, whatever is asked for."""
+
+    may_take_tensor_cores = False
 
 
 def parts_for(result, count):
@@ -125,6 +144,7 @@ def logits(X, first, W, b, V, tiling, feature_scale):
     add_parts(parts, b, V, tiling.parts)
 
 
+@op
 def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> V (n, c)
     n, d = X.shape
@@ -137,6 +157,7 @@ def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     return result_in(out, V)
 
 
+@op
 def linear_backward(dV, X, *, feature_scale=1.0):
     # dV (n, c), X (n, d) -> dW (d, c) = Σ_rows x ⊗ dv, db (c,) = Σ_rows dv
     n, d = X.shape
