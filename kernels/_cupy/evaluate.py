@@ -11,6 +11,7 @@ from softstep.kernels._cupy.launch import (
     blocks_for,
     check_width,
     launch_rows,
+    op,
     targets,
 )
 from softstep.kernels._cupy.linear import Tiling, logits
@@ -52,25 +53,27 @@ def _packed(W):
     return packed
 
 
-def blocks_of_logits(X, W, b, feature_scale, room=0):
-    """Yields (first, V) for each block of rows: V (count, h·c) are their logits.
+def blocks_of_logits(X, W, b, feature_scale, room=0, cut=Tiling):
+    """Yields (first, V) for each block of rows: V (count, h·c) are their logits, in one memory.
 
-    The caller takes `room` more bytes for each row than losses and hits.
+    The caller takes `room` more bytes for each row than losses and hits. cut: how the product is.
     """
     n, d = X.shape
     h, _, c = W.shape
     if n == 0:
         return
-    tiling = Tiling(n, h * c, d)  # that of all rows, so that the blocks do not change the bits
+    tiling = cut(n, h * c, d)  # that of all rows, so that the blocks do not change the bits
     check_width(tiling.tiles[1], h, c)
     W, b = _packed(W), asarray(b)
-    count = _block_rows((h * c + 2 * h) * W.dtype.itemsize + room)
+    count = min(n, _block_rows((h * c + 2 * h) * W.dtype.itemsize + room))
+    block = empty((count, h * c), W.dtype)
     for first in range(0, n, count):
-        V = empty((min(count, n - first), h * c), W.dtype)
+        V = block[: n - first]
         logits(X, first, W, b, V, tiling, feature_scale)
         yield first, V
 
 
+@op
 def predict(X, W, b, *, feature_scale=1.0):
     # X (n, d), W (h, d, c), b (h, c) -> (h, n)
     n = len(X)
@@ -107,20 +110,26 @@ def _largest_targets(y):
     return labels
 
 
+@op
 def evaluate(data, bank):
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), accuracy (h,)
-    h, _, c = bank.W.shape
     fields, is_soft = targets_of_heads(data, bank)
     heads = Struct(**fields)
-    sums = zeros((h, 3), np.float64)
+    sums = zeros((len(bank.W), 3), np.float64)
     for first, V in blocks_of_logits(rows(data.X), bank.W, bank.b, data.feature_scale):
-        losses = empty((len(V), h), V.dtype)
-        right = empty((len(V), h), np.uint8)
-        sizes = tuple(map(np.int64, (first, len(V), h)))
-        args = (V, heads, losses, right, *sizes, np.int64(c))
-        _launch_rows("evaluate_rows", len(V) * h, c, args, V.dtype, Y_SOFT=is_soft)
-        _add_up(losses, right, heads, sums, sizes)
+        _add_block(first, V, heads, is_soft, sums)
     return _means(sums, bank.W.dtype)
+
+
+def _add_block(first, V, heads, is_soft, sums):
+    """Adds what the heads do on a block of rows, whose logits are V, to sums (h, 3)."""
+    count, h = len(V), len(sums)
+    c = V.shape[1] // h
+    losses, right = empty((count, h), V.dtype), empty((count, h), np.uint8)
+    sizes = tuple(map(np.int64, (first, count, h)))
+    args = (V, heads, losses, right, *sizes, np.int64(c))
+    _launch_rows("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=is_soft)
+    _add_up(losses, right, heads, sums, sizes)
 
 
 def _add_up(losses, right, heads, sums, sizes):

@@ -6,7 +6,7 @@ from softstep.kernels._cupy import linear
 from softstep.kernels._cupy.arrays import empty, rows, zeros
 from softstep.kernels._cupy.evaluate import CHUNK, blocks_of_logits, targets_of_heads
 from softstep.kernels._cupy.kernel import load_kernel
-from softstep.kernels._cupy.launch import C_TYPE, Struct, blocks_for, scalar
+from softstep.kernels._cupy.launch import C_TYPE, Struct, blocks_for, op, scalar
 from softstep.kernels._cupy.losses import DEFINES
 from softstep.kernels._cupy.train import THREADS, row_lanes, types_of
 from softstep.kernels.arrays import row_length
@@ -18,7 +18,7 @@ def defines(dtype):
     return {"REAL": C_TYPE[np.dtype(dtype)], **DEFINES}
 
 
-class _Chunks(linear.Tiling):
+class _Chunks(linear.InFloat32):
     """A product whose sum over the rows is taken chunk by chunk, whatever its shape."""
 
     @property
@@ -26,26 +26,33 @@ class _Chunks(linear.Tiling):
         return CHUNK
 
 
+@op
 def gradient(data, bank):
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), dW (h, d, c), db (h, c)
     h, d, c = bank.W.shape
     fields, is_soft = targets_of_heads(data, bank)
     heads, X = Struct(**fields), rows(data.X)
     loss, dW, db = (zeros(shape, np.float64) for shape in ((h,), (d, h * c), (h * c,)))
-    of_rows = {**types_of(bank.W.dtype), "Y_SOFT": is_soft, "ROW_LANES": row_lanes(c)}
-    kernel = load_kernel("gradient.cu", "gradient_rows", **of_rows)
     # a row's loss, and its share of the sums of a chunk
-    room = 8 * h + bank.W.size * bank.W.dtype.itemsize // CHUNK
-    for first, V in blocks_of_logits(X, bank.W, bank.b, data.feature_scale, room):
-        count = len(V)
-        losses = empty((count, h), np.float64)
-        args = (V, heads, losses, *map(np.int64, (first, count, h, c)))
-        blocks = blocks_for(count * h, THREADS // of_rows["ROW_LANES"])
-        kernel((blocks,), (THREADS,), args)
-        _add_columns(losses, loss)
+    room = 8 * h + (bank.W.size + bank.b.size) * bank.W.dtype.itemsize // CHUNK
+    given = X, bank.W, bank.b, data.feature_scale
+    for first, V in blocks_of_logits(*given, room, cut=linear.InFloat32):
+        x = X[first : first + len(V)]
+        _add_losses(V, heads, first, {**types_of(bank.W.dtype), "Y_SOFT": is_soft}, loss)
         _add_columns(V, db)
-        _add_outer_products(V, X[first : first + count], data.feature_scale, dW)
+        _add_outer_products(V, x, data.feature_scale, dW)
     return loss, _unpacked(dW, h, c), db.reshape(h, c)
+
+
+def _add_losses(V, heads, first, types, loss):
+    # V (count, h·c): logits in, gradients out; loss (h,) += Σ w L
+    count, h = len(V), len(loss)
+    c = V.shape[1] // h
+    losses, lanes = empty((count, h), np.float64), row_lanes(c)
+    kernel = load_kernel("gradient.cu", "gradient_rows", **types, ROW_LANES=lanes)
+    args = (V, heads, losses, *map(np.int64, (first, count, h, c)))
+    kernel((blocks_for(count * h, THREADS // lanes),), (THREADS,), args)
+    _add_columns(losses, loss)
 
 
 def _add_outer_products(V, X, feature_scale, dW):

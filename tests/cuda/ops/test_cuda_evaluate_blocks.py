@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softstep import kernels
+from softstep.kernels._cupy.arrays import asarray
 from softstep.kernels._cupy.device import OutOfDeviceMemory
 from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
@@ -60,3 +61,15 @@ def test_no_weight_gives_nan(machine):
         X, y, W, b, **options, sample_weight=np.zeros(SIZE.n), backend="cupy"
     )
     assert np.isnan([loss, accuracy]).all()
+
+
+@pytest.mark.parametrize("op", ["predict", "evaluate", "gradient"])
+def test_one_block_of_logits_is_alive_at_a_time(op, machine, monkeypatch):
+    size = Size(n=1500, d=2, c=50, h=4)
+    block = launcher.CHUNK * size.h * size.c * 4  # bytes, of a chunk: all logits are six of them
+    monkeypatch.setattr(launcher, "MOST_BYTES", block)
+    (X, *rest), options = cases.OPS[op].arguments(size, np.float32, 1)
+    X = asarray(X)
+    machine.most_used = before = machine.used
+    getattr(kernels, op)(X, *rest, **options)
+    assert block < machine.most_used - before < 1.5 * block
