@@ -6,16 +6,17 @@ bits, and so do all tiles: what is chosen here is a matter of speed.
 """
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels._cupy.arrays import asarray, copy_into, empty, nans, rows, zeros
-from softstep.kernels._cupy.device import launches_cooperatively
+from softstep.kernels._cupy.arrays import asarray, copy_into, empty, nans, rows, to_host, zeros
+from softstep.kernels._cupy.device import DeviceError, launches_cooperatively
 from softstep.kernels._cupy.evaluate import targets_of_heads
 from softstep.kernels._cupy.kernel import capture, load_kernel
-from softstep.kernels._cupy.launch import Struct, check_width, scalar
+from softstep.kernels._cupy.launch import Struct, check_width, op, scalar
 from softstep.kernels._cupy.linear import X_KIND
 from softstep.kernels._cupy.losses import DEFINES, codes
 from softstep.kernels.arrays import row_length
@@ -27,6 +28,8 @@ THREADS = 256  # of every block
 SHARED_BYTES = 64 * 1024  # every GPU since sm_75 has this much for a block
 REDUNDANT_BYTES = 128 * 1024  # more partial logits than this are not summed by every block
 STEPS_PER_LAUNCH = 2048
+PATIENCE = "SOFTSTEP_BARRIER_SECONDS"  # how long blocks wait for each other; read at call time
+PATIENCE_SECONDS = 30.0
 
 # path B
 DEPTH = 16  # of the features, or of the rows, that a tile takes at a time
@@ -62,6 +65,7 @@ class _Call:
     job: Struct
 
 
+@op
 def train(data, bank, steps):
     # X (n, d), y (t, n) or (n, c), order (m,), W (h, d, c), b (h, c) -> losses, correct (steps, h)
     count, h = steps.learning_rate.shape
@@ -178,7 +182,7 @@ def _bytes_of_block(batch, d, h, c, item):
     x_slices = 2 * 4 * ceil_div(batch, 4) * (features + 4)
     bank_and_velocity = 2 * (features + 1) * h * c
     gradient_and_loss = batch * h * (c + 1)
-    flags_and_updates = (batch + 1) * h
+    flags_and_updates = (batch + 1) * h + 1
     return (x_slices + bank_and_velocity + gradient_and_loss) * item + flags_and_updates * 4
 
 
@@ -207,12 +211,15 @@ def _train_in_one_launch(call):
     launches = ceil_div(call.steps, STEPS_PER_LAUNCH)
     size = call.batch * call.h * call.c
     by_owner = blocks * size * call.dtype.itemsize > REDUNDANT_BYTES
+    patience, gave_up = _patience(), zeros((1,), np.uint32)
     exchange = Struct(
         partials=empty((2, blocks, size), call.dtype),
         dV=empty((size,), call.dtype),
         loss=empty((call.batch, call.h), call.dtype),
         flags=empty((call.batch, call.h), np.int32),
         arrivals=zeros((launches,), np.uint32),
+        gave_up=gave_up,
+        patience=np.int64(1e9 * patience),
         by_owner=np.bool_(by_owner),
     )
     kernel, shared = _steps_kernel(call), _shared_bytes(call)
@@ -221,7 +228,25 @@ def _train_in_one_launch(call):
         end = min(first + STEPS_PER_LAUNCH, call.steps)
         args = (call.job, exchange, *map(np.int64, (first, end, launch)))
         kernel((blocks,), (THREADS,), args, shared=shared)
+    if to_host(gave_up)[0]:
+        raise DeviceError(
+            f"{kernel.label} gave up: its blocks waited {patience:g} s for one of them, as when "
+            "another process has the GPU. What it trains on the GPU may be of different steps. "
+            f"Free the GPU, or set {PATIENCE} to more seconds"
+        )
     return 0
+
+
+def _patience():
+    """For how many seconds blocks wait for each other. ValueError: the variable says nonsense."""
+    asked = os.environ.get(PATIENCE, "") or PATIENCE_SECONDS
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < 1e9:
+        raise ValueError(f"{PATIENCE} must be a number of seconds above 0, not {asked!r}")
+    return seconds
 
 
 # ---- path B

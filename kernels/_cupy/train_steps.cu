@@ -1,6 +1,6 @@
 // Path A: many steps in one launch, all of whose blocks are alive at once.
 //
-// Block k has features k·SLICE_FEATURES, ...: their weights and, of each step, their columns of X
+// Block k has features k*SLICE_FEATURES, ...: their weights and, of each step, their columns of X
 // stay in shared memory. A step: partial logits, barrier, their sum, the rows' gradients, update.
 // Each block works out all rows; or, by_owner, its share of them, which a second barrier hands on.
 // What a block holds fits its shared memory, so that an int can count it.
@@ -12,7 +12,6 @@
 #include "train.cuh"
 
 constexpr int SLICE_STRIDE = SLICE_FEATURES + 4;  // rows of X start in different banks
-constexpr unsigned MOST_SPINS = 1u << 24;         // a few seconds
 
 // What blocks hand to each other goes through L2 (.cg): L1 may hold what was there before.
 #ifdef __CUDA_ARCH__
@@ -23,6 +22,21 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned *counter) {
   unsigned value;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
   return value;
+}
+// The word by which a block tells the others that it waits no longer. It hands over nothing else.
+__device__ __forceinline__ void store_relaxed(unsigned *at, unsigned value) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(at), "r"(value) : "memory");
+}
+__device__ __forceinline__ unsigned load_relaxed(const unsigned *at) {
+  unsigned value;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(at) : "memory");
+  return value;
+}
+// A clock that goes on while the GPU works for another process.
+__device__ __forceinline__ long long nanoseconds() {
+  long long now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
 }
 __device__ __forceinline__ void store_cg(float *at, float value) {
   asm volatile("st.global.cg.f32 [%0], %1;" ::"l"(at), "f"(value) : "memory");
@@ -56,6 +70,13 @@ __device__ __forceinline__ void add_release(unsigned *counter) {
 __device__ __forceinline__ unsigned load_acquire(const unsigned *counter) {
   return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
 }
+__device__ __forceinline__ void store_relaxed(unsigned *at, unsigned value) {
+  __atomic_store_n(at, value, __ATOMIC_RELAXED);
+}
+__device__ __forceinline__ unsigned load_relaxed(const unsigned *at) {
+  return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+__device__ __forceinline__ long long nanoseconds() { return emulator::nanoseconds(); }
 template <class T>
 __device__ __forceinline__ void store_cg(T *at, T value) {
   *at = value;
@@ -66,23 +87,6 @@ __device__ __forceinline__ T load_cg(const T *at) {
 }
 #endif
 
-// The grid barrier in two halves; what stands between them is done while other blocks arrive.
-__device__ __forceinline__ void arrive(unsigned *counter) {
-  __syncthreads();  // what this block's threads wrote is what the release hands over
-  if (threadIdx.x == 0) add_release(counter);
-}
-
-__device__ __forceinline__ void wait(const unsigned *counter, unsigned arrivals) {
-  if (threadIdx.x == 0) {
-    unsigned spins = 0;
-    while (load_acquire(counter) < arrivals) {
-      if (++spins > MOST_SPINS) __trap();
-      __nanosleep(20);
-    }
-  }
-  __syncthreads();  // the others read only after thread 0 has acquired
-}
-
 // ---- what a block has
 
 struct Exchange {      // what blocks hand to each other
@@ -91,6 +95,8 @@ struct Exchange {      // what blocks hand to each other
   REAL *loss;          // (batch, h)
   int *flags;          // (batch, h)
   unsigned *arrivals;  // (launches,), zeros at first: a launch's counter for its grid barriers
+  unsigned *gave_up;   // (1,), 0 at first: has a block waited for too long?
+  long long patience;  // how long a block waits for the others, in nanoseconds
   bool by_owner;       // whether each row of a head is worked out by one block, for all of them
 };
 
@@ -104,6 +110,7 @@ struct Block {
   REAL *loss;            // (batch, h)
   int *flags;            // (batch, h)
   int *updates;          // (h,): is the head updated?
+  int *all_came;         // (1,): did all blocks come to the barrier?
   int heads, classes, columns, padded;
   long long first_feature;
   bool has_bias;
@@ -122,6 +129,7 @@ __device__ __forceinline__ Block this_block(REAL *shared, const Job &job) {
   block.loss = block.v + batch * columns;
   block.flags = (int *)(block.loss + batch * heads);
   block.updates = block.flags + batch * heads;
+  block.all_came = block.updates + heads;
   block.heads = heads, block.classes = classes, block.columns = columns, block.padded = padded;
   block.first_feature = (long long)blockIdx.x * SLICE_FEATURES;
   block.has_bias = blockIdx.x == 0;
@@ -162,6 +170,35 @@ __device__ __forceinline__ void store_bank(const Block &block, const Job &job) {
   }
   for (int i = threadIdx.x; i < block.heads; i += THREADS)
     job.results.active[i] = block.updates[i];
+}
+
+// ---- the grid barrier in two halves; what stands between them is done while other blocks arrive
+
+__device__ __forceinline__ void arrive(unsigned *counter) {
+  __syncthreads();  // what this block's threads wrote is what the release hands over
+  if (threadIdx.x == 0) add_release(counter);
+}
+
+// Whether all blocks came. All of them can be alive at once, so what keeps one away is another
+// process that has the GPU. Then all leave: a trap would take the process's GPU from it for good.
+__device__ __forceinline__ bool wait(const Block &block, const Exchange &exchange,
+                                     const unsigned *counter, unsigned arrivals) {
+  if (threadIdx.x == 0) {
+    const long long begin = nanoseconds();
+    bool all_came = true;
+    for (unsigned spins = 1; load_acquire(counter) < arrivals; ++spins) {
+      __nanosleep(20);
+      if (spins % 64 != 0) continue;  // else each look at the counter would take twice as long
+      if (load_relaxed(exchange.gave_up) || nanoseconds() - begin > exchange.patience) {
+        store_relaxed(exchange.gave_up, 1);
+        all_came = false;
+        break;
+      }
+    }
+    *block.all_came = all_came;
+  }
+  __syncthreads();  // the others read only after thread 0 has acquired
+  return *block.all_came;
 }
 
 // ---- the parts of a step
@@ -354,14 +391,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     if (step + 1 < stop_step)
       gather(job, rows_of_step(job.batches, step + 1), block.first_feature,
              block.x_slices + (1 - turn) * block.padded * SLICE_STRIDE);
-    wait(counter, arrivals += gridDim.x);
+    if (!wait(block, exchange, counter, arrivals += gridDim.x)) return;
 
     const Pairs share = share_of_block(pairs, exchange.by_owner);
     rows_of_block(block, job, rows, share, partial);
     if (exchange.by_owner) {
       hand_out(block, exchange, share);
       arrive(counter);
-      wait(counter, arrivals += gridDim.x);
+      if (!wait(block, exchange, counter, arrivals += gridDim.x)) return;
       take_in(block, exchange, pairs);
     }
     decide(block, job, step, count);

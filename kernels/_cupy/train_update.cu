@@ -1,4 +1,4 @@
-// Path B, update: the gradients of the weights on tiles of features × columns, and the step itself.
+// Path B, update: the gradients of the weights on tiles of features x columns, and the step itself.
 //
 // -D TILE_FEATURES, TILE_COLUMNS, DEPTH (of the rows: what a tile takes at a time)
 
@@ -6,11 +6,11 @@
 #include "losses.cuh"
 #include "train.cuh"
 
-constexpr int SIDE = 16;  // SIDE × SIDE threads have a part of the tile each
+constexpr int SIDE = 16;  // SIDE x SIDE threads have a part of the tile each
 static_assert(SIDE * SIDE == THREADS);
 constexpr int THREAD_FEATURES = TILE_FEATURES / SIDE, THREAD_COLUMNS = TILE_COLUMNS / SIDE;
 
-struct WeightTile {  // features × columns of the weights
+struct WeightTile {  // features x columns of the weights
   long long first_feature, features, first_column, end_column, first_head;
 };
 
@@ -70,14 +70,13 @@ __device__ __forceinline__ void decide(const WeightTile &tile, const Job &job,
   }
 }
 
-// This thread's part of the gradient: THREAD_FEATURES × THREAD_COLUMNS sums over the rows, and
+// This thread's part of the gradient: THREAD_FEATURES x THREAD_COLUMNS sums over the rows, and
 // those of the bias.
 struct Gradient {
   REAL weights[THREAD_FEATURES][THREAD_COLUMNS], bias[THREAD_COLUMNS];
 };
 
-__device__ __forceinline__ void add_rows(Gradient &sum, const REAL *x_tile, const REAL *v_tile,
-                                         bool has_bias) {
+__device__ __forceinline__ void add_rows(Gradient &sum, const REAL *x_tile, const REAL *v_tile) {
   const REAL *x_part = x_tile + threadIdx.x / SIDE * THREAD_FEATURES;
   const REAL *v_part = v_tile + threadIdx.x % SIDE * THREAD_COLUMNS;
 #pragma unroll
@@ -89,11 +88,21 @@ __device__ __forceinline__ void add_rows(Gradient &sum, const REAL *x_tile, cons
     for (int j = 0; j < THREAD_COLUMNS; ++j) v[j] = v_part[r * TILE_COLUMNS + j];
 #pragma unroll
     for (int j = 0; j < THREAD_COLUMNS; ++j) {
-      if (has_bias) sum.bias[j] += v[j];
 #pragma unroll
       for (int i = 0; i < THREAD_FEATURES; ++i)
         sum.weights[i][j] = fma(x[i], v[j], sum.weights[i][j]);
     }
+  }
+}
+
+// The sums of the bias, in a loop of their own that most threads do not enter: among the others
+// every thread of every block would add them.
+__device__ __forceinline__ void add_bias(Gradient &sum, const REAL *v_tile) {
+  const REAL *v_part = v_tile + threadIdx.x % SIDE * THREAD_COLUMNS;
+#pragma unroll 1
+  for (int r = 0; r < DEPTH; ++r) {
+#pragma unroll
+    for (int j = 0; j < THREAD_COLUMNS; ++j) sum.bias[j] += v_part[r * TILE_COLUMNS + j];
   }
 }
 
@@ -147,7 +156,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     for (int i = 0; i < DEPTH * TILE_COLUMNS / THREADS; ++i) v_tile[t + THREADS * i] = reader.v[i];
     __syncthreads();  // the tiles are complete
     if (r0 + DEPTH < rows.count) read(reader, tile, job, results.dV, rows, r0 + DEPTH);
-    add_rows(sum, x_tile, v_tile, has_bias);
+    add_rows(sum, x_tile, v_tile);
+    if (has_bias) add_bias(sum, v_tile);
     __syncthreads();  // nobody reads them any more
   }
   update_tile(tile, job, sum, has_bias, updates, step);

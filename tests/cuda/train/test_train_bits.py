@@ -160,3 +160,16 @@ def test_runs_repeat_their_bits_and_other_rows_change_them(path, run_on):
     assert_same_bits(run_on(path, arguments), expected)
     (X, y, order, *rest), options = arguments
     assert differ(run_on(path, ((X, y, order[::-1], *rest), options)), expected)
+
+
+def test_what_a_block_can_have_of_shared_memory_chooses_the_path_and_no_bits(machine):
+    arguments = bank(Size(200, 1100, 10), "float32", batch=200)
+    machine.multiprocessors = 1000
+    results = []
+    for size, launched in ((64, "train_update"), (163, "train_steps")):  # KB, of sm_75 and sm_80
+        machine.shared_opt_in = size << 10
+        machine.log.clear()
+        results.append(parity.run("train", arguments, "cupy"))
+        assert f"launch {launched}" in machine.log
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)

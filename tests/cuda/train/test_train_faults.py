@@ -91,11 +91,12 @@ FAULTS = {
     ),
     # many steps in one launch
     "no grid barrier": (
-        A, "wait(counter, arrivals += gridDim.x);\n\n", "arrivals += gridDim.x;\n\n",
+        A, "if (!wait(block, exchange, counter, arrivals += gridDim.x)) return;\n\n",
+        "arrivals += gridDim.x;\n\n",
         {BLOCKS, UNSET},
     ),
-    "a grid barrier for a block too few": (A, "< arrivals)", "< arrivals - 1)", {BLOCKS}),
-    "a grid barrier for a block too many": (A, "< arrivals)", "< arrivals + 1)", {"deadlock"}),
+    "a grid barrier for a block too few": (A, "< arrivals;", "< arrivals - 1;", {BLOCKS}),
+    "a grid barrier for a block too many": (A, "< arrivals;", "< arrivals + 1;", {"deadlock"}),
     "no release": (A, "__ATOMIC_RELEASE", "__ATOMIC_RELAXED", {BLOCKS}),
     "no acquire": (A, "__ATOMIC_ACQUIRE", "__ATOMIC_RELAXED", {BLOCKS}),
     "no barrier of the block before the release": (
@@ -120,7 +121,8 @@ FAULTS = {
         A, "block.has_bias ? block.bias[column] : (REAL)0", "block.bias[column]", {UNSET},
     ),
     "owners: no second barrier": (
-        OWNERS, "wait(counter, arrivals += gridDim.x);\n      take_in",
+        OWNERS,
+        "if (!wait(block, exchange, counter, arrivals += gridDim.x)) return;\n      take_in",
         "arrivals += gridDim.x;\n      take_in", {BLOCKS, UNSET},
     ),
     "owners: pairs without one": (

@@ -38,17 +38,17 @@ SHAPES = [
 ]  # fmt: skip
 
 
-def fits_one_launch(size):
+def fits_one_launch(size, machine):
     batch = size.n // 3 + 1
-    return launcher._bytes_of_block(batch, size.d, size.h, size.c, 8) <= launcher.SHARED_BYTES
+    return launcher._bytes_of_block(batch, size.d, size.h, size.c, 8) <= machine.shared_opt_in
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_banks_of_odd_shapes(shape, path, assert_train_parity):
+def test_banks_of_odd_shapes(shape, path, machine, assert_train_parity):
     dtype = FEATURES[SHAPES.index(shape) % 4]
     size = Size(*shape)
-    if path == STEPS and not fits_one_launch(size):
+    if path == STEPS and not fits_one_launch(size, machine):
         pytest.skip("too large a bank for one launch")
     assert_train_parity(path, bank(size, dtype, loss=mixed(size.h)))
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(nvrtc.missing() is not None, reason=str(nvrtc.mi
 
 RELEASE = "red.release.gpu.global.add.u32"
 ACQUIRE = "ld.acquire.gpu.global.u32"
+GIVES_UP = "st.relaxed.gpu.global.u32"
 
 
 def defines(real):
@@ -58,13 +59,15 @@ def faults(ptx, suffix):
             ("release", RELEASE), ("acquire", ACQUIRE),
             ("store", f"st.global.cg.{suffix}"), ("load", f"ld.global.cg.{suffix}"),
             ("flags stored", "st.global.cg.s32"), ("flags loaded", "ld.global.cg.s32"),
-            ("sleep", "nanosleep"), ("trap", "trap"),
+            ("sleep", "nanosleep"), ("giving up", GIVES_UP),
         )
     }  # fmt: skip
     found = [f"no {name}" for name, places in at.items() if not places]
     for first, then in (("store", "release"), ("release", "load"), ("acquire", "load")):
         if any(reached_without_a_barrier(lines, i) & at[then] for i in at[first]):
             found.append(f"no block barrier between {first} and {then}")
+    if "%globaltimer" not in ptx:
+        found.append("no clock")
     if re.search(r"ld\.global\.nc|ld\.volatile|membar|fence", ptx):
         found.append("another kind of load or fence")
     return found
@@ -90,7 +93,8 @@ def test_blocks_hand_over_through_l2_by_release_and_acquire(architecture, real, 
         ("ld.global.cg.s32", "ld.global.ca.s32", "no flags loaded"),
         ("  __syncthreads();  // what this", "  // what this", "between store and"),
         ("  __syncthreads();  // the others read", "  // the others read", "between acquire and"),
-        ("if (++spins > MOST_SPINS) __trap();", "", "no trap"),
+        ("%globaltimer", "%clock64", "no clock"),
+        ("store_relaxed(exchange.gave_up, 1);", "", "no giving up"),
     ],
 )
 def test_a_barrier_with_a_part_missing_is_refused(old, new, fault):
@@ -113,3 +117,15 @@ def test_no_sum_is_atomic():
         assert set(atomics) <= {RELEASE}
         assert bool(atomics) == (name == "train_steps")
     assert len(seen) == 5
+
+
+def test_the_bias_is_added_in_a_loop_that_most_threads_leave_out():
+    """Among the weights' sums it would be DEPTH x 4 additions more, for every thread."""
+    for file, name, kernel_defines in variants.everything():
+        if name != "train_update" or kernel_defines["TILE_COLUMNS"] != 64:
+            continue
+        _, ptx = nvrtc.compile_source(source(file), file, options(kernel_defines), 80)
+        additions = re.findall(r"\badd\.(?:rn\.)?(?:ftz\.)?f32", ptx)
+        products = re.findall(r"\bfma\.rn\.(?:ftz\.)?f32", ptx)
+        assert len(products) > 256  # DEPTH x 4 x 4, and the update's
+        assert 0 < len(additions) < 16

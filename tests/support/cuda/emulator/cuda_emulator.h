@@ -111,7 +111,7 @@ inline void __syncthreads(EMULATOR_HERE) { emulator::syncthreads(site); }
 inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_HERE) {
   emulator::syncwarp(mask, site);
 }
-inline void __nanosleep(unsigned, EMULATOR_HERE) { emulator::yield(site); }
+inline void __nanosleep(unsigned nanoseconds, EMULATOR_HERE) { emulator::yield(nanoseconds, site); }
 inline void __trap(EMULATOR_HERE) { emulator::trap(site); }
 inline void __threadfence() { emulator::fence(); }
 inline void __threadfence_block() { emulator::fence(); }

@@ -34,7 +34,8 @@ unsigned long long shuffle(unsigned mask, unsigned long long value, int source, 
                            Site);
 unsigned ballot(unsigned mask, bool value, const char *name, Site);
 unsigned active_mask();
-void yield(Site);
+void yield(unsigned nanoseconds, Site);
+long long nanoseconds();  // the globaltimer: how long threads have slept in this launch, all together
 [[noreturn]] void trap(Site);
 void fence();
 

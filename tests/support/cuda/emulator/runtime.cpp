@@ -33,6 +33,7 @@ static size_t unfinished;
 static uint64_t random_state;
 static Fiber scheduler;
 static size_t turn;  // of the blocks
+static long long slept;
 static sigjmp_buf leave_launch;
 static pthread_t launcher;
 
@@ -285,11 +286,14 @@ unsigned active_mask() {  // the lanes that have not exited
   return mask;
 }
 
-void yield(Site site) {
+void yield(unsigned nanoseconds, Site site) {
+  slept += nanoseconds;
   wait(State::yielded, site, "__nanosleep");
   yielded.push_back(current);
   pause();
 }
+
+long long nanoseconds() { return slept; }
 
 void trap(Site site) { fail("trap", site, "called __trap"); }
 
@@ -370,6 +374,7 @@ static void run_grid() {
   blocks.assign(alive, Block());
   yielded.clear();
   unfinished = turn = 0;
+  slept = 0;
   random_state = launch.seed * 0x9e3779b97f4a7c15ull + 1;
   map_stacks(threads.size());
   shared_memory.grow(alive * shared_extent());
