@@ -4,8 +4,9 @@
 //   REAL         float or double: logits, weights and the arithmetic
 //   X_KIND       how features are stored: 0 float32, 1 float64, 2 float16 (as its bits), 3 uint8
 //   Y_SOFT       0 if the targets are labels (n,), 1 if they are rows (n, c) of numbers
-//   ROW_THREADS  how many threads work on one row: 32, a warp, or the whole block if more
+//   ROW_THREADS  how many threads work on one row: lanes of a warp, 4 to 32, or the whole block
 //   ROW_VALUES   how many of the row's values each of them keeps in registers
+//   ONE_TILE     1 if these are all of a row's, as of all rows of less than a warp
 // u is the unit roundoff of REAL.
 
 #define FULL_WARP 0xffffffffu
@@ -221,13 +222,34 @@ __device__ inline Largest larger(Largest a, Largest b) {
 
 #ifdef ROW_THREADS
 
-#define ROW_WARPS (ROW_THREADS / 32)
+#define ROW_WARPS ((ROW_THREADS + 31) / 32)
+#define ROW_SHARERS (ROW_THREADS < 32 ? ROW_THREADS : 32)  // lanes of a warp that share a row
 
 __device__ inline int row_thread() { return threadIdx.x % ROW_THREADS; }
 
-__device__ inline long long first_row() { return thread_number() / ROW_THREADS; }
+// Which of its warp's rows this thread has.
+__device__ inline int row_in_warp() { return threadIdx.x % 32 / ROW_SHARERS; }
+
+// The first row of this warp.
+__device__ inline long long first_row() { return thread_number() / ROW_THREADS - row_in_warp(); }
 
 __device__ inline long long row_step() { return thread_count() / ROW_THREADS; }
+
+struct RowPlace {
+  long long row, columns;
+};
+
+// This thread's row, where `first` is its warp's first. Lanes without a row share the last one's
+// labels and have no columns, so that all lanes take part in the reductions.
+__device__ inline RowPlace row_at(long long first, long long n, long long c) {
+  const long long row = first + row_in_warp();
+  if (ROW_THREADS >= 32 || row < n) return {row, c};
+  return {n - 1, 0};
+}
+
+__device__ inline bool is_first_of(const RowPlace &at) {
+  return row_thread() == 0 && at.columns > 0;
+}
 
 // What the row's threads wrote before it, all of them may read after it.
 __device__ inline void row_barrier() {
@@ -238,12 +260,12 @@ __device__ inline void row_barrier() {
 #endif
 }
 
-// Reductions over the row's threads; each gets the result. A butterfly over the warp, then the
+// Reductions over the row's threads; each gets the result. A butterfly over the lanes, then the
 // warps in their order: the same bits whichever row, block or GPU it is.
 
 __device__ inline Pair row_sum(Pair sum) {
 #pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) {
+  for (int lanes = ROW_SHARERS / 2; lanes > 0; lanes /= 2) {
     const REAL high = __shfl_xor_sync(FULL_WARP, sum.high, lanes);
     const REAL low = __shfl_xor_sync(FULL_WARP, sum.low, lanes);
     add(sum, Pair{high, low});
@@ -261,9 +283,13 @@ __device__ inline Pair row_sum(Pair sum) {
 
 __device__ inline Largest row_largest(Largest most) {
 #pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) {
+  for (int lanes = ROW_SHARERS / 2; lanes > 0; lanes /= 2) {
     const REAL other = __shfl_xor_sync(FULL_WARP, most.value, lanes);
+#if ONE_TILE
+    const int at = __shfl_xor_sync(FULL_WARP, (int)most.at, lanes);
+#else
     const long long at = __shfl_xor_sync(FULL_WARP, most.at, lanes);
+#endif
     most = larger(most, Largest{other, at});
   }
 #if ROW_WARPS > 1
@@ -278,64 +304,186 @@ __device__ inline Largest row_largest(Largest most) {
 
 #endif  // ROW_THREADS
 
-// ---- rows in registers: a tile of ROW_THREADS x ROW_VALUES columns at a time
+// ---- rows in registers: a tile of ROW_THREADS x ROW_VALUES columns at a time, or all (ONE_TILE)
 
 #ifdef ROW_VALUES
 
+#define TILE_COLUMNS_OF_ROW (ROW_THREADS * ROW_VALUES)
+
 __device__ inline long long row_tiles(long long c) {
-  return (c + ROW_THREADS * ROW_VALUES - 1) / (ROW_THREADS * ROW_VALUES);
+#if ONE_TILE
+  return 1;
+#else
+  return (c + TILE_COLUMNS_OF_ROW - 1) / TILE_COLUMNS_OF_ROW;
+#endif
 }
 
 // Where this thread's i-th value of a tile is; neighbouring threads have neighbouring columns.
 __device__ inline long long column(long long tile, int i) {
+#if ONE_TILE
+  return i * ROW_THREADS + row_thread();
+#else
   return (tile * ROW_VALUES + i) * ROW_THREADS + row_thread();
+#endif
+}
+
+__device__ inline bool is_inside(long long columns, long long tile, int i) {
+#if ONE_TILE
+  return i * ROW_THREADS + row_thread() < (int)columns;
+#else
+  return column(tile, i) < columns;
+#endif
 }
 
 // Past the end of the row it is -inf, which is never the largest and whose exponential is 0.
-__device__ inline void load_tile(const REAL *row, long long c, long long tile, REAL *v) {
+__device__ inline void load_tile(const REAL *row, long long columns, long long tile, REAL *v) {
 #pragma unroll
-  for (int i = 0; i < ROW_VALUES; ++i) {
-    const long long j = column(tile, i);
-    v[i] = j < c ? row[j] : -infinity(REAL());
-  }
+  for (int i = 0; i < ROW_VALUES; ++i)
+    v[i] = is_inside(columns, tile, i) ? row[column(tile, i)] : -infinity(REAL());
 }
 
 __device__ inline Largest tile_largest(const REAL *v, long long tile) {
-  Largest most = {v[0], column(tile, 0)};
+  REAL most = v[0];
+  bool is_nan = v[0] != v[0];
 #pragma unroll
-  for (int i = 1; i < ROW_VALUES; ++i) most = larger(most, Largest{v[i], column(tile, i)});
-  return row_largest(most);
+  for (int i = 1; i < ROW_VALUES; ++i) {
+    most = fmax(most, v[i]);  // leaves NaN out
+    is_nan = is_nan || v[i] != v[i];
+  }
+  int at = 0;
+#pragma unroll
+  for (int i = ROW_VALUES - 1; i >= 0; --i)
+    if (is_nan ? v[i] != v[i] : v[i] == most) at = i;
+  return row_largest({is_nan ? infinity(REAL()) - infinity(REAL()) : most, column(tile, at)});
 }
 
-// e^(v - largest) for a tile.
-__device__ inline void tile_exponentials(const REAL *v, REAL largest, REAL *e) {
-#pragma unroll
-  for (int i = 0; i < ROW_VALUES; ++i) e[i] = exponential(v[i], largest).high;
+// ---- the exponentials of a row, scaled alike
+//
+// Of double e^(v - largest). Of float e^v / 2^N, where N is the whole number next to largest / ln 2.
+// With v = (n + f) ln 2 that is 2^(n - N) 2^f, and v - largest, whose rounding would have to be
+// carried, is not needed. f is exact but for u/4, 2^f is a polynomial: off by less than 2u. Logits
+// beyond LARGE are too coarse for n: there it is e^(v - largest) once more. And so it is of all
+// with ACCURATE, which a kernel defines that multiplies exponentials: off by u/8, and slower.
+
+constexpr float LARGE = 1 << 20;
+constexpr float WHOLE = 12582912;  // 1.5 * 2^23: a number added to it is rounded to a whole one
+
+struct Scale {
+  REAL largest;
+  REAL shift;  // WHOLE - N
+};
+
+__device__ inline bool is_power(const Scale &s) {
+#ifdef ACCURATE
+  return false;
+#else
+  return sizeof(REAL) == 4 && fabs(s.largest) <= LARGE;
+#endif
 }
 
-// What the softmax needs to know about a row.
+__device__ inline Scale scale_of(REAL largest) {
+  const Scale none = {largest, WHOLE};
+  if (!is_power(none)) return none;
+  return {largest, WHOLE - plus(fma(largest, REAL(1.44269502f), REAL(WHOLE)), -REAL(WHOLE))};
+}
+
+// e^v / 2^N of float; 0 below 2^-125.
+__device__ inline float over_power(float v, float shift) {
+  const float log2_e = 1.44269502f, log2_e_rest = 1.92596299e-8f;
+  const float whole = fma(v, log2_e, shift), n = __fadd_rn(whole, -shift);
+  const float f = fma(v, log2_e_rest, fma(v, log2_e, -n));
+  float e = 1.52527338e-5f;  // (ln 2)^i / i!, from i = 7 on
+  e = fma(e, f, 1.54035304e-4f);
+  e = fma(e, f, 1.33335581e-3f);
+  e = fma(e, f, 9.61812911e-3f);
+  e = fma(e, f, 5.55041087e-2f);
+  e = fma(e, f, 2.40226507e-1f);
+  e = fma(e, f, 6.93147181e-1f);
+  e = fma(e, f, 1.0f);
+  // The last bits of `whole` are n - N. A product, since NaN must stay NaN.
+  const float power = __uint_as_float((__float_as_uint(whole) << 23) + 0x3f800000u);
+  return whole < WHOLE - 125 ? 0.0f : e * power;
+}
+
+// The same of v - largest, in its two parts.
+__device__ inline float over_largest(float v, float largest) {
+#ifdef ACCURATE
+  return exponential(v, largest).high;
+#else
+  const Pair d = two_diff(v, largest);
+  const float e = over_power(d.high, WHOLE);
+  return v == -infinity(float()) || e == 0 ? 0 : fma(e, (float)d.low, e);
+#endif
+}
+__device__ inline double over_largest(double v, double largest) {
+  return exponential(v, largest).high;
+}
+
+__device__ inline REAL scaled_exponential(REAL v, const Scale &s) {
+  return is_power(s) ? (REAL)over_power(v, s.shift) : over_largest(v, s.largest);
+}
+
+// Those of a tile; v and e may be one array.
+__device__ inline void tile_exponentials(const REAL *v, const Scale &s, REAL *e) {
+  if (is_power(s)) {
+#pragma unroll
+    for (int i = 0; i < ROW_VALUES; ++i) e[i] = over_power(v[i], s.shift);
+  } else {
+#pragma unroll
+    for (int i = 0; i < ROW_VALUES; ++i) e[i] = over_largest(v[i], s.largest);
+  }
+}
+
+// What numbers of one scale are multiplied with to be of another.
+__device__ inline Pair ratio(const Scale &from, REAL from_top, const Scale &to, REAL to_top) {
+  if (is_power(from) && is_power(to)) {
+    const REAL power = to.shift - from.shift;
+    return {power < -126 ? 0 : power_of_two((int)power, REAL()), 0};
+  }
+  return times(exponential(from.largest, to.largest), Pair{to_top / from_top, 0});
+}
+
+// a / total, if inverse is 1 / total: off by little more than half a unit of the last place.
+__device__ inline REAL quotient(REAL a, REAL total, REAL inverse) {
+  const REAL q = a * inverse;
+  return fma(fma(-q, total, a), inverse, q);
+}
+
+// ---- the softmax of a row
+
+// What it needs to know about a row.
 struct RowSoftmax {
   Largest largest;
-  Pair others;  // sum e^(v_j - largest) over all columns but the largest's, which adds exactly 1
+  Scale scale;
+  REAL top;     // the exponential of the largest: 1, or for powers next to 1
+  Pair others;  // the sum of the exponentials of all columns but the largest's
 };
+
+__device__ inline void set_largest(RowSoftmax &s, Largest largest) {
+  s.largest = largest;
+  s.scale = scale_of(largest.value);
+  s.top = is_power(s.scale) ? scaled_exponential(largest.value, s.scale) : 1;
+}
 
 // One pass over the row, online: where a later tile has a larger value, the sum so far is scaled.
 // The scale is a Pair, so that this costs next to nothing in accuracy. v and e are left with the
 // values and exponentials of the last tile; most rows have no other.
-__device__ inline RowSoftmax row_softmax(const REAL *row, long long c, REAL *v, REAL *e) {
+__device__ inline RowSoftmax row_softmax(const REAL *row, RowPlace at, long long c, REAL *v,
+                                         REAL *e) {
   RowSoftmax s;
   Pair others = {0, 0};  // this thread's part
   for (long long tile = 0; tile < row_tiles(c); ++tile) {
-    load_tile(row, c, tile, v);
+    load_tile(row, at.columns, tile, v);
     const Largest top = tile_largest(v, tile);
     if (tile == 0) {
-      s.largest = top;
+      set_largest(s, top);
     } else if (larger(s.largest, top).at == top.at) {
-      if (row_thread() == 0) add(others, REAL(1));  // the largest so far becomes one of the others
-      others = times(others, exponential(s.largest.value, top.value));
-      s.largest = top;
+      const RowSoftmax before = s;
+      set_largest(s, top);
+      if (row_thread() == 0) add(others, before.top);  // is one of the others now
+      others = times(others, ratio(before.scale, before.top, s.scale, s.top));
     }
-    tile_exponentials(v, s.largest.value, e);
+    tile_exponentials(v, s.scale, e);
 #pragma unroll
     for (int i = 0; i < ROW_VALUES; ++i)
       if (column(tile, i) != s.largest.at) add(others, e[i]);
@@ -345,14 +493,14 @@ __device__ inline RowSoftmax row_softmax(const REAL *row, long long c, REAL *v, 
   return s;
 }
 
-// sum_j e^(v_j - largest) as a Pair.
+// The sum of all exponentials, as a Pair.
 __device__ inline Pair row_total(const RowSoftmax &s) {
-  Pair total = {1, 0};
+  Pair total = {s.top, 0};
   add(total, s.others);
   return total;
 }
 
-// sum_{j!=label} e^(v_j - largest), if e_label is that of the label.
+// The same without the label's, which is e_label.
 __device__ inline REAL row_total_without(const RowSoftmax &s, long long label, REAL e_label) {
   if (label == s.largest.at) return rounded(s.others);
   Pair total = row_total(s);
@@ -363,19 +511,19 @@ __device__ inline REAL row_total_without(const RowSoftmax &s, long long label, R
 #ifdef Y_SOFT
 
 // log sum_j e^{v_j} - v_y, or the mean of that over soft targets. v holds the last tile's values.
-__device__ inline REAL cross_entropy_of_row(const REAL *row, const RowSoftmax &s, const Target *y,
-                                            long long c, REAL *v) {
+__device__ inline REAL cross_entropy_of_row(const REAL *row, RowPlace at, const RowSoftmax &s,
+                                            const Target *y, long long c, REAL *v) {
   // y is (c,), or one label
   // log sum_j e^{v_j} = v_k + log1p(sum_{j!=k} e^{v_j - v_k}), v_k the largest: nothing cancels.
-  const REAL largest = s.largest.value, tail = log1p(rounded(s.others));
+  const REAL largest = s.largest.value, tail = log1p(rounded(s.others) / s.top);
 #if Y_SOFT
   Pair sum = {0, 0};
   const long long last = row_tiles(c) - 1;
   for (long long tile = last; tile >= 0; --tile) {
-    if (tile < last) load_tile(row, c, tile, v);
+    if (tile < last) load_tile(row, at.columns, tile, v);
 #pragma unroll
     for (int i = 0; i < ROW_VALUES; ++i) {
-      const REAL y_j = column(tile, i) < c ? y[column(tile, i)] : 0;
+      const REAL y_j = is_inside(at.columns, tile, i) ? y[column(tile, i)] : 0;
       // A target of 0 counts nothing, whatever its logit.
       add(sum, y_j == 0 ? 0 * tail : y_j * (tail + (largest - v[i])));
     }

@@ -5,31 +5,34 @@
 extern "C" __global__ void cross_entropy_forward(const REAL *V, const Target *y, REAL *loss,
                                                  long long n, long long c) {
   // V is (n, c), y is (n,) or (n, c), loss is (n,)
-  for (long long r = first_row(); r < n; r += row_step()) {
+  for (long long first = first_row(); first < n; first += row_step()) {
+    const RowPlace at = row_at(first, n, c);
     REAL v[ROW_VALUES], e[ROW_VALUES];
-    const REAL *row = V + r * c;
-    const RowSoftmax s = row_softmax(row, c, v, e);
+    const REAL *row = V + at.row * c;
+    const RowSoftmax s = row_softmax(row, at, c, v, e);
 #if Y_SOFT
-    const REAL row_loss = cross_entropy_of_row(row, s, y + r * c, c, v);
+    const Target *target = y + at.row * c;
 #else
-    const REAL row_loss = cross_entropy_of_row(row, s, y + r, c, v);
+    const Target *target = y + at.row;
 #endif
-    if (row_thread() == 0) loss[r] = row_loss;
+    const REAL row_loss = cross_entropy_of_row(row, at, s, target, c, v);
+    if (is_first_of(at)) loss[at.row] = row_loss;
   }
 }
 
 extern "C" __global__ void cross_entropy_backward(const REAL *V, const Target *y, REAL *dV,
                                                   long long n, long long c) {
   // V is (n, c), y is (n,) or (n, c), dV is (n, c); dV may be V
-  for (long long r = first_row(); r < n; r += row_step()) {
+  for (long long first = first_row(); first < n; first += row_step()) {
+    const RowPlace at = row_at(first, n, c);
     REAL v[ROW_VALUES], e[ROW_VALUES];
-    const REAL *row = V + r * c;
-    const RowSoftmax s = row_softmax(row, c, v, e);
-    const REAL total = rounded(row_total(s));
+    const REAL *row = V + at.row * c;
+    const RowSoftmax s = row_softmax(row, at, c, v, e);
+    const REAL total = rounded(row_total(s)), inverse = 1 / total;
 #if !Y_SOFT
     // p_y - 1 = -sum_{j!=y} p_j
-    const long long label = y[r];
-    const REAL e_label = exponential(row[label], s.largest.value).high;
+    const long long label = y[at.row];
+    const REAL e_label = scaled_exponential(row[label], s.scale);
     const REAL others = row_total_without(s, label, e_label);
     row_barrier();  // dV may be V, and all threads have read V[label] now
 #endif
@@ -37,17 +40,17 @@ extern "C" __global__ void cross_entropy_backward(const REAL *V, const Target *y
     const long long last = row_tiles(c) - 1;
     for (long long tile = last; tile >= 0; --tile) {
       if (tile < last) {
-        load_tile(row, c, tile, v);
-        tile_exponentials(v, s.largest.value, e);
+        load_tile(row, at.columns, tile, v);
+        tile_exponentials(v, s.scale, e);
       }
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i) {
         const long long j = column(tile, i);
-        if (j >= c) continue;
+        if (!is_inside(at.columns, tile, i)) continue;
 #if Y_SOFT
-        dV[r * c + j] = e[i] / total - y[r * c + j];
+        dV[at.row * c + j] = quotient(e[i], total, inverse) - y[at.row * c + j];
 #else
-        dV[r * c + j] = (j == label ? -others : e[i]) / total;
+        dV[at.row * c + j] = quotient(j == label ? -others : e[i], total, inverse);
 #endif
       }
     }

@@ -18,12 +18,12 @@ extern "C" __global__ void pack_bank(const REAL *W, REAL *packed, long long h, l
 #ifdef ROW_THREADS
 
 // The first of the largest, or the first NaN.
-__device__ inline Largest first_largest(const REAL *row, long long c) {
+__device__ inline Largest first_largest(const REAL *row, RowPlace at, long long c) {
   REAL v[ROW_VALUES];
-  load_tile(row, c, 0, v);
+  load_tile(row, at.columns, 0, v);
   Largest most = tile_largest(v, 0);
   for (long long tile = 1; tile < row_tiles(c); ++tile) {
-    load_tile(row, c, tile, v);
+    load_tile(row, at.columns, tile, v);
     most = larger(most, tile_largest(v, tile));
   }
   return most;
@@ -34,31 +34,33 @@ __device__ inline Largest first_largest(const REAL *row, long long c) {
 extern "C" __global__ void predict_rows(const REAL *V, long long *labels, long long first,
                                         long long count, long long n, long long h, long long c) {
   // V is (count, h, c), labels is (h, n)
-  for (long long q = first_row(); q < count * h; q += row_step()) {
-    const Largest most = first_largest(V + q * c, c);
-    if (row_thread() == 0) labels[q % h * n + first + q / h] = most.at;
+  for (long long first_q = first_row(); first_q < count * h; first_q += row_step()) {
+    const RowPlace at = row_at(first_q, count * h, c);
+    const long long q = at.row;
+    const Largest most = first_largest(V + q * c, at, c);
+    if (is_first_of(at)) labels[q % h * n + first + q / h] = most.at;
   }
 }
 
 #else
 
 // (1/c) sum_j (y_j - p_j)^2 of a row of logits. e holds the last tile's exponentials.
-__device__ inline REAL mse_of_row(const REAL *row, const RowSoftmax &s, const Target *y,
-                                  long long c, REAL *v, REAL *e) {
+__device__ inline REAL mse_of_row(const REAL *row, RowPlace at, const RowSoftmax &s,
+                                  const Target *y, long long c, REAL *v, REAL *e) {
   // y is (c,), or one label
   const REAL total = rounded(row_total(s));
   const long long last = row_tiles(c) - 1;
   Pair sum = {0, 0};
   for (long long tile = last; tile >= 0; --tile) {
     if (tile < last) {
-      load_tile(row, c, tile, v);
-      tile_exponentials(v, s.largest.value, e);
+      load_tile(row, at.columns, tile, v);
+      tile_exponentials(v, s.scale, e);
     }
 #pragma unroll
     for (int i = 0; i < ROW_VALUES; ++i) {
       const long long j = column(tile, i);
 #if Y_SOFT
-      const REAL gap = j < c ? y[j] - e[i] / total : 0;
+      const REAL gap = is_inside(at.columns, tile, i) ? y[j] - e[i] / total : 0;
 #else
       const REAL gap = (*y == j ? 1 : 0) - e[i] / total;
 #endif
@@ -72,7 +74,9 @@ extern "C" __global__ void evaluate_rows(const REAL *V, const Targets targets, R
                                          unsigned char *right, long long first, long long count,
                                          long long h, long long c) {
   // V is (count, h, c), losses and right are (count, h)
-  for (long long q = first_row(); q < count * h; q += row_step()) {
+  for (long long first_q = first_row(); first_q < count * h; first_q += row_step()) {
+    const RowPlace at = row_at(first_q, count * h, c);
+    const long long q = at.row;
     REAL v[ROW_VALUES], e[ROW_VALUES];
     const long long head = q % h, r = first + q / h;
     const REAL *row = V + q * c;
@@ -82,11 +86,11 @@ extern "C" __global__ void evaluate_rows(const REAL *V, const Targets targets, R
 #else
     const Target *y = label;
 #endif
-    const RowSoftmax s = row_softmax(row, c, v, e);
+    const RowSoftmax s = row_softmax(row, at, c, v, e);
     const RowLoss loss = loss_of_row(
-        targets.loss_codes[head], c, [&] { return cross_entropy_of_row(row, s, y, c, v); },
-        [&] { return mse_of_row(row, s, y, c, v, e); });
-    if (row_thread() == 0) {
+        targets.loss_codes[head], c, [&] { return cross_entropy_of_row(row, at, s, y, c, v); },
+        [&] { return mse_of_row(row, at, s, y, c, v, e); });
+    if (is_first_of(at)) {
       losses[q] = loss.value;
       right[q] = s.largest.at == *label;
     }

@@ -27,7 +27,7 @@ from softstep.kernels.errors import BackendError
 
 LEAST_CUPY = 14  # 13.3 passes None on as 0xffffffff
 LEAST_CAPABILITY = 75  # the oldest the kernels are compiled for by the tests
-PROBED = {"REAL": "float", "ROW_THREADS": 32, "ROW_VALUES": 1}  # a row of 32 classes, in a warp
+PROBED = {"REAL": "float", "ROW_THREADS": 32, "ROW_VALUES": 1, "ONE_TILE": 1}  # 32 classes
 
 # Keeps the GPU busy while the host fills its queue: the time the host takes for a launch is then
 # not measured.

@@ -16,8 +16,9 @@ C_TYPE = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}  # of t
 
 WARP = 32
 WARP_ROW = 1024  # a row of up to so many columns is a warp's, a longer one a block's
+FEWEST_LANES, SHARER_VALUES = 4, 8  # where rows share a warp: lanes of a row, values in each
 WARP_BLOCK, ROW_BLOCK = 128, 256  # threads of a block: four rows, or one
-VALUES = (1, 4, 16, 32)  # how many of a row's values a thread may hold at a time
+VALUES = (1, 4, 8, 16, 32)  # how many of a row's values a thread may hold at a time
 REGISTER_VALUES = {np.dtype(np.float32): 32, np.dtype(np.float64): 16}  # as many as registers allow
 BLOCKS_PER_MULTIPROCESSOR = 32  # of a launch over rows; each block goes on to further rows
 
@@ -110,21 +111,33 @@ def blocks_for(count, per_block):
     return min(ceil_div(count, per_block), BLOCKS_PER_MULTIPROCESSOR * multiprocessors())
 
 
-def row_defines(c, dtype, most=VALUES[-1]):
-    """How a kernel on rows of c columns is compiled, with at most `most` values in a thread."""
+def row_defines(c, dtype, most=VALUES[-1], least_threads=FEWEST_LANES):
+    """How a kernel on rows of c columns is compiled, with at most `most` values in a thread.
+
+    Few columns are the work of some lanes, with up to eight values each: rows then share a warp.
+    """
     threads = WARP if c <= WARP_ROW else ROW_BLOCK
     most = min(most, REGISTER_VALUES[dtype])
+    while least_threads < threads <= WARP and c <= min(most, SHARER_VALUES) * threads // 2:
+        threads //= 2
     enough = (v for v in VALUES if v * threads >= c)
     values = min(next(enough, most), most)  # if that is not enough, tile by tile
-    return {"REAL": C_TYPE[dtype], "ROW_THREADS": threads, "ROW_VALUES": values}
+    return {
+        "REAL": C_TYPE[dtype],
+        "ROW_THREADS": threads,
+        "ROW_VALUES": values,
+        "ONE_TILE": int(c <= threads * values),
+    }
 
 
-def launch_rows(file, name, rows, c, args, *, dtype, most=VALUES[-1], **defines):
+def launch_rows(
+    file, name, rows, c, args, *, dtype, most=VALUES[-1], least_threads=FEWEST_LANES, **defines
+):
     """Run a kernel that works on rows of c columns."""
     if rows == 0:
         return
-    of_rows = row_defines(c, dtype, most)
-    block = WARP_BLOCK if of_rows["ROW_THREADS"] == WARP else ROW_BLOCK
+    of_rows = row_defines(c, dtype, most, least_threads)
+    block = WARP_BLOCK if of_rows["ROW_THREADS"] <= WARP else ROW_BLOCK
     kernel = load_kernel(file, name, **of_rows, **defines)
     kernel((blocks_for(rows, block // of_rows["ROW_THREADS"]),), (block,), args)
 

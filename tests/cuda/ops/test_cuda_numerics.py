@@ -12,7 +12,7 @@ from repository import ROOT
 
 from softstep import kernels
 from softstep.kernels._cupy import launch
-from softstep.kernels.verify import parity
+from softstep.kernels.verify import cases, parity
 
 DTYPES = ("float32", "float64")
 LONG = {"float32": 17_001, "float64": 9_001}  # three tiles of 256 threads
@@ -173,3 +173,17 @@ def test_the_first_of_equal_logits_is_predicted_and_the_first_nan_before_all(mac
         np.zeros((2, 1), np.float32), np.zeros((4, 1, 1500), np.float32), b, backend="cupy"
     )
     np.testing.assert_array_equal(found, [[7, 7], [1300, 1300], [0, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("c", [5, 40, 300])
+@pytest.mark.parametrize("op", OPS[:3])
+def test_logits_next_to_and_beyond_those_whose_scale_is_a_power_of_two(
+    op, c, assert_op_parity, monkeypatch
+):
+    monkeypatch.setattr(launch, "REGISTER_VALUES", dict.fromkeys(launch.REGISTER_VALUES, 4))
+    shifts = [0, 2**20 - 8, 2**20 + 8, 8 - 2**20, -8 - 2**20, 2**22, -(2**22), 1e30]
+    V = cases.logits(40, c, np.float64, 1) + np.repeat(shifts, 5)[:, None]
+    V[::2] += np.linspace(-16, 16, c)  # the largest is in the last tile, its scale another
+    V[1::4] -= np.linspace(-16, 16, c)
+    rest = () if op == "softmax_forward" else (cases.labels(40, c, 1),)
+    assert_op_parity(op, ((V.astype(np.float32), *rest), {}))

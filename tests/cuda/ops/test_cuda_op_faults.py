@@ -7,6 +7,7 @@ import emulator
 import numpy as np
 import pytest
 
+from softstep.kernels import backend
 from softstep.kernels._cupy import cross_entropy, kernel, launch
 from softstep.kernels._cupy.arrays import asarray
 from softstep.kernels.losses import LOSSES
@@ -100,8 +101,13 @@ FAULTS = {
     ),
     "half of the lanes": Fault(
         "softmax_backward", Size(3, 1, 40),
-        "lanes = 16; lanes > 0; lanes /= 2) {\n    const REAL high",
-        "lanes = 8; lanes > 0; lanes /= 2) {\n    const REAL high", (WRONG,),
+        "lanes = ROW_SHARERS / 2; lanes > 0; lanes /= 2) {\n    const REAL high",
+        "lanes = ROW_SHARERS / 4; lanes > 0; lanes /= 2) {\n    const REAL high", (WRONG,),
+    ),
+    "the lanes of the rows beside": Fault(
+        "softmax_backward", Size(3, 1, 5),
+        "lanes = ROW_SHARERS / 2; lanes > 0; lanes /= 2) {\n    const REAL high",
+        "lanes = ROW_SHARERS; lanes > 0; lanes /= 2) {\n    const REAL high", (WRONG,),
     ),
     "a lane left out": Fault(
         "softmax_forward", Size(3, 1, 40),
@@ -110,18 +116,22 @@ FAULTS = {
     ),
     "a row too many": Fault(
         "softmax_forward", Size(3, 1, 5),
-        "r < n; r += row_step()) {\n    REAL v", "r <= n; r += row_step()) {\n    REAL v", OUTSIDE,
+        "row < n) return {row, c};", "row <= n) return {row, c};", OUTSIDE,
     ),
     "columns read past the end of the row": Fault(
-        "softmax_forward", Size(3, 1, 5), "j < c ? row[j] : -infinity(REAL())", "row[j]",
+        "softmax_forward", Size(3, 1, 5),
+        "is_inside(columns, tile, i) ? row[column(tile, i)] : -infinity(REAL())",
+        "row[column(tile, i)]",
         (*OUTSIDE, WRONG),
     ),
     "columns written past the end of the row": Fault(
         "softmax_backward", Size(3, 1, 5),
-        "if (column(tile, i) < c)\n          dV[r * c", "dV[r * c", (*OUTSIDE, "race"),
+        "if (is_inside(at.columns, tile, i))\n          dV[at.row * c", "dV[at.row * c",
+        (*OUTSIDE, "race"),
     ),
     "padding in the sum": Fault(
-        "mse_forward", Size(3, 1, 5), "j < c ? target", "j <= c ? target", (*OUTSIDE, WRONG),
+        "mse_forward", Size(3, 1, 5), "is_inside(at.columns, tile, i) ? target", "true ? target",
+        (*OUTSIDE, WRONG),
     ),
     "the largest among the others": Fault(
         "cross_entropy_forward", Size(3, 1, 5),
@@ -129,7 +139,7 @@ FAULTS = {
     ),
     "a largest of before that is forgotten": Fault(
         "softmax_forward", Size(3, 1, 300),
-        "if (row_thread() == 0) add(others, REAL(1));", "", (WRONG,), rising,
+        "if (row_thread() == 0) add(others, before.top);", "", (WRONG,), rising,
     ),
     "a largest of before that every thread adds": Fault(
         "softmax_forward", Size(3, 1, 300), "if (row_thread() == 0) add(others", "add(others",
@@ -137,15 +147,20 @@ FAULTS = {
     ),
     "a sum that is not scaled to the new largest": Fault(
         "softmax_forward", Size(3, 1, 300),
-        "others = times(others, exponential(s.largest.value, top.value));", "", (WRONG,), rising,
+        "others = times(others, ratio(before.scale, before.top, s.scale, s.top));", "",
+        (WRONG,), rising,
     ),
     "tiles written with the last one's values": Fault(
         "softmax_forward", Size(3, 1, 300),
-        "if (tile < last) {\n        load_tile(row, c, tile, v);",
-        "if (false) {\n        load_tile(row, c, tile, v);", (WRONG,),
+        "if (tile < last) {\n        load_tile(row, at.columns, tile, v);",
+        "if (false) {\n        load_tile(row, at.columns, tile, v);", (WRONG,),
     ),
     "the rounding of v - max": Fault(
-        "softmax_forward", Size(20, 1, 7), "g.low + d.low", "g.low", (WRONG,), wide,
+        "softmax_mse_backward", Size(20, 1, 7), "g.low + d.low", "g.low", (WRONG,), wide,
+    ),
+    "the rounding of 1 / ln 2": Fault(
+        "softmax_forward", Size(20, 1, 7), "fma(v, log2_e_rest, fma(v, log2_e, -n))",
+        "fma(v, log2_e, -n)", (WRONG,), wide,
     ),
     "the diagonal of the Jacobian alone": Fault(
         "softmax_backward", Size(3, 1, 5),
@@ -157,7 +172,8 @@ FAULTS = {
     ),
     "p_y - 1 by subtraction": Fault(
         "cross_entropy_backward", Size(20, 1, 3),
-        "(j == label ? -others : e[i]) / total", "e[i] / total - (j == label)", (WRONG,),
+        "quotient(j == label ? -others : e[i], total, inverse)",
+        "e[i] / total - (j == label)", (WRONG,),
     ),
     "e_i - e_j by subtraction": Fault(
         "softmax_mse_backward", Size(20, 1, 5), "const REAL gap = -more * expm1("
@@ -165,8 +181,8 @@ FAULTS = {
         (WRONG,), near_ties,
     ),
     "soft targets of the row above": Fault(
-        "softmax_mse_backward", Size(3, 1, 5), "(p[i] - Y[r * c + j])",
-        "(p[i] - Y[(r ? r - 1 : r) * c + j])", (WRONG,), soft,
+        "softmax_mse_backward", Size(3, 1, 5), "(p[i] - Y[at.row * c + j])",
+        "(p[i] - Y[(at.row ? at.row - 1 : at.row) * c + j])", (WRONG,), soft,
     ),
     # ---- the linear layer
     "slabs read before they are complete": Fault(
@@ -341,6 +357,7 @@ def checked(machine, monkeypatch):
     """The emulated GPU under the checker, with short tiles: some rows here have more than one."""
     monkeypatch.setattr(launch, "REGISTER_VALUES", dict.fromkeys(launch.REGISTER_VALUES, 4))
     monkeypatch.setattr(launch, "BLOCKS_PER_MULTIPROCESSOR", 2)
+    backend.probe("cupy")  # by the softmax, before a fault is planted there
     machine.check = True
     return machine
 

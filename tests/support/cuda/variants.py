@@ -9,7 +9,7 @@ import importlib
 import numpy as np
 
 from softstep.kernels._cupy import checks, linear, mse, surface
-from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
+from softstep.kernels._cupy.launch import C_TYPE, FEWEST_LANES, VALUES, WARP, WARP_ROW, row_defines
 from softstep.kernels._cupy.losses import DEFINES
 
 # Modules: `train`, `evaluate` and `gradient` of the package are the ops.
@@ -26,10 +26,10 @@ def everything():
         yield from part()
 
 
-def _of_rows(file, name, most=VALUES[-1], **defines):
+def _of_rows(file, name, most=VALUES[-1], least_threads=FEWEST_LANES, **defines):
     for dtype in C_TYPE:
-        for c in (WARP_ROW, 1 << 20):  # a warp has the row, or a block
-            yield file, name, {**row_defines(c, dtype, most), **defines}
+        for c in (10, WARP_ROW, 1 << 20):  # lanes of a warp have the row, or a warp, or a block
+            yield file, name, {**row_defines(c, dtype, most, least_threads), **defines}
 
 
 def _rows():
@@ -41,7 +41,9 @@ def _rows():
         for name in ("mse_forward", "mse_backward", "softmax_mse_backward"):
             yield from _of_rows("mse.cu", name, mse.MOST_VALUES, Y_SOFT=soft)
         of_rows = {"most": evaluate.MOST_VALUES, **DEFINES}
-        yield from _of_rows("evaluate.cu", "evaluate_rows", **of_rows, Y_SOFT=soft)
+        yield from _of_rows(
+            "evaluate.cu", "evaluate_rows", **of_rows, least_threads=WARP, Y_SOFT=soft
+        )
     yield from _of_rows("evaluate.cu", "predict_rows", **of_rows)
     for name in ("gce_forward", "gce_backward"):
         yield from _of_rows("gce.cu", name, **DEFINES, Y_SOFT=0)
