@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels._cupy.arrays import asarray, copy_into, empty, nans, rows, to_host, zeros
-from softstep.kernels._cupy.device import DeviceError, launches_cooperatively
+from softstep.kernels._cupy.device import (
+    DeviceError,
+    launches_cooperatively,
+    shared_memory_of_a_block,
+)
 from softstep.kernels._cupy.evaluate import targets_of_heads
 from softstep.kernels._cupy.kernel import capture, load_kernel
 from softstep.kernels._cupy.launch import Struct, check_width, op, scalar
@@ -25,7 +29,6 @@ from softstep.kernels.integers import ceil_div
 THREADS = 256  # of every block
 
 # path A
-SHARED_BYTES = 64 * 1024  # every GPU since sm_75 has this much for a block
 REDUNDANT_BYTES = 128 * 1024  # more partial logits than this are not summed by every block
 STEPS_PER_LAUNCH = 2048
 PATIENCE = "SOFTSTEP_BARRIER_SECONDS"  # how long blocks wait for each other; read at call time
@@ -199,7 +202,7 @@ def _steps_kernel(call):
 def _is_small(call):
     """Path A: a slice of the bank and of a batch fits into a block, and all blocks onto the GPU."""
     shared = _shared_bytes(call)
-    if not launches_cooperatively() or shared > SHARED_BYTES:
+    if not launches_cooperatively() or shared > shared_memory_of_a_block():
         return False
     _, blocks = _slices(call.d)
     return _steps_kernel(call).resident_blocks(THREADS, shared) >= blocks
