@@ -1,6 +1,6 @@
 """Compiles the kernels with NVRTC, which needs no GPU and no driver, and reads what each one costs.
 
-    python nvrtc.py          prints the table that docs/gpu.md keeps
+    python nvrtc.py          prints the table of docs/gpu.md (--full: all variants everywhere)
 
 NVRTC comes with the wheel nvidia-cuda-nvrtc (CUDA 13) or nvidia-cuda-nvrtc-cu12. What is compiled
 stands in variants.py.
@@ -15,6 +15,7 @@ import importlib.util
 import multiprocessing
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import variants
 
 from softstep.kernels._cupy.kernel import options, source
 
-ARCHITECTURES = (75, 80, 90, 100)
+ARCHITECTURES = (75, 80, 90, 100, 120)
 FULL = 80  # the architecture for which the tests compile every variant
 FLAGS = ("-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
 INSTALL = "pip install nvidia-cuda-nvrtc"
@@ -87,17 +88,28 @@ def architectures():
     return tuple(architecture for architecture in ARCHITECTURES if architecture in known)
 
 
-def _text(program, what):
-    """The program's Log or PTX."""
+def _bytes(program, what):
+    """The program's ProgramLog, PTX or CUBIN."""
     size = ctypes.c_size_t()
     getattr(_library(), f"nvrtcGet{what}Size")(program, ctypes.byref(size))
-    text = ctypes.create_string_buffer(size.value)
-    getattr(_library(), f"nvrtcGet{what}")(program, text)
-    return text.value.decode()
+    content = ctypes.create_string_buffer(size.value)
+    getattr(_library(), f"nvrtcGet{what}")(program, content)
+    return content.raw
 
 
 def compile_source(text, name, opts, architecture):
-    """Source -> its log, with ptxas's account of every kernel, and its PTX. CompileError if wrong.
+    """Source -> its log, with ptxas's account of each kernel, and its PTX; or CompileError."""
+    log, ptx, _ = _compiled(text, name, opts, architecture)
+    return log, ptx
+
+
+def machine_code(text, name, opts, architecture):
+    """Source -> the bytes that a GPU runs. CompileError if it is wrong."""
+    return _compiled(text, name, opts, architecture)[2]
+
+
+def _compiled(text, name, opts, architecture):
+    """The log, the PTX and the machine code.
 
     CuPy 14 adds the same options (its compiler.py), but for the last, which logs the costs, and
     --device-c for modules that are declared cooperative, which it links: there are none here.
@@ -108,10 +120,10 @@ def compile_source(text, name, opts, architecture):
     try:
         flags = (ctypes.c_char_p * len(opts))(*(option.encode() for option in opts))
         failed = library.nvrtcCompileProgram(program, len(opts), flags)
-        log = _text(program, "ProgramLog")
+        log = _bytes(program, "ProgramLog").rstrip(b"\0").decode()
         if failed:
             raise CompileError(f"{name} with {' '.join(opts)}:\n{log}")
-        return log, _text(program, "PTX")
+        return log, _bytes(program, "PTX").rstrip(b"\0").decode(), _bytes(program, "CUBIN")
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
 
@@ -216,7 +228,7 @@ def table(measured):
     """Markdown: a row for each kernel, the largest numbers of its variants."""
     top = largest(measured)
     archs = sorted({arch for _, arch in top})
-    compiled = collections.Counter(name for name, _, arch in measured if arch == archs[0])
+    compiled = collections.Counter(name for name, _, arch in measured if arch == FULL)
     rows = [
         ["kernel", "variants", *(f"registers sm_{arch}" for arch in archs), "shared, bytes",
          "stack, bytes", "spills, bytes"]
@@ -231,5 +243,5 @@ def table(measured):
 
 
 if __name__ == "__main__":
-    print(f"NVRTC {version()}, the largest numbers over each kernel's variants:\n")
-    print(table(compile_all(in_full=True)))
+    print(f"NVRTC {version()}, the largest numbers over what was compiled of each kernel:\n")
+    print(table(compile_all(in_full="--full" in sys.argv)))

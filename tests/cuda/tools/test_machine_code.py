@@ -1,0 +1,68 @@
+"""Promise: instructions are counted in the machine code that NVRTC makes, loop by loop."""
+
+import budget
+import nvrtc
+import pytest
+import sass
+
+pytestmark = pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing()))
+
+LOOP = """
+extern "C" __global__ void loop(float *x, int n) {
+  float a = x[0], b = x[1];
+  _Pragma("unroll 1") for (int i = 0; i < n; ++i) {
+    _Pragma("unroll") for (int k = 0; k < 24; ++k) b = b * a + 0.5f;
+  }
+  x[2] = b * a + b;
+}
+extern "C" __global__ void none(float *x) { x[threadIdx.x] *= 2; }
+"""
+
+NESTED = """
+.text.nested:
+        /*0000*/                   LDC R1, c[0x0][0x37c] ;
+.L_x_1:
+        /*0010*/                   FADD R0, R0, R1 ;
+.L_x_0:
+        /*0020*/              @!P0 FFMA R2, R0, R1, R2 ;
+        /*0030*/               @P1 BRA `(.L_x_0) ;
+        /*0040*/                   FMUL R2, R2, R1 ;
+        /*0050*/              @!P2 BRA `(.L_x_1) ;
+        /*0060*/                   BRA `(.L_x_2) ;
+.L_x_2:
+        /*0070*/                   EXIT ;
+"""
+
+
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+def test_the_loop_of_a_kernel_is_found_in_its_machine_code(architecture):
+    if architecture not in nvrtc.architectures():
+        pytest.skip(f"this NVRTC does not know sm_{architecture}")
+    code = sass.instructions(LOOP, "loop.cu", "loop", (), architecture)
+    (loop,) = (each for each in sass.loops(code) if sass.counts(each)["FFMA"])
+    assert sass.counts(loop)["FFMA"] == 24
+    assert sass.counts(code)["FFMA"] == 25
+    assert not sass.counts(sass.instructions(LOOP, "loop.cu", "none", (), architecture))["FFMA"]
+
+
+def test_a_loop_has_none_of_the_instructions_of_the_loops_in_it():
+    loops = [[each.code for each in loop] for loop in sass.loops(sass.parsed(NESTED, "nested"))]
+    assert sorted(loops) == [["FADD", "FMUL", "BRA"], ["FFMA", "BRA"]]
+
+
+# Instructions that a warp issues for 32 elements, at most.
+MOST = {
+    ("softmax_forward", "10 classes"): 72,
+    ("softmax_forward", "100 classes"): 54,
+    ("softmax_forward", "1000 classes"): 34,
+    ("linear_forward", "uint8, TF32"): 0.52,
+    ("linear_forward", "float16, TF32"): 0.53,
+    ("train_update", "64 x 64"): 2.08,
+}
+
+
+@pytest.mark.parametrize("place", MOST, ids=str)
+def test_the_main_loops_keep_to_their_budget(place):
+    (loop,) = (loop for loop in budget.loops() if (loop.kernel, loop.name) == place)
+    issued = sum(sass.counts(loop.code(90)).values()) * 32 / loop.elements
+    assert MOST[place] / 2 < issued <= MOST[place]

@@ -1,0 +1,102 @@
+"""The machine code of a kernel: its instructions, and those of its loops.
+
+nvdisasm comes with the wheel nvidia-cuda-nvdisasm.
+"""
+
+import collections
+import functools
+import importlib.util
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import nvrtc
+
+INSTALL = "pip install nvidia-cuda-nvdisasm"
+LINE = re.compile(
+    r"\s+/\*(?P<at>[0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?(?P<code>[A-Z]\w*)(?P<rest>.*)"
+)
+
+
+@functools.cache
+def disassembler():
+    """The path of nvdisasm, or None."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = spec.submodule_search_locations if spec else ()
+    found = [path for folder in folders for path in Path(folder).glob("*/bin/nvdisasm")]
+    return str(found[0]) if found else shutil.which("nvdisasm")
+
+
+def missing():
+    """Why no machine code can be read here, or None."""
+    if nvrtc.missing() is None and disassembler() is None:
+        return f"nvdisasm is not installed: {INSTALL}"
+    return nvrtc.missing()
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """at: its address. code: such as "FFMA". target: where it jumps to, or None."""
+
+    at: int
+    code: str
+    target: int | None
+
+
+def instructions(text, name, kernel, opts, architecture):
+    """Those of one kernel of a source, in the order of their addresses."""
+    cubin = nvrtc.machine_code(text, name, opts, architecture)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [disassembler(), "-c", file.name]
+        listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return parsed(listing, kernel)
+
+
+def parsed(listing, kernel):
+    """nvdisasm's listing -> the instructions of one kernel."""
+    body = listing.split(f".text.{kernel}:\n", 1)[1].split("\n.section", 1)[0]
+    body = body.split("//-----", 1)[0]
+    labels, waiting, lines = {}, [], []
+    for line in body.splitlines():
+        if label := re.match(r"(\.\w+):", line):
+            waiting.append(label[1])
+        elif found := LINE.match(line):
+            at = int(found["at"], 16)
+            labels.update(dict.fromkeys(waiting, at))
+            waiting.clear()
+            lines.append((at, found["code"], found["rest"]))
+    return [Instruction(at, code, _target(code, rest, labels)) for at, code, rest in lines]
+
+
+def _target(code, rest, labels):
+    label = re.search(r"`\((\.\w+)\)", rest)
+    return labels.get(label[1]) if label and code == "BRA" else None
+
+
+def loops(code):
+    """The loops of a kernel, each as its instructions without those of the loops in it."""
+    spans = {}
+    for each in code:
+        if each.target is not None and each.target < each.at:
+            spans[each.target] = max(each.at, spans.get(each.target, 0))
+    found = []
+    for first, last in spans.items():
+        inner = [(f, t) for f, t in spans.items() if first <= f and t <= last and f != first]
+        found.append(
+            [
+                each
+                for each in code
+                if first <= each.at <= last and not any(f <= each.at <= t for f, t in inner)
+            ]
+        )
+    return found
+
+
+def counts(code):
+    """How many of each instruction."""
+    return collections.Counter(each.code for each in code)
