@@ -94,7 +94,7 @@ def sample(X: np.ndarray) -> np.ndarray:
     row_bytes = X.shape[1] * X.itemsize
     count = max(2, min(SAMPLE_ROWS, SAMPLE_BYTES // row_bytes))
     rows = range(0, len(X), ceil_div(len(X), count))
-    release = _page_release(X)
+    release = page_release(X)
     found = np.empty((len(rows), X.shape[1]), X.dtype)
     for i, row in enumerate(rows):
         found[i] = X[row]
@@ -221,7 +221,7 @@ def _read_ahead(
     """
     shape = room + min(layout.block_rows, len(X)), X.shape[1]
     buffers = [np.empty(shape, X.dtype) for _ in range(2)]
-    release = _page_release(X)
+    release = page_release(X)
 
     def read(buffer: np.ndarray, rows: np.ndarray) -> np.ndarray:
         at = room
@@ -253,7 +253,7 @@ def _runs(rows: np.ndarray, longest: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def _page_release(X: np.ndarray) -> Callable[[int, int], None]:
+def page_release(X: np.ndarray) -> Callable[[int, int], None]:
     """A function that gives back the pages of rows of a file mapped read-only.
 
     They stay in the system's cache of the file; they only stop counting as this process's memory.

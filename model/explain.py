@@ -60,7 +60,8 @@ def explain(model: SoftmaxRegression, x: Any, label: int) -> Explanation:
         ValueError: x has another shape or other columns, or the label is not one of the classes.
         ArithmeticError: the weight gradient is not the outer product of x and dv.
     """
-    X, scale = Fitted.of(model).lone_row(x)
+    fitted = Fitted.of(model)
+    X, scale = fitted.lone_row(x)
     if len(X) != 1:
         raise ValueError(f"x must be one row, not {len(X)}")
     X = X.astype(np.float64) * scale
@@ -68,7 +69,7 @@ def explain(model: SoftmaxRegression, x: Any, label: int) -> Explanation:
     if not found.size:
         raise ValueError(f"{label} is not one of the model's classes")
     y = found[:1]
-    W, b = model.coef_.T.astype(np.float64, order="C"), model.intercept_.astype(np.float64)
+    W, b = fitted.W.astype(np.float64, order="C"), fitted.b.astype(np.float64)
     loss = losses.find(model.loss)
     V, P, value = _forward(X, y, W, b, loss)
     dP, dV = _backward(V, P, y, loss)

@@ -9,7 +9,8 @@ import numpy as np
 
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import inputs
-from softstep.model.inputs import Features, NamedColumns, Schema
+from softstep.model.inputs import Features, MadeRows, NamedColumns, Schema
+from softstep.model.views import Scaler
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -41,12 +42,14 @@ class Fitted:
     """The weights of a fitted model, and how it reads features.
 
     W: (d, c). b: (c,). classes: (c,), sorted. schema: what the features were it learned from.
+    scaler: by which rows are scaled that W and b are weights of; None: they are not.
     """
 
     W: Array
     b: Array
     classes: Array
     schema: Schema
+    scaler: Scaler | None
 
     @classmethod
     def of(cls, model: Any) -> Self:
@@ -57,12 +60,10 @@ class Fitted:
         """
         if not hasattr(model, "coef_"):
             raise not_fitted(type(model).__name__)
-        return cls(
-            W=model.coef_.T,
-            b=model.intercept_,
-            classes=model.classes_,
-            schema=Schema.of_model(model),
-        )
+        W, b, scaler = model.coef_.T, model.intercept_, model._scaler
+        if scaler is not None:
+            W, b = _scaled_weights(model, scaler)
+        return cls(W, b, model.classes_, Schema.of_model(model), scaler)
 
     @classmethod
     def to_go_on(cls, model: Any, rows: Features, classes: Array) -> Self | None:
@@ -85,7 +86,19 @@ class Fitted:
                 f"warm_start goes on with the classes {fitted.classes}, but those of y are "
                 f"{classes}: fit a new model, or use partial_fit, which is told them all at first"
             )
+        scaling = None if fitted.scaler is None else fitted.scaler.scaling
+        if scaling != model.scaling:
+            raise ValueError(
+                f"warm_start goes on with scaling={scaling!r}, but `scaling` is {model.scaling!r}: "
+                "fit a new model"
+            )
         return fitted
+
+    def raw(self) -> tuple[Array, Array]:
+        """The weights W (d, c), b (c,) of the features as they are given, or of unit length."""
+        if self.scaler is None:
+            return self.W, self.b
+        return self.scaler.folded(self.W, self.b)
 
     def features(self, X: Any) -> tuple[Array, float]:
         """X in the form the ops take, and its scale.
@@ -96,17 +109,29 @@ class Fitted:
         """
         rows = self.schema.rows(X)
         inputs.refuse_non_finite(rows.X, names=rows.labels)
-        return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
+        X, scale = self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
+        return inputs.scaled(X, self.scaler, scale)
 
     def lone_row(self, x: Any) -> tuple[Array, float]:
         """As `features`, of one row: (1, d), or (d,), which has no names that could be checked."""
-        if inputs.names_of(x) is not None:
-            return self.features(x)
-        X, names = inputs.host_array(x, "x"), self.schema.names
-        X = X if X.ndim == 2 else X[None]
-        return self.features(X if names is None else NamedColumns.of(X, tuple(names)))
+        names = self.schema.names
+        if inputs.names_of(x) is None:
+            x = inputs.host_array(x, "x")
+            x = x if x.ndim == 2 else x[None]
+            x = x if names is None else NamedColumns.of(x, tuple(names))
+        X, scale = self.features(x)
+        return (X[:] if isinstance(X, MadeRows) else X), scale
 
     def weights(self, X: Array) -> tuple[Array, Array]:
         """W, (d, c), and b, (c,), in the dtype in which X is computed with; copies if need be."""
         dtype = compute_dtype(X)
         return self.W.astype(dtype, order="C", copy=False), self.b.astype(dtype, copy=False)
+
+
+def _scaled_weights(model: Any, scaler: Scaler) -> tuple[Array, Array]:
+    """W (d, c) and b (c,) of scaled rows: the bank's, unless coef_ or intercept_ were changed."""
+    W, b = model._bank.W[0], model._bank.b[0]
+    raw, bias = scaler.folded(W, b)
+    if np.array_equal(raw.T, model.coef_) and np.array_equal(bias, model.intercept_):
+        return W, b
+    return scaler.unfolded(model.coef_.T, model.intercept_)

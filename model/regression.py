@@ -93,6 +93,11 @@ class SoftmaxRegression(Params, Exchange):
         features: which columns of X the model sees, `slice(a, b)` or (a, b); None: all. They are
             read where they are, without a copy, in `fit` and in all predictions, which are given
             rows with all columns.
+        scaling: None; "standard": columns to mean 0 and variance 1, by the statistics of the rows,
+            their weights counted; "l2": rows to unit length, that of the columns the model sees;
+            "l2+standard": these, then the columns. Rows are scaled some at a time when they are
+            computed on, X is not copied. L2 acts on the weights of scaled rows. Without an
+            intercept the mean stays. The first call of `partial_fit` sets the statistics.
         warm_start: True: `fit` begins with the weights of the last fit, if there was one, instead
             of `init`; columns and classes must be the same.
         backend: "auto", "numpy", "numba" or "cupy"; None: as `softstep.kernels` chooses.
@@ -108,6 +113,10 @@ class SoftmaxRegression(Params, Exchange):
         history_: a `trainer.Epoch` for each epoch; of a loaded model, for each since loading.
         seed_: the seed used. n_iter_: epochs run. n_features_in_: the number of columns of X.
             features_: (start, stop), those that the model sees.
+        mean_, scale_: with scaling="standard" or "l2+standard": mean and standard deviation of the
+            columns that it sees, (d,) float64. `scale_` is 0 for a constant column, whose weight is
+            0. `coef_` and `intercept_` belong to the columns as they are given, with "l2" to those
+            of rows of unit length.
         feature_names_in_: the names of the columns of X, if it was a table whose names are strings;
             later tables must have the same columns in the same order.
         feature_scale_: the factor applied to the features in training.
@@ -147,6 +156,7 @@ class SoftmaxRegression(Params, Exchange):
         max_iter: int = 1000,
         C: float | None = None,
         features: slice | tuple[int, int] | None = None,
+        scaling: Literal["standard", "l2", "l2+standard"] | None = None,
     ) -> None:
         self.loss = loss
         self.learning_rate = learning_rate
@@ -173,6 +183,7 @@ class SoftmaxRegression(Params, Exchange):
         self.max_iter = max_iter
         self.C = C
         self.features = features
+        self.scaling = scaling
 
     _bank: trainer.BankState
     _feature_scale: float | str
@@ -181,6 +192,9 @@ class SoftmaxRegression(Params, Exchange):
     n_iter_: int
     n_features_in_: int
     features_: views.Range
+    mean_: np.ndarray
+    scale_: np.ndarray
+    _scaler: views.Scaler | None
     feature_scale_: float
     learned_from_: Kind | None
     origin_: dict[str, Any]
@@ -360,6 +374,10 @@ class SoftmaxRegression(Params, Exchange):
             "features": list(self.features_),
             "optimum": optimum_for_json(self),
         }
+        if self._scaler is not None:
+            settings["scaling"] = self._scaler.scaling
+            if self._scaler.mean is not None:
+                arrays |= {"mean": self._scaler.mean, "scale": self._scaler.scale}
         if self.features is not None:
             settings["params"]["features"] = list(views.resolve(self.features, self.n_features_in_))
         if hasattr(self, "feature_names_in_"):
@@ -523,6 +541,7 @@ class SoftmaxRegression(Params, Exchange):
             y, classes = self._targets(rows.X, y, classes)
             self._start(rows, classes, inputs.seed("random_state", self.random_state))
             schema = Schema.of_model(self)
+            self._measure(rows, self._weights(y, sample_weight), goes_on=False)
         data = self._data(rows, y, self._weights(y, sample_weight))
         schema.and_then(rows).put_on(self)
         for epoch in trainer.epochs(
@@ -566,24 +585,43 @@ class SoftmaxRegression(Params, Exchange):
         rows = inputs.features(X)
         return rows.seen(views.resolve(self.features, rows.width))
 
-    def _start(self, rows: Features, classes: Array, seed: int) -> None:
-        """Set the seed, the initial weights and empty curves."""
+    def _start(self, rows: Features, classes: Array, seed: int) -> bool:
+        """Set the seed, the initial weights and empty curves; whether it goes on from a fit, whose
+        weights are then those of the rows as they are given."""
         last, dtype = Fitted.to_go_on(self, rows, classes), compute_dtype(rows.X)
-        self.seed_ = seed
+        self.seed_, self._scaler = seed, None
         self.classes_ = classes
         schema = Schema.of_rows(rows, self) if last is None else last.schema.and_then(rows)
         schema.put_on(self)
-        inputs.warn_of_spread(rows.X, schema.scale, rows.labels, self.solver)
+        if self.scaling is None:
+            inputs.warn_of_spread(rows.X, schema.scale, rows.labels, self.solver)
         if last is None:
             W = trainer.initial_weights(self, (schema.seen, len(classes)), dtype)
             b = np.zeros(len(classes), dtype)
         else:
-            W, b = last.W.astype(dtype, order="C"), last.b.astype(dtype)
+            W, b = last.raw()
+            W, b = W.astype(dtype, order="C"), b.astype(dtype)
         self._bank = trainer.BankState(W[None], b[None])
         for name in OF_OPTIMUM:
             vars(self).pop(name, None)  # of an earlier fit
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
+        self._publish()
+        return last is not None
+
+    def _measure(self, rows: Features, weights: Array | None, goes_on: bool) -> None:
+        """Set the statistics by which rows are scaled. goes_on: as `_start` says."""
+        if self.scaling is None:
+            return
+        schema, bank = Schema.of_model(self), self._bank
+        X, centers = schema.numbers(rows, bank.W.dtype), bool(self.fit_intercept)
+        factor = schema.factor(rows)
+        (scaler,) = inputs.measured(X, self.scaling, factor, [weights], centers=centers)
+        if not scaler.is_finite:
+            inputs.refuse_non_finite(rows.X, names=rows.labels)
+        self._scaler = scaler
+        if goes_on:
+            bank.W[0], bank.b[0] = scaler.unfolded(bank.W[0], bank.b[0])
         self._publish()
 
     def _prepared(
@@ -592,9 +630,11 @@ class SoftmaxRegression(Params, Exchange):
         """What `fit` was given, ready to learn from, and the weights before the first step."""
         rows = self._seen(X)
         y, classes = self._targets(rows.X, y)
-        self._start(rows, classes, seed)
+        goes_on = self._start(rows, classes, seed)
         weights = self._weights(y, sample_weight)
-        data = self._data(rows, y, inputs.of_mean_one(weights))
+        scaled = inputs.of_mean_one(weights)
+        self._measure(rows, scaled, goes_on)
+        data = self._data(rows, y, scaled)
         return _Prepared(rows, weights, data, self._held_out(X_val, y_val))
 
     def _weights(self, y: Array, sample_weight: Any) -> Array | None:
@@ -610,6 +650,7 @@ class SoftmaxRegression(Params, Exchange):
         schema, dtype = Schema.of_model(self), self._bank.W.dtype
         X, scale = schema.numbers(rows, dtype), schema.factor(rows)
         X = X if compute_dtype(X) == dtype else X.astype(dtype)  # that of the first rows
+        X, scale = inputs.scaled(X, self._scaler, scale)
         X = inputs.placed(X, self.backend)
         return trainer.Rows(X, to_device_of(y, X), weights, scale)
 
@@ -618,7 +659,9 @@ class SoftmaxRegression(Params, Exchange):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
-        X, scale = held_out_features(Schema.of_model(self), X_val, self._bank.W.dtype, self.backend)
+        backend = self.backend if self._scaler is None else "numpy"  # scaled in host memory
+        X, scale = held_out_features(Schema.of_model(self), X_val, self._bank.W.dtype, backend)
+        X, scale = inputs.scaled(X, self._scaler, scale)
         y_val = inputs.target_array(y_val, "y_val")
         if inputs.is_soft(y_val):
             y, _ = inputs.soft_target_rows(y_val, len(X), self.classes_, "y_val")
@@ -642,12 +685,20 @@ class SoftmaxRegression(Params, Exchange):
 
     def _adopt_weights(self) -> None:
         """Copy coef_ and intercept_ into the bank: they may have been set by hand."""
-        self._bank.W[0], self._bank.b[0] = self.coef_.T, self.intercept_
+        fitted = Fitted.of(self)
+        self._bank.W[0], self._bank.b[0] = fitted.W, fitted.b
 
     def _publish(self) -> None:
-        """The weights of the bank as scikit-learn names them."""
-        self.coef_: Any = self._bank.W[0].copy().T
-        self.intercept_: Any = self._bank.b[0].copy()
+        """The weights of the bank as scikit-learn names them, and the statistics of its columns."""
+        W, b, scaler = self._bank.W[0], self._bank.b[0], self._scaler
+        for name in ("mean_", "scale_"):
+            vars(self).pop(name, None)
+        if scaler is not None:
+            W, b = scaler.folded(W, b)
+            if scaler.mean is not None and scaler.scale is not None:
+                self.mean_, self.scale_ = scaler.mean, scaler.scale
+        self.coef_: Any = W.copy().T
+        self.intercept_: Any = b.copy()
 
     @contextlib.contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:

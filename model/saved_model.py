@@ -9,7 +9,7 @@ from softstep.kernels.checks import FLOAT_DTYPES, Array
 from softstep.model import inputs, trainer
 from softstep.model.inputs import Kind, Schema
 from softstep.model.inputs.scale import PIXEL_SCALE
-from softstep.model.views import resolve
+from softstep.model.views import SCALINGS, Scaler, resolve
 
 OF_OPTIMUM = ("objective_", "gradient_norm_", "bound_", "converged_")  # attributes
 
@@ -21,7 +21,8 @@ class State:
     W: (1, d, c). b: (1, c). velocity: (MW, Mb), of the same forms. classes: (c,), sorted.
     seed: of the fit. schema: what the features were. loss_curve: (epochs,). origin: how it came to
     be (`softstep.model.resume.origin`), for JSON. optimum: objective, gradient norm, bound (NaN:
-    none) and whether it converged, of a model that was solved.
+    none) and whether it converged, of a model that was solved. scaler: by which the rows were
+    scaled that W and b are weights of.
     """
 
     W: Array
@@ -33,6 +34,7 @@ class State:
     loss_curve: Array
     origin: dict[str, Any]
     optimum: tuple[float, float, float, bool] | None = None
+    scaler: Scaler | None = None
 
 
 def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> State:
@@ -63,12 +65,14 @@ def state_of(arrays: dict[str, Array], settings: dict[str, Any], model: Any) -> 
         loss_curve=curve,
         origin=_origin(settings),
         optimum=_optimum(settings),
+        scaler=_scaler(arrays, settings, d),
     )
 
 
 def take_over(model: Any, state: State) -> None:
     """Give a SoftmaxRegression the attributes of a fitted one, from a saved or trained state."""
     model.seed_, model.classes_ = state.seed, state.classes
+    model._scaler = state.scaler
     model._bank = trainer.BankState(state.W, state.b)
     model._bank.velocity = state.velocity
     model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
@@ -105,6 +109,19 @@ def _optimum(settings: dict[str, Any]) -> tuple[float, float, float, bool] | Non
         bound,
         inputs.flag("converged", converged),
     )
+
+
+def _scaler(arrays: dict[str, Array], settings: dict[str, Any], d: int) -> Scaler | None:
+    scaling = inputs.choice("scaling", settings.get("scaling"), SCALINGS)
+    if scaling is None:
+        return None
+    if "standard" not in scaling:
+        return Scaler(unit=True)
+    for name in ("mean", "scale"):
+        _check_floats(name, arrays[name], (d,), np.dtype(np.float64))
+    if (arrays["scale"] < 0).any():
+        raise ValueError("scale is below 0")
+    return Scaler(scaling.startswith("l2"), arrays["mean"], arrays["scale"])
 
 
 def _origin(settings: dict[str, Any]) -> dict[str, Any]:

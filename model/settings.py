@@ -41,6 +41,7 @@ class Settings:
         inputs.check_scale(model.feature_scale)
         inputs.flag("warm_start", model.warm_start)
         views.check(model.features)
+        inputs.choice("scaling", model.scaling, views.SCALINGS)
         if model.backend is not None:
             check_name(model.backend)
         return cls(

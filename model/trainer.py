@@ -29,7 +29,7 @@ INITS = ("zeros", "normal")
 class BankState:
     """The state of h heads that train together.
 
-    W: weights (h, d, c); `Weights` of heads that see different columns. b: biases (h, c).
+    W: weights (h, d, c); `Weights` of heads that see X in different ways. b: biases (h, c).
     velocity: (MW, Mb), of the same forms. active: (h,) bool, which heads still train. decay: (h,),
     between the steps of an epoch on sparse rows the weights are decay[k] W[k]; else 1.
     """
@@ -67,30 +67,30 @@ class BankState:
     def settle(self) -> None:
         """Let the weights take in their decay."""
         if isinstance(self.W, Weights):
-            for v, heads in self.W.by_view():
-                settle(self.W.arrays[v], self.decay[heads])
+            for p, heads in self.W.by_part():
+                settle(self.W.arrays[p], self.decay[heads])
             self.decay[:] = 1
         else:
             settle(self.W, self.decay)
 
     @property
     def columns(self) -> Any:
-        """How many columns the bank has for the ops, h·c; for `Weights` those of each view."""
+        """How many columns the bank has for the ops, h·c; for `Weights` those of each part."""
         c = self.b.shape[1]
         if isinstance(self.W, Weights):
             return tuple(len(array) * c for array in self.W.arrays)
         return self.b.size
 
-    def of_view(self, v: int, heads: np.ndarray) -> "BankState":
-        """The heads of view v, on the weights and velocities of this bank, all else copied."""
+    def of_part(self, p: int, heads: np.ndarray) -> "BankState":
+        """The heads of part p, on the weights and velocities of this bank, all else copied."""
         part = BankState.__new__(BankState)
-        part.W, part.b = self.W.arrays[v], self.b[heads]
+        part.W, part.b = self.W.arrays[p], self.b[heads]
         part.active, part.decay = self.active[heads], self.decay[heads]
-        part.velocity = self.velocity[0].arrays[v], self.velocity[1][heads]
+        part.velocity = self.velocity[0].arrays[p], self.velocity[1][heads]
         return part
 
-    def put_view(self, heads: np.ndarray, part: "BankState") -> None:
-        """Write back what `of_view` copied."""
+    def put_part(self, heads: np.ndarray, part: "BankState") -> None:
+        """Write back what `of_part` copied."""
         self.b[heads], self.active[heads], self.decay[heads] = part.b, part.active, part.decay
         self.velocity[1][heads] = part.velocity[1]
 
@@ -126,13 +126,14 @@ class Rows:
         weights = None if self.sample_weight is None else self.sample_weight[..., rows]
         return replace(self, X=self.X[rows], y=y, sample_weight=weights)
 
-    def seen(self, columns: views.Range, heads: np.ndarray) -> "Rows":
-        """What these heads, which see these columns, learn from."""
+    def seen(self, part: views.Part, heads: np.ndarray) -> "Rows":
+        """What these heads, which are in this part of a bank, learn from."""
         y_index, weight_index = (
             None if index is None else index[heads] for index in (self.y_index, self.weight_index)
         )
-        X = views.seen(self.X, columns)
-        return replace(self, X=X, y_index=y_index, weight_index=weight_index)
+        X = views.seen(self.X, part.columns)
+        X, scale = inputs.scaled(X, part.scaler, self.feature_scale)
+        return replace(self, X=X, feature_scale=scale, y_index=y_index, weight_index=weight_index)
 
     def only(self, rows: np.ndarray) -> "Rows":
         """A copy of these rows, without their weights."""
@@ -190,8 +191,8 @@ class SGDSettings:
             n_threads=inputs.integer("n_threads", model.n_threads, least=1, optional=True),
         )
 
-    def of_view(self, v: int, heads: np.ndarray) -> "SGDSettings":
-        """Those of these heads, which have view v."""
+    def of_part(self, p: int, heads: np.ndarray) -> "SGDSettings":
+        """Those of these heads, which are in part p of the bank."""
 
         def of(setting: Any) -> Any:
             return setting[heads] if isinstance(setting, np.ndarray) else setting
@@ -203,7 +204,7 @@ class SGDSettings:
             learning_rate=of(self.learning_rate),
             l2=of(self.l2),
             momentum=of(self.momentum),
-            columns=None if self.columns is None else self.columns[v],
+            columns=None if self.columns is None else self.columns[p],
         )
 
 
@@ -252,9 +253,10 @@ def run_steps(
         The mean loss and the number of correct rows of each step and head, (steps, h) each.
     """
     if isinstance(bank.W, Weights):
-        return _run_views(data, bank, sgd, order, done=done, total=total)
-    X, decay = data.X, None
-    if isinstance(X, inputs.SparseRows):
+        return _run_parts(data, bank, sgd, order, done=done, total=total)
+    X: Any = data.X
+    decay = None
+    if isinstance(X, inputs.MadeRows):
         X, decay = None if sgd.has_momentum else X.compressed(sgd.backend), bank.decay
         if X is None:
             return _run_dense_steps(data, bank, sgd, order, done=done, total=total)
@@ -289,7 +291,7 @@ def run_steps(
 def _run_dense_steps(
     data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`run_steps` on sparse rows made dense in their order, some whole batches at a time."""
+    """`run_steps` on rows that are made in their order, some whole batches at a time."""
     X: Any = data.X
     steps = max(1, X.rows_at_once // sgd.batch_size)
     figures = []
@@ -301,18 +303,18 @@ def _run_dense_steps(
     return losses, correct
 
 
-def _run_views(
+def _run_parts(
     data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`run_steps` of heads that see different columns: those of one view after those of another."""
+    """`run_steps` of heads that see X differently: those of one part after those of another."""
     shape = ceil_div(len(order), sgd.batch_size), len(bank.b)
     losses, correct = np.empty(shape), np.empty(shape, np.int64)
-    for v, heads in bank.W.by_view():
-        part, settings = bank.of_view(v, heads), sgd.of_view(v, heads)
-        rows = data.seen(bank.W.columns[v], heads)
+    for p, heads in bank.W.by_part():
+        part, settings = bank.of_part(p, heads), sgd.of_part(p, heads)
+        rows = data.seen(bank.W.parts[p], heads)
         figures = run_steps(rows, part, settings, order, done=done, total=total)
         losses[:, heads], correct[:, heads] = figures
-        bank.put_view(heads, part)
+        bank.put_part(heads, part)
     return losses, correct
 
 
@@ -478,15 +480,16 @@ def evaluate(data: Rows, W: Any, b: np.ndarray, sgd: SGDSettings) -> tuple[np.nd
     """Mean loss and accuracy of each head of a bank, (h,)."""
     if isinstance(W, Weights):
         loss, accuracy = np.empty((2, len(b)))
-        for v, heads in W.by_view():
-            rows, settings = data.seen(W.columns[v], heads), sgd.of_view(v, heads)
-            loss[heads], accuracy[heads] = evaluate(rows, W.arrays[v], b[heads], settings)
+        for p, heads in W.by_part():
+            rows, settings = data.seen(W.parts[p], heads), sgd.of_part(p, heads)
+            loss[heads], accuracy[heads] = evaluate(rows, W.arrays[p], b[heads], settings)
         return loss, accuracy
-    X = data.X
-    if isinstance(X, inputs.SparseRows):
-        X = X.compressed(sgd.backend)
+    X: Any = data.X
+    if isinstance(X, inputs.MadeRows):
+        made = X
+        X = made.compressed(sgd.backend)
         if X is None:
-            return evaluate_parts((data.taken(rows) for rows in data.X.blocks()), W, b, sgd)
+            return evaluate_parts((data.taken(rows) for rows in made.blocks()), W, b, sgd)
     figures = kernels.evaluate(
         X,
         data.y,

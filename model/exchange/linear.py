@@ -37,23 +37,35 @@ class Linear:
     kind: Kind | None = None
 
     @classmethod
-    def of(cls, model: Any) -> Self:
+    def of(cls, model: Any, *, of_unit_rows: bool = False) -> Self:
         """That of a fitted SoftmaxRegression.
+
+        of_unit_rows: whether the layer may be one on rows of unit length, where the model brings
+        them to that.
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: the weights overflow once the scale of the features is in them.
+            ValueError: the weights overflow once the scale of the features is in them; a model with
+                scaling="l2" is no linear layer.
         """
         fitted = Fitted.of(model)
-        schema, dtype = fitted.schema, fitted.W.dtype
+        schema, dtype, scale = fitted.schema, fitted.W.dtype, np.float64(fitted.schema.scale)
+        if fitted.scaler is not None and fitted.scaler.unit:
+            if not of_unit_rows:
+                raise ValueError(
+                    f"scaling={fitted.scaler.scaling!r} brings rows to unit length, which a linear "
+                    "layer does not: to_sklearn() gives a pipeline that does"
+                )
+            scale = np.sign(scale)
+        W, b = fitted.raw()
         with np.errstate(over="ignore"):
-            seen = (fitted.W.T * np.float64(schema.scale)).astype(dtype)
+            seen = (W.T * scale).astype(dtype)
         weight = np.zeros((len(seen), schema.width), dtype)
         weight[:, slice(*schema.columns)] = seen
         if not np.isfinite(weight).all():
             raise ValueError(f"weights times feature_scale, {schema.scale:g}, overflow {dtype}")
         setting = schema.setting if isinstance(schema.setting, str) else float(schema.setting)
-        bias = np.array(fitted.b, dtype)
+        bias = np.array(b, dtype)
         return cls(weight, bias, fitted.classes, schema.names, setting, schema.kind)
 
     @property

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from softstep.model.archive import DataError, PathLike
 from softstep.model.exchange import onnx_, safetensors_, sklearn_, torch_
 from softstep.model.exchange.linear import Linear
+from softstep.model.fitted import Fitted
 from softstep.model.saved_model import take_over
 
 if TYPE_CHECKING:
@@ -46,16 +47,19 @@ class Exchange:
         """
         return _entered(cls, torch_.from_layer(layer, classes, names))
 
-    def to_sklearn(self) -> "LogisticRegression":
+    def to_sklearn(self) -> Any:
         """A fitted scikit-learn LogisticRegression that predicts the same.
 
         Of two classes it has the difference of their weights, `coef_` (1, d) and `intercept_` (1,),
-        as scikit-learn does.
+        as scikit-learn does. With scaling="l2" or "l2+standard" it is a pipeline of a Normalizer
+        and that.
 
         Raises:
             NotFittedError: before `fit`. MissingExtraError: scikit-learn is not installed.
+            ValueError: it brings some of the columns to unit length, and does not see the others.
         """
-        return sklearn_.to_estimator(Linear.of(self))
+        estimator = sklearn_.to_estimator(Linear.of(self, of_unit_rows=True))
+        return sklearn_.after_scaling(estimator, Fitted.of(self))
 
     @classmethod
     def from_sklearn(cls, estimator: "LogisticRegression") -> Self:

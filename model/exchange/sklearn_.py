@@ -8,7 +8,7 @@ from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.exchange.linear import Linear
 from softstep.model.extras import load
-from softstep.model.fitted import not_fitted
+from softstep.model.fitted import Fitted, not_fitted
 
 
 def to_estimator(linear: Linear) -> Any:
@@ -53,3 +53,22 @@ def from_estimator(estimator: Any) -> Linear:
 def _floats(values: Any, name: str) -> Array:
     found = inputs.host_array(values, name)
     return found if found.dtype == np.float32 else found.astype(np.float64)
+
+
+def after_scaling(estimator: Any, fitted: Fitted) -> Any:
+    """The estimator, after rows are brought to unit length, where the model does that.
+
+    Raises:
+        ValueError: the length is that of some of the columns.
+    """
+    if fitted.scaler is None or not fitted.scaler.unit:
+        return estimator
+    if fitted.schema.seen != fitted.schema.width:
+        raise ValueError(
+            f"scaling={fitted.scaler.scaling!r} brings the columns {fitted.schema.columns} to unit "
+            "length, and no pipeline of scikit-learn's Normalizer does: fit on these columns alone"
+        )
+    pipeline, preprocessing = (
+        load(f"sklearn.{name}", extra="sklearn") for name in ("pipeline", "preprocessing")
+    )
+    return pipeline.make_pipeline(preprocessing.Normalizer(), estimator)

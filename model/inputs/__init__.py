@@ -7,6 +7,7 @@ from softstep.model.inputs.arrays import as_given, host_array
 from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
+from softstep.model.inputs.scaled import ScaledRows, measured, scaled
 from softstep.model.inputs.schema import Schema
 from softstep.model.inputs.settings import (
     check_seed,
@@ -17,7 +18,7 @@ from softstep.model.inputs.settings import (
     number,
     seed,
 )
-from softstep.model.inputs.sparse import SparseRows, by_rows, placed
+from softstep.model.inputs.sparse import MadeRows, SparseRows, by_rows, placed
 from softstep.model.inputs.spread import warn_of_spread
 from softstep.model.inputs.targets import (
     encode,
@@ -40,7 +41,9 @@ from softstep.model.inputs.weights import (
 __all__ = [
     "Features",
     "Kind",
+    "MadeRows",
     "NamedColumns",
+    "ScaledRows",
     "Schema",
     "SparseRows",
     "as_given",
@@ -58,6 +61,7 @@ __all__ = [
     "is_soft",
     "label_values",
     "labels_of",
+    "measured",
     "names_of",
     "number",
     "of_mean_one",
@@ -65,6 +69,7 @@ __all__ = [
     "refuse_balanced_in_parts",
     "refuse_non_finite",
     "row_weights",
+    "scaled",
     "seed",
     "soft_target_rows",
     "target_array",

@@ -1,4 +1,4 @@
-"""Rows of a sparse matrix, read as they are stored or made dense some at a time."""
+"""Rows that are made some at a time; those of a sparse matrix, also read as they are stored."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,18 +13,50 @@ from softstep.kernels.csr import CSR
 BLOCK_BYTES = 1 << 24
 
 
-class SparseRows:
+class MadeRows:
+    """A matrix (n, d) that gives rows as a dense array of their own."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    block_bytes = BLOCK_BYTES
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def compressed(self, backend: str | None) -> CSR | None:
+        """All rows as the ops read them without making them dense; None where there is no such
+        form."""
+        return None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Any:
+        raise NotImplementedError
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are made at once."""
+        return max(1, self.block_bytes // (self.shape[1] * self.dtype.itemsize))
+
+    def blocks(self) -> Iterator[slice]:
+        """All rows from first to last, so many at once."""
+        for start in range(0, len(self), self.rows_at_once):
+            yield slice(start, start + self.rows_at_once)
+
+
+class SparseRows(MadeRows):
     """A matrix of SciPy's in compressed rows (CSR), which gives rows as a dense array."""
 
     def __init__(self, matrix: Any) -> None:
         self.matrix = matrix
-        self.shape: tuple[int, int] = matrix.shape
-        self.ndim: int = len(self.shape)
-        self.dtype: np.dtype[Any] = matrix.dtype
-        self.size: int = math.prod(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
+        self.shape = matrix.shape
+        self.dtype = matrix.dtype
 
     def __getitem__(self, rows: Any) -> Any:
         """These rows made dense; of columns, `X[:, a:b]`, a sparse matrix."""
@@ -48,28 +80,19 @@ class SparseRows:
             return None
         return CSR(stored.data, stored.indices, stored.indptr, self.shape[1])
 
-    @property
-    def rows_at_once(self) -> int:
-        """How many rows are made dense at once."""
-        return max(1, BLOCK_BYTES // (self.shape[1] * self.dtype.itemsize))
-
-    def blocks(self) -> Iterator[slice]:
-        """All rows from first to last, so many at once."""
-        for start in range(0, len(self), self.rows_at_once):
-            yield slice(start, start + self.rows_at_once)
-
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.matrix.data).all())
 
 
 def placed(X: Any, backend: str | None) -> Any:
-    """X where the backend computes; sparse rows stay, their blocks go there."""
-    return X if isinstance(X, SparseRows) else to_backend(X, backend)
+    """X where the backend computes; rows that are made stay, their blocks go there."""
+    return X if isinstance(X, MadeRows) else to_backend(X, backend)
 
 
 def by_rows(op: Callable[[Any], Any], X: Any, backend: str | None) -> Any:
-    """op(X), for an op that computes each row by itself; sparse rows as CSR, or block by block."""
-    if not isinstance(X, SparseRows):
+    """op(X), for an op that computes each row by itself; rows that are made as CSR, or block by
+    block."""
+    if not isinstance(X, MadeRows):
         return op(X)
     compressed = X.compressed(backend)
     if compressed is not None:

@@ -10,7 +10,7 @@ from softstep import kernels
 from softstep.kernels.arrays import to_device_of, to_host
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model import blocks, trainer
-from softstep.model.inputs.sparse import SparseRows
+from softstep.model.inputs import MadeRows, ScaledRows
 
 # The convex losses, whose curvature proof.py has written out.
 PROVEN = ("cross_entropy",)
@@ -134,13 +134,9 @@ class Problem:
         data, step = self.data, len(self.data.X)
         if dtype is not None:
             step = max(1, WIDENED_VALUES // data.X.shape[1])
-        if isinstance(data.X, SparseRows):
+        if isinstance(data.X, MadeRows):
             step = min(step, data.X.rows_at_once)
-        whole = iter([(data.X, np.zeros(1, np.int64))])
-        if self.layout is not None:
-            whole = blocks.in_order(data.X, self.layout)
-        for X, numbers in whole:
-            first = int(numbers[0])
+        for X, first in self._blocks():
             for start in range(0, len(X), step):
                 x = X[start : start + step]
                 part = slice(first + start, first + start + len(x))
@@ -152,6 +148,17 @@ class Problem:
                     if data.sample_weight is None
                     else data.sample_weight[..., part],
                 )
+
+    def _blocks(self) -> Iterator[tuple[Any, int]]:
+        """The rows as they are read, and the number of the first: at once, or blocks of a file."""
+        X: Any = self.data.X
+        if self.layout is None:
+            yield X, 0
+            return
+        made = isinstance(X, ScaledRows)
+        for x, numbers in blocks.in_order(X.X if made else X, self.layout):
+            whole = ScaledRows(x, X.scaler, X.feature_scale) if made else x
+            yield whole, int(numbers[0])
 
     def class_weights(self, c: int) -> Array:
         """How much each of c classes weighs in the rows of each head, Σ_r w_r y_r / n: (h, c)."""

@@ -177,11 +177,11 @@ def with_C(heads: Heads, models: list[Any], data: Labels, sums: Array) -> Heads:
 
 
 def heads(
-    settings: list[Any], view: Array, label_sets: int, split_count: int, class_weight: bool
+    settings: list[Any], part: Array, label_sets: int, split_count: int, class_weight: bool
 ) -> Heads:
     """One head for each setting, label set and split, all rows first: the split runs fastest.
 
-    settings: a SoftmaxRegression for each. view: (m,), which view each has.
+    settings: a SoftmaxRegression for each. part: (m,), of the bank, that the heads of each are in.
     """
     each = 1 + split_count
     h = len(settings) * label_sets * each
@@ -200,5 +200,5 @@ def heads(
         learning_rate=of("learning_rate").astype(float),
         l2=of("l2").astype(float),
         momentum=of("momentum").astype(float),
-        view=view[setting],
+        part=part[setting],
     )

@@ -23,7 +23,7 @@ from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
 from softstep.model.sweep.settings import SweepSettings, lone
 from softstep.model.sweep.solving import Solving
-from softstep.model.sweep.views import Views
+from softstep.model.sweep.views import Views, first_weights
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,13 @@ class SoftmaxSweep(PredictsByBest, Params):
         param_grid: the settings to try, as in scikit-learn's GridSearchCV: a dict of lists (their
             product) or a list of such dicts. A plain value counts as a list of one, so a list of
             dicts of plain values is a list of exact settings. Keys: learning_rate, l2, momentum,
-            loss, init, init_seed, features; with solver="lbfgs" l2, C, loss, init, init_seed,
-            features. Others have SoftmaxRegression's default. Under "features" there is a range of
-            columns, as `SoftmaxRegression` takes it (one pair is one range), a list of them, or a
-            dict of them by name. The heads of one range are one bank; each block of rows is read
-            once for all ranges, and X is not copied.
+            loss, init, init_seed, features, scaling; with solver="lbfgs" l2, C, loss, init,
+            init_seed, features, scaling. Others have SoftmaxRegression's default. Under "features"
+            there is a range of columns, as `SoftmaxRegression` takes it (one pair is one range), a
+            list of them, or a dict of them by name. The heads of one range are one bank; each block
+            of rows is read once for all ranges, and X is not copied. Under "scaling" there are
+            the values that `SoftmaxRegression` takes: a head is scaled by the rows that it learns
+            from, those of its own fold.
         cv: judge each setting by cross-validation: a number of folds, stratified and shuffled with
             the seed, an object with scikit-learn's `split`, or the folds themselves, an iterable of
             pairs (rows to learn from, rows to be judged on). A fold is a head whose row weights
@@ -277,6 +279,9 @@ class SoftmaxSweep(PredictsByBest, Params):
         if held_out is None:
             assert judge is not None
             held_out = replace(rows, sample_weight=judge.astype(dtype))
+        heads = data.with_C(heads, models, labels, sums)
+        release = None if layout is None else blocks.page_release(X)
+        heads, parts = seen.parts(models, heads, rows, release)
         plan = Plan(
             data=rows,
             held_out=held_out,
@@ -291,8 +296,9 @@ class SoftmaxSweep(PredictsByBest, Params):
             refit=settings.refit,
             layout=layout,
             views=seen,
+            parts=parts,
         )
-        return schemas, labels, data.with_C(heads, models, labels, sums), plan
+        return schemas, labels, heads, plan
 
     def _opened(
         self, X: Any, models: list[SoftmaxRegression], entries: list[dict[str, Any]]
@@ -305,8 +311,11 @@ class SoftmaxSweep(PredictsByBest, Params):
         first = whole.seen(seen.span)
         schema = Schema.of_rows(first, self)
         by_view = [Schema.of_rows(whole.seen(columns), self) for columns in seen.ranges]
-        inputs.warn_of_spread(first.X, schema.scale, first.labels, self.solver)
-        X = views.seen(X, seen.span) if in_blocks else inputs.placed(first.X, self.backend)
+        scales = any(model.scaling for model in models)
+        if not scales:
+            inputs.warn_of_spread(first.X, schema.scale, first.labels, self.solver)
+        X = views.seen(X, seen.span) if in_blocks else first.X
+        X = X if in_blocks or scales else inputs.placed(X, self.backend)
         return X, [schema, *(by_view[v] for v in seen.of_setting)], seen
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:
@@ -385,6 +394,7 @@ class SoftmaxSweep(PredictsByBest, Params):
                 heads,
                 settings.shared.sgd,
                 sizes=seen.sizes,
+                scales=any(model.scaling for model in models),
                 weight_sets=self._weight_sets(labels, count, given.sample_weight is not None),
                 given=held_out,
                 solves=self.solver == "lbfgs",
@@ -458,4 +468,4 @@ def _first_weights(
     sizes = plan.views.sizes[plan.views.of_setting].tolist()
     pairs = zip(models, sizes, strict=True)
     W = [trainer.initial_weights(model, (d, c), dtype) for model, d in pairs]
-    return trainer.BankState(plan.views.weights(W, heads.view), np.zeros((h, c), dtype))
+    return trainer.BankState(first_weights(W, heads.part, plan.parts), np.zeros((h, c), dtype))

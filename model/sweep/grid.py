@@ -6,8 +6,8 @@ from typing import Any
 from softstep.model import inputs, views
 
 KEYS = {  # by solver
-    "sgd": ("learning_rate", "l2", "momentum", "loss", "init", "init_seed", "features"),
-    "lbfgs": ("l2", "C", "loss", "init", "init_seed", "features"),
+    "sgd": ("learning_rate", "l2", "momentum", "loss", "init", "init_seed", "features", "scaling"),
+    "lbfgs": ("l2", "C", "loss", "init", "init_seed", "features", "scaling"),
 }
 
 

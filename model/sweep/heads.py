@@ -16,7 +16,7 @@ from softstep.model import blocks, inputs, trainer
 from softstep.model.optimum.solve import Solution
 from softstep.model.resume import Keeper, fill
 from softstep.model.sweep.views import Views
-from softstep.model.views import are_finite, named, seen
+from softstep.model.views import Part, are_finite, named, seen
 
 ALL_ROWS = -1  # the split of a head that learns from all rows
 RECORDS = (  # of a Training: what has become of its heads and groups
@@ -33,7 +33,7 @@ RECORDS = (  # of a Training: what has become of its heads and groups
 
 @dataclass(frozen=True)
 class Heads:
-    """One entry per head: its settings, group, split, label and weight sets, and its view."""
+    """One entry per head: its settings, group, split, label and weight sets, and its part."""
 
     group: np.ndarray
     split: np.ndarray
@@ -43,7 +43,7 @@ class Heads:
     learning_rate: np.ndarray
     l2: np.ndarray
     momentum: np.ndarray
-    view: np.ndarray
+    part: np.ndarray
 
     def take(self, heads: np.ndarray) -> "Heads":
         return Heads(**{name: values[heads] for name, values in vars(self).items()})
@@ -53,7 +53,7 @@ class Heads:
 class Plan:
     """How the bank trains. `sgd` holds what all heads share. The `held_out` rows judge all heads;
     if `by_split`, weight set k of these rows judges the heads of split k. `views`: what of X the
-    rows are, and which columns of them the heads see."""
+    rows are, and which columns of them the heads see; `parts`: of the bank."""
 
     data: trainer.Rows
     held_out: trainer.Rows
@@ -68,6 +68,7 @@ class Plan:
     refit: str
     layout: blocks.Layout | None
     views: Views
+    parts: tuple[Part, ...]
 
 
 @dataclass

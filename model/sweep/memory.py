@@ -15,6 +15,7 @@ from softstep.model.sweep.heads import Heads
 # have been dropped, the best weights, and two that the fused op packs for itself.
 BANKS = 7
 ORDERS = 8  # arrays of row numbers held of a block
+SCALED = 1 << 24  # bytes for rows that are scaled, some at a time, and the moments of the columns
 OTHERS = 1 << 20  # bytes: the stack of the thread that reads, Python's own objects
 # Bytes for each row that turning labels into weight sets takes at once: row numbers, their order
 # and two weights in float64, which the heap may keep.
@@ -29,21 +30,22 @@ def layout(
     sgd: trainer.SGDSettings,
     *,
     sizes: np.ndarray,
+    scales: bool,
     weight_sets: int,
     given: trainer.Rows | None,
     solves: bool,
 ) -> blocks.Layout:
     """The blocks that X is read in.
 
-    sizes: of each view, its number of columns. weight_sets: sets of row weights to learn by.
-    given: the held-out rows, where splits do not judge. solves: whether the heads go to their
-    optimum, in place of being trained.
+    sizes: of each view, its number of columns. scales: whether any is scaled. weight_sets: sets of
+    row weights to learn by. given: the held-out rows, where splits do not judge. solves: whether
+    the heads go to their optimum, in place of being trained.
 
     Raises:
         TypeError, ValueError: `memory` is not an amount of memory, or too little.
     """
     (n, d), h, c = X.shape, len(heads.group), len(data.classes[0])
-    widths = sizes[heads.view]
+    widths = sizes[heads.part]
     size = compute_dtype(X).itemsize
     splits = int(heads.split.max()) + 1
     judges = splits if given is None else 0
@@ -51,6 +53,7 @@ def layout(
     proven = h if solves else len(results.certified(heads))
     fixed = (
         OTHERS
+        + scales * SCALED
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
         + set_row * n
         + BANKS * int((widths + 1).sum()) * c * size

@@ -16,7 +16,7 @@ from softstep.model.regression import SoftmaxRegression
 from softstep.model.saved_model import State, take_over
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import ALL_ROWS, Curves, Heads, Training
-from softstep.model.views import Weights, of_head
+from softstep.model.views import Part, Weights, of_head
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Trained:
     schemas: list[Schema]
     heads: Heads
     bank: trainer.BankState
+    parts: tuple[Part, ...]
     curves: Curves
     epochs: Array
     diverged: Array
@@ -64,6 +65,7 @@ class Trained:
             loss_curve=self.curves.loss[:epochs, head].copy(),
             origin=self.origin,
             optimum=None if self.optima is None else self.optima[head],
+            scaler=self.parts[self.heads.part[head]].scaler,
         )
         take_over(model, state)
         model.history_ = [self._epoch(number, head) for number in range(epochs)]
@@ -95,6 +97,7 @@ def trained(
         schemas,
         training.heads,
         training.bank,
+        training.plan.parts,
         training.curves,
         training.epochs,
         training.diverged,
@@ -155,16 +158,16 @@ def _certificate(training: Training) -> dict[str, Array]:
     found = {name: np.full(training.groups, np.nan) for name in names}
     chosen = certified(heads)
     chosen = chosen[~training.diverged[heads.group[chosen]]]
-    for v, columns in enumerate(plan.views.columns):
-        mine = chosen[heads.view[chosen] == v]
+    for p, part in enumerate(plan.parts):
+        mine = chosen[heads.part[chosen] == p]
         if not len(mine):
             continue
         some = heads.take(mine)
         data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
-        data = data.seen(columns, mine)
+        data = data.seen(part, mine)
         problem = Problem.of(plan.sgd, data, some.loss, some.l2, plan.layout)
         W = bank.W[mine]
-        proof = prove(problem, W.arrays[v] if isinstance(W, Weights) else W, bank.b[mine])
+        proof = prove(problem, W.arrays[p] if isinstance(W, Weights) else W, bank.b[mine])
         figures = proof.objective, proof.gradient_norm, proof.bound
         for name, of_heads in zip(names, figures, strict=True):
             found[name][some.group] = of_heads

@@ -28,7 +28,7 @@ class Solving(Training):
         self._refuse_non_finite(plan.data, "X")
         data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
         if isinstance(bank.W, Weights):
-            found = self._solve_views(data, callback)
+            found = self._solve_parts(data, callback)
         else:
             problem = Problem.of(plan.sgd, data, heads.loss, heads.l2, plan.layout)
             found = solve(problem, bank.W, bank.b, optimum=self.optimum, callback=callback)
@@ -41,8 +41,8 @@ class Solving(Training):
         self._evaluate(steps - 1)
         say_what_fell_short(found, heads.l2, self.optimum)
 
-    def _solve_views(self, data: trainer.Rows, callback: Callable[[Any], Any] | None) -> Solution:
-        """The heads of one view after those of another; once stopped, each view takes a round."""
+    def _solve_parts(self, data: trainer.Rows, callback: Callable[[Any], Any] | None) -> Solution:
+        """The heads of one part after those of another; once stopped, each part takes a round."""
         bank, heads, plan = self.bank, self.heads, self.plan
         stopped, solutions = False, []
 
@@ -51,10 +51,10 @@ class Solving(Training):
             stopped = stopped or (callback is not None and bool(callback(round)))
             return stopped
 
-        for v, mine in bank.W.by_view():
-            rows = data.seen(bank.W.columns[v], mine)
+        for p, mine in bank.W.by_part():
+            rows = data.seen(bank.W.parts[p], mine)
             problem = Problem.of(plan.sgd, rows, heads.loss[mine], heads.l2[mine], plan.layout)
-            W, b = bank.W.arrays[v], bank.b[mine]
+            W, b = bank.W.arrays[p], bank.b[mine]
             found = solve(problem, W, b, optimum=self.optimum, callback=tell)
             stopped |= found.interrupted
             solutions.append((mine, found))
@@ -64,7 +64,7 @@ class Solving(Training):
 def _together(bank: trainer.BankState, solutions: list[tuple[Any, Solution]]) -> Solution:
     """The solutions of some heads each as one of all."""
     h, steps = len(bank.b), max(len(found.curve) for _, found in solutions)
-    W: Any = Weights(bank.W.columns, bank.W.view, [found.W for _, found in solutions])
+    W: Any = Weights(bank.W.parts, bank.W.part, [found.W for _, found in solutions])
     curve = np.full((steps, h), np.nan)
     figures: dict[str, Any] = {}
     for mine, found in solutions:

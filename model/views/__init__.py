@@ -1,14 +1,19 @@
-"""Models that see some of the columns of X: which ones, and banks of heads that see different ones.
+"""What models see of X: some of its columns, scaled; and banks of heads that see it differently.
 
 A view is a range of neighbouring columns, (start, stop). No copy is made of them: the ops read rows
-that lie apart.
+that lie apart. Rows are scaled some at a time, when they are computed on.
 """
 
 from softstep.model.views.columns import Range, check, in_grid, resolve, seen, span
-from softstep.model.views.weights import Weights, are_finite, named, of_head, zeros_like
+from softstep.model.views.scaler import SCALINGS, Moments, Scaler
+from softstep.model.views.weights import Part, Weights, are_finite, named, of_head, zeros_like
 
 __all__ = [
+    "SCALINGS",
+    "Moments",
+    "Part",
     "Range",
+    "Scaler",
     "Weights",
     "are_finite",
     "check",

@@ -1,4 +1,4 @@
-"""The weights of heads that see different columns of X: an array for each view."""
+"""The weights of heads that see X in different ways: an array for each part of the bank."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,52 +8,61 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model.views.columns import Range
+from softstep.model.views.scaler import Scaler
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What some heads of a bank see: these columns of X, scaled; None: as they are."""
+
+    columns: Range
+    scaler: Scaler | None = None
 
 
 @dataclass
 class Weights:
-    """W of h heads, (h, d, c), where d is each view's own: as an array of heads is, it is copied,
+    """W of h heads, (h, d, c), where d is each part's own: as an array of heads is, it is copied,
     and read and written by heads.
 
-    columns: of each view, (start, stop). view: (h,), which of them each head sees. arrays: for each
-    view the weights of its heads, in their order, (heads, stop - start, c).
+    parts: of the bank. part: (h,), which of them each head is in. arrays: for each part the weights
+    of its heads, in their order, (heads, columns, c).
     """
 
-    columns: tuple[Range, ...]
-    view: Array
+    parts: tuple[Part, ...]
+    part: Array
     arrays: list[Array]
 
     def __len__(self) -> int:
-        return len(self.view)
+        return len(self.part)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.arrays[0].dtype
 
-    def by_view(self) -> Iterator[tuple[int, Array]]:
-        """Each view that has heads, and their numbers."""
-        for v in range(len(self.columns)):
-            heads = np.flatnonzero(self.view == v)
+    def by_part(self) -> Iterator[tuple[int, Array]]:
+        """Each part that has heads, and their numbers."""
+        for p in range(len(self.parts)):
+            heads = np.flatnonzero(self.part == p)
             if len(heads):
-                yield v, heads
+                yield p, heads
 
     def copy(self) -> "Weights":
-        return Weights(self.columns, self.view, [array.copy() for array in self.arrays])
+        return Weights(self.parts, self.part, [array.copy() for array in self.arrays])
 
     def __getitem__(self, heads: Any) -> "Weights":
-        view = self.view[heads]
-        return Weights(self.columns, view, [self.arrays[v][at] for v, at in self._places(heads)])
+        arrays = [self.arrays[p][at] for p, at in self._places(heads)]
+        return Weights(self.parts, self.part[heads], arrays)
 
     def __setitem__(self, heads: Any, values: "Weights") -> None:
-        for v, at in self._places(heads):
-            self.arrays[v][at] = values.arrays[v]
+        for p, at in self._places(heads):
+            self.arrays[p][at] = values.arrays[p]
 
     def _places(self, heads: Any) -> Iterator[tuple[int, Array]]:
-        """Of each view, where these heads are in its array."""
+        """Of each part, where these heads are in its array."""
         heads = np.arange(len(self))[heads]
-        for v in range(len(self.columns)):
-            place = np.cumsum(self.view == v) - 1
-            yield v, place[heads[self.view[heads] == v]]
+        for p in range(len(self.parts)):
+            place = np.cumsum(self.part == p) - 1
+            yield p, place[heads[self.part[heads] == p]]
 
 
 # Of W, (h, d, c): an array, or `Weights`.
@@ -62,7 +71,7 @@ class Weights:
 def zeros_like(W: Any) -> Any:
     """Weights of 0 of the form of W."""
     if isinstance(W, Weights):
-        return Weights(W.columns, W.view, [np.zeros_like(array) for array in W.arrays])
+        return Weights(W.parts, W.part, [np.zeros_like(array) for array in W.arrays])
     return np.zeros_like(W)
 
 
@@ -72,8 +81,8 @@ def are_finite(W: Any) -> Array:
         found: Array = np.isfinite(W).all(axis=(1, 2))
         return found
     finite = np.empty(len(W), bool)
-    for v, heads in W.by_view():
-        finite[heads] = np.isfinite(W.arrays[v]).all(axis=(1, 2))
+    for p, heads in W.by_part():
+        finite[heads] = np.isfinite(W.arrays[p]).all(axis=(1, 2))
     return finite
 
 
@@ -81,13 +90,13 @@ def of_head(W: Any, k: int) -> Array:
     """A copy of those of head k, (1, d, c)."""
     own = slice(k, k + 1)
     if isinstance(W, Weights):
-        return W[own].arrays[W.view[k]]
+        return W[own].arrays[W.part[k]]
     copy: Array = W[own].copy()
     return copy
 
 
 def named(name: str, W: Any) -> dict[str, Array]:
-    """The arrays that W is: under `name`, or under that and the number of the view."""
+    """The arrays that W is: under `name`, or under that and the number of the part."""
     if not isinstance(W, Weights):
         return {name: W}
-    return {f"{name}.{v}": array for v, array in enumerate(W.arrays)}
+    return {f"{name}.{p}": array for p, array in enumerate(W.arrays)}

@@ -11,7 +11,7 @@ from softstep.model.datasets import load_digits
 
 GUIDE = (DOCS / "guide-probes.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
-NPY, SAFETENSORS, TORCH, VIEWS, OPTIMUM, MAPPED, OVERNIGHT = PROGRAMS
+NPY, SAFETENSORS, TORCH, VIEWS, SCALED, OPTIMUM, MAPPED, OVERNIGHT = PROGRAMS
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,11 @@ def test_several_feature_sets():
     names = run(VIEWS)
     assert names["best"] in names["views"]
     assert len(names["sweep"].results_["features_name"]) == 52
+
+
+def test_scaled_features():
+    sweep = run(SCALED)["sweep"]
+    assert sweep.results_["mean_val_accuracy"].max() > 0.9
 
 
 def test_from_a_file_that_is_mapped():

@@ -79,6 +79,8 @@ BAD_SETTINGS = {
     "tol": (0.0, ValueError),
     "max_iter": (0, ValueError),
     "C": (-1.0, ValueError),
+    "features": ("0:5", TypeError),
+    "scaling": ("z", ValueError),
     "n_threads": (0, ValueError),
     "backend": ("cuda", ValueError),
 }

@@ -148,7 +148,7 @@ def test_an_error_while_reading_is_raised_where_it_is_used(monkeypatch):
 
         return release
 
-    monkeypatch.setattr(blocks, "_page_release", broken)
+    monkeypatch.setattr(blocks, "page_release", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         SoftmaxSweep({}, cv=2, memory="1.25MB").fit(X, Y)
 

@@ -42,6 +42,7 @@ CASES = {
     "loss": Case({"loss": ["mse", "cross_entropy"]}),
     "init": Case({"init": ["zeros", "normal"]}),
     "features": Case({"features": [(0, 3), (1, 5)]}),
+    "scaling": Case({"scaling": [None, "standard"]}),
     "init_seed": Case({"init": ["normal"], "init_seed": [None, 4]}),
     "everything at once": Case(
         {"learning_rate": [0.5], "l2": [0.01], "momentum": [0.0, 0.5], "init": ["normal"]},

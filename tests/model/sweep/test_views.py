@@ -299,13 +299,13 @@ def test_blocks_of_a_file_are_read_once_for_all_views(dtype, tmp_path, monkeypat
     held_out = {"X_val": rows[:900], "y_val": y[:900]}
 
     read = []
-    page_release = trainer_blocks()._page_release
+    page_release = trainer_blocks().page_release
 
     def counting(X):
         release = page_release(X)
         return lambda start, stop: (read.append(stop - start), release(start, stop))
 
-    monkeypatch.setattr(trainer_blocks(), "_page_release", counting)
+    monkeypatch.setattr(trainer_blocks(), "page_release", counting)
     sweep(views=(0, 5), **shared).fit(mapped, y, **held_out)
     of_one_view = sum(read)
     read.clear()
