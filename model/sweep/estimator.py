@@ -267,7 +267,9 @@ class SoftmaxSweep(PredictsByBest, Params):
         X, schemas, seen = self._opened(given.X, models, settings.grid)
         schema = schemas[0]
         labels, dtype = data.labels(given.y, len(X)), compute_dtype(X)
-        held_out = self._given_rows(schema, labels, given.X_val, given.y_val, dtype)
+        scales = any(model.scaling for model in models)
+        backend = "numpy" if scales else self.backend  # scaled in host memory
+        held_out = self._given_rows(schema, labels, given, dtype, backend)
         heads, layout, splits = self._split(settings, models, seen, X, given, labels, held_out)
         weights, sums = data.weight_sets(
             given.sample_weight, self.class_weight, labels, splits.learn, dtype
@@ -408,9 +410,15 @@ class SoftmaxSweep(PredictsByBest, Params):
         return 1 + splits if weighted or splits else 0
 
     def _given_rows(
-        self, schema: Schema, labels: Labels, X_val: Any, y_val: Any, dtype: np.dtype[Any]
+        self,
+        schema: Schema,
+        labels: Labels,
+        given: Given,
+        dtype: np.dtype[Any],
+        backend: str | None,
     ) -> trainer.Rows | None:
         """The held-out rows given to judge by; None where the splits judge."""
+        X_val, y_val = given.X_val, given.y_val
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
@@ -420,7 +428,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         if self.cv is not None:
             raise ValueError("give cv or X_val, not both")
         if self.memory is None:
-            X_val, scale = held_out_features(schema, X_val, dtype, self.backend)
+            X_val, scale = held_out_features(schema, X_val, dtype, backend)
         else:  # left as it is, to be read and converted block by block
             first = schema.rows(blocks.sample(blocks.features(X_val, "X_val")), "X_val")
             scale = schema.factor(first, "X_val")
