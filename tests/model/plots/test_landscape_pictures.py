@@ -471,8 +471,8 @@ def test_the_command_writes_a_run_that_can_be_read_again(directions, tmp_path, c
     assert record["settings"]["directions"] == directions
     assert record["settings"]["rows"] == "test"
     assert record["versions"].keys() >= {"softstep", "python", "numpy", "numba", "matplotlib"}
-    model = SoftmaxRegression.load(out / record["model"])
-    surface, line = Surface.load(out / record["surface"]), Line.load(out / record["line"])
+    model = SoftmaxRegression.load(out / "model.npz")
+    surface, line = Surface.load(out / "surface.npz"), Line.load(out / "line.npz")
     assert surface.loss.shape == (7, 7)
     assert surface.rows == line.rows == 360
     np.testing.assert_array_equal(surface.loss[3], line.loss)
