@@ -94,7 +94,7 @@ static void map_stacks(size_t count) {
   // Each guard page splits a mapping; Linux allows a process 65,530, and every loaded kernel library
   // keeps its stacks. So the first threads alone are guarded: all run the same code.
   if (!stacks.grow(count * stride)) return;
-  for (size_t i = 0; i < count && i < 64; ++i)
+  for (size_t i = 0; i < count && i < 8; ++i)
     mprotect(stacks.begin + i * stride, guard_size, PROT_NONE);
 }
 
