@@ -142,7 +142,7 @@ class Problem:
                 part = slice(first + start, first + start + len(x))
                 yield replace(
                     data,
-                    X=x if dtype is None else x.astype(dtype, copy=False),
+                    X=x if dtype is None or x.dtype == dtype else x.astype(dtype),
                     y=data.y[part] if data.y.dtype.kind == "f" else data.y[..., part],
                     sample_weight=None
                     if data.sample_weight is None

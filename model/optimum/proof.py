@@ -59,6 +59,7 @@ def bytes_needed(n: int, h: int, d: int, c: int) -> int:
     g = min(h, group_heads(d, c))
     rows = min(n, max(1, WIDENED_VALUES // d))
     in_kernel = 2 * min(n, WIDENED_ROWS) * (d + g * c)  # features twice; losses beside logits
+    in_kernel *= 2  # a worker may still hold what the call before was given
     in_blocks = BLOCK_ARRAYS * rows * max(d, g * c)
     return 8 * (GROUP_ARRAYS * g * (d + 1) * c + in_blocks + in_kernel)
 

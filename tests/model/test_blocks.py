@@ -320,7 +320,7 @@ def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
     fitted.fit(rows, labels, X_val=rows[:50], y_val=labels[:50])
     assert np.isfinite(fitted.results_["bound"]).all()
     needed = proof.bytes_needed(len(rows), 128, d, c)
-    assert needed < 7_000_000  # all heads at once would take 128 × 3010 × 8 × 4 = 12.3 MB
+    assert needed < 11_000_000  # all heads at once would take 128 × 3010 × 8 × 4 = 12.3 MB
     assert needed / 4 < peaks[0] < needed
 
 
