@@ -54,7 +54,7 @@ def refuse_on_gpu(X: Any) -> None:
     if is_on_gpu(X):
         raise ValueError(
             "scaling= scales rows in host memory, but X is on a GPU: give NumPy arrays, and "
-            "backend='cupy' to train there"
+            "the backend that is to train there"
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from softstep.model import views
 from softstep.model.inputs import labels_of, measured, refuse_non_finite
 from softstep.model.trainer import Rows
 from softstep.model.views import Part, Range, Scaler, Weights
-
-if TYPE_CHECKING:
-    from softstep.model.sweep.heads import Heads
 
 
 @dataclass(frozen=True)
@@ -68,10 +65,10 @@ class Views:
     def parts(
         self,
         models: list[Any],
-        heads: "Heads",
+        heads: Any,
         rows: Rows,
         release: Callable[[int, int], None] | None,
-    ) -> tuple["Heads", tuple[Part, ...]]:
+    ) -> tuple[Any, tuple[Part, ...]]:
         """The heads, whose `part` is final now, and the parts of their bank.
 
         Heads are in one part that see the same columns, scaled alike: those that learn from other
