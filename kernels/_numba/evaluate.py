@@ -97,8 +97,26 @@ def _layer(X, W, b, feature_scale):
 def _row_blocks(layer, workers):
     rows, dtype = min(BLOCK_ROWS, len(layer.X)), layer.W.dtype
     d, columns = layer.W.shape[1], len(layer.b)
-    return row_blocks(
-        layer.X, d, dtype, blocks=workers, rows=rows, columns=columns, workers=workers
+    return row_blocks(layer.X, d, dtype, rows=rows, columns=columns, workers=workers)
+
+
+def predict_scratch(layer, blocks, workers):
+    columns, dtype = len(layer.b), layer.W.dtype
+    return PredictScratch(
+        blocks=blocks,
+        T=zeros((workers, columns, lanes(dtype)), dtype),
+        best=zeros((workers, lanes(dtype)), dtype),
+    )
+
+
+def evaluate_scratch(layer, blocks, workers, h):
+    dtype, width = layer.W.dtype, lanes(layer.W.dtype)
+    return EvaluateScratch(
+        blocks=blocks,
+        lanes=row_lanes(workers, len(layer.b), layer.classes, dtype),
+        is_finite=np.empty((workers, h), bool),
+        loss=zeros((workers, h, width), dtype),
+        right=zeros((workers, h, width), dtype),
     )
 
 
@@ -116,12 +134,12 @@ def _block_logits(layer, start, rows, blocks, worker):
 
 @jit(STRICT)
 def _predict(pool, size, worker, job, scratch):
-    work_through(pool, size, worker, job, scratch, 1, _begin_predict, _predict_block)
+    work_through(pool, size, worker, job, scratch, 1, begin_predict, _predict_block)
 
 
 @jit(INLINE)
-def _begin_predict(job, scratch, step, phase):
-    return ceil_div(len(job.layer.X), BLOCK_ROWS) if step == 0 else OVER
+def begin_predict(job, scratch, step, phase):
+    return ceil_div(len(job.layer.order), BLOCK_ROWS) if step == 0 else OVER
 
 
 @jit(INLINE)
@@ -185,29 +203,25 @@ def _predict_alone(X, W, b, scale, found):
 
 def predict(X, W, b, *, feature_scale=1.0):
     # X (n, d), W (h, d, c), b (h, c) -> (h, n)
-    n, (h, d, c), dtype = len(X), W.shape, W.dtype
+    n, (h, d, c) = len(X), W.shape
     found = np.empty((h, n), np.int64)
     if n and n <= BLOCK_ROWS and threads_for(2 * n * d * h * c) == 1:
         call(_predict_alone, stored(X), W, b, feature_scale, found)
     elif n:
         layer = _layer(X, W, b, feature_scale)
         workers = threads_for(2 * n * d * h * c)
-        scratch = PredictScratch(
-            blocks=_row_blocks(layer, workers),
-            T=zeros((workers, len(layer.b), lanes(dtype)), dtype),
-            best=zeros((workers, lanes(dtype)), dtype),
-        )
+        scratch = predict_scratch(layer, _row_blocks(layer, workers), workers)
         pool.run(_predict, workers, Predict(layer=layer, found=found), scratch)
     return found
 
 
 @jit(STRICT)
 def _evaluate(pool, size, worker, job, scratch):
-    work_through(pool, size, worker, job, scratch, 1, _begin_evaluate, _evaluate_blocks)
+    work_through(pool, size, worker, job, scratch, 1, begin_evaluate, _evaluate_blocks)
 
 
 @jit(INLINE)
-def _begin_evaluate(job, scratch, step, phase):
+def begin_evaluate(job, scratch, step, phase):
     return len(job.sums) if step == 0 else OVER
 
 
@@ -260,7 +274,7 @@ def _row(job, V, i, k, r):
 
 def evaluate(data, bank):
     # X (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), accuracy (h,)
-    n, (h, d, c), dtype = len(data.X), bank.W.shape, bank.W.dtype
+    n, (h, d, c) = len(data.X), bank.W.shape
     blocks_per_item, sums = blocks_of(n, h)
     lessons = learning(data, bank)
     if n:
@@ -270,14 +284,8 @@ def evaluate(data, bank):
             blocks_per_item=blocks_per_item,
             sums=sums,
         )
-        workers, width = threads_for(2 * n * d * h * c), lanes(dtype)
-        scratch = EvaluateScratch(
-            blocks=_row_blocks(job.layer, workers),
-            lanes=row_lanes(workers, len(job.layer.b), c, dtype),
-            is_finite=np.empty((workers, h), bool),
-            loss=zeros((workers, h, width), dtype),
-            right=zeros((workers, h, width), dtype),
-        )
+        workers = threads_for(2 * n * d * h * c)
+        scratch = evaluate_scratch(job.layer, _row_blocks(job.layer, workers), workers, h)
         pool.run(_evaluate, workers, job, scratch)
     return means(sums)
 

@@ -71,10 +71,10 @@ class Gathered(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Blocks of rows, and a tile for each worker."""
+    """A block of rows and a tile for each worker."""
 
-    X: np.ndarray  # (blocks, rows padded, d padded), or X itself: (1, n, d or more)
-    V: np.ndarray  # (blocks, vectors, rows padded, lanes): logits
+    X: np.ndarray  # (workers, rows padded, d padded), or X itself: (1, n, d or more)
+    V: np.ndarray  # (workers, vectors, rows padded, lanes): logits
     tile: np.ndarray  # (workers, TILE_VECTORS, TILE_ROWS, lanes)
     gathered: np.ndarray  # (workers,): where the rows in the worker's block begin, -1: none yet
 
@@ -86,12 +86,12 @@ def in_place(X, d, dtype):
     return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0 and fits
 
 
-def row_blocks(X, d, dtype, *, blocks, rows, columns, workers):
+def row_blocks(X, d, dtype, *, rows, columns, workers):
     n = lanes(dtype)
     rows, padded_d = padded(rows, max(n, TILE_ROWS)), odd_lines(d, dtype)
     return Blocks(
-        X=X[None] if in_place(X, d, dtype) else zeros((blocks, rows, padded_d), dtype),
-        V=empty((blocks, ceil_div(columns, n), rows, n), dtype),
+        X=X[None] if in_place(X, d, dtype) else zeros((workers, rows, padded_d), dtype),
+        V=empty((workers, ceil_div(columns, n), rows, n), dtype),
         tile=empty((workers, TILE_VECTORS, TILE_ROWS, n), dtype),
         gathered=np.full(workers, -1),
     )
@@ -179,9 +179,7 @@ def forward_wide(X, W, b, scale, out):
         scale=scale,
         out=out,
     )
-    blocks = row_blocks(
-        X, d, dtype, blocks=workers, rows=min(ITEM_ROWS, n), columns=0, workers=workers
-    )
+    blocks = row_blocks(X, d, dtype, rows=min(ITEM_ROWS, n), columns=0, workers=workers)
     pool.run(_forward, workers, job, blocks)
 
 

@@ -1,6 +1,7 @@
 """Rows that are made some at a time; those of a sparse matrix, also read as they are stored."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from softstep.kernels.csr import CSR
 BLOCK_BYTES = 1 << 24
 
 
-class MadeRows:
+class MadeRows(ABC):
     """A matrix (n, d) that gives rows as a dense array of their own."""
 
     shape: tuple[int, int]
@@ -36,8 +37,9 @@ class MadeRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @abstractmethod
     def __getitem__(self, rows: Any) -> Any:
-        raise NotImplementedError
+        """These rows, dense."""
 
     @property
     def rows_at_once(self) -> int:

@@ -6,21 +6,24 @@ import numpy as np
 
 from softstep.kernels._numba.evaluate import (
     BLOCK_ROWS,
-    EvaluateScratch,
-    PredictScratch,
+    Evaluate,
+    Predict,
     add_rows,
+    begin_evaluate,
+    begin_predict,
     blocks_of,
+    evaluate_scratch,
     label_rows,
     means,
+    predict_scratch,
 )
 from softstep.kernels._numba.jit import INLINE, PART, STRICT, jit
-from softstep.kernels._numba.losses import Learning, learning, row_lanes
+from softstep.kernels._numba.losses import learning
 from softstep.kernels._numba.parallel import pool
-from softstep.kernels._numba.parallel.pool import OVER, work_through
-from softstep.kernels._numba.simd.layout import empty, lanes, padded, per_column, zeros
+from softstep.kernels._numba.parallel.pool import work_through
+from softstep.kernels._numba.simd.layout import empty, lanes, padded, per_column
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels._numba.sparse.linear import Stored, flop, logits_of_row, pack, stored
-from softstep.kernels.integers import ceil_div
 from softstep.kernels.threads import threads_for
 
 
@@ -37,18 +40,6 @@ class Layer(NamedTuple):
 
 class Blocks(NamedTuple):
     V: np.ndarray  # (workers, vectors, rows padded, lanes): logits
-
-
-class Predict(NamedTuple):
-    layer: Layer
-    found: np.ndarray  # (h, n) int64, written
-
-
-class Evaluate(NamedTuple):
-    layer: Layer
-    learning: Learning
-    blocks_per_item: int
-    sums: np.ndarray  # (items, h, 3), written: Σ w L, Σ w [right], Σ w
 
 
 def _layer(X, W, b, feature_scale):
@@ -78,12 +69,7 @@ def _block_logits(layer, start, rows, V):
 
 @jit(STRICT)
 def _predict(pool, size, worker, job, scratch):
-    work_through(pool, size, worker, job, scratch, 1, _begin_predict, _predict_block)
-
-
-@jit(INLINE)
-def _begin_predict(job, scratch, step, phase):
-    return ceil_div(len(job.layer.order), BLOCK_ROWS) if step == 0 else OVER
+    work_through(pool, size, worker, job, scratch, 1, begin_predict, _predict_block)
 
 
 @jit(INLINE)
@@ -96,27 +82,18 @@ def _predict_block(job, scratch, step, phase, item, worker):
 
 def predict(X, W, b, *, feature_scale=1.0):
     # X CSR (n, d), W (h, d, c), b (h, c) -> (h, n)
-    (h, _, c), dtype = W.shape, W.dtype
+    h, _, c = W.shape
     found = np.empty((h, len(X)), np.int64)
     if len(X):
         layer, workers = _layer(X, W, b, feature_scale), threads_for(flop(X, h * c))
-        scratch = PredictScratch(
-            blocks=_row_blocks(layer, workers),
-            T=zeros((workers, len(layer.b), lanes(dtype)), dtype),
-            best=zeros((workers, lanes(dtype)), dtype),
-        )
+        scratch = predict_scratch(layer, _row_blocks(layer, workers), workers)
         pool.run(_predict, workers, Predict(layer=layer, found=found), scratch)
     return found
 
 
 @jit(STRICT)
 def _evaluate(pool, size, worker, job, scratch):
-    work_through(pool, size, worker, job, scratch, 1, _begin_evaluate, _evaluate_blocks)
-
-
-@jit(INLINE)
-def _begin_evaluate(job, scratch, step, phase):
-    return len(job.sums) if step == 0 else OVER
+    work_through(pool, size, worker, job, scratch, 1, begin_evaluate, _evaluate_blocks)
 
 
 @jit(INLINE)
@@ -132,7 +109,7 @@ def _evaluate_blocks(job, scratch, step, phase, item, worker):
 
 def evaluate(data, bank):
     # X CSR (n, d), y (t, n) or (n, c), W (h, d, c), b (h, c) -> loss (h,), accuracy (h,)
-    n, (h, _, c), dtype = len(data.X), bank.W.shape, bank.W.dtype
+    n, (h, _, c) = len(data.X), bank.W.shape
     blocks_per_item, sums = blocks_of(n, h)
     lessons = learning(data, bank)
     if n:
@@ -142,13 +119,7 @@ def evaluate(data, bank):
             blocks_per_item=blocks_per_item,
             sums=sums,
         )
-        workers, width = threads_for(flop(data.X, h * c)), lanes(dtype)
-        scratch = EvaluateScratch(
-            blocks=_row_blocks(job.layer, workers),
-            lanes=row_lanes(workers, len(job.layer.b), c, dtype),
-            is_finite=np.empty((workers, h), bool),
-            loss=zeros((workers, h, width), dtype),
-            right=zeros((workers, h, width), dtype),
-        )
+        workers = threads_for(flop(data.X, h * c))
+        scratch = evaluate_scratch(job.layer, _row_blocks(job.layer, workers), workers, h)
         pool.run(_evaluate, workers, job, scratch)
     return means(sums)
