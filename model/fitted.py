@@ -101,7 +101,12 @@ class Fitted:
         return self.scaler.folded(self.W, self.b)
 
     def features(self, X: Any) -> tuple[Array, float]:
-        """X in the form the ops take, and its scale.
+        """X in the form the ops take, and its scale. Raises as `unscaled`."""
+        X, scale = self.unscaled(X)
+        return inputs.scaled(X, self.scaler, scale)
+
+    def unscaled(self, X: Any) -> tuple[Array, float]:
+        """The same before rows are scaled by `scaler`.
 
         Raises:
             TypeError, ValueError: X is not finite, of shape (n, d) and of a supported dtype, has
@@ -109,8 +114,7 @@ class Fitted:
         """
         rows = self.schema.rows(X)
         inputs.refuse_non_finite(rows.X, names=rows.labels)
-        X, scale = self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
-        return inputs.scaled(X, self.scaler, scale)
+        return self.schema.numbers(rows, self.W.dtype), self.schema.factor(rows)
 
     def lone_row(self, x: Any) -> tuple[Array, float]:
         """As `features`, of one row: (1, d), or (d,), which has no names that could be checked."""

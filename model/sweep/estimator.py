@@ -18,9 +18,9 @@ from softstep.model.optimum.solve import Solution
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
 from softstep.model.sweep import data, memory, results
-from softstep.model.sweep.best import PredictsByBest
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
+from softstep.model.sweep.out_of_fold import LeftOut, OutOfFold
 from softstep.model.sweep.settings import SweepSettings, lone
 from softstep.model.sweep.solving import Solving
 from softstep.model.sweep.views import Views, first_weights
@@ -38,7 +38,7 @@ class Given:
     groups: Any
 
 
-class SoftmaxSweep(PredictsByBest, Params):
+class SoftmaxSweep(OutOfFold, Params):
     """Many softmax regressions, trained together: each as if it were alone, in one pass.
 
     Every setting of the grid is a head of one bank, trained by the fused op
@@ -274,7 +274,7 @@ class SoftmaxSweep(PredictsByBest, Params):
         weights, sums = data.weight_sets(
             given.sample_weight, self.class_weight, labels, splits.learn, dtype
         )
-        judge = splits.judge
+        judge, left_out = splits.judge, LeftOut.of(splits.learn, splits.judge)
         del splits  # whole numbers for every row, no longer needed
         rows = trainer.Rows(X, labels.y, weights, schema.scale)
         by_split = held_out is None
@@ -299,6 +299,7 @@ class SoftmaxSweep(PredictsByBest, Params):
             layout=layout,
             views=seen,
             parts=parts,
+            left_out=left_out,
         )
         return schemas, labels, heads, plan
 

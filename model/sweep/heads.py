@@ -15,6 +15,7 @@ from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, inputs, trainer
 from softstep.model.optimum.solve import Solution
 from softstep.model.resume import Keeper, fill
+from softstep.model.sweep.out_of_fold import LeftOut
 from softstep.model.sweep.views import Views
 from softstep.model.views import Part, are_finite, named, seen
 
@@ -53,7 +54,8 @@ class Heads:
 class Plan:
     """How the bank trains. `sgd` holds what all heads share. The `held_out` rows judge all heads;
     if `by_split`, weight set k of these rows judges the heads of split k. `views`: what of X the
-    rows are, and which columns of them the heads see; `parts`: of the bank."""
+    rows are, and which columns of them the heads see; `parts`: of the bank.
+    `left_out`: the rows that each split is judged on."""
 
     data: trainer.Rows
     held_out: trainer.Rows
@@ -69,6 +71,7 @@ class Plan:
     layout: blocks.Layout | None
     views: Views
     parts: tuple[Part, ...]
+    left_out: LeftOut
 
 
 @dataclass

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import compute_dtype
+from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, trainer
 from softstep.model.optimum import curvature, lbfgs, proof
 from softstep.model.sweep import results
@@ -55,6 +56,7 @@ def layout(
         OTHERS
         + scales * SCALED
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
+        + splits * ceil_div(n, 8)  # the rows that each leaves out
         + set_row * n
         + BANKS * int((widths + 1).sum()) * c * size
         + sgd.batch_size * (d + h * c) * size

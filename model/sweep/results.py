@@ -16,6 +16,7 @@ from softstep.model.regression import SoftmaxRegression
 from softstep.model.saved_model import State, take_over
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import ALL_ROWS, Curves, Heads, Training
+from softstep.model.sweep.out_of_fold import LeftOut
 from softstep.model.views import Part, Weights, of_head
 
 
@@ -34,6 +35,7 @@ class Trained:
     diverged: Array
     origin: dict[str, Any]
     optima: list[tuple[float, float, float, bool]] | None  # of heads that were solved
+    left_out: LeftOut
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
         """The head of that entry and split (None: all rows) as a fitted SoftmaxRegression.
@@ -103,6 +105,7 @@ def trained(
         training.diverged,
         origin,
         None if solution is None else [solution.of_head(k) for k in range(len(solution.b))],
+        training.plan.left_out,
     )
 
 
