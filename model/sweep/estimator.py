@@ -118,6 +118,7 @@ class SoftmaxSweep(OutOfFold, Params):
     best_index_: Any
     best_params_: Any
     best_estimator_: Any
+    _trained: results.Trained
     origin_: Any
 
     def __init__(
