@@ -36,6 +36,10 @@ class Heads:
         W, b = (np.stack(x) for x in zip(*((m.coef_.T, m.intercept_) for m in models), strict=True))
         return cls(W, b)
 
+    def uncentred(self, X: Array) -> "Heads":
+        """The same heads of X, if these are of X - X.mean(axis=0)."""
+        return Heads(self.W, self.b - X.mean(axis=0) @ self.W)
+
 
 @dataclass(frozen=True)
 class Solved:

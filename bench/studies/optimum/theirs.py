@@ -23,11 +23,16 @@ SIDE_BY_SIDE = 2  # folds, a process with one thread for each
 
 
 @contextmanager
-def ending_at(goals: Array) -> Iterator[None]:
-    """Within this block the k-th fit ends when its objective is at most goals[k]."""
+def ending_at(goals: Array) -> Iterator[list[float]]:
+    """Within this block the k-th fit ends when its objective is at most goals[k].
+
+    Yields a list that gets, from each fit, how far it ended above the objectives that the goals
+    were made of, relative to them: more than TOL where it did not get there.
+    """
     from scipy import optimize
 
     minimize, left = optimize.minimize, iter(goals)
+    above: list[float] = []
 
     def ending(fun: Any, x0: Any, *, callback: Any = None, **options: Any) -> Any:
         goal = next(left)
@@ -36,44 +41,55 @@ def ending_at(goals: Array) -> Iterator[None]:
             if intermediate_result.fun <= goal:
                 raise StopIteration
 
-        return minimize(fun, x0, callback=is_as_good, **options)
+        result = minimize(fun, x0, callback=is_as_good, **options)
+        above.append(float(result.fun / goal * (1 + TOL) - 1))
+        return result
 
     with warnings.catch_warnings(), mock.patch.object(optimize, "minimize", ending):
         warnings.simplefilter("ignore")  # that it has not converged
-        yield
+        yield above
 
 
-def loop(work: Work, goals: Array, tell: Any) -> tuple[Heads, float]:
-    """A loop over C that starts each fit from the last one's weights, and its seconds."""
+def loop(work: Work, goals: Array, tell: Any, *, centred: bool = False) -> tuple[Heads, float]:
+    """A loop over C that starts each fit from the last one's weights, and its seconds.
+
+    centred: with the mean taken off each feature first, which leaves the objectives as they are
+    where the bias is free, and better conditioned.
+    """
     from sklearn.linear_model import LogisticRegression
 
     models: list[Any] = []
-    total = 0.0
+    X, total = work.X, 0.0
+    if centred:
+        X, total = clocked(lambda: work.X - work.X.mean(axis=0))
     with ending_at(goals):
         for C in work.C:
             model = LogisticRegression(C=C, warm_start=True, **NEVER)
             if models:
                 model.coef_, model.intercept_ = models[-1].coef_, models[-1].intercept_
-            _, seconds = clocked(partial(model.fit, work.X, work.y))
+            _, seconds = clocked(partial(model.fit, X, work.y))
             models.append(model)
             total += seconds
             tell(f"C = {C:.3g}: {model.n_iter_[0]} iterations, {seconds:.1f} s")
-    return Heads.of(models), total
+    heads = Heads.of(models)
+    return (heads.uncentred(work.X) if centred else heads), total
 
 
-def seconds_of_one_fit(work: Work, goals: Array, repeats: int) -> float:
-    """The median, of the only C."""
+def one_fit(work: Work, goals: Array, repeats: int) -> tuple[float, float]:
+    """Of the only C: the median of the seconds, and how far above the objective it ended."""
     from sklearn.linear_model import LogisticRegression
 
     def fit() -> None:
         LogisticRegression(C=work.C[0], **NEVER).fit(work.X, work.y)
 
-    with ending_at(np.repeat(goals, repeats)):
-        return float(np.median([clocked(fit)[1] for _ in range(repeats)]))
+    with ending_at(np.repeat(goals, repeats)) as above:
+        seconds = float(np.median([clocked(fit)[1] for _ in range(repeats)]))
+    return seconds, max(above)
 
 
-def cross_validated(quick: bool, goals: list[Array]) -> float:
-    """Seconds that LogisticRegressionCV takes for its folds on two processes.
+def cross_validated(quick: bool, goals: list[Array]) -> tuple[float, float]:
+    """Seconds that LogisticRegressionCV takes for its folds on two processes, and how far above
+    the objectives it ended at most.
 
     Two of them are run, side by side as its own processes would; all take as many times as long as
     they are more.
@@ -84,18 +100,18 @@ def cross_validated(quick: bool, goals: list[Array]) -> float:
         ProcessPoolExecutor(SIDE_BY_SIDE, context) as pool,
     ):
         runs = [pool.submit(_fold, quick, k, goals[k]) for k in range(SIDE_BY_SIDE)]
-        longest = max(run.result() for run in runs)
-    return longest * len(goals) / SIDE_BY_SIDE
+        seconds, above = zip(*(run.result() for run in runs), strict=True)
+    return max(seconds) * len(goals) / SIDE_BY_SIDE, max(above)
 
 
-def _fold(quick: bool, number: int, goals: Array) -> float:
+def _fold(quick: bool, number: int, goals: Array) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegressionCV
 
     work = WORKS["folds"](quick)
     model = LogisticRegressionCV(Cs=work.C, cv=[work.folds[number]], n_jobs=1, refit=False, **NEVER)
-    with ending_at(goals):
+    with ending_at(goals) as above:
         _, seconds = clocked(lambda: model.fit(work.X, work.y))
-    return seconds
+    return seconds, max(above)
 
 
 def goals_of(objectives: Array) -> Array:
