@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
                 times = interleaved(variants(epoch), pace)
             for variant, taken in times.items():
                 seconds = statistics.median(taken)
-                done = flop / 3 if variant == "forward alone" else flop
+                done = flop / 2 if variant == "forward alone" else flop
                 share = done / seconds / 1e9 / limits.gflop_per_s[threads]
                 print(
                     f"    {threads} thread{'s'[: threads > 1]} {variant:15}"

@@ -10,6 +10,7 @@ from softstep.kernels._numba.simd.vector import (
     LANES,
     REGISTERS,
     fma,
+    keep_order,
     lanes_of,
     load,
     load_first,
@@ -47,6 +48,7 @@ def make_products(N):
                 a = splat(scalar(A, (i0 + i, k)))
                 for v in range(N):
                     sums[i, v] = fma(a, b[0, v], sums[i, v])
+            keep_order()
         for v in range(N):
             for i in range(TILE_ROWS):
                 store(out, (v1 + v, i1 + i), sums[i, v])

@@ -32,6 +32,7 @@ from softstep.kernels._numba.simd.vector.conversions import (
     widened,
 )
 from softstep.kernels._numba.simd.vector.memory import (
+    keep_order,
     load,
     load_doubles,
     load_first,
@@ -70,6 +71,7 @@ __all__ = [
     "fma",
     "is_double",
     "is_lane",
+    "keep_order",
     "lane_max",
     "lane_sum",
     "lane_sum_in_two",

@@ -198,6 +198,21 @@ def prefetch(typingctx, array, index):
 
 
 @intrinsic
+def keep_order(typingctx):
+    """What is read before this is read before what is read after it.
+
+    LLVM would read as early as it can, and then has no registers left for sums.
+    """
+
+    def emit(context, builder, sig, args):
+        nothing = ir.FunctionType(ir.VoidType(), [])
+        builder.call(ir.InlineAsm(nothing, "", "~{memory}", side_effect=True), [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
 def scalar(typingctx, array, index):
     """array[index] as the number it is computed in."""
 
