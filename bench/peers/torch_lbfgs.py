@@ -19,9 +19,9 @@ class _Objective:
         self.X, self.y, self.c, self.l2 = X, y, c, l2
 
     def __call__(self, theta):
-        h, n, d = len(theta), *self.X.shape
+        (n, d), h = self.X.shape, len(theta)
         columns = theta.transpose(0, 1).reshape(d + 1, h * self.c)
-        loss, dW, db = torch.zeros(h, dtype=torch.float64), *torch.zeros_like(columns).split(d)
+        loss, (dW, db) = torch.zeros(h, dtype=torch.float64), torch.zeros_like(columns).split(d)
         rows = max(1, LOGITS // (h * self.c))
         for X, y in zip(self.X.split(rows), self.y.split(rows), strict=True):
             V = torch.addmm(columns[d], X, columns[:d]).view(len(X), h, self.c)
