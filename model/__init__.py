@@ -7,13 +7,15 @@ from softstep.model.checkpoint import CheckpointError
 from softstep.model.fitted import Fitted, NotFittedError
 from softstep.model.path import WeightPath
 from softstep.model.regression import SoftmaxRegression
-from softstep.model.sweep import SoftmaxSweep
+from softstep.model.sweep import FewShotSplit, SoftmaxSweep, few_shot
 
 __all__ = [
     "CheckpointError",
+    "FewShotSplit",
     "Fitted",
     "NotFittedError",
     "SoftmaxRegression",
     "SoftmaxSweep",
     "WeightPath",
+    "few_shot",
 ]

@@ -306,10 +306,13 @@ def _run_dense_steps(
 def _run_parts(
     data: Rows, bank: BankState, sgd: SGDSettings, order: np.ndarray, *, done: int, total: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`run_steps` of heads that see X differently: those of one part after those of another."""
+    """`run_steps` of heads that see X differently: those of one part after those of another. Heads
+    with rows of their own do not visit these: 0 in both."""
     shape = ceil_div(len(order), sgd.batch_size), len(bank.b)
-    losses, correct = np.empty(shape), np.empty(shape, np.int64)
+    losses, correct = np.zeros(shape), np.zeros(shape, np.int64)
     for p, heads in bank.W.by_part():
+        if bank.W.parts[p].own is not None:
+            continue
         part, settings = bank.of_part(p, heads), sgd.of_part(p, heads)
         rows = data.seen(bank.W.parts[p], heads)
         figures = run_steps(rows, part, settings, order, done=done, total=total)

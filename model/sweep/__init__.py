@@ -1,5 +1,6 @@
 """Many softmax regressions trained in one pass over the data."""
 
 from softstep.model.sweep.estimator import SoftmaxSweep
+from softstep.model.sweep.few_rows import FewShotSplit, few_shot
 
-__all__ = ["SoftmaxSweep"]
+__all__ = ["FewShotSplit", "SoftmaxSweep", "few_shot"]

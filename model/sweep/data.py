@@ -1,6 +1,6 @@
 """What a sweep trains on: label sets, splits as weight sets, and the heads that use them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.optimum.settings import l2_of
-from softstep.model.sweep import folds
+from softstep.model.sweep import few_rows, folds
 from softstep.model.sweep.heads import Heads
 
 
@@ -99,10 +99,14 @@ def _one_hot(y: Array) -> Array:
 
 @dataclass(frozen=True)
 class Splits:
-    """How often each split learns from each row, and the rows it is judged on, (k, n)."""
+    """How often each split learns from each row, and the rows it is judged on, (k, n).
+
+    few: the rows that splits of `few_shot` learn from, by the number of the split.
+    """
 
     learn: Array
     judge: Array | None
+    few: dict[int, Array] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -135,19 +139,27 @@ def splits(
     codes = data.codes(0) if data.count == 1 else None
     y = to_host(inputs.target_array(y))
     y = np.array(y.tolist()) if y.dtype.kind == "T" else y  # a splitter may not know it
-    return Splits(*folds.cross_validation(sweep.cv, y, groups, codes, seed))
+    cv = folds.listed(sweep.cv, y, groups)
+    learn, judge = folds.cross_validation(cv, y, groups, codes, seed)
+    few = few_rows.of_folds(cv, learn) if isinstance(cv, list) else {}
+    if few and sweep.max_steps is not None:
+        raise ValueError(
+            "max_steps ends all heads after as many steps, but splits of few_shot take fewer in an "
+            "epoch: give epochs"
+        )
+    return Splits(learn, judge, few)
 
 
 def weight_sets(
-    sample_weight: Any, class_weight: Any, data: Labels, learn: Array, dtype: np.dtype[Any]
+    sample_weight: Any, class_weight: Any, data: Labels, splits: Splits, dtype: np.dtype[Any]
 ) -> tuple[Array | None, Array]:
     """A set of weights of mean 1 for all rows and one for each split, (1 + k, n) in `dtype`, and
     their sums before they were scaled.
 
     With class weights there is such a group of sets for each label set, stacked. None if all
-    weights are 1.
+    weights are 1. Those of splits of `few_shot` have mean 1 over the rows that these learn from.
     """
-    n = learn.shape[1]
+    learn, n = splits.learn, splits.learn.shape[1]
     if sample_weight is None and class_weight is None and not len(learn):
         return None, np.array([n], np.float64)
     rows = np.ones(n) if sample_weight is None else inputs.weight_array(sample_weight, n)
@@ -159,7 +171,9 @@ def weight_sets(
         counts = rows if split == 0 else rows * learn[split - 1]
         codes, classes = data.codes(t), data.classes[t]
         weights = inputs.row_weights(counts, class_weight, codes, classes, n)
-        sets[i], sums[i] = inputs.of_mean_one(weights), weights.sum()
+        own = splits.few.get(split - 1, slice(None))
+        sets[i], sums[i] = 0, weights[own].sum()
+        sets[i, own] = inputs.of_mean_one(weights[own])
     return sets, sums
 
 

@@ -17,7 +17,7 @@ from softstep.model.optimum.settings import refuse_of_sgd
 from softstep.model.optimum.solve import Solution
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
-from softstep.model.sweep import data, memory, results
+from softstep.model.sweep import data, few_rows, memory, results
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
 from softstep.model.sweep.out_of_fold import LeftOut, OutOfFold
@@ -60,7 +60,9 @@ class SoftmaxSweep(OutOfFold, Params):
         cv: judge each setting by cross-validation: a number of folds, stratified and shuffled with
             the seed, an object with scikit-learn's `split`, or the folds themselves, an iterable of
             pairs (rows to learn from, rows to be judged on). A fold is a head whose row weights
-            are 0 on the rows it is judged on; a further head learns from all rows.
+            are 0 on the rows it is judged on; a further head learns from all rows. Heads of
+            the splits of `softstep.model.few_shot` visit the rows they learn from alone, of which
+            there is a copy, and end as a model does that is fitted on these.
         n_bootstrap: number of bootstraps of each setting, as row weights, besides a head on all
             rows. They are judged on X_val or, without it, each on the rows it left out.
         bootstrap: "poisson" (each row counts Poisson(1) times) or "multinomial" (n rows drawn with
@@ -273,9 +275,9 @@ class SoftmaxSweep(OutOfFold, Params):
         held_out = self._given_rows(schema, labels, given, dtype, backend)
         heads, layout, splits = self._split(settings, models, seen, X, given, labels, held_out)
         weights, sums = data.weight_sets(
-            given.sample_weight, self.class_weight, labels, splits.learn, dtype
+            given.sample_weight, self.class_weight, labels, splits, dtype
         )
-        judge, left_out = splits.judge, LeftOut.of(splits.learn, splits.judge)
+        judge, left_out, few = splits.judge, LeftOut.of(splits.learn, splits.judge), splits.few
         del splits  # whole numbers for every row, no longer needed
         rows = trainer.Rows(X, labels.y, weights, schema.scale)
         by_split = held_out is None
@@ -284,7 +286,8 @@ class SoftmaxSweep(OutOfFold, Params):
             held_out = replace(rows, sample_weight=judge.astype(dtype))
         heads = data.with_C(heads, models, labels, sums)
         release = None if layout is None else blocks.page_release(X)
-        heads, parts = seen.parts(models, heads, rows, release)
+        copies = few_rows.taken(rows, few, len(left_out.bits), release)
+        heads, parts, copies = seen.parts(models, heads, rows, copies, release)
         plan = Plan(
             data=rows,
             held_out=held_out,
@@ -301,6 +304,7 @@ class SoftmaxSweep(OutOfFold, Params):
             views=seen,
             parts=parts,
             left_out=left_out,
+            few=copies,
         )
         return schemas, labels, heads, plan
 
@@ -400,6 +404,7 @@ class SoftmaxSweep(OutOfFold, Params):
                 sizes=seen.sizes,
                 scales=any(model.scaling for model in models),
                 weight_sets=self._weight_sets(labels, count, given.sample_weight is not None),
+                few=0 if splits is None else sum(map(len, splits.few.values())),
                 given=held_out,
                 solves=self.solver == "lbfgs",
             )

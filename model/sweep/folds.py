@@ -23,8 +23,7 @@ def cross_validation(cv: Any, y: Any, groups: Any, codes: Any, seed: Any) -> Any
     """
     n = len(y)
     if makes_folds(cv):
-        pairs = cv.split(np.zeros(n), y, groups) if hasattr(cv, "split") else cv
-        splits = [_rows_of_fold(i, pair, n) for i, pair in enumerate(pairs)]
+        splits = [_rows_of_fold(i, pair, n) for i, pair in enumerate(listed(cv, y, groups))]
     else:
         k = count(cv)
         if k > n:
@@ -38,6 +37,13 @@ def cross_validation(cv: Any, y: Any, groups: Any, codes: Any, seed: Any) -> Any
     learn = np.stack([_counts(train, n) for train, _ in splits])
     judge = np.stack([np.bincount(test, minlength=n) > 0 for _, test in splits])
     return learn, not_empty(judge)
+
+
+def listed(cv: Any, y: Any, groups: Any) -> Any:
+    """The folds that cv is, or makes of these labels and groups, as a list; a number stays one."""
+    if not makes_folds(cv):
+        return cv
+    return list(cv.split(np.zeros(len(y)), y, groups) if hasattr(cv, "split") else cv)
 
 
 def makes_folds(cv: Any) -> bool:

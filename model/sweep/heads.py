@@ -55,7 +55,8 @@ class Plan:
     """How the bank trains. `sgd` holds what all heads share. The `held_out` rows judge all heads;
     if `by_split`, weight set k of these rows judges the heads of split k. `views`: what of X the
     rows are, and which columns of them the heads see; `parts`: of the bank.
-    `left_out`: the rows that each split is judged on."""
+    `left_out`: the rows that each split is judged on. `few`: of each part whose heads visit rows of
+    their own these rows, with the weight sets as `few_rows.taken` has them."""
 
     data: trainer.Rows
     held_out: trainer.Rows
@@ -72,6 +73,15 @@ class Plan:
     views: Views
     parts: tuple[Part, ...]
     left_out: LeftOut
+    few: dict[int, trainer.Rows]
+
+    def rows_of(self, p: int, mine: np.ndarray, heads: Heads) -> trainer.Rows:
+        """What the heads `mine` of these, which are in part p of the bank, learn from."""
+        data, weight_set = self.data, heads.weight_set
+        if p in self.few:
+            data, weight_set = self.few[p], weight_set // (1 + len(self.left_out.bits))
+        data = replace(data, y_index=heads.label_set, weight_index=weight_set)
+        return data.seen(self.parts[p], mine)
 
 
 @dataclass
@@ -235,17 +245,48 @@ class Training:
         """Train the remaining heads for one epoch; returns the number of steps until its end."""
         plan, packed = self.plan, self.packed
         done = number * ceil_div(len(plan.data.X), plan.sgd.batch_size)
+        self._epoch_of_few(number)
         data = replace(plan.data, y_index=packed.label_set, weight_index=packed.weight_set)
         run = trainer.run_epoch
         if plan.layout is not None:
             run = partial(blocks.run_epoch, layout=plan.layout)
         bank, sgd, total = self.packed_bank, self._sgd(), self.total_steps
         epoch = run(data, bank, sgd, number, seed=plan.seed, done=done, total=total, keeper=keeper)
-        self.curves.loss[number, self.alive] = epoch.loss
-        self.curves.accuracy[number, self.alive] = epoch.accuracy
+        visit = ~np.isin(packed.part, list(plan.few))
+        self._record(number, self.alive[visit], epoch.loss[visit], epoch.accuracy[visit])
         self.curves.steps.append(epoch.steps)
-        self.epochs[self.alive] = number + 1
         return done + epoch.steps
+
+    def _epoch_of_few(self, number: int) -> None:
+        """The same of those heads that visit rows of their own, before the others.
+
+        A checkpoint is made while the others train: one that is resumed has had these already.
+        """
+        plan, bank, packed, sgd = self.plan, self.packed_bank, self.packed, self._sgd()
+        for p, mine in bank.W.by_part() if plan.few else ():
+            heads = self.alive[mine]
+            if p not in plan.few or self.epochs[heads[0]] > number:
+                continue
+            data, part = plan.rows_of(p, mine, packed), bank.of_part(p, mine)
+            steps = ceil_div(len(data.X), sgd.batch_size)
+            epoch = trainer.run_epoch(
+                data,
+                part,
+                sgd.of_part(p, mine),
+                number,
+                seed=plan.seed,
+                done=number * steps,
+                total=plan.epochs * steps,
+            )
+            bank.put_part(mine, part)
+            self._record(number, heads, epoch.loss, epoch.accuracy)
+
+    def _record(
+        self, number: int, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
+    ) -> None:
+        """The figures of an epoch of these heads."""
+        self.curves.loss[number, heads], self.curves.accuracy[number, heads] = loss, accuracy
+        self.epochs[heads] = number + 1
 
     def _sgd(self) -> trainer.SGDSettings:
         packed = self.packed

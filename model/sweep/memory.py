@@ -33,14 +33,16 @@ def layout(
     sizes: np.ndarray,
     scales: bool,
     weight_sets: int,
+    few: int,
     given: trainer.Rows | None,
     solves: bool,
 ) -> blocks.Layout:
     """The blocks that X is read in.
 
     sizes: of each view, its number of columns. scales: whether any is scaled. weight_sets: sets of
-    row weights to learn by. given: the held-out rows, where splits do not judge. solves: whether
-    the heads go to their optimum, in place of being trained.
+    row weights to learn by. few: rows that are copied, since heads visit them alone. given: the
+    held-out rows, where splits do not judge. solves: whether the heads go to their optimum, in
+    place of being trained.
 
     Raises:
         TypeError, ValueError: `memory` is not an amount of memory, or too little.
@@ -58,6 +60,7 @@ def layout(
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
         + splits * ceil_div(n, 8)  # the rows that each leaves out
         + set_row * n
+        + (d * X.itemsize + set_row) * few
         + BANKS * int((widths + 1).sum()) * c * size
         + sgd.batch_size * (d + h * c) * size
         + proof.bytes_needed(n, proven, d, c)

@@ -2,12 +2,13 @@
 
 import copy
 import numbers
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from softstep.kernels.checks import Array
+from softstep.kernels.integers import ceil_div
 from softstep.model import trainer
 from softstep.model.inputs import Schema
 from softstep.model.optimum.problem import Problem, is_provable
@@ -80,9 +81,13 @@ class Trained:
             for figure in (curves.loss, curves.accuracy, curves.val_loss, curves.val_accuracy)
         )
         loss, accuracy, *held_out = figures
+        steps, own = curves.steps[number], self.parts[self.heads.part[head]].own
+        if own is not None and self.optima is None:  # it took fewer than the others
+            setting = self.heads.group[head] // len(self.classes)
+            steps = ceil_div(own, self.models[setting].batch_size)
         if np.isnan(held_out[0]):
-            return trainer.Epoch(number, curves.steps[number], loss, accuracy)
-        return trainer.Epoch(number, curves.steps[number], loss, accuracy, *held_out)
+            return trainer.Epoch(number, steps, loss, accuracy)
+        return trainer.Epoch(number, steps, loss, accuracy, *held_out)
 
 
 def trained(
@@ -161,13 +166,11 @@ def _certificate(training: Training) -> dict[str, Array]:
     found = {name: np.full(training.groups, np.nan) for name in names}
     chosen = certified(heads)
     chosen = chosen[~training.diverged[heads.group[chosen]]]
-    for p, part in enumerate(plan.parts):
+    for p in range(len(plan.parts)):
         mine = chosen[heads.part[chosen] == p]
         if not len(mine):
             continue
-        some = heads.take(mine)
-        data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
-        data = data.seen(part, mine)
+        some, data = heads.take(mine), plan.rows_of(p, mine, heads)
         problem = Problem.of(plan.sgd, data, some.loss, some.l2, plan.layout)
         W = bank.W[mine]
         proof = prove(problem, W.arrays[p] if isinstance(W, Weights) else W, bank.b[mine])

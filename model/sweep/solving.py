@@ -26,10 +26,10 @@ class Solving(Training):
     def run(self, callback: Callable[[Any], Any] | None, keeper: Keeper | None = None) -> None:
         heads, bank, plan = self.heads, self.bank, self.plan
         self._refuse_non_finite(plan.data, "X")
-        data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
         if isinstance(bank.W, Weights):
-            found = self._solve_parts(data, callback)
+            found = self._solve_parts(callback)
         else:
+            data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
             problem = Problem.of(plan.sgd, data, heads.loss, heads.l2, plan.layout)
             found = solve(problem, bank.W, bank.b, optimum=self.optimum, callback=callback)
         bank.W[:], bank.b[:] = found.W, found.b
@@ -41,7 +41,7 @@ class Solving(Training):
         self._evaluate(steps - 1)
         say_what_fell_short(found, heads.l2, self.optimum)
 
-    def _solve_parts(self, data: trainer.Rows, callback: Callable[[Any], Any] | None) -> Solution:
+    def _solve_parts(self, callback: Callable[[Any], Any] | None) -> Solution:
         """The heads of one part after those of another; once stopped, each part takes a round."""
         bank, heads, plan = self.bank, self.heads, self.plan
         stopped, solutions = False, []
@@ -52,8 +52,9 @@ class Solving(Training):
             return stopped
 
         for p, mine in bank.W.by_part():
-            rows = data.seen(bank.W.parts[p], mine)
-            problem = Problem.of(plan.sgd, rows, heads.loss[mine], heads.l2[mine], plan.layout)
+            rows = plan.rows_of(p, mine, heads)
+            layout = None if p in plan.few else plan.layout
+            problem = Problem.of(plan.sgd, rows, heads.loss[mine], heads.l2[mine], layout)
             W, b = bank.W.arrays[p], bank.b[mine]
             found = solve(problem, W, b, optimum=self.optimum, callback=tell)
             stopped |= found.interrupted

@@ -1,8 +1,8 @@
 """What the settings of a sweep see of X, and the parts of the bank that follow from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -11,6 +11,16 @@ from softstep.model import views
 from softstep.model.inputs import labels_of, measured, refuse_non_finite
 from softstep.model.trainer import Rows
 from softstep.model.views import Part, Range, Scaler, Weights
+
+
+class Key(NamedTuple):
+    """What the heads of one part have in common: view, scaling, the weight set that their
+    statistics are by (-1: none are), the split whose rows they visit alone (-1: they visit all)."""
+
+    view: int
+    scaling: str | None
+    weight_set: int
+    split: int
 
 
 @dataclass(frozen=True)
@@ -67,50 +77,72 @@ class Views:
         models: list[Any],
         heads: Any,
         rows: Rows,
+        few: dict[int, Rows],
         release: Callable[[int, int], None] | None,
-    ) -> tuple[Any, tuple[Part, ...]]:
-        """The heads, whose `part` is final now, and the parts of their bank.
+    ) -> tuple[Any, tuple[Part, ...], dict[int, Rows]]:
+        """The heads, whose `part` is final now, the parts of their bank, and of each part with rows
+        of its own these rows.
 
-        Heads are in one part that see the same columns, scaled alike: those that learn from other
-        rows, as folds do, have other means and deviations. release: as `measured` takes it.
+        Heads are in one part that see the same columns, scaled alike, and visit the same rows:
+        those that learn from other rows, as folds do, have other means and deviations. few: the
+        rows of splits that visit theirs alone. release: as `measured` takes it.
         """
-        if all(model.scaling is None for model in models):
-            return heads, tuple(map(Part, self.columns))
         setting = np.arange(len(heads.group)) // (len(heads.group) // len(models))
         keys = []
-        for s, weight_set in zip(setting, heads.weight_set.tolist(), strict=True):
+        columns = setting.tolist(), heads.weight_set.tolist(), heads.split.tolist()
+        for s, weight_set, split in zip(*columns, strict=True):
             scaling = models[s].scaling
             depends = scaling is not None and "standard" in scaling
-            keys.append((int(self.of_setting[s]), scaling, weight_set if depends else -1))
-        distinct = list(dict.fromkeys(keys))
-        found = self._scalers(distinct, rows, models[0].fit_intercept, release)
-        parts = tuple(Part(self.columns[key[0]], found[key]) for key in distinct)
-        return replace(heads, part=np.array([distinct.index(key) for key in keys])), parts
+            key = Key(
+                view=int(self.of_setting[s]),
+                scaling=scaling,
+                weight_set=weight_set if depends else -1,
+                split=split if split in few else -1,
+            )
+            keys.append(key)
+        place = {key: p for p, key in enumerate(dict.fromkeys(keys))}
+        each = int(heads.split.max()) + 2
+        found = self._scalers(place, rows, few, each, models[0].fit_intercept, release)
+        counts = {split: len(own.X) for split, own in few.items()}
+        parts = tuple(
+            Part(self.columns[key.view], found[key], counts.get(key.split)) for key in place
+        )
+        own = {p: few[key.split] for key, p in place.items() if key.split in few}
+        return replace(heads, part=np.array([place[key] for key in keys])), parts, own
 
     def _scalers(
         self,
-        keys: list[Any],
+        keys: Iterable[Key],
         rows: Rows,
+        few: dict[int, Rows],
+        each: int,
         centers: bool,
         release: Callable[[int, int], None] | None,
-    ) -> dict[Any, Scaler | None]:
-        """Those of (view, scaling, weight set)."""
-        found: dict[Any, Scaler | None] = {}
-        for v, scaling in dict.fromkeys(key[:2] for key in keys):
-            if scaling is None:
-                found[v, None, -1] = None
-                continue
-            sets = [s for view, other, s in keys if (view, other) == (v, scaling)]
-            weights: list[Array | None] = [None] * len(sets)
-            if rows.sample_weight is not None:
-                weights = [rows.sample_weight[s] if s >= 0 else None for s in sets]
-            X = views.seen(rows.X, self.columns[v])
+    ) -> dict[Key, Scaler | None]:
+        """Those of these keys. each: how many weight sets of all rows there are for one of few."""
+        found: dict[Key, Scaler | None] = dict.fromkeys(keys)
+        alike: dict[Any, list[Key]] = {}
+        for key in found:
+            if key.scaling is not None:
+                alike.setdefault((key.view, key.scaling, key.split), []).append(key)
+        for (v, scaling, split), some in alike.items():
+            own, step = (few[split], each) if split in few else (rows, 1)
+            weights: list[Array | None] = [None] * len(some)
+            if own.sample_weight is not None:
+                sets = [key.weight_set for key in some]
+                weights = [own.sample_weight[s // step] if s >= 0 else None for s in sets]
+            X = views.seen(own.X, self.columns[v])
             scalers = measured(
-                X, scaling, rows.feature_scale, weights, centers=centers, release=release
+                X,
+                scaling,
+                rows.feature_scale,
+                weights,
+                centers=centers,
+                release=release if own is rows else None,
             )
             if not all(scaler.is_finite for scaler in scalers):
                 refuse_non_finite(X, names=labels_of(None, self.ranges[v]))
-            found |= {(v, scaling, s): scaler for s, scaler in zip(sets, scalers, strict=True)}
+            found |= dict(zip(some, scalers, strict=True))
         return found
 
 

@@ -13,10 +13,14 @@ from softstep.model.views.scaler import Scaler
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What some heads of a bank see: these columns of X, scaled; None: as they are."""
+    """What some heads of a bank see: these columns of X, scaled; None: as they are.
+
+    own: how many rows they learn from, where they visit these alone; None: all.
+    """
 
     columns: Range
     scaler: Scaler | None = None
+    own: int | None = None
 
 
 @dataclass
