@@ -7,7 +7,7 @@ from softstep.model.checkpoint import CheckpointError
 from softstep.model.fitted import Fitted, NotFittedError
 from softstep.model.path import WeightPath
 from softstep.model.regression import SoftmaxRegression
-from softstep.model.sweep import FewShotSplit, SoftmaxSweep, few_shot
+from softstep.model.sweep import FewShotSplit, SoftmaxSweep, WorkerError, few_shot
 
 __all__ = [
     "CheckpointError",
@@ -17,5 +17,6 @@ __all__ = [
     "SoftmaxRegression",
     "SoftmaxSweep",
     "WeightPath",
+    "WorkerError",
     "few_shot",
 ]

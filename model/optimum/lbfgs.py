@@ -66,6 +66,7 @@ class Descent:
     """All heads on their way.
 
     Attributes:
+        history: pairs that each head keeps, as many as in company of the whole bank.
         at: where each head is. n_iter: (h,), steps taken. stuck: (h,), whether rounding left no way
             down.
         curve: the mean loss of each head after each of its steps, without l2: pairs of arrays,
@@ -74,7 +75,8 @@ class Descent:
 
     def __init__(self, problem: Problem, space: Space, curvature: Curvature, theta: Array):
         h, size = len(theta), theta[0].size
-        m = history_length(h, size)
+        bank = h if problem.columns is None else problem.columns // theta.shape[2]
+        m = self.history = history_length(bank, size)
         self.problem, self.space, self.curvature = problem, space, curvature
         self.at = Points(theta, np.full(h, np.nan), np.zeros(theta.shape), *np.zeros((3, h)))
         self.n_iter, self.stuck = np.zeros(h, np.int64), np.zeros(h, bool)

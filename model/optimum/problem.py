@@ -29,7 +29,8 @@ class Problem:
 
     data: rows, with a label set and a weight set for each head. loss, l2: (h,), l2 is λ. l2_bias:
     whether (λ/2)‖b‖² counts too. fit_bias: False keeps the bias as it is. layout: the blocks in
-    which a file is read; None: X is in memory.
+    which a file is read; None: X is in memory. columns: of the bank of which these heads are some;
+    None: they are all.
     """
 
     data: trainer.Rows
@@ -40,6 +41,7 @@ class Problem:
     backend: str | None = None
     n_threads: int | None = None
     layout: blocks.Layout | None = None
+    columns: int | None = None
 
     @classmethod
     def of(
@@ -71,6 +73,7 @@ class Problem:
             backend=sgd.backend,
             n_threads=sgd.n_threads,
             layout=layout,
+            columns=sgd.columns,
         )
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model.optimum.curvature import Curvature
-from softstep.model.optimum.lbfgs import Descent, history_length
+from softstep.model.optimum.lbfgs import Descent
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.proof import bound_of, prove
 from softstep.model.optimum.settings import Optimum
@@ -208,7 +208,7 @@ class _Solve:
             ),
             n_iter=n_iter,
             curve=self._curve(n_iter),
-            history=history_length(len(f), self.descent.at.theta[0].size),
+            history=self.descent.history,
             interrupted=self.interrupted,
         )
 

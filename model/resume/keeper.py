@@ -170,12 +170,21 @@ class Keeper:
         fitting = int(self._length * steps / max(now - start, 1e-9))
         self.steps_at_once = max(1, min(GROWTH * self.steps_at_once, fitting))
         if self._signals or now >= min(self._copy_due, self._save_due):
-            self._kept = {name: array.copy() for name, array in self._state().items()}
-            self._length = self._seconds_between(self._kept)
-            self._unsaved, self._copy_due = True, now + self._length
+            self._copy(now)
         self._raise_dropped()
         if now >= self._save_due:
             self._save()
+
+    def keep(self) -> None:
+        """Save the state as it is now, which is whole."""
+        self._copy(time.monotonic())
+        self._save()
+        self._raise_dropped()
+
+    def _copy(self, now: float) -> None:
+        self._kept = {name: array.copy() for name, array in self._state().items()}
+        self._length = self._seconds_between(self._kept)
+        self._unsaved, self._copy_due = True, now + self._length
 
     def _raise_dropped(self) -> None:
         """Raise KeyboardInterrupt for a signal whose own exception was dropped."""

@@ -19,6 +19,7 @@ from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
 from softstep.model.sweep import data, few_rows, memory, results
 from softstep.model.sweep.data import Labels, Splits
+from softstep.model.sweep.executor import Crew, opened, train
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
 from softstep.model.sweep.out_of_fold import LeftOut, OutOfFold
 from softstep.model.sweep.settings import SweepSettings, lone
@@ -191,6 +192,8 @@ class SoftmaxSweep(OutOfFold, Params):
         checkpoint_every: float = 60.0,
         resume: bool = False,
         fingerprint: str = "sample",
+        executor: Any = None,
+        n_tasks: int | None = None,
     ) -> Self:
         """Train every setting.
 
@@ -204,7 +207,19 @@ class SoftmaxSweep(OutOfFold, Params):
             groups: for a `cv` that splits by groups.
             callback: called with a `SweepEpoch` after each epoch, or with solver="lbfgs" with a
                 `Round` (model/optimum/solve.py) after each round; returning True stops training.
-            checkpoint, checkpoint_every, resume, fingerprint: as for `SoftmaxRegression.fit`.
+            checkpoint, checkpoint_every, resume, fingerprint: as for `SoftmaxRegression.fit`; with
+                `executor` the state is saved as each task ends.
+            executor: a `concurrent.futures.Executor` of processes, here or on other machines: a
+                ProcessPoolExecutor, loky's, Dask's `client.get_executor()`, MPIPoolExecutor of
+                mpi4py. Its workers train the heads, to the bits that they have without, on like
+                processors; docs/scaling.md says which to choose. X may be the path of a .npy file
+                then, which each worker maps, as it does a memory map; any other X is written to a
+                temporary file for them, or scattered by Dask. `memory` and `n_threads` are of each
+                worker; without `n_threads` those of one machine share its cores. `callback` is
+                called as each task ends, with a `SweepEpoch`, by either solver; if it returns True,
+                training stops when all have that train up to the same epoch.
+            n_tasks: how many tasks the heads are dealt to at a time, at most; None: as many as the
+                executor has workers.
 
         Returns:
             self. If `fit` raises, the sweep is unchanged.
@@ -217,16 +232,20 @@ class SoftmaxSweep(OutOfFold, Params):
             OSError: the folder of checkpoints cannot be written to, or another training holds it.
             FloatingPointError: every setting diverged.
             BackendError: the backend requested by name cannot run.
+            WorkerError: a worker of the executor died; a RuntimeError.
         """
         inputs.function("callback", callback)
         inputs.choice("fingerprint", fingerprint, resuming.KINDS)
         settings = SweepSettings.of(self)
         if settings.optimum is not None:
             refuse_of_sgd(checkpoint=checkpoint)
+        crew = Crew.of(executor, n_tasks)
+        if crew is not None:
+            X, X_val = opened(X), opened(X_val)
         inputs.warn_of_other_rows(X, y)
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
             given = Given(X, y, sample_weight, X_val, y_val, groups)
-            solution = self._fit(settings, given, callback, keeper, fingerprint)
+            solution = self._fit(settings, given, callback, keeper, fingerprint, crew)
         if solution is not None and solution.interrupted:
             raise KeyboardInterrupt
         return self
@@ -238,6 +257,7 @@ class SoftmaxSweep(OutOfFold, Params):
         callback: Any,
         keeper: resuming.Keeper | None,
         fingerprint: str,
+        crew: Crew | None,
     ) -> Solution | None:
         clock = resuming.Clock() if keeper is None else keeper.clock
         seed = resuming.seed(self.random_state, keeper)
@@ -249,13 +269,17 @@ class SoftmaxSweep(OutOfFold, Params):
         training = new(heads, _first_weights(models, heads, labels, plan), plan)
         entries = plan.views.settings
         X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
+        run: Callable[..., None] = training.run
+        if crew is not None:
+            run = partial(train, training, crew)
         if keeper is None:
-            training.run(callback)
+            run(callback)
         else:
             judges = resuming.of_rows(plan.held_out, fingerprint, "_val")
-            about = resuming.about(self, seed, X, prints | judges, param_grid=entries)
+            how = {} if crew is None else {"trained": "in tasks"}
+            about = resuming.about(self, seed, X, prints | judges, param_grid=entries, **how)
             with keeper.keeping(training, about, training.planned):
-                training.run(callback, keeper)
+                run(callback, keeper)
         came = resuming.origin_of(self, X, seed=seed, data=prints, seconds=clock.seconds())
         found = results.trained(models, labels, schemas[1:], training, came)
         self._publish(entries, found, labels, training)

@@ -103,6 +103,8 @@ class SweepEpoch:
     alive: heads still training, including those of folds and bootstraps.
     best: the index in `results_` of the best setting so far; None before the first evaluation.
     score: its held-out figure, the one `refit` names, at its last evaluation; or None likewise.
+    tasks: with an executor, how many of the tasks that train up to this epoch have ended, and how
+        many there are; else None.
     """
 
     number: int
@@ -110,6 +112,7 @@ class SweepEpoch:
     alive: int
     best: int | None
     score: float | None
+    tasks: tuple[int, int] | None = None
 
 
 class Training:
@@ -121,6 +124,7 @@ class Training:
         loss_std, accuracy_std: their standard deviation over the splits; NaN without splits.
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
         solution: what the heads were solved to; None where they are trained.
+        certificate: columns of the results that workers found; None: nobody has yet.
     """
 
     groups: int
@@ -135,13 +139,17 @@ class Training:
     packed: Heads
     packed_bank: trainer.BankState
     solution: Solution | None = None
+    certificate: dict[str, np.ndarray] | None = None
 
     def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):
         h, self.groups = len(heads.group), int(heads.group.max()) + 1
-        # Packed again, the bank keeps the kind of kernel it began with, and so its bits.
-        has_momentum = bool(heads.momentum.any())
-        sgd = replace(plan.sgd, columns=bank.columns, has_momentum=has_momentum)
-        self.heads, self.bank, self.plan = heads, bank, replace(plan, sgd=sgd)
+        if plan.sgd.columns is None:
+            # Packed again, or dealt to workers, the bank keeps the kind of kernel it began with,
+            # and so its bits.
+            has_momentum = bool(heads.momentum.any())
+            sgd = replace(plan.sgd, columns=bank.columns, has_momentum=has_momentum)
+            plan = replace(plan, sgd=sgd)
+        self.heads, self.bank, self.plan = heads, bank, plan
         n, batch = len(plan.data.X), plan.sgd.batch_size
         self.total_steps: int = trainer.planned_steps(n, batch, plan.epochs, plan.max_steps)
         self.planned: int = ceil_div(self.total_steps, ceil_div(n, batch))
@@ -162,22 +170,38 @@ class Training:
     def run(
         self, callback: Callable[[SweepEpoch], Any] | None, keeper: Keeper | None = None
     ) -> None:
-        for number in range(0 if keeper is None else keeper.number, self.planned):
-            done = self._epoch(number, keeper)
+        self.advance(0 if keeper is None else keeper.number, self.planned, callback, keeper)
+        self.finish()
+
+    def advance(
+        self,
+        first: int,
+        stop: int,
+        callback: Callable[[SweepEpoch], Any] | None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        """Train from epoch `first` until epoch `stop` begins, before which all heads are judged."""
+        for number in range(first, stop):
+            self._epoch(number, keeper)
             self._drop_groups(self._newly_diverged(), self.diverged, True)
-            is_last = done == self.total_steps
-            due = is_last or self._is_due(number)
+            due = number + 1 == stop or self._is_due(number)
             if due:
                 self._judge(number)
-            if number + 1 in self.halvings:
-                worse = self._worse_half(self.halvings[number + 1])
-                self._drop_groups(worse, self.dropped, number + 1)
-            stop = callback is not None and callback(self._state(number))
-            if stop and not due:
+            self.halve(number + 1)
+            stops = callback is not None and callback(self.at_epoch(number))
+            if stops and not due:
                 self._judge(number)
-            if stop or is_last or not len(self.alive):
+            if stops or not len(self.alive):
                 break
         self._unpack()
+
+    def halve(self, epochs: int) -> None:
+        """Drop the groups that are to go after so many epochs, if any are."""
+        if epochs in self.halvings:
+            self._drop_groups(self._worse_half(self.halvings[epochs]), self.dropped, epochs)
+
+    def finish(self) -> None:
+        """Put the best weights back, where they were kept."""
         improved = np.isfinite(self.best_loss)  # none without `patience`
         self.bank.W[improved] = self.best[0][improved]
         self.bank.b[improved] = self.best[1][improved]
@@ -204,7 +228,8 @@ class Training:
         keys = np.where(np.isnan(keys), np.inf, keys)
         keys[2:, keys[0] == 1] = 0
         order = np.lexsort(keys[::-1])
-        is_new = np.r_[True, (np.diff(keys[:, order]) != 0).any(axis=0)]
+        ordered = keys[:, order]
+        is_new = np.r_[True, (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)]
         ranks = np.maximum.accumulate(np.where(is_new, np.arange(1, len(groups) + 1), 0))
         return groups[order], ranks
 
@@ -241,8 +266,8 @@ class Training:
         self._pack(heads)
         fill(self.packed_bank.active, arrays, "active")
 
-    def _epoch(self, number: int, keeper: Keeper | None) -> int:
-        """Train the remaining heads for one epoch; returns the number of steps until its end."""
+    def _epoch(self, number: int, keeper: Keeper | None) -> None:
+        """Train the remaining heads for one epoch."""
         plan, packed = self.plan, self.packed
         done = number * ceil_div(len(plan.data.X), plan.sgd.batch_size)
         self._epoch_of_few(number)
@@ -255,7 +280,6 @@ class Training:
         visit = ~np.isin(packed.part, list(plan.few))
         self._record(number, self.alive[visit], epoch.loss[visit], epoch.accuracy[visit])
         self.curves.steps.append(epoch.steps)
-        return done + epoch.steps
 
     def _epoch_of_few(self, number: int) -> None:
         """The same of those heads that visit rows of their own, before the others.
@@ -441,7 +465,8 @@ class Training:
         if self.packed_bank is not self.bank:
             self.bank.put(self.alive, self.packed_bank)
 
-    def _state(self, number: int) -> SweepEpoch:
+    def at_epoch(self, number: int) -> SweepEpoch:
+        """What a callback is given after this epoch."""
         best, score = None, None
         if not np.isnan(self.judged(self.head_loss)).all():
             best = int(self.order(np.arange(self.groups))[0][0])

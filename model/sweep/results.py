@@ -140,7 +140,7 @@ def table(settings: list[dict[str, Any]], data: Labels, training: Training) -> d
     results["diverged"] = diverged
     if training.solution is None:
         results["epochs"] = training.epochs[whole]
-        return results | _certificate(training)
+        return results | (training.certificate or certificate(training))
     names = "objective", "gradient_norm", "bound", "converged", "n_iter"
     results |= {name: getattr(training.solution, name)[whole] for name in names}
     weights = (
@@ -159,7 +159,7 @@ def _column(values: list[Any]) -> Array:
     return column
 
 
-def _certificate(training: Training) -> dict[str, Array]:
+def certificate(training: Training) -> dict[str, Array]:
     """objective, gradient_norm and bound of the heads on all rows; NaN where there is no bound."""
     heads, bank, plan = training.heads, training.bank, training.plan
     names = "objective", "gradient_norm", "bound"

@@ -24,6 +24,10 @@ class Solving(Training):
         self.optimum = optimum
 
     def run(self, callback: Callable[[Any], Any] | None, keeper: Keeper | None = None) -> None:
+        say_what_fell_short(self.to_the_optimum(callback), self.heads.l2, self.optimum)
+
+    def to_the_optimum(self, callback: Callable[[Any], Any] | None) -> Solution:
+        """Take the heads there, and judge them."""
         heads, bank, plan = self.heads, self.bank, self.plan
         self._refuse_non_finite(plan.data, "X")
         if isinstance(bank.W, Weights):
@@ -33,18 +37,22 @@ class Solving(Training):
             problem = Problem.of(plan.sgd, data, heads.loss, heads.l2, plan.layout)
             found = solve(problem, bank.W, bank.b, optimum=self.optimum, callback=callback)
         bank.W[:], bank.b[:] = found.W, found.b
+        self.take_solution(replace(found, W=bank.W, b=bank.b))
+        self._evaluate(len(self.curves.steps) - 1)
+        return found
+
+    def take_solution(self, found: Solution) -> None:
+        """Have this solution, of all heads, and the curves on its way."""
         self.solution, self.epochs[:] = found, found.n_iter
         steps = max(len(found.curve), 1)
         self.curves = Curves(*np.full((4, steps, len(found.n_iter)), np.nan))
         self.curves.steps = [1] * steps
         self.curves.loss[: len(found.curve)] = found.curve
-        self._evaluate(steps - 1)
-        say_what_fell_short(found, heads.l2, self.optimum)
 
     def _solve_parts(self, callback: Callable[[Any], Any] | None) -> Solution:
         """The heads of one part after those of another; once stopped, each part takes a round."""
         bank, heads, plan = self.bank, self.heads, self.plan
-        stopped, solutions = False, []
+        stopped, solutions, arrays = False, [], list(bank.W.arrays)
 
         def tell(round: Any) -> bool:
             nonlocal stopped
@@ -52,20 +60,20 @@ class Solving(Training):
             return stopped
 
         for p, mine in bank.W.by_part():
-            rows = plan.rows_of(p, mine, heads)
+            rows, sgd = plan.rows_of(p, mine, heads), plan.sgd.of_part(p, mine)
             layout = None if p in plan.few else plan.layout
-            problem = Problem.of(plan.sgd, rows, heads.loss[mine], heads.l2[mine], layout)
+            problem = Problem.of(sgd, rows, heads.loss[mine], heads.l2[mine], layout)
             W, b = bank.W.arrays[p], bank.b[mine]
             found = solve(problem, W, b, optimum=self.optimum, callback=tell)
             stopped |= found.interrupted
             solutions.append((mine, found))
-        return _together(bank, solutions)
+            arrays[p] = found.W
+        return together(Weights(bank.W.parts, bank.W.part, arrays), solutions)
 
 
-def _together(bank: trainer.BankState, solutions: list[tuple[Any, Solution]]) -> Solution:
-    """The solutions of some heads each as one of all."""
-    h, steps = len(bank.b), max(len(found.curve) for _, found in solutions)
-    W: Any = Weights(bank.W.parts, bank.W.part, [found.W for _, found in solutions])
+def together(W: Any, solutions: list[tuple[Any, Solution]]) -> Solution:
+    """Solutions, each of some heads, as one of all, whose weights are W."""
+    h, steps = len(W), max(len(found.curve) for _, found in solutions)
     curve = np.full((steps, h), np.nan)
     figures: dict[str, Any] = {}
     for mine, found in solutions:

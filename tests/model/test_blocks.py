@@ -304,7 +304,7 @@ def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
     monkeypatch.setattr(proof, "GROUP_BYTES", 2_000_000)  # 10 of the 128 heads
     for module in (proof, problem):
         monkeypatch.setattr(module, "WIDENED_VALUES", 1 << 15)
-    peaks, certify = [], sweep_results._certificate
+    peaks, certify = [], sweep_results.certificate
 
     def measured(training):
         certify(training)  # compiles
@@ -314,7 +314,7 @@ def test_certificates_take_what_is_counted_for_them_and_no_more(monkeypatch):
         tracemalloc.stop()
         return found
 
-    monkeypatch.setattr(sweep_results, "_certificate", measured)
+    monkeypatch.setattr(sweep_results, "certificate", measured)
     grid = {"learning_rate": rates, "loss": "cross_entropy", "l2": 0.1}
     fitted = SoftmaxSweep(grid, l2_bias=True, epochs=1, random_state=0)
     fitted.fit(rows, labels, X_val=rows[:50], y_val=labels[:50])

@@ -30,6 +30,7 @@ from softstep.kernels.registry import BACKENDS
 from softstep.model.datasets.download import DatasetError
 from softstep.model.extras import MissingExtraError
 from softstep.model.resume import origin
+from softstep.model.sweep.executor import WorkerError
 from softstep.runs import streams
 
 COMMANDS = (
@@ -45,6 +46,7 @@ USER_ERRORS = (
     DatasetError,
     FloatingPointError,
     MissingExtraError,
+    WorkerError,
 )
 
 # A variable: with any value, where an error comes from is shown too. A fault of ours may be one of

@@ -15,7 +15,7 @@ from softstep.model.sweep.grid import KEYS
 from softstep.model.sweep.settings import SweepSettings
 from softstep.report import page, subject
 from softstep.report.picture import file_names
-from softstep.runs import folder, recipe, record
+from softstep.runs import folder, recipe, record, workers
 from softstep.runs.sweep import FILES, fit, rows, save
 
 SHOWN = 10  # settings in the table that is printed
@@ -55,8 +55,23 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--out", type=Path, help="a folder for the results (runs/NAME-sweep)")
     common.add_figures(parser, "also write the figure of the sweep there, as PNG files")
     common.add_checkpoint(parser)
+    _add_workers(parser)
     common.add_backend(parser)
     parser.set_defaults(run=run)
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="train in N processes, to the same results (default: in this one, on all cores)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="train by the workers of the Dask scheduler there, such as tcp://host:8786",
+    )
 
 
 # The settings of a grid and their options; what is swept where nothing is said, by solver.
@@ -158,6 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
     sweep = _sweep(arguments)
     SweepSettings.of(sweep)  # or it says what is wrong, before any rows are read
     keeping = common.checkpoint_of(arguments)
+    workers.check(arguments.workers, arguments.scheduler)
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
     with (
@@ -167,7 +183,8 @@ def run(arguments: argparse.Namespace) -> int:
         data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
         given = rows(data, arguments.cv, arguments.seed)
         print(given.judged, flush=True)
-        times = fit(sweep, given, **keeping)
+        with workers.executor(arguments.workers, arguments.scheduler) as executor:
+            times = fit(sweep, given, executor=executor, **keeping)
         best = sweep.best_estimator_
         accuracy = best.score(data.X_test, data.y_test)
         print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), times]))

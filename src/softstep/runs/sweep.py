@@ -17,6 +17,7 @@ from softstep.model.sweep.heads import SweepEpoch
 from softstep.runs import record, results
 from softstep.runs.folder import save_at
 from softstep.runs.progress import Progress
+from softstep.runs.workers import TasksProgress
 
 EVALUATIONS = 10  # of the held-out rows during training, for the best score so far
 MODEL, *_ = record.PARTS["sweep"]
@@ -63,22 +64,26 @@ def rows(data: datasets.Dataset, cv: int | None, seed: int) -> Rows:
     return Rows(split.X_train, split.y_train, held_out, judged)
 
 
-def fit(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
+def fit(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
     """Fit the sweep and show the progress; returns a sentence on the time it took.
 
-    The time does not include compiling the kernels. keeping: the arguments of `fit` on checkpoints.
+    The time does not include compiling the kernels. how: the arguments of `fit` on checkpoints and
+    the executor.
     """
     if sweep.solver == "lbfgs":
-        return _solve(sweep, rows, **keeping)
+        return _solve(sweep, rows, **how)
     sweep.set_params(eval_every=max(1, sweep.epochs // EVALUATIONS))
     # One step of the same bank compiles what its training needs; it certifies nothing.
     first_step = SoftmaxSweep(**sweep.get_params() | {"max_steps": 1, "l2_bias": False})
     first_step.fit(rows.X, rows.y, **rows.held_out)
     start = time.perf_counter()
-    with SweepProgress(sweep.refit, certifies(sweep)) as progress:
-        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **keeping)
+    certified, in_tasks = certifies(sweep), how.get("executor") is not None
+    watch: SweepProgress | TasksProgress
+    watch = TasksProgress() if in_tasks else SweepProgress(sweep.refit, certified)
+    with watch as progress:
+        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **how)
     seconds = time.perf_counter() - start
-    since = " since the run was resumed" if keeping.get("resume") else ""
+    since = " since the run was resumed" if how.get("resume") else ""
     alone = _seconds_an_epoch_alone(sweep.best_estimator_, rows.X, rows.y)
     heads_each = 1 + (sweep.cv or 0)
     epochs = int(sweep.results_["epochs"].sum()) * heads_each  # without those of dropped heads
@@ -87,26 +92,28 @@ def fit(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
         f"one head alone takes about {alone:.3f} s an epoch, so the {epochs} epochs they ran would "
         f"take {epochs * alone:.1f} s one after another"
     )
-    if progress.certifies:
+    if certified:
         times += f"; the certificates took another {seconds - progress.seconds:.1f} s"
     return times
 
 
-def _solve(sweep: SoftmaxSweep, rows: Rows, **keeping: Any) -> str:
+def _solve(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
     """As `fit`, of a sweep that goes to the optimum."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one step, which compiles, is not enough
         first_step = SoftmaxSweep(**sweep.get_params() | {"max_iter": 1})
         first_step.fit(rows.X, rows.y, **rows.held_out)
-    with SolveProgress(sweep.tol) as progress:
-        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **keeping)
+    watch: SolveProgress | TasksProgress
+    watch = SolveProgress(sweep.tol) if how.get("executor") is None else TasksProgress()
+    with watch as progress:
+        sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **how)
     results, heads_each = sweep.results_, 1 + (sweep.cv or 0)
     seconds = time.perf_counter() - progress.start
     proven = results["converged"] & np.isfinite(results["bound"])
     return (
         f"{len(results['rank']) * heads_each} heads in {seconds:.2f} s and {progress.rounds} "
-        f"rounds; {proven.sum()} of the {len(proven)} on all rows are proven to be within "
-        f"{sweep.tol:g} of the optimum, relative to it"
+        f"{progress.ROUNDS}; {proven.sum()} of the {len(proven)} on all rows are proven to be "
+        f"within {sweep.tol:g} of the optimum, relative to it"
     )
 
 
@@ -192,7 +199,7 @@ class SolveProgress(Progress):
     the decades that are left tell the time.
     """
 
-    PARTS = 100
+    PARTS, ROUNDS = 100, "rounds"
 
     def __init__(self, tol: float) -> None:
         super().__init__()

@@ -1,0 +1,11 @@
+"""The heads of a sweep on the workers of an executor: dealt, trained there, brought together.
+
+The rows travel once to each worker (`shipment`), the heads to and fro (`parts`): with halving until
+its next decision, which is made over all of them (`rounds`). `crew` knows the kinds of executors.
+"""
+
+from softstep.model.sweep.executor.crew import Crew, WorkerError
+from softstep.model.sweep.executor.rounds import train
+from softstep.model.sweep.executor.shipment import opened
+
+__all__ = ["Crew", "WorkerError", "opened", "train"]
