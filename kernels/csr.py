@@ -44,8 +44,10 @@ class CSR:
         return len(self.indptr) - 1
 
     def __getitem__(self, rows: slice) -> "CSR":
-        """Consecutive rows, without a copy."""
-        start, stop, _ = rows.indices(len(self))
+        """Consecutive rows, without a copy. Raises ValueError for a step."""
+        start, stop, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"CSR gives rows that follow each other, X[a:b], not a step of {step}")
         part = self.indptr[start : max(start, stop) + 1]
         return CSR(self.data, self.indices, part, self.n_features)
 

@@ -102,7 +102,7 @@ def train(data, bank, steps):
         l2_bias=steps.l2_bias,
         fit_bias=steps.fit_bias,
         keeps_velocity=keeps_velocity,
-        active=steps.active,
+        active=steps.active.copy(),  # a call that is interrupted leaves the bank as it was
         losses=losses,
         correct=correct,
     )
@@ -112,6 +112,7 @@ def train(data, bank, steps):
     run_steps(kind.kernel, threads, job, kind.scratch(job, threads), flop_per_step)
     kind.unpack(job.W, W)
     b[:] = job.b[: b.size].reshape(b.shape)
+    steps.active[:] = job.active
     if velocity is not None:
         kind.unpack(job.M, MW)
         Mb[:] = job.Mb[: b.size].reshape(b.shape)

@@ -12,7 +12,7 @@ from softstep.kernels.integers import ceil_div
 from softstep.model.inputs import tables
 from softstep.model.inputs.arrays import array, numbers_of, refuse_unread
 from softstep.model.inputs.names import names_of
-from softstep.model.inputs.sparse import SparseRows
+from softstep.model.inputs.sparse import SparseRows, compressed
 from softstep.model.views import Range, seen
 
 BLOCK_VALUES = 1 << 22
@@ -76,7 +76,7 @@ def features(given: Any, name: str = "X") -> Features:
     if table is not None:
         X = table[0]
     else:
-        X = SparseRows(given.tocsr()) if hasattr(given, "tocsr") else array(given, name)
+        X = SparseRows(compressed(given, name)) if hasattr(given, "tocsr") else array(given, name)
     if X.ndim != 2:
         raise ValueError(
             f"{name} must be 2-D, one row per sample, but its shape is {X.shape}. Reshape your "

@@ -59,11 +59,16 @@ class SparseRows(MadeRows):
         self.matrix = matrix
         self.shape = matrix.shape
         self.dtype = matrix.dtype
+        self._cut: dict[tuple[int, int], SparseRows] = {}
 
     def __getitem__(self, rows: Any) -> Any:
-        """These rows made dense; of columns, `X[:, a:b]`, a sparse matrix."""
+        """These rows made dense; of columns, `X[:, a:b]`, a sparse matrix, cut out once."""
         if isinstance(rows, tuple):
-            return SparseRows(self.matrix[rows])
+            _, columns = rows
+            ends = columns.start, columns.stop
+            if ends not in self._cut:
+                self._cut[ends] = SparseRows(self.matrix[rows])
+            return self._cut[ends]
         return self.matrix[rows].toarray(order="C")
 
     def stored(self, rows: slice) -> tuple[Array, Array, Array]:
@@ -84,6 +89,29 @@ class SparseRows(MadeRows):
 
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.matrix.data).all())
+
+
+def compressed(given: Any, name: str) -> Any:
+    """A matrix of SciPy's in compressed rows (CSR), each with every feature once, in order; a copy
+    where the one given has not. Whole numbers that are stored twice are added in 64 bits.
+
+    Raises:
+        ValueError: a sum is beyond uint8, which the matrix has.
+    """
+    if getattr(given, "has_canonical_format", True):
+        return given.tocsr()
+    is_small = given.dtype.kind in "iu" and given.dtype.itemsize < 8
+    made = given.astype(np.int64).tocsr() if is_small else given.tocsr(copy=True)
+    made.sum_duplicates()
+    if given.dtype != np.uint8:
+        return made
+    most = made.data.max(initial=0)
+    if most > np.iinfo(np.uint8).max:
+        raise ValueError(
+            f"{name} stores values twice, and these add up to {most}, beyond uint8: give "
+            f"{name}.astype(float)"
+        )
+    return made.astype(np.uint8)
 
 
 def placed(X: Any, backend: str | None) -> Any:

@@ -326,3 +326,52 @@ def test_a_backend_without_kernels_for_csr_says_so(machine):
     X, _ = rows_of("float32")
     with pytest.raises(BackendError, match="the cupy backend does not read CSR"):
         kernels.predict(X, np.zeros((D, 2), "f4"), np.zeros(2, "f4"), backend="cupy")
+
+
+def test_rows_that_do_not_follow_each_other_are_refused():
+    X, _ = rows_of("float32")
+    assert len(X[3:9]) == len(X[3:9:1]) == 6
+    for step in (2, -1):
+        with pytest.raises(ValueError, match=f"^CSR gives rows that follow .* step of {step}$"):
+            X[::step]
+
+
+@pytest.mark.parametrize("room", ["sparse.train", "train"])
+def test_a_call_that_is_interrupted_leaves_the_bank_as_it_was(room, monkeypatch):
+    """Also which heads are active, and how their weights have decayed: W is written at the end."""
+    module = importlib.import_module(f"softstep.kernels._numba.{room}")
+    run = module.run_steps
+
+    def interrupted(*given):
+        run(*given)
+        raise KeyboardInterrupt
+
+    h = 30  # a wide bank, in dense rows
+    X, dense = rows_of("float32")
+    bank = bank_of("float32", h=h)
+    bank["learning_rate"][1, 1], bank["l2"][1] = 1e38, 1e10  # it diverges
+    decay, active = np.full(h, 0.75), np.ones(h, bool)
+    options = {"decay": decay} if room == "sparse.train" else {}
+    given = X if options else dense
+    found = trained(given, bank, "numba", active=active.copy(), **options)
+    assert not found[4][1]
+    monkeypatch.setattr(module, "run_steps", interrupted)
+    decay[:] = 0.75
+    W, b = bank["W"].copy(), bank["b"].copy()
+    others = {name: bank[name] for name in bank if name not in ("y", "order", "W", "b")}
+    with pytest.raises(KeyboardInterrupt):
+        kernels.train(
+            given,
+            bank["y"],
+            bank["order"],
+            BATCH,
+            W,
+            b,
+            active=active,
+            backend="numba",
+            **others,
+            **options,
+        )
+    assert active.all()
+    assert (decay == 0.75).all()
+    assert_same_bits([W, b], [bank["W"], bank["b"]])

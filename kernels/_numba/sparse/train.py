@@ -262,12 +262,12 @@ def train(data, bank, steps):
         classes=c,
         W=pack(W),
         b=per_column(b, c, dtype),
-        decay=steps.decay,
+        decay=steps.decay.copy(),  # a call that is interrupted leaves the bank as it was
         rate=steps.learning_rate,
         l2=steps.l2,
         bias_l2=per_column(steps.l2 * steps.l2_bias, c, dtype),
         fit_bias=steps.fit_bias,
-        active=steps.active,
+        active=steps.active.copy(),
         losses=losses,
         correct=correct,
     )
@@ -276,4 +276,5 @@ def train(data, bank, steps):
     run_steps(_train, threads, job, _scratch(job, threads), SLOWER * flop_per_step)
     unpack(job.W, W)
     b[:] = job.b[: b.size].reshape(b.shape)
+    steps.decay[:], steps.active[:] = job.decay, job.active
     return losses, correct

@@ -240,3 +240,89 @@ def test_on_csr_a_path_has_the_weights_and_changes_none():
 def test_memory_is_refused_for_what_is_in_memory():
     with pytest.raises(TypeError, match="memory= is for files, but X is a sparse matrix"):
         SoftmaxSweep({"l2": [0.0]}, cv=3, memory="1 GB", **QUICK).fit(X, Y)
+
+
+# ---- values that are stored twice
+
+
+def twice(values, dtype, form):
+    """X, but row 1 stores `values` at column 2, and the columns of row 0 come in another order."""
+    rows = scipy_sparse.coo_array(DENSE.astype(dtype))
+    row, column = rows.row, rows.col
+    kept = (row != 1) | (column != 2)
+    data = np.r_[rows.data[kept], np.array(values, dtype)]
+    row = np.r_[row[kept], [1] * len(values)]
+    column = np.r_[column[kept], [2] * len(values)]
+    if form == "coo":
+        return scipy_sparse.coo_array((data, (row, column)), (N, D))
+    order = np.lexsort((-column, row))
+    starts = np.r_[0, np.cumsum(np.bincount(row, minlength=N))]
+    made = scipy_sparse.csr_array((data[order], column[order], starts), (N, D))
+    assert not made.has_canonical_format
+    return made
+
+
+TWICE = {
+    "float32": ((0.5, 0.25, 1.0), np.float32, 1.75),
+    "float64": ((0.5, -0.5), np.float64, 0.0),
+    "uint8": ((200, 50), np.uint8, 250),
+    "int8": ((100, 100), np.int8, 200),
+    "bool": ((True, True), bool, 1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the columns of X have")
+@pytest.mark.parametrize("densest", [0.0, 1.0])
+@pytest.mark.parametrize("form", ["csr", "coo"])
+@pytest.mark.parametrize("kind", TWICE)
+def test_values_that_are_stored_twice_are_added(kind, form, densest, monkeypatch):
+    monkeypatch.setattr(door, "densest_csr", lambda backend: densest)
+    values, dtype, total = TWICE[kind]
+    given, dense = twice(values, dtype, form), DENSE.astype(dtype)
+    dense = dense if dtype != np.int8 else dense.astype(int)
+    dense[1, 2] = total
+    before = given.data.copy()
+    settings = {**QUICK, "feature_scale": 0.01}
+    found = SoftmaxRegression(**settings).fit(given, Y)
+    expected = SoftmaxRegression(**settings).fit(scipy_sparse.csr_array(dense), Y)
+    for a, b in ((found, expected), (found, SoftmaxRegression(**settings).fit(dense, Y))):
+        np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.predict_proba(given), found.predict_proba(dense), rtol=1e-4)
+    assert np.array_equal(given.data, before)
+
+
+@pytest.mark.filterwarnings("ignore:the columns of X have")
+@pytest.mark.parametrize("form", ["csr", "coo"])
+def test_what_adds_up_to_more_than_its_type_holds_is_refused(form):
+    given = twice((200, 100), np.uint8, form)
+    with pytest.raises(ValueError, match=r"^X stores values twice, .* add up to 300, beyond uint8"):
+        SoftmaxRegression(**QUICK).fit(given, Y)
+    model = SoftmaxRegression(**QUICK).fit(DENSE.astype(np.uint8), Y)
+    with pytest.raises(ValueError, match=r"^X_val stores values twice"):
+        SoftmaxRegression(**QUICK).fit(DENSE.astype(np.uint8), Y, X_val=given, y_val=Y)
+    with pytest.raises(ValueError, match=r"^X stores values twice"):
+        model.predict(given)
+
+
+def test_columns_are_cut_out_once(monkeypatch):
+    made = 0
+
+    class Counted(door.SparseRows):
+        def __init__(self, matrix):
+            nonlocal made
+            made += 1
+            super().__init__(matrix)
+
+    monkeypatch.setattr(door, "SparseRows", Counted)
+    rows = Counted(X)
+    assert rows[:, 2:9] is rows[:, 2:9]
+    assert rows[:, 2:9] is not rows[:, 2:8]
+    np.testing.assert_array_equal(rows[:, 2:9][:], DENSE[:, 2:9])
+    counts = []
+    for epochs in (1, 5):
+        made = 0
+        grid = {"learning_rate": [0.3], "features": [(0, 7), (2, 12)]}
+        settings = {**QUICK, "epochs": epochs, "eval_every": 1}
+        SoftmaxSweep(grid, cv=2, **settings).fit(X, Y)
+        counts.append(made)
+    assert counts[0] == counts[1] > 0
