@@ -134,8 +134,7 @@ class Fitted:
 
 def _scaled_weights(model: Any, scaler: Scaler) -> tuple[Array, Array]:
     """W (d, c) and b (c,) of scaled rows: the bank's, unless coef_ or intercept_ were changed."""
-    W, b = model._bank.W[0], model._bank.b[0]
-    raw, bias = scaler.folded(W, b)
-    if np.array_equal(raw.T, model.coef_) and np.array_equal(bias, model.intercept_):
-        return W, b
+    W, b = model._folded
+    if np.array_equal(W.T, model.coef_) and np.array_equal(b, model.intercept_):
+        return model._bank.W[0], model._bank.b[0]
     return scaler.unfolded(model.coef_.T, model.intercept_)

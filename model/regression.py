@@ -114,9 +114,10 @@ class SoftmaxRegression(Params, Exchange):
         seed_: the seed used. n_iter_: epochs run. n_features_in_: the number of columns of X.
             features_: (start, stop), those that the model sees.
         mean_, scale_: with scaling="standard" or "l2+standard": mean and standard deviation of the
-            columns that it sees, (d,) float64. `scale_` is 0 for a constant column, whose weight is
-            0. `coef_` and `intercept_` belong to the columns as they are given, with "l2" to those
-            of rows of unit length.
+            columns that it sees, (d,) float64, read-only. `scale_` is 0 for a constant column,
+            which is not divided, and whose weight `fit` leaves at 0; without an intercept it is 1,
+            unless the column is 0. `coef_` and `intercept_` belong to the columns as they are
+            given, with "l2" to those of rows of unit length.
         feature_names_in_: the names of the columns of X, if it was a table whose names are strings;
             later tables must have the same columns in the same order.
         feature_scale_: the factor applied to the features in training.
@@ -195,6 +196,7 @@ class SoftmaxRegression(Params, Exchange):
     mean_: np.ndarray
     scale_: np.ndarray
     _scaler: views.Scaler | None
+    _folded: tuple[np.ndarray, np.ndarray]  # what coef_ and intercept_ were published from
     feature_scale_: float
     learned_from_: Kind | None
     origin_: dict[str, Any]
@@ -376,8 +378,7 @@ class SoftmaxRegression(Params, Exchange):
         }
         if self._scaler is not None:
             settings["scaling"] = self._scaler.scaling
-            if self._scaler.mean is not None:
-                arrays |= {"mean": self._scaler.mean, "scale": self._scaler.scale}
+            arrays |= self._scaler.arrays()
         if self.features is not None:
             settings["params"]["features"] = list(views.resolve(self.features, self.n_features_in_))
         if hasattr(self, "feature_names_in_"):
@@ -616,12 +617,14 @@ class SoftmaxRegression(Params, Exchange):
         schema, bank = Schema.of_model(self), self._bank
         X, centers = schema.numbers(rows, bank.W.dtype), bool(self.fit_intercept)
         factor = schema.factor(rows)
-        (scaler,) = inputs.measured(X, self.scaling, factor, [weights], centers=centers)
-        if not scaler.is_finite:
-            inputs.refuse_non_finite(rows.X, names=rows.labels)
+        (scaler,) = inputs.measured(
+            X, self.scaling, factor, [weights], centers=centers, names=rows.labels
+        )
         self._scaler = scaler
         if goes_on:
             bank.W[0], bank.b[0] = scaler.unfolded(bank.W[0], bank.b[0])
+        else:
+            bank.W[0] = scaler.begun(bank.W[0])
         self._publish()
 
     def _prepared(
@@ -691,12 +694,12 @@ class SoftmaxRegression(Params, Exchange):
     def _publish(self) -> None:
         """The weights of the bank as scikit-learn names them, and the statistics of its columns."""
         W, b, scaler = self._bank.W[0], self._bank.b[0], self._scaler
-        for name in ("mean_", "scale_"):
+        for name in ("mean_", "scale_", "_folded"):
             vars(self).pop(name, None)
         if scaler is not None:
-            W, b = scaler.folded(W, b)
-            if scaler.mean is not None and scaler.scale is not None:
-                self.mean_, self.scale_ = scaler.mean, scaler.scale
+            self._folded = W, b = scaler.folded(W, b)
+            for name, array in scaler.arrays().items():
+                setattr(self, f"{name}_", _read_only(array))
         self.coef_: Any = W.copy().T
         self.intercept_: Any = b.copy()
 
@@ -861,6 +864,13 @@ def _of_one_head(epoch: trainer.Epoch) -> trainer.Epoch:
 def _plain(value: Any) -> Any:
     """A NumPy scalar as the Python number it holds, for JSON."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _read_only(array: Array) -> Array:
+    """A copy that cannot be written to."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
 
 
 def _is_finite(figure: Any) -> bool:

@@ -21,8 +21,10 @@ class Exchange:
 
     What leaves computes v = x·weightᵀ + bias for rows x as the model was given them, so the scale
     of the features is in the weights: pixels are given as numbers from 0 to 255. Its probabilities
-    equal the model's to 1e-6. What enters is a fitted model with the default settings, and the
-    weights; it can predict, be saved, and learn on by `partial_fit`.
+    equal the model's to 1e-6, unless it warns: with scaling="standard" in float32, weights of
+    columns as they were given lose figures where means are thousands of deviations from 0, in
+    `to_torch` and `to_safetensors`. What enters is a fitted model with the default settings, and
+    the weights; it can predict, be saved, and learn on by `partial_fit`.
     """
 
     def to_torch(self) -> "torch.nn.Linear":
@@ -52,13 +54,13 @@ class Exchange:
 
         Of two classes it has the difference of their weights, `coef_` (1, d) and `intercept_` (1,),
         as scikit-learn does. With scaling="l2" or "l2+standard" it is a pipeline of a Normalizer
-        and that.
+        and that. Of columns that the model scales the weights are float64.
 
         Raises:
             NotFittedError: before `fit`. MissingExtraError: scikit-learn is not installed.
             ValueError: it brings some of the columns to unit length, and does not see the others.
         """
-        estimator = sklearn_.to_estimator(Linear.of(self, of_unit_rows=True))
+        estimator = sklearn_.to_estimator(Linear.of(self, of_unit_rows=True, wide=True))
         return sklearn_.after_scaling(estimator, Fitted.of(self))
 
     @classmethod
@@ -77,13 +79,14 @@ class Exchange:
         """An ONNX model, written to `path` too if one is given, whole or not at all.
 
         Input "X", (n, d): uint8 if the model learned from pixels, else the dtype of the weights.
-        Outputs "label", (n,), and "probabilities", (n, c). Gemm and Softmax, opset 17.
+        Outputs "label", (n,), and "probabilities", (n, c). Gemm and Softmax, opset 17; with
+        scaling="standard" Sub and Mul before them, and from_onnx gives a model with that setting.
 
         Raises:
             NotFittedError: before `fit`. MissingExtraError: onnx is not installed.
             OSError: the file cannot be written.
         """
-        return onnx_.to_model(Linear.of(self), path)
+        return onnx_.to_model(Linear.of(self, apart=True), path)
 
     @classmethod
     def from_onnx(cls, source: "PathLike | onnx.ModelProto") -> Self:
@@ -118,7 +121,8 @@ class Exchange:
 
 
 def _entered(cls: type[Model], linear: Linear) -> Model:
-    model = cast("Any", cls)(feature_scale=linear.setting)
+    scaling = None if linear.scaler is None else linear.scaler.scaling
+    model = cast("Any", cls)(feature_scale=linear.setting, scaling=scaling)
     take_over(model, linear.state(model))
     return cast("Model", model)
 

@@ -1,4 +1,4 @@
-"""ONNX: one Gemm, its softmax, and the class of the largest logit."""
+"""ONNX: how columns are scaled, one Gemm, its softmax, and the class of the largest logit."""
 
 import math
 import os
@@ -11,11 +11,13 @@ from softstep.model import archive
 from softstep.model.archive import DataError, PathLike
 from softstep.model.exchange.linear import METADATA, Linear, from_metadata
 from softstep.model.extras import load
+from softstep.model.views import Scaler
 from softstep.model.writing import atomic_write
 
 OPSET, IR_VERSION = 17, 8  # of ONNX 1.12: whatever runs today reads them
 BESIDE = {"Gemm", "Cast", "Identity", "Softmax", "LogSoftmax"}  # what is no other layer
 LABELS = {"ArgMax", "Gather"}  # how `to_model` looks the labels up
+SCALES = {"Mul", "Sub"}  # and scales columns
 
 
 def to_model(linear: Linear, path: PathLike | None) -> Any:
@@ -27,11 +29,9 @@ def to_model(linear: Linear, path: PathLike | None) -> Any:
     taken = onnx.TensorProto.UINT8 if linear.takes_pixels else floats
     classes = linear.classes.astype(object) if linear.classes.dtype.kind == "U" else linear.classes
     labels = array(classes, "classes")
-    nodes = [helper.make_node("Cast", ["X"], ["numbers"], to=floats)] if linear.takes_pixels else []
+    nodes, constants, rows = _before(helper, linear, floats)
     nodes += [
-        helper.make_node(
-            "Gemm", [*(nodes[0].output if nodes else ["X"]), "weight", "bias"], ["logits"], transB=1
-        ),
+        helper.make_node("Gemm", [rows, "weight", "bias"], ["logits"], transB=1),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         helper.make_node("ArgMax", ["logits"], ["index"], axis=1, keepdims=0),
         helper.make_node("Gather", ["classes", "index"], ["label"]),
@@ -44,7 +44,12 @@ def to_model(linear: Linear, path: PathLike | None) -> Any:
             helper.make_tensor_value_info("label", labels.data_type, ["n"]),
             helper.make_tensor_value_info("probabilities", floats, ["n", c]),
         ],
-        [array(linear.weight, "weight"), array(linear.bias, "bias"), labels],
+        [
+            *(array(constant, name) for name, constant in constants.items()),
+            array(linear.weight, "weight"),
+            array(linear.bias, "bias"),
+            labels,
+        ],
     )
     model = helper.make_model(
         graph,
@@ -60,6 +65,26 @@ def to_model(linear: Linear, path: PathLike | None) -> Any:
     return model
 
 
+def _before(helper: Any, linear: Linear, floats: Any) -> tuple[list[Any], dict[str, Array], str]:
+    """What comes before the Gemm: nodes, their constants, and the name of the rows that they give.
+
+    Columns are scaled as the model scales them, (X - mean) · inverse.
+    """
+    nodes: list[Any] = []
+    constants: dict[str, Array] = {}
+    rows = "X"
+    if linear.takes_pixels:
+        nodes.append(helper.make_node("Cast", [rows], ["numbers"], to=floats))
+        rows = "numbers"
+    if linear.scaler is not None:
+        both = {"mean": linear.scaler.mean, "inverse": linear.scaler.inverse}
+        constants = {name: np.asarray(value, linear.weight.dtype) for name, value in both.items()}
+        nodes.append(helper.make_node("Sub", [rows, "mean"], ["centred"]))
+        nodes.append(helper.make_node("Mul", ["centred", "inverse"], ["scaled"]))
+        rows = "scaled"
+    return nodes, constants, rows
+
+
 def named(source: Any) -> str:
     """What a source is called in a message: its path, or what it is."""
     is_path = isinstance(source, str | os.PathLike)
@@ -72,9 +97,11 @@ def from_model(source: Any) -> Linear:
     model = source if isinstance(source, onnx.ModelProto) else _parsed(onnx, source)
     metadata = {pair.key: pair.value for pair in model.metadata_props}
     try:
-        gemm = _gemm(model.graph, BESIDE | LABELS if METADATA in metadata else BESIDE)
+        ours = LABELS | SCALES if METADATA in metadata else set()
+        gemm, steps = _gemm(model.graph, BESIDE | ours)
         weight, bias = _layer(onnx, gemm, model.graph)
-        return from_metadata(weight, bias, metadata)
+        scaler = _scaler(onnx, steps, model.graph)
+        return from_metadata(weight, bias, metadata, scaler)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{name}: {error}") from error
 
@@ -90,8 +117,9 @@ def _parsed(onnx: Any, path: PathLike) -> Any:
         raise DataError(f"{path}: not an ONNX model, or a damaged one: {error}") from error
 
 
-def _gemm(graph: Any, others: set[str]) -> Any:
-    """The one Gemm on the input of the graph; all other nodes are of these types."""
+def _gemm(graph: Any, others: set[str]) -> tuple[Any, list[Any]]:
+    """The one Gemm on the input of the graph, and what scales that before; all other nodes are of
+    these types."""
     gemms = [node for node in graph.node if node.op_type == "Gemm"]
     strange = sorted({n.op_type for n in graph.node if n.domain or n.op_type not in others})
     if len(gemms) != 1 or strange:
@@ -99,13 +127,31 @@ def _gemm(graph: Any, others: set[str]) -> Any:
         raise DataError(f"it is no single linear layer: it holds {found}")
     made = {name: node for node in graph.node for name in node.output}
     at = gemms[0].input[0]
+    steps: list[Any] = []
     for _ in graph.node:  # at most, as an input may be its own origin
-        if at not in made or made[at].op_type not in ("Cast", "Identity"):
+        if at not in made or made[at].op_type not in {"Cast", "Identity", *SCALES}:
             break
+        if made[at].op_type in SCALES:
+            steps.insert(0, made[at])
         at = made[at].input[0]
     if at not in {given.name for given in graph.input}:
         raise DataError("its linear layer is not on its input")
-    return gemms[0]
+    if len(steps) != sum(node.op_type in SCALES for node in graph.node):
+        raise DataError("it scales what is not the input of its linear layer")
+    return gemms[0], steps
+
+
+def _scaler(onnx: Any, steps: list[Any], graph: Any) -> Scaler | None:
+    """By which columns are scaled: (X - mean) · inverse; None where there are no such steps."""
+    if not steps:
+        return None
+    if [(node.op_type, len(node.input)) for node in steps] != [("Sub", 2), ("Mul", 2)]:
+        raise DataError("it scales columns in another way than softstep")
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    mean, inverse = (_array(onnx, tensors[node.input[1]]).astype(np.float64) for node in steps)
+    if not ((inverse > 0) & np.isfinite(inverse)).all():
+        raise DataError("it divides columns by what is no number above 0")
+    return Scaler(False, mean, 1 / inverse)
 
 
 def _layer(onnx: Any, gemm: Any, graph: Any) -> tuple[Array, Array]:

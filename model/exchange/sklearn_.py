@@ -71,4 +71,9 @@ def after_scaling(estimator: Any, fitted: Fitted) -> Any:
     pipeline, preprocessing = (
         load(f"sklearn.{name}", extra="sklearn") for name in ("pipeline", "preprocessing")
     )
-    return pipeline.make_pipeline(preprocessing.Normalizer(), estimator)
+    normalizer = preprocessing.Normalizer()  # it is given the columns, and gives none with names
+    normalizer.n_features_in_ = fitted.schema.width
+    if fitted.schema.names is not None:
+        normalizer.feature_names_in_ = fitted.schema.names
+        del estimator.feature_names_in_
+    return pipeline.make_pipeline(normalizer, estimator)

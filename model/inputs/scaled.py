@@ -1,5 +1,6 @@
 """Rows as a scaler makes them, some at a time, and the statistics of the columns it goes by."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,14 @@ import numpy as np
 
 from softstep.kernels.arrays import is_on_gpu
 from softstep.kernels.checks import Array, compute_dtype
+from softstep.model.inputs.rows import refuse_non_finite
 from softstep.model.inputs.sparse import MadeRows
 from softstep.model.views import Moments, Scaler
 
-MOMENT_ROWS = 1024  # whose sums are taken at once: the same chunks of rows give the same bits
+# Sums are taken of so many values at once, 1 MB in float64, and so many times as many are made: the
+# same chunks of rows give the same bits.
+MOMENT_VALUES, CHUNKS = 1 << 17, 8
+PIECE = 1 << 17  # values that are scaled at once: half a MB in float32, for the second cache
 
 
 class ScaledRows(MadeRows):
@@ -22,16 +27,19 @@ class ScaledRows(MadeRows):
         self.X, self.scaler, self.feature_scale = X, scaler, feature_scale
         self.shape, self.dtype = X.shape, compute_dtype(X)
 
+    @np.errstate(all="ignore")  # what is not finite is refused by name, by those who read it
     def __getitem__(self, rows: Any) -> Array:
         if isinstance(rows, int):
             row: Array = self[np.array([rows])][0]
             return row
-        given: Array = self.X[rows]
-        is_copy = isinstance(rows, np.ndarray) or isinstance(self.X, MadeRows)
-        x = given.astype(self.dtype, order="C", copy=not is_copy)
-        if self.feature_scale != 1:
-            x *= self.dtype.type(self.feature_scale)
-        return self.scaler.apply(x)
+        given = self.X[rows] if isinstance(rows, slice) else np.asarray(rows)
+        made = np.empty((len(given), self.shape[1]), self.dtype)
+        write = self.scaler.rows_of(self.dtype, self.feature_scale)
+        step = max(1, PIECE // self.shape[1])
+        for first in range(0, len(made), step):
+            piece = given[first : first + step]
+            write(piece if isinstance(rows, slice) else self.X[piece], made[first : first + step])
+        return made
 
     def astype(self, dtype: Any, order: str = "K") -> "ScaledRows":
         return ScaledRows(self.X.astype(dtype), self.scaler, self.feature_scale)
@@ -65,22 +73,57 @@ def measured(
     weights: list[Array | None],
     *,
     centers: bool,
+    names: Any = None,
     release: Callable[[int, int], None] | None = None,
 ) -> list[Scaler]:
     """A scaler for each set of row weights, by the rows of X (n, d), and in the dtype of X.
 
-    weights: (n,) each; None: 1. centers: whether the mean is taken off, which takes a bias.
-    release: called with the first row and the last, exclusive, of those no longer needed.
+    weights: (n,) each; None: 1. centers: whether the mean is taken off, which takes a bias. names:
+    of the columns, or None (`labels_of`). release: called with the first row and the last,
+    exclusive, of those no longer needed.
+
+    Raises:
+        ValueError: X is on a GPU, or not finite; a column is too large or too small to be scaled;
+            no row has any weight.
     """
     refuse_on_gpu(X)
     unit = scaling.startswith("l2")
     if "standard" not in scaling:
         return [Scaler(unit)] * len(weights)
-    made, moments = ScaledRows(X, Scaler(unit), feature_scale), Moments(len(weights))
-    sets = [None if w is None else w.astype(made.dtype, copy=False) for w in weights]
-    for start in range(0, len(X), MOMENT_ROWS):
-        some = slice(start, start + MOMENT_ROWS)
-        moments.add(made[some], [None if w is None else w[some] for w in sets])
+    # The columns as they are given, which a factor rounds; of unit rows it counts by its sign.
+    factor = math.copysign(1, feature_scale) if unit else feature_scale
+    made, moments = ScaledRows(X, Scaler(unit), 1.0), [Moments() for _ in weights]
+    dtype = made.dtype
+    sets = [None if w is None else w.astype(dtype, copy=False) for w in weights]
+    chunk = max(1, MOMENT_VALUES // X.shape[1])
+    block = max(1, CHUNKS * MOMENT_VALUES // X.shape[1] // chunk) * chunk
+    for start in range(0, len(X), block):
+        end = min(start + block, len(X))
+        u = made[start:end]
+        for first in range(start, end, chunk):
+            some = slice(first, min(first + chunk, end))
+            rows = u[some.start - start : some.stop - start]
+            for of_set, w in zip(moments, sets, strict=True):
+                of_set.add(rows, None if w is None else w[some])
         if release is not None:
-            release(start, min(start + MOMENT_ROWS, len(X)))
-    return moments.scalers(unit, centers=centers, n=len(X))
+            release(start, end)
+    eps = float(np.finfo(dtype).eps)
+    found = [of_set.scaler(unit, centers=centers, n=len(X), eps=eps) for of_set in moments]
+    for scaler in found:
+        _refuse_unusable(scaler, X, dtype, names)
+    return [scaler.times(factor) for scaler in found]
+
+
+def _refuse_unusable(scaler: Scaler, X: Any, dtype: np.dtype[Any], names: Any) -> None:
+    """Raise ValueError unless this scaler, measured by X, can scale its columns in this dtype."""
+    usable = scaler.usable(dtype)
+    if usable.all():
+        return
+    refuse_non_finite(X, names=names)
+    j = int(usable.argmin())
+    column = j if names is None else repr(names[j])
+    raise ValueError(
+        f"scaling={scaler.scaling!r} squares the deviations of the columns and divides by them, "
+        f"which those of column {column} of X are too large or too small for in {dtype}: give X "
+        "in another unit"
+    )

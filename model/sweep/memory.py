@@ -16,7 +16,10 @@ from softstep.model.sweep.heads import Heads
 # have been dropped, the best weights, and two that the fused op packs for itself.
 BANKS = 7
 ORDERS = 8  # arrays of row numbers held of a block
-SCALED = 1 << 24  # bytes for rows that are scaled, some at a time, and the moments of the columns
+SCALED = 1 << 24  # bytes for rows that are scaled, some at a time, and for taking their moments
+# Bytes for each column of a head, for its mean, its deviation and the sums they are taken by; and
+# of X, for a row that is widened for them.
+MOMENTS, WIDENED = 40, 128
 OTHERS = 1 << 20  # bytes: the stack of the thread that reads, Python's own objects
 # Bytes for each row that turning labels into weight sets takes at once: row numbers, their order
 # and two weights in float64, which the heap may keep.
@@ -56,7 +59,7 @@ def layout(
     proven = h if solves else len(results.certified(heads))
     fixed = (
         OTHERS
-        + scales * SCALED
+        + scales * (SCALED + MOMENTS * int(widths.sum()) + WIDENED * d)
         + (SETUP + splits) * n  # the splits as booleans, before they are weights
         + splits * ceil_div(n, 8)  # the rows that each leaves out
         + set_row * n

@@ -8,7 +8,7 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model import views
-from softstep.model.inputs import labels_of, measured, refuse_non_finite
+from softstep.model.inputs import labels_of, measured
 from softstep.model.trainer import Rows
 from softstep.model.views import Part, Range, Scaler, Weights
 
@@ -138,10 +138,9 @@ class Views:
                 rows.feature_scale,
                 weights,
                 centers=centers,
+                names=labels_of(None, self.ranges[v]),
                 release=release if own is rows else None,
             )
-            if not all(scaler.is_finite for scaler in scalers):
-                refuse_non_finite(X, names=labels_of(None, self.ranges[v]))
             found |= dict(zip(some, scalers, strict=True))
         return found
 
@@ -149,7 +148,7 @@ class Views:
 def first_weights(of_settings: list[Array], part: Array, parts: tuple[Part, ...]) -> Any:
     """W of heads in these parts of a bank, (h,), of which each setting has as many.
 
-    of_settings: the weights (d, c) that all heads of a setting begin with.
+    of_settings: the weights (d, c) that all heads of a setting begin with; constant columns are 0.
     """
     each = len(part) // len(of_settings)
     arrays = [
@@ -158,4 +157,7 @@ def first_weights(of_settings: list[Array], part: Array, parts: tuple[Part, ...]
     ]
     if len(parts) == 1 and parts[0].scaler is None:
         return arrays[0]
+    for array, own in zip(arrays, parts, strict=True):
+        if own.scaler is not None:
+            array[:] = [own.scaler.begun(W) for W in array]
     return Weights(parts, part, arrays)
