@@ -21,7 +21,7 @@ PIECE = 1 << 17  # values that are scaled at once: half a MB in float32, for the
 class ScaledRows(MadeRows):
     """Rows s X as a scaler makes them, in the dtype of their arithmetic."""
 
-    block_bytes = 1 << 22  # in the cache, when a kernel reads it
+    block_bytes = 1 << 23  # in the cache, when a kernel reads it
 
     def __init__(self, X: Any, scaler: Scaler, feature_scale: float) -> None:
         self.X, self.scaler, self.feature_scale = X, scaler, feature_scale

@@ -82,10 +82,10 @@ class Scaler:
             center, inverse, rest = self.constants(dtype, factor / first)
 
         def write(x: Array, out: Array) -> None:
+            if self.unit or x.dtype == np.float16:
+                x = widened(x, out)
             if self.unit:
-                out[:] = x
-                to_unit_length(out)
-                x = out
+                to_unit_length(x)
             if first != 1:
                 x = np.multiply(x, kind(first), out=out)
             if self.mean is not None:
@@ -134,6 +134,24 @@ class Scaler:
             return W, b
         shifted = b + self.mean @ W.astype(np.float64)
         return (W * self.divisor[:, None]).astype(W.dtype), shifted.astype(b.dtype)
+
+
+def widened(x: Array, out: Array) -> Array:
+    """x (r, d) in out, which is returned.
+
+    NumPy takes float16 number by number; its bits take an eighth of the time. In their new places
+    the exponent is too small by 112, also of subnormal numbers and 0.
+    """
+    is_half = x.dtype == np.float16 and out.dtype == np.float32
+    if not is_half or (x.view(np.uint16) & 0x7FFF).max(initial=0) >= 0x7C00:  # infinite, or NaN
+        out[:] = x
+    else:
+        bits = out.view(np.int32)
+        np.copyto(bits, x.view(np.int16))  # its sign in all bits from the 16th on
+        np.left_shift(bits, 13, out=bits)
+        np.bitwise_and(bits, ~0x70000000, out=bits)  # the sign in the last alone
+        out *= 2.0**112
+    return out
 
 
 def to_unit_length(x: Array) -> None:

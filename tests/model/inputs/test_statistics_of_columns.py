@@ -9,7 +9,7 @@ import pytest
 from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.model.sweep import folds, memory
 from softstep.model.views import Scaler
-from softstep.model.views.scaler import lengths, to_unit_length
+from softstep.model.views.scaler import lengths, to_unit_length, widened
 
 door = importlib.import_module("softstep.model.inputs.scaled")  # where a function has its name
 
@@ -285,3 +285,11 @@ def test_statistics_of_wide_rows_take_the_memory_that_is_reckoned(scaling, dtype
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < memory.SCALED + (memory.MOMENTS * sets + memory.WIDENED) * d
+
+
+def test_every_float16_is_widened_to_the_bit():
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    for halves in (every, every[np.isfinite(every)]):
+        found = widened(halves[::-1, None], np.empty((len(halves), 1), np.float32))
+        expected = halves[::-1, None].astype(np.float32)
+        assert found.tobytes() == expected.tobytes()
