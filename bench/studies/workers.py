@@ -4,18 +4,26 @@
 process, by two processes, and by two workers of Dask where it is installed; the weights of all
 heads are compared by their hash. The efficiency is against the same two processes side by side,
 each with half of the settings as a sweep of its own on the mapped file: what two processes reach
-on this machine, sharing its caches and memory. The overhead is that of a sweep of two small heads.
+on this machine, sharing its caches and memory. The overhead is that of a sweep of two small heads;
+memory is how much a worker's peak grew from there.
+
+With --kills N a worker is killed with SIGKILL N times, each at a random moment of a sweep in eight
+tasks with a checkpoint; where that is an error, the sweep is resumed by new workers.
 """
 
 import argparse
 import contextlib
 import hashlib
 import importlib.util
+import itertools
 import multiprocessing
-import resource
+import os
+import signal
 import statistics
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
@@ -26,6 +34,7 @@ import numpy as np
 from softstep import SoftmaxSweep
 from softstep.bench.machine import machine
 from softstep.bench.studies import parser
+from softstep.model import WorkerError
 from softstep.model.datasets import load_mnist
 
 FOLDS, SETTINGS, WORKERS, SEED = 5, 50, 2, 0
@@ -48,18 +57,22 @@ def digest(fitted: SoftmaxSweep) -> str:
     return found.hexdigest()[:16]
 
 
-def half(number: int, file: str, y: Any, epochs: int) -> float:
-    """The seconds that one of two processes takes for its half of the settings."""
+def half(number: int, file: str, y: Any, epochs: int, _again: int) -> float:
+    """The seconds that one of two processes takes for its half of the settings.
+
+    _again: another number each time, or Dask would know the answer.
+    """
     X = np.load(file, mmap_mode="r")
     start = time.perf_counter()
     sweep(RATES[number::WORKERS], epochs, n_threads=1).fit(X, y)
     return time.perf_counter() - start
 
 
-def peak(_: int) -> int:
-    """Bytes that this worker had in memory at most."""
+def peak(_: int) -> tuple[int, int]:
+    """The process of this worker, and the bytes that it had in memory at most."""
     time.sleep(0.2)  # so that each worker takes one
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return os.getpid(), 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 @contextlib.contextmanager
@@ -118,26 +131,66 @@ def measure(name: str, X: Any, y: Any, given: argparse.Namespace, alone: str) ->
     with tempfile.TemporaryDirectory() as folder, ENGINES[name]() as executor:
         file = str(Path(folder) / "x.npy")
         np.save(file, X)
+        again = itertools.count()
 
         def side_by_side() -> list[float]:
-            jobs = [executor.submit(half, k, file, y, given.epochs) for k in range(WORKERS)]
+            same = file, y, given.epochs, next(again)
+            jobs = [executor.submit(half, k, *same) for k in range(WORKERS)]
             return [job.result() for job in jobs]
 
         def fit() -> SoftmaxSweep:
             return sweep(RATES, given.epochs).fit(X, y, executor=executor)
 
-        side_by_side()  # compile, load
-        found_digest = digest(fit())
-        limit, took = seconds(side_by_side, fit, rounds=given.rounds)
-        peaks = [p / 1e6 for p in executor.map(peak, range(WORKERS))]
         cost = overhead(executor)
+        before = dict(executor.map(peak, range(2 * WORKERS)))
+        found_digest = digest(fit())
+        after = dict(executor.map(peak, range(2 * WORKERS)))
+        grew = max(after[pid] - before[pid] for pid in before.keys() & after.keys()) / 1e6
+        side_by_side()  # compile, load
+        limit, took = seconds(side_by_side, fit, rounds=given.rounds)
     print(
         f"{name}: {took:.2f} s; side by side {limit:.2f} s, efficiency {limit / took:.0%}; "
-        f"overhead {cost:.3f} s; at most {max(peaks):.0f} MB in a worker; bits {found_digest}, "
+        f"overhead {cost:.3f} s; {grew:.0f} MB in a worker; bits {found_digest}, "
         f"{'the same' if found_digest == alone else 'OTHERS'}",
         flush=True,
     )
     return found_digest == alone
+
+
+def killed(name: str, fit: Callable[..., SoftmaxSweep], after: float) -> tuple[str, str]:
+    """What became of a sweep of which a worker was killed so many seconds after its begin, and the
+    bits that it came to in the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = {"checkpoint": folder, "n_tasks": 8}
+        try:
+            with ENGINES[name]() as executor:
+                overhead(executor)
+                pid, _ = next(executor.map(peak, range(1)))
+                timer = threading.Timer(after, os.kill, (pid, signal.SIGKILL))
+                timer.start()
+                try:
+                    return "ended all the same", digest(fit(executor=executor, **kept))
+                finally:
+                    timer.join()
+        except WorkerError:
+            with ENGINES[name]() as executor:
+                return "resumed", digest(fit(executor=executor, resume=True, **kept))
+
+
+def kill(name: str, X: Any, y: Any, given: argparse.Namespace, alone: str, took: float) -> bool:
+    """An engine's line of kills; returns whether all came to the bits of one process."""
+    if name.startswith("Dask") and importlib.util.find_spec("distributed") is None:
+        return True
+
+    def fit(**how: Any) -> SoftmaxSweep:
+        return sweep(RATES, given.epochs).fit(X, y, **how)
+
+    moments = np.random.default_rng(SEED).uniform(0, took, given.kills)
+    found = [killed(name, fit, moment) for moment in moments.tolist()]
+    same = sum(bits == alone for _, bits in found)
+    counts = ", ".join(f"{n} {what}" for what, n in Counter(what for what, _ in found).items())
+    print(f"{name}: {given.kills} kills: {counts}; the same bits {same} times", flush=True)
+    return same == given.kills
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -145,6 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument("--rows", type=int, default=60_000, help="of MNIST (%(default)s)")
     arguments.add_argument("--epochs", type=int, default=2, help="of each head (%(default)s)")
     arguments.add_argument("--rounds", type=int, default=3, help="median of so many (%(default)s)")
+    arguments.add_argument("--kills", type=int, default=0, help="of a worker (%(default)s)")
     given = arguments.parse_args(argv)
     data: Any = load_mnist()
     X, y = data.X_train[: given.rows], data.y_train[: given.rows]
@@ -156,6 +210,8 @@ def main(argv: list[str] | None = None) -> int:
     (took,) = seconds(lambda: sweep(RATES, given.epochs).fit(X, y), rounds=given.rounds)
     print(f"1 process: {took:.2f} s; bits {alone}", flush=True)
     same = [measure(name, X, y, given, alone) for name in ENGINES]
+    if given.kills:
+        same += [kill(name, X, y, given, alone, took) for name in ENGINES]
     return 0 if all(same) else 1
 
 
