@@ -10,7 +10,7 @@ from softstep.model.inputs.settings import number
 from softstep.model.inputs.warnings import warn
 
 
-def weight_array(sample_weight: Any, n: int) -> Any:
+def weight_array(sample_weight: Any, n: int, name: str = "sample_weight") -> Any:
     """Weights of rows, (n,) float64, as given.
 
     Raises:
@@ -19,16 +19,16 @@ def weight_array(sample_weight: Any, n: int) -> Any:
     columns = tables.columns_of(sample_weight)
     column = columns[0] if len(columns) == 1 else sample_weight
     if len(columns) < 2:
-        refuse_missing(column, "sample_weight[{}]")
-    weights = host_array(column, "sample_weight")
+        refuse_missing(column, name + "[{}]")
+    weights = host_array(column, name)
     if weights.dtype.kind not in "iuf":
-        raise TypeError(f"sample_weight must hold numbers, not {weights.dtype}")
+        raise TypeError(f"{name} must hold numbers, not {weights.dtype}")
     if weights.shape != (n,):
-        raise ValueError(f"sample_weight has shape {weights.shape}, but there are {n} rows")
+        raise ValueError(f"{name} has shape {weights.shape}, but there are {n} rows")
     weights = weights.astype(np.float64)
     bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
     if bad.size:
-        raise ValueError(f"sample_weight[{bad[0]}] = {weights[bad[0]]} must be finite and >= 0")
+        raise ValueError(f"{name}[{bad[0]}] = {weights[bad[0]]} must be finite and >= 0")
     return weights
 
 

@@ -11,19 +11,31 @@ from softstep.model.scores.table import ALWAYS, SCORES, Score, find
 @dataclass(frozen=True)
 class Asked:
     """scores: those that `scoring` names, by name. ranked: those by which settings are ranked, that
-    of `refit` first."""
+    of `refit` first. patience: by which a head has got better, or not.
+
+    Pickled, it has the scores that are built in, for workers, which need no others: a user's
+    functions may be of this process alone.
+    """
 
     scores: dict[str, Score]
     ranked: tuple[Score, ...]
+    patience: Score
 
     @property
     def refit(self) -> Score:
         return self.ranked[0]
 
-    @property
-    def patience(self) -> Score:
-        """By which a head has got better, or not."""
-        return self.refit if self.scores else SCORES["loss"]
+    def refuse_in_workers(self) -> None:
+        """Raise ValueError where heads cannot be judged in other processes than this one."""
+        if self.refit.kind == "estimator":
+            raise ValueError(
+                f"refit={self.refit.name!r} is a function of an estimator, which the workers of an "
+                "executor do not call: refit by a score that is built in"
+            )
+
+    def __reduce__(self) -> Any:
+        built_in = {name: s for name, s in self.scores.items() if s.kind != "estimator"}
+        return Asked, (built_in, self.ranked, self.patience)
 
     @property
     def of_estimators(self) -> list[str]:
@@ -51,7 +63,8 @@ def asked(scoring: Any, refit: Any, losses: set[str]) -> Asked:
             "each by itself, or judge by accuracy"
         )
     ranking = [name for name in (refit, *ALWAYS) if name != "loss" or len(losses) == 1]
-    return Asked(scores, tuple(known[name] for name in dict.fromkeys(ranking)))
+    ranked = tuple(known[name] for name in dict.fromkeys(ranking))
+    return Asked(scores, ranked, ranked[0] if scores else SCORES["loss"])
 
 
 def _scores(scoring: Any) -> dict[str, Score]:

@@ -22,6 +22,7 @@ from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.executor import Crew, opened, train
 from softstep.model.sweep.heads import ALL_ROWS, Heads, Plan, Training
 from softstep.model.sweep.out_of_fold import LeftOut, OutOfFold
+from softstep.model.sweep.scoring import Estimators, Scoring, Winner, refuse_missing
 from softstep.model.sweep.settings import SweepSettings, lone
 from softstep.model.sweep.solving import Solving
 from softstep.model.sweep.views import Views, first_weights
@@ -36,6 +37,7 @@ class Given:
     sample_weight: Any
     X_val: Any
     y_val: Any
+    sample_weight_val: Any
     groups: Any
 
 
@@ -68,18 +70,25 @@ class SoftmaxSweep(OutOfFold, Params):
             rows. They are judged on X_val or, without it, each on the rows it left out.
         bootstrap: "poisson" (each row counts Poisson(1) times) or "multinomial" (n rows drawn with
             replacement).
-        refit: "accuracy" or "loss": the figure on held-out rows by which settings are ranked and
-            halved; the other one breaks ties. Losses of different kinds are not comparable: in a
-            grid with several, "loss" is an error, and among settings of equal accuracy the first is
-            the best.
+        scoring: what else to score on the held-out rows, as in scikit-learn's GridSearchCV: a name,
+            a list of names, a dict of names and functions, or a function (estimator, X, y) ->
+            number, which is called "score". Built in are accuracy, balanced_accuracy,
+            top_k_accuracy ("top5" and its like; 2 without a number), neg_log_loss, brier, ece (15
+            bins of equal mass), macro_f1, roc_auc_ovr and average_precision, both the mean over the
+            classes, of two classes that of the second; other names are scorers of scikit-learn,
+            where it is installed. Of loss, brier and ece less is better.
+        refit: "accuracy", "loss" or a score of `scoring`: the figure on held-out rows by which
+            settings are ranked and halved; accuracy and then the loss break ties. None: the first
+            of `scoring`, or accuracy. Losses of different kinds are not comparable: in a grid with
+            several, "loss" is an error, and among settings of equal accuracy the first is the best.
         halving: repeatedly drop the worse half of the settings, at even intervals, so that one is
             left for the last epochs; more than half where there are few epochs, none with a single
             epoch. The remaining heads are packed together, so that time is saved.
         eval_every: evaluate held-out rows every `eval_every` epochs; None: after the last epoch, at
             each halving and, with `patience`, after each epoch.
         patience: stop a head after this many evaluations without an improvement of its held-out
-            loss, and restore its best weights. The loss of a head on all rows is the mean over its
-            folds.
+            loss, with `scoring` of the score of `refit`, and restore its best weights. The figure
+            of a head on all rows is the mean over its folds.
         memory: None: X is used in place. Bytes, or "1.5 GB": X, such as a .npy mapped with
             mmap_mode="r", is read in shuffled blocks (their order: `softstep.model.blocks`), X_val
             in blocks too, and at most this much memory is used beyond what the process holds when
@@ -100,15 +109,24 @@ class SoftmaxSweep(OutOfFold, Params):
             range, or "start:stop"; where the grid has "features"), `label_set` (for
             two-dimensional labels), `rank` (1 is best; the diverged last), `mean_val_accuracy`,
             `std_val_accuracy`, `mean_val_loss`, `std_val_loss` (over folds or bootstraps; std is
-            NaN without), `epochs` run, `diverged` (whether any head of the setting did: one fold or
-            bootstrap is enough), and the certificate of the head on all rows: `objective`,
-            `gradient_norm` and `bound`, an upper bound on how far `objective` is above its minimum
-            (`model/optimum/proof.py`; NaN where none exists: for losses that are not convex, and
-            without l2). With solver="lbfgs" there are `n_iter`, `converged` (whether the head on
-            all rows was proven to be within `tol`) and `weight_norm`, ‖W‖, in place of `epochs`.
+            NaN without), `mean_val_<name>` and `std_val_<name>` of each score, and of those that
+            are means over rows `low_val_<name>` and `high_val_<name>`, between which 95% of 1000
+            bootstraps of the held-out rows are, the same for all settings; `epochs` run, `diverged`
+            (whether any head of the setting did: one fold or bootstrap is enough), and the
+            certificate of the head on all rows: `objective`, `gradient_norm` and `bound`, an
+            upper bound on how far `objective` is above its minimum (`model/optimum/proof.py`; NaN
+            where none exists: for losses that are not convex, and without l2). With
+            solver="lbfgs" there are `n_iter`, `converged` (whether the head on all rows was proven
+            to be within `tol`) and `weight_norm`, ‖W‖, in place of `epochs`.
         best_index_, best_params_, best_estimator_: the best setting: its index in `results_`, its
             values, and a SoftmaxRegression fitted with it on all rows. For two-dimensional labels,
             lists with an entry for each label set.
+        best_score_, best_score_interval_, best_wins_: with `scoring`, where the score of `refit` is
+            a mean over rows: the best of many settings is partly the luckiest. So each of those
+            1000 bootstraps chooses a setting by the rows it drew, and takes its score on the rows
+            it left out. The mean of these scores, what is to be expected of the best on new rows;
+            (low, high), between which 95% of them are; the share of the bootstraps that chose the
+            best. For two-dimensional labels, lists.
         loss_curves_: mean training loss of each epoch and setting, (epochs, settings); NaN after a
             setting has stopped.
         seed_: the seed used. classes_: (c,). n_iter_: the epochs, or steps, of the best. For
@@ -122,6 +140,9 @@ class SoftmaxSweep(OutOfFold, Params):
     best_params_: Any
     best_estimator_: Any
     _trained: results.Trained
+    best_score_: Any
+    best_score_interval_: Any
+    best_wins_: Any
     origin_: Any
 
     def __init__(
@@ -130,7 +151,7 @@ class SoftmaxSweep(OutOfFold, Params):
         cv: Any = None,
         n_bootstrap: int | None = None,
         bootstrap: Literal["poisson", "multinomial"] = "poisson",
-        refit: Literal["accuracy", "loss"] = "accuracy",
+        refit: str | None = None,
         halving: bool = False,
         schedule: Literal["constant", "cosine", "step"] = "constant",
         batch_size: int = 100,
@@ -150,6 +171,7 @@ class SoftmaxSweep(OutOfFold, Params):
         tol: float = 1e-6,
         max_iter: int = 1000,
         C: float | None = None,
+        scoring: Any = None,
     ) -> None:
         self.param_grid = param_grid
         self.cv = cv
@@ -175,6 +197,7 @@ class SoftmaxSweep(OutOfFold, Params):
         self.tol = tol
         self.max_iter = max_iter
         self.C = C
+        self.scoring = scoring
 
     results_: dict[str, Any]
 
@@ -186,6 +209,7 @@ class SoftmaxSweep(OutOfFold, Params):
         *,
         X_val: Any = None,
         y_val: Any = None,
+        sample_weight_val: Any = None,
         groups: Any = None,
         callback: Callable[[Any], Any] | None = None,
         checkpoint: str | PathLike[str] | None = None,
@@ -204,6 +228,8 @@ class SoftmaxSweep(OutOfFold, Params):
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
                 alike.
             X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
+            sample_weight_val: what each of these rows counts in every figure on them, (n_val,), >=
+                0. Functions that score are given it as `sample_weight`.
             groups: for a `cv` that splits by groups.
             callback: called with a `SweepEpoch` after each epoch, or with solver="lbfgs" with a
                 `Round` (model/optimum/solve.py) after each round; returning True stops training.
@@ -226,8 +252,10 @@ class SoftmaxSweep(OutOfFold, Params):
 
         Raises:
             TypeError, ValueError: X, y, the weights or a setting are not as described; there is
-                nothing to judge the settings by; refit="loss" with several losses in the grid;
-                `checkpoint` holds a checkpoint, but `resume` is False.
+                nothing to judge the settings by; refit="loss" with several losses in the grid; a
+                score that is not known, not computed, no number, or says nothing of the held-out
+                rows, as the AUC of a class that has none of them; `checkpoint` holds a checkpoint,
+                but `resume` is False.
             CheckpointError: no checkpoint is sound, or it is of another run: the field is named.
             OSError: the folder of checkpoints cannot be written to, or another training holds it.
             FloatingPointError: every setting diverged.
@@ -242,9 +270,10 @@ class SoftmaxSweep(OutOfFold, Params):
         crew = Crew.of(executor, n_tasks)
         if crew is not None:
             X, X_val = opened(X), opened(X_val)
+            settings.asked.refuse_in_workers()
         inputs.warn_of_other_rows(X, y)
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
-            given = Given(X, y, sample_weight, X_val, y_val, groups)
+            given = Given(X, y, sample_weight, X_val, y_val, sample_weight_val, groups)
             solution = self._fit(settings, given, callback, keeper, fingerprint, crew)
         if solution is not None and solution.interrupted:
             raise KeyboardInterrupt
@@ -312,6 +341,10 @@ class SoftmaxSweep(OutOfFold, Params):
         release = None if layout is None else blocks.page_release(X)
         copies = few_rows.taken(rows, few, len(left_out.bits), release)
         heads, parts, copies = seen.parts(models, heads, rows, copies, release)
+        refuse_missing(settings.asked, labels, held_out, by_split)
+        read = Estimators(
+            models, labels, schemas[1:], given.X if by_split else given.X_val, held_out
+        )
         plan = Plan(
             data=rows,
             held_out=held_out,
@@ -323,7 +356,8 @@ class SoftmaxSweep(OutOfFold, Params):
             eval_every=settings.shared.eval_every,
             patience=settings.shared.patience,
             halving=settings.halving,
-            refit=settings.refit,
+            asked=settings.asked,
+            scoring=Scoring(settings.asked, tuple(map(len, labels.classes)), read),
             layout=layout,
             views=seen,
             parts=parts,
@@ -431,6 +465,7 @@ class SoftmaxSweep(OutOfFold, Params):
                 few=0 if splits is None else sum(map(len, splits.few.values())),
                 given=held_out,
                 solves=self.solver == "lbfgs",
+                asked=settings.asked,
             )
         return heads, layout, splits if splits is not None else make_splits()
 
@@ -449,10 +484,12 @@ class SoftmaxSweep(OutOfFold, Params):
         backend: str | None,
     ) -> trainer.Rows | None:
         """The held-out rows given to judge by; None where the splits judge."""
-        X_val, y_val = given.X_val, given.y_val
+        X_val, y_val, weights = given.X_val, given.y_val, given.sample_weight_val
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
+            if weights is not None:
+                raise ValueError("sample_weight_val are weights of X_val: give it too")
             if self.cv is None and self.n_bootstrap is None:
                 raise ValueError("nothing to judge by: give cv, n_bootstrap, or X_val and y_val")
             return None
@@ -464,7 +501,10 @@ class SoftmaxSweep(OutOfFold, Params):
             first = schema.rows(blocks.sample(blocks.features(X_val, "X_val")), "X_val")
             scale = schema.factor(first, "X_val")
             X_val = views.seen(X_val, schema.columns)
-        return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), None, scale)
+        if weights is not None:
+            weights = inputs.weight_array(weights, len(X_val), "sample_weight_val")
+            weights = inputs.of_mean_one(weights).astype(dtype)[None]
+        return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), weights, scale)
 
     def _publish(
         self,
@@ -480,10 +520,11 @@ class SoftmaxSweep(OutOfFold, Params):
                 "every setting diverged: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
             )
-        table = results.table(settings, labels, training)
-        best = [
-            int(training.order(np.arange(t, training.groups, count))[0][0]) for t in range(count)
-        ]
+        plan = training.plan
+        scored = plan.scoring.final(training) if plan.asked.scores else None
+        table = results.table(settings, labels, training, scored)
+        of_sets = [np.arange(t, training.groups, count) for t in range(count)]
+        best = [int(training.order(groups)[0][0]) for groups in of_sets]
         of_best: list[Any] = [
             best,
             [dict(table["params"][i]) for i in best],
@@ -491,12 +532,26 @@ class SoftmaxSweep(OutOfFold, Params):
         ]
         if not labels.two_dimensional:
             of_best = [of_one_set for (of_one_set,) in of_best]
+        winners = [] if scored is None else [scored.winner(training, g) for g in of_sets]
+        self._set_best_scores([winner for winner in winners if winner is not None], labels)
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
         self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
         self.n_iter_: Any = self._each(lambda best: best.n_iter_)
         self.origin_ = found.origin
         self.classes_: Any = labels.classes if labels.two_dimensional else labels.classes[0]
+
+    def _set_best_scores(self, winners: list[Winner], labels: Labels) -> None:
+        """Of each label set, where they are known."""
+        found: dict[str, list[Any]] = {
+            "best_score_": [winner.score for winner in winners],
+            "best_score_interval_": [(winner.low, winner.high) for winner in winners],
+            "best_wins_": [winner.wins for winner in winners],
+        }
+        for name, values in found.items():
+            vars(self).pop(name, None)
+            if winners:
+                setattr(self, name, values if labels.two_dimensional else values[0])
 
 
 def _first_weights(

@@ -60,18 +60,3 @@ def _values(name, value):
 def _plain(value):
     """Values of NumPy, pandas or torch as Python lists and numbers."""
     return value.tolist() if hasattr(value, "tolist") else value
-
-
-def judged_by(refit: Any, settings: Any) -> Any:
-    """The figure that settings are judged by, "accuracy" or "loss".
-
-    Raises:
-        ValueError: it is neither, or it is the loss where the settings have several.
-    """
-    figure = inputs.choice("refit", refit, ("accuracy", "loss"))
-    if figure == "loss" and len({setting.get("loss", "mse") for setting in settings}) > 1:
-        raise ValueError(
-            "refit='loss' needs one loss in the grid: different losses do not compare; sweep "
-            "each by itself, or judge by accuracy"
-        )
-    return figure

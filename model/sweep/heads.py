@@ -7,7 +7,7 @@ or bootstraps. The remaining heads are packed together, so that time falls with 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,21 +15,16 @@ from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, inputs, trainer
 from softstep.model.optimum.solve import Solution
 from softstep.model.resume import Keeper, fill
+from softstep.model.scores import ALWAYS, Asked
 from softstep.model.sweep.out_of_fold import LeftOut
 from softstep.model.sweep.views import Views
 from softstep.model.views import Part, are_finite, named, seen
 
+if TYPE_CHECKING:
+    from softstep.model.sweep.scoring import Scoring
+
 ALL_ROWS = -1  # the split of a head that learns from all rows
-RECORDS = (  # of a Training: what has become of its heads and groups
-    "epochs",
-    "diverged",
-    "dropped",
-    "head_loss",
-    "head_accuracy",
-    "best_loss",
-    "best_accuracy",
-    "waited",
-)
+RECORDS = "epochs", "diverged", "dropped", "waited"  # of a Training, beside its figures
 
 
 @dataclass(frozen=True)
@@ -53,10 +48,12 @@ class Heads:
 @dataclass(frozen=True)
 class Plan:
     """How the bank trains. `sgd` holds what all heads share. The `held_out` rows judge all heads;
-    if `by_split`, weight set k of these rows judges the heads of split k. `views`: what of X the
-    rows are, and which columns of them the heads see; `parts`: of the bank.
-    `left_out`: the rows that each split is judged on. `few`: of each part whose heads visit rows of
-    their own these rows, with the weight sets as `few_rows.taken` has them."""
+    if `by_split`, weight set k of these rows judges the heads of split k, else weight set 0, if
+    there is one, all of them. `asked`: the scores, and by which settings are ranked; `scoring`:
+    what computes those besides loss and accuracy. `views`: what of X the rows are, and which
+    columns of them the heads see; `parts`: of the bank. `left_out`: the rows that each split is
+    judged on. `few`: of each part whose heads visit rows of their own these rows, with the weight
+    sets as `few_rows.taken` has them."""
 
     data: trainer.Rows
     held_out: trainer.Rows
@@ -68,7 +65,8 @@ class Plan:
     eval_every: int | None
     patience: int | None
     halving: bool
-    refit: str
+    asked: Asked
+    scoring: "Scoring"
     layout: blocks.Layout | None
     views: Views
     parts: tuple[Part, ...]
@@ -82,6 +80,13 @@ class Plan:
             data, weight_set = self.few[p], weight_set // (1 + len(self.left_out.bits))
         data = replace(data, y_index=heads.label_set, weight_index=weight_set)
         return data.seen(self.parts[p], mine)
+
+    def judge_of(self, heads: Heads) -> np.ndarray | None:
+        """Which weight set of the held-out rows judges each of these heads; None: there are none.
+        Of a head on all rows that no rows are held out for it is ALL_ROWS."""
+        if self.held_out.sample_weight is None:
+            return None
+        return heads.split if self.by_split else np.zeros_like(heads.split)
 
 
 @dataclass
@@ -120,8 +125,8 @@ class Training:
 
     Attributes:
         bank: all heads' weights and velocities. epochs: how many each head ran.
-        loss, accuracy: (groups,), held-out figures of each group, the mean over its splits.
-        loss_std, accuracy_std: their standard deviation over the splits; NaN without splits.
+        figures: by name, (h,): what a head is judged by now, loss, accuracy and the score of
+            `refit`: its last evaluation, with `patience` its best. best_figures: its best.
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
         solution: what the heads were solved to; None where they are trained.
         certificate: columns of the results that workers found; None: nobody has yet.
@@ -131,10 +136,8 @@ class Training:
     heads: Heads
     bank: trainer.BankState
     plan: Plan
-    head_loss: np.ndarray
-    head_accuracy: np.ndarray
-    best_loss: np.ndarray
-    best_accuracy: np.ndarray
+    figures: dict[str, np.ndarray]
+    best_figures: dict[str, np.ndarray]
     alive: np.ndarray
     packed: Heads
     packed_bank: trainer.BankState
@@ -159,9 +162,9 @@ class Training:
         self.dropped: np.ndarray = np.full(self.groups, np.iinfo(np.int64).max)
         self.halvings: Any = _halvings(heads, self.planned) if plan.halving else {}
         self.has_splits: bool = bool((heads.split != ALL_ROWS).any())
-        # What a head is judged by now: its last evaluation, with `patience` its best.
-        self.head_loss, self.head_accuracy = np.full((2, h), np.nan)
-        self.best_loss, self.best_accuracy = np.full(h, np.inf), np.full(h, np.nan)
+        names = dict.fromkeys((*ALWAYS, plan.asked.refit.name))
+        self.figures = {name: np.full(h, np.nan) for name in names}
+        self.best_figures = {name: np.full(h, np.nan) for name in names}
         self.best: Any = (bank.W.copy(), bank.b.copy()) if plan.patience else (bank.W, bank.b)
         self.waited: np.ndarray = np.zeros(h, np.int64)
         self._X_is_finite = self._held_out_is_finite = False
@@ -202,7 +205,7 @@ class Training:
 
     def finish(self) -> None:
         """Put the best weights back, where they were kept."""
-        improved = np.isfinite(self.best_loss)  # none without `patience`
+        improved = np.isfinite(self.best_figures[self.plan.asked.patience.name])  # or no patience
         self.bank.W[improved] = self.best[0][improved]
         self.bank.b[improved] = self.best[1][improved]
 
@@ -216,14 +219,10 @@ class Training:
         """These groups from the best to the worst, and their ranks in that order, from 1.
 
         The diverged come last, before them those that halving dropped, the later the better. Ties
-        are broken by the figure of `refit`, then by the other one. Losses of different kinds are
-        not comparable: with several, accuracy alone decides. Equal groups have equal ranks.
+        are broken by the figure of `refit`, then by accuracy and loss. Losses of different kinds
+        are not comparable: with several, the loss does not count. Equal groups have equal ranks.
         """
-        loss, accuracy = self.judged(self.head_loss), -self.judged(self.head_accuracy)
-        figures: tuple[np.ndarray, ...]
-        figures = (accuracy, loss) if self.plan.refit == "accuracy" else (loss, accuracy)
-        if len(set(self.heads.loss)) > 1:
-            figures = (accuracy,)
+        figures = [s.cost(self.judged(self.figures[s.name])) for s in self.plan.asked.ranked]
         keys = np.stack([f[groups] for f in (self.diverged, -self.dropped, *figures)]).astype(float)
         keys = np.where(np.isnan(keys), np.inf, keys)
         keys[2:, keys[0] == 1] = 0
@@ -239,9 +238,17 @@ class Training:
         arrays = self.bank.arrays()
         if self.plan.patience:
             arrays |= named("best_W", self.best[0]) | {"best_b": self.best[1]}
-        arrays |= {name: getattr(self, name) for name in RECORDS}
-        arrays |= {f"curves.{name}": np.asarray(v) for name, v in vars(self.curves).items()}
+        arrays |= self.records() | {
+            f"curves.{name}": np.asarray(v) for name, v in vars(self.curves).items()
+        }
         return arrays | {"alive": self.alive, "active": self.packed_bank.active}
+
+    def records(self) -> dict[str, np.ndarray]:
+        """What has become of heads and groups, by name: the arrays that are written to."""
+        arrays = {name: getattr(self, name) for name in RECORDS}
+        for when, figures in (("head", self.figures), ("best", self.best_figures)):
+            arrays |= {f"{when}_{_kept(name)}": array for name, array in figures.items()}
+        return arrays
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Go on from what `state` gave.
@@ -253,9 +260,11 @@ class Training:
             if name not in ("alive", "active", "curves.steps"):
                 fill(array, arrays, name)
         judged = (self.heads.split != ALL_ROWS) | (not self.plan.by_split)
-        unlike = np.isfinite(self.best_loss) != np.isfinite(self.best_accuracy)
+        by = self.plan.asked.patience.name
+        found, right = self.best_figures[by], self.best_figures["accuracy"]
+        unlike = np.isfinite(found) != np.isfinite(right)
         if (judged & unlike).any():
-            raise ValueError("best_loss and best_accuracy are not of the same heads")
+            raise ValueError(f"best_{by} and best_accuracy are not of the same heads")
         steps, alive = arrays["curves.steps"], arrays["alive"]
         if steps.shape != (arrays["epoch"],) or (steps.size and steps.dtype.kind not in "iu"):
             raise ValueError(f"curves.steps is {steps.dtype} of shape {steps.shape}")
@@ -366,9 +375,12 @@ class Training:
         if not self._held_out_is_finite and not np.isfinite(loss).all():
             self._refuse_non_finite(plan.held_out, "X" if plan.by_split else "X_val")
             self._held_out_is_finite = True
-        heads = self.alive[judged]
-        self.curves.val_loss[number, heads] = self.head_loss[heads] = loss
-        self.curves.val_accuracy[number, heads] = self.head_accuracy[heads] = accuracy
+        heads, refit = self.alive[judged], plan.asked.refit.name
+        self.curves.val_loss[number, heads] = self.figures["loss"][heads] = loss
+        self.curves.val_accuracy[number, heads] = self.figures["accuracy"][heads] = accuracy
+        if refit not in ALWAYS:
+            self._unpack()
+            self.figures[refit][heads] = plan.scoring.figures([refit], self, heads)[refit]
 
     def _splits_can_be_cut(self) -> bool:
         """Whether a split's rows can be copied out of X, to evaluate its heads on these alone."""
@@ -415,23 +427,27 @@ class Training:
     def _have_stopped(self, patience: int) -> np.ndarray:
         """Which remaining heads have not improved for too long; records the best weights.
 
-        A head on all rows that no rows are held out for follows the mean loss of its splits, in
+        A head on all rows that no rows are held out for follows the mean figure of its splits, in
         which a split that has stopped counts with its best, and stops when all of them have.
         """
-        loss, alive, packed = self.head_loss.copy(), self.alive, self.packed
+        score, alive, packed = self.plan.asked.patience, self.alive, self.packed
+        now = self.figures | {score.name: self.figures[score.name].copy()}
         if self.plan.by_split:
             whole = self.heads.split == ALL_ROWS
-            loss[whole] = self.judged(self.head_loss)[self.heads.group[whole]]
-        better = loss[alive] < self.best_loss[alive]
+            mean = self.judged(self.figures[score.name])
+            now[score.name][whole] = mean[self.heads.group[whole]]
+        best = self.best_figures[score.name]
+        before = np.where(np.isnan(best), np.inf, score.cost(best))
+        better = score.cost(now[score.name])[alive] < before[alive]
         improved = alive[better]
-        self.best_loss[improved] = loss[improved]
-        self.best_accuracy[improved] = self.head_accuracy[improved]
+        for name, figures in self.best_figures.items():
+            figures[improved] = now[name][improved]
         W, b = self.best
         W[improved], b[improved] = self.packed_bank.W[better], self.packed_bank.b[better]
         self.waited[alive] = np.where(better, 0, self.waited[alive] + 1)
-        judged = alive[np.isfinite(self.best_loss[alive])]
-        self.head_loss[judged] = self.best_loss[judged]
-        self.head_accuracy[judged] = self.best_accuracy[judged]
+        judged = alive[np.isfinite(best[alive])]
+        for name, figures in self.figures.items():
+            figures[judged] = self.best_figures[name][judged]
         stopped: np.ndarray = self.waited[alive] >= patience
         if self.plan.by_split:
             follows = packed.split == ALL_ROWS
@@ -468,11 +484,15 @@ class Training:
     def at_epoch(self, number: int) -> SweepEpoch:
         """What a callback is given after this epoch."""
         best, score = None, None
-        if not np.isnan(self.judged(self.head_loss)).all():
+        if not np.isnan(self.judged(self.figures["loss"])).all():
             best = int(self.order(np.arange(self.groups))[0][0])
-            figures = self.head_accuracy if self.plan.refit == "accuracy" else self.head_loss
-            score = float(self.judged(figures)[best])
+            score = float(self.judged(self.figures[self.plan.asked.refit.name])[best])
         return SweepEpoch(number, self.planned, len(self.alive), best, score)
+
+
+def _kept(name: str) -> str:
+    """As what figures of that name are kept: a user may call a score as another array is called."""
+    return name if name in ALWAYS else "score"
 
 
 def _halvings(heads: Heads, epochs: int) -> dict[int, int]:

@@ -8,9 +8,11 @@ from softstep.kernels.checks import compute_dtype
 from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, trainer
 from softstep.model.optimum import curvature, lbfgs, proof
+from softstep.model.scores import Asked
 from softstep.model.sweep import results
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import Heads
+from softstep.model.sweep.scoring import bytes_needed
 
 # Arrays the size of the bank: weights and velocity, both again for the remaining heads once some
 # have been dropped, the best weights, and two that the fused op packs for itself.
@@ -39,13 +41,14 @@ def layout(
     few: int,
     given: trainer.Rows | None,
     solves: bool,
+    asked: Asked,
 ) -> blocks.Layout:
     """The blocks that X is read in.
 
     sizes: of each view, its number of columns. scales: whether any is scaled. weight_sets: sets of
     row weights to learn by. few: rows that are copied, since heads visit them alone. given: the
     held-out rows, where splits do not judge. solves: whether the heads go to their optimum, in
-    place of being trained.
+    place of being trained. asked: the scores.
 
     Raises:
         TypeError, ValueError: `memory` is not an amount of memory, or too little.
@@ -73,7 +76,13 @@ def layout(
     per_row = 2 * set_row + ORDERS * 8
     if given is not None:
         fixed += given.y.nbytes
+        fixed += 0 if given.sample_weight is None else given.sample_weight.nbytes
         per_row += _held_out_row(given.X, X)
+    if asked.scores:
+        rows = n if given is None else len(given.X)
+        scores = [*asked.scores.values(), asked.refit]
+        groups = int(heads.group.max()) + 1
+        fixed += bytes_needed(scores, h, groups, rows, int(widths.max()), c, size)
     return blocks.layout(
         X,
         blocks.size_in_bytes(memory),

@@ -3,7 +3,7 @@
 import copy
 import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from softstep.model.optimum.problem import Problem, is_provable
 from softstep.model.optimum.proof import prove
 from softstep.model.regression import SoftmaxRegression
 from softstep.model.saved_model import State, take_over
+from softstep.model.scores import ALWAYS
 from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import ALL_ROWS, Curves, Heads, Training
 from softstep.model.sweep.out_of_fold import LeftOut
 from softstep.model.views import Part, Weights, of_head
+
+if TYPE_CHECKING:
+    from softstep.model.sweep.scoring import Scored
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,10 @@ def trained(
     )
 
 
-def table(settings: list[dict[str, Any]], data: Labels, training: Training) -> dict[str, Any]:
-    """`SoftmaxSweep.results_`; its docstring says what is in it."""
+def table(
+    settings: list[dict[str, Any]], data: Labels, training: Training, scored: "Scored | None"
+) -> dict[str, Any]:
+    """`SoftmaxSweep.results_`; its docstring says what is in it. scored: with `scoring`."""
     heads, groups = training.heads, np.arange(training.groups)
     whole = heads.split == ALL_ROWS
     params = [setting for setting in settings for _ in range(data.count)]
@@ -132,11 +138,16 @@ def table(settings: list[dict[str, Any]], data: Labels, training: Training) -> d
         order, ranks = training.order(groups[t :: data.count])
         results["rank"][order] = ranks
     diverged = training.diverged
-    for name, figures in (("accuracy", training.head_accuracy), ("loss", training.head_loss)):
-        mean, std = training.judged(figures), training.judged(figures, np.std)
+    figures = {name: training.figures[name] for name in ALWAYS}
+    for name, of_heads in (figures | ({} if scored is None else scored.figures)).items():
+        mean, std = training.judged(of_heads), training.judged(of_heads, np.std)
         results[f"mean_val_{name}"] = np.where(diverged, np.nan, mean)
         spread = np.where(diverged, np.nan, std)
         results[f"std_val_{name}"] = spread if training.has_splits else np.full(len(groups), np.nan)
+        if scored is not None and name in scored.draws.names:
+            low, high = scored.draws.interval(name)
+            results[f"low_val_{name}"] = np.where(diverged, np.nan, low)
+            results[f"high_val_{name}"] = np.where(diverged, np.nan, high)
     results["diverged"] = diverged
     if training.solution is None:
         results["epochs"] = training.epochs[whole]

@@ -6,6 +6,7 @@ from typing import Any, Self
 from softstep.model import blocks, inputs
 from softstep.model.optimum.settings import Optimum
 from softstep.model.regression import SoftmaxRegression
+from softstep.model.scores import Asked, asked
 from softstep.model.settings import Settings
 from softstep.model.sweep import data, folds, grid
 
@@ -13,12 +14,13 @@ from softstep.model.sweep import data, folds, grid
 @dataclass(frozen=True)
 class SweepSettings:
     """grid: what each entry sets. shared: what all have in common, and what the first sets.
-    optimum: of solver="lbfgs"; None with "sgd". refit, halving: as the sweep's."""
+    optimum: of solver="lbfgs"; None with "sgd". asked: scores, and by which settings are ranked.
+    halving: as the sweep's."""
 
     grid: list[dict[str, Any]]
     shared: Settings
     optimum: Optimum | None
-    refit: str
+    asked: Asked
     halving: bool
 
     @classmethod
@@ -34,12 +36,18 @@ class SweepSettings:
         data.split_count(sweep)
         if sweep.memory is not None:
             blocks.size_in_bytes(sweep.memory)
+        scores = asked(sweep.scoring, sweep.refit, {entry.get("loss", "mse") for entry in entries})
+        if sweep.memory is not None and scores.of_estimators:
+            raise ValueError(
+                f"memory= reads rows in blocks, but scoring={scores.of_estimators[0]!r} is a "
+                "function of an estimator and all its rows: choose scores that are built in"
+            )
         shared, *_ = [Settings.of(lone(sweep, entry)) for entry in entries]
         return cls(
             grid=entries,
             shared=shared,
             optimum=optimum,
-            refit=grid.judged_by(sweep.refit, entries),
+            asked=scores,
             halving=inputs.flag("halving", sweep.halving),
         )
 

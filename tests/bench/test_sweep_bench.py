@@ -5,10 +5,11 @@ import pytest
 
 from softstep.bench import measure, peers
 from softstep.bench.measure import OURS, Pace
-from softstep.bench.studies import grid_search, sweep, wrong_labels
+from softstep.bench.studies import grid_search, scoring, sweep, wrong_labels
 from softstep.kernels.losses import LOSSES
 from softstep.kernels.verify.cases import Size
 from softstep.model.datasets import load_digits
+from softstep.model.scores import SCORES
 
 TINY = Size(n=230, d=12, c=4)
 
@@ -64,3 +65,12 @@ def test_both_searches_try_the_same_penalties_and_count_their_fits():
     model, fits = grid_search.by_grid_search(X / 16, y, 3)
     assert model.score(X / 16, y) > 0.9
     assert fits == 8 * 5 + 1
+
+
+def test_the_scores_that_are_timed_are_those_of_scikit_learn():
+    pytest.importorskip("sklearn")
+    lines = scoring.table(scoring.problem(heads=6, rows=600)).splitlines()[2:]
+    assert len(lines) == len(SCORES)
+    apart = [float(cells[4]) for line in lines if (cells := line.split("|"))[3].strip()]
+    assert len(apart) == len(SCORES) - 2
+    assert max(apart) < 1e-6  # float32, which scikit-learn sums

@@ -232,7 +232,6 @@ def test_numbers_are_read(text, expected):
         "--loss=hinge",
         "--l2=1:inf:log2",
         "--cv=two",
-        "--refit=f1",
         "--schedule=linear",
     ],
 )
@@ -293,6 +292,10 @@ def test_it_says_how_many_rows_the_saved_model_learned_from(capsys):
         (["--epochs=0"], "epochs must be at least 1"),
         (["--lr=1e39"], "every setting diverged"),
         (["--refit=loss"], "needs one loss in the grid"),
+        (["--refit=f1"], "refit must be one of 'accuracy', 'loss', not 'f1'"),
+        (["--refit=ece"], "refit='ece' is not computed: name it in scoring too"),
+        (["--scoring=auc"], "scoring has 'auc', which is no scorer of scikit-learn"),
+        (["--scoring=top10"], "scoring='top10' is 1 for any model of 10 classes"),
         (["--labels=none"], "give no labels file"),
     ],
 )
@@ -302,3 +305,40 @@ def test_settings_that_make_no_sense_are_refused_in_one_sentence(options, messag
     assert err.startswith("softstep: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("judged", [[], ["--cv", 2]])
+def test_scores_are_printed_and_saved_and_choose_the_best(judged, capsys, tmp_path):
+    options = ["--scoring", "brier,ece,top3,brier", "--refit", "brier", "--loss", "mse"]
+    code, out, err = softstep(capsys, *SWEEP, *options, *judged, "--out", tmp_path / "found")
+    assert (code, err) == (0, "")
+    assert re.search(r"^epoch 4/4 .* best brier 0\.\d{4} ", out, re.M)
+    table = out.splitlines().index(next(n for n in out.splitlines() if n.startswith("rank ")))
+    head, best, *_ = out.splitlines()[table:]
+    assert head.split() == ["rank", "accuracy", "loss", "brier", "ece", "top3", "settings"]
+    spread = r" ±\S+" if judged else ""
+    assert re.match(rf" +1( +0\.\d+{spread}){{5}}  l2 ", best)
+    with (tmp_path / "found" / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    brier = [float(row["mean_val_brier"]) for row in rows]
+    assert [int(row["rank"]) for row in rows] == [1 + sorted(brier).index(b) for b in brier]
+    assert float(rows[0]["low_val_top3"]) <= float(rows[0]["mean_val_top3"])
+    said = re.search(
+        r"^brier of the best on rows that had no part in choosing it (\S+) \((\S+) to (\S+)\); it "
+        r"was the best in \d+% of 1000 bootstraps$",
+        out,
+        re.M,
+    )
+    low, high = float(said[2]), float(said[3])
+    assert low < float(said[1]) < high
+    assert low < min(brier) < high
+    text = (tmp_path / "found" / "report.html").read_text(encoding="utf-8")
+    assert said[0][1:] in text
+    assert "best by brier" in text
+    assert text.count("<th>mean_val_ece</th>") == 1
+
+
+def test_without_refit_the_first_score_chooses(capsys):
+    _, out, _ = softstep(capsys, *SWEEP, "--scoring", "roc_auc_ovr,ece", "--loss", "mse")
+    assert re.search(r"^epoch 4/4 .* best roc_auc_ovr 0\.\d{4} ", out, re.M)
+    assert "bootstraps" not in out  # it is no mean over rows

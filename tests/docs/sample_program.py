@@ -18,7 +18,7 @@ settings: dict[str, Any] = model.set_params(l2=0.1).get_params()
 steps: np.ndarray[Any, Any] = path.steps
 surface: Surface = loss_surface(model, digits.X_train, digits.y_train, "pca", path=path)
 with use_backend("numpy"):
-    sweep: SoftmaxSweep = SoftmaxSweep({"learning_rate": [0.1, 1]}, cv=2, refit="accuracy")
+    sweep: SoftmaxSweep = SoftmaxSweep({"learning_rate": [0.1, 1]}, cv=2, solver="sgd")
     loss, accuracy = kernels.evaluate(
         digits.X_train, digits.y_train, model.coef_.T[None], model.intercept_[None], loss="mse"
     )

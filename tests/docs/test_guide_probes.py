@@ -11,7 +11,7 @@ from softstep.model.datasets import load_digits
 
 GUIDE = (DOCS / "guide-probes.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", GUIDE, re.S)
-NPY, SAFETENSORS, TORCH, VIEWS, SCALED, OPTIMUM, MAPPED, OVERNIGHT = PROGRAMS
+NPY, SAFETENSORS, TORCH, SCORES, VIEWS, SCALED, OPTIMUM, MAPPED, OVERNIGHT = PROGRAMS
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,13 @@ def test_from_torch(embeddings):
     settings = {"epochs": 2, "random_state": 0}
     found = SoftmaxRegression(**settings).fit(X, y)
     assert np.array_equal(found.coef_, SoftmaxRegression(**settings).fit(embeddings, y).coef_)
+
+
+def test_other_scores(capsys):
+    sweep = run(SCORES)["sweep"]
+    assert sweep.best_score_ > -0.3
+    assert sweep.results_["mean_val_roc_auc_ovr"].max() > 0.99
+    assert capsys.readouterr().out.count("learning_rate") == 1
 
 
 def test_several_feature_sets():

@@ -17,7 +17,7 @@ SAMPLE = Path(__file__).with_name("sample_program.py")
 WRONG = {
     'loss="cross_entropy"': 'loss="crossentropy"',
     'schedule="cosine"': 'schedule="linear"',
-    'refit="accuracy"': 'refit="f1"',
+    'solver="sgd"': 'solver="adam"',
     "score: float": "score: str",
     "path.steps": "path.step",
 }

@@ -123,6 +123,7 @@ BAD_IN_A_SWEEP = {
     "n_bootstrap": (1, ValueError),
     "bootstrap": ("bayes", ValueError),
     "refit": ("f1", ValueError),
+    "scoring": ("no score", ValueError),
     "halving": (1, TypeError),
     "memory": ("lots", ValueError),
 }

@@ -8,7 +8,7 @@ import numpy as np
 from softstep.kernels.checks import Array
 from softstep.model import trainer
 from softstep.model.optimum.solve import Solution
-from softstep.model.sweep.heads import RECORDS, Curves, Heads, Plan, Training
+from softstep.model.sweep.heads import Curves, Heads, Plan, Training
 
 OF_GROUPS = ("diverged", "dropped")  # of the records; the others are of heads
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")  # of the curves
@@ -49,7 +49,7 @@ class Parcel:
             best=best,
             records={
                 name: array[groups if name in OF_GROUPS else heads]
-                for name, array in _records(training).items()
+                for name, array in training.records().items()
             },
             alive=np.flatnonzero(np.isin(heads, training.alive)),
         )
@@ -60,7 +60,7 @@ class Parcel:
         Training.__init__(training, self.heads, self.bank, plan)
         vars(training).update(self.own, halvings={})
         training.best = self.best or training.best
-        for name, array in _records(training).items():
+        for name, array in training.records().items():
             array[:] = self.records[name]
         _go_on_with(training, self.alive)
         return training
@@ -71,7 +71,7 @@ class Parcel:
             self,
             bank=training.bank,
             best=training.best if training.plan.patience else None,
-            records=_records(training),
+            records=training.records(),
             alive=training.alive,
             curves=Curves(*(getattr(training.curves, name)[epochs] for name in FIGURES)),
             solution=training.solution,
@@ -83,7 +83,7 @@ class Parcel:
         training.bank.put(heads, self.bank)
         for own, best in zip(training.best, self.best or (), strict=False):
             own[heads] = best
-        for name, array in _records(training).items():
+        for name, array in training.records().items():
             array[groups if name in OF_GROUPS else heads] = self.records[name]
         others = np.setdiff1d(training.alive, heads, assume_unique=True)
         _go_on_with(training, np.union1d(others, heads[self.alive]))
@@ -92,11 +92,6 @@ class Parcel:
         """Write their curves where those of these epochs and heads are."""
         for name in FIGURES:
             getattr(curves, name)[epochs, heads] = getattr(self.curves, name)
-
-
-def _records(training: Training) -> dict[str, Array]:
-    """What has become of heads and groups: the arrays that a training writes to."""
-    return {name: getattr(training, name) for name in RECORDS}
 
 
 def _go_on_with(training: Training, alive: Array) -> None:

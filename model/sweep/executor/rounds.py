@@ -117,8 +117,8 @@ class _Rounds:
             raise KeyboardInterrupt
         training.take_solution(found)
         last = len(training.curves.steps) - 1
-        training.curves.val_loss[last] = training.head_loss
-        training.curves.val_accuracy[last] = training.head_accuracy
+        training.curves.val_loss[last] = training.figures["loss"]
+        training.curves.val_accuracy[last] = training.figures["accuracy"]
         say_what_fell_short(found, training.heads.l2, training.optimum)
 
     def certify(self) -> None:

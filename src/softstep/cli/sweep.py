@@ -11,12 +11,13 @@ from softstep.cli import common
 from softstep.kernels.losses import LOSSES
 from softstep.model import SoftmaxSweep, extras
 from softstep.model.schedules import SCHEDULES
+from softstep.model.scores import ALWAYS, SCORES
 from softstep.model.sweep.grid import KEYS
 from softstep.model.sweep.settings import SweepSettings
 from softstep.report import page, subject
 from softstep.report.picture import file_names
 from softstep.runs import folder, recipe, record, workers
-from softstep.runs.sweep import FILES, fit, rows, save
+from softstep.runs.sweep import FILES, fit, honest, rows, save
 
 SHOWN = 10  # settings in the table that is printed
 
@@ -33,10 +34,18 @@ def add_parser(commands: Any) -> None:
         help="number of folds that judge (default: a fifth of the training rows judges)",
     )
     parser.add_argument(
+        "--scoring",
+        metavar="NAMES",
+        type=lambda text: list(dict.fromkeys(text.split(","))),
+        help="scores on the held-out rows besides accuracy and loss, separated by commas: "
+        f"{', '.join(name for name in SCORES if name not in ALWAYS)}, top5 and its like, or "
+        "scorers of scikit-learn",
+    )
+    parser.add_argument(
         "--refit",
-        choices=("accuracy", "loss"),
-        default="accuracy",
-        help="what makes a setting the best (default %(default)s); loss needs a single --loss",
+        metavar="NAME",
+        help="what makes a setting the best: accuracy, loss (with a single --loss) or one of "
+        "--scoring (default: the first of --scoring, or accuracy)",
     )
     parser.add_argument(
         "--halving", action="store_true", help="drop the worse half of the settings again and again"
@@ -171,7 +180,8 @@ def run(arguments: argparse.Namespace) -> int:
         extras.load("matplotlib", extra="plot")  # before the work, not after
     common.say_backend()
     sweep = _sweep(arguments)
-    SweepSettings.of(sweep)  # or it says what is wrong, before any rows are read
+    settings = SweepSettings.of(sweep)  # or it says what is wrong, before any rows are read
+    sweep.set_params(refit=settings.asked.refit.name)
     keeping = common.checkpoint_of(arguments)
     workers.check(arguments.workers, arguments.scheduler)
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
@@ -187,7 +197,8 @@ def run(arguments: argparse.Namespace) -> int:
             times = fit(sweep, given, executor=executor, **keeping)
         best = sweep.best_estimator_
         accuracy = best.score(data.X_test, data.y_test)
-        print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), times]))
+        notes = [given.judged, *honest(sweep), times]
+        print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), *notes[1:]]))
         print(f"test accuracy of the best {accuracy:.4f}")
         about = record.record(
             "sweep",
@@ -200,7 +211,7 @@ def run(arguments: argparse.Namespace) -> int:
         name = "sweep" if sweep.solver == "sgd" else "path"
         stale = [] if figures is None else [figures / file for file in file_names(name)]
         stale.append(out / "report.html")
-        about = save(out, sweep, about, accuracy, [given.judged, times], stale)
+        about = save(out, sweep, about, accuracy, notes, stale)
         found = {"results": sweep.results_, "loss_curves": sweep.loss_curves_}
         text = page.sweep_page(subject.of_run(about, best, data, **found), figures, tell=print)
         folder.write_text(out / "report.html", text)
@@ -214,7 +225,7 @@ def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
     """The sweep that was asked for, not yet fitted."""
     names = (
         *("cv", "refit", "halving", "schedule", "l2_bias", "batch_size", "epochs", "solver"),
-        "feature_scale",
+        *("feature_scale", "scoring"),
     )
     return SoftmaxSweep(
         _grid(arguments),
@@ -248,15 +259,20 @@ def _grid(arguments: argparse.Namespace) -> dict[str, Any]:
 def _best_lines(sweep: SoftmaxSweep) -> list[str]:
     """A table of the best settings."""
     results = sweep.results_
-    lines: list[tuple[str, ...]] = [("rank", "accuracy", "loss", "settings")]
+    names = [name.removeprefix("mean_val_") for name in results if name.startswith("mean_val_")]
+    lines: list[tuple[str, ...]] = [("rank", *names, "settings")]
     for i in np.argsort(results["rank"], kind="stable")[:SHOWN]:
-        accuracy, loss = (
-            _figure(results[f"mean_val_{name}"][i], results[f"std_val_{name}"][i], form)
-            for name, form in (("accuracy", ".4f"), ("loss", ".4g"))
+        figures = (
+            _figure(
+                results[f"mean_val_{name}"][i],
+                results[f"std_val_{name}"][i],
+                ".4g" if name == "loss" else ".4f",
+            )
+            for name in names
         )
-        lines.append((str(results["rank"][i]), accuracy, loss, _settings(results, int(i))))
-    widths = [max(len(line[k]) for line in lines) for k in range(3)]
-    return ["  ".join([*(line[k].rjust(widths[k]) for k in range(3)), line[3]]) for line in lines]
+        lines.append((str(results["rank"][i]), *figures, _settings(results, int(i))))
+    widths = [max(len(line[k]) for line in lines) for k in range(len(names) + 1)]
+    return ["  ".join([*map(str.rjust, line, widths), line[-1]]) for line in lines]
 
 
 def _settings(results: dict[str, Any], i: int) -> str:

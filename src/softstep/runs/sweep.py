@@ -79,7 +79,7 @@ def fit(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
     start = time.perf_counter()
     certified, in_tasks = certifies(sweep), how.get("executor") is not None
     watch: SweepProgress | TasksProgress
-    watch = TasksProgress() if in_tasks else SweepProgress(sweep.refit, certified)
+    watch = TasksProgress() if in_tasks else SweepProgress(str(sweep.refit), certified)
     with watch as progress:
         sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **how)
     seconds = time.perf_counter() - start
@@ -115,6 +115,18 @@ def _solve(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
         f"{progress.ROUNDS}; {proven.sum()} of the {len(proven)} on all rows are proven to be "
         f"within {sweep.tol:g} of the optimum, relative to it"
     )
+
+
+def honest(sweep: SoftmaxSweep) -> list[str]:
+    """A sentence on how good the best is without the luck of having been chosen, if it is known."""
+    if not hasattr(sweep, "best_score_"):
+        return []
+    (low, high), wins = sweep.best_score_interval_, sweep.best_wins_
+    return [
+        f"{sweep.refit} of the best on rows that had no part in choosing it "
+        f"{sweep.best_score_:.4f} ({low:.4f} to {high:.4f}); it was the best in {wins:.0%} of "
+        "1000 bootstraps"
+    ]
 
 
 def certifies(sweep: SoftmaxSweep) -> bool:

@@ -107,3 +107,15 @@ def test_a_folder_without_room(pool, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match="none"):
         fit(executor=pool)
+
+
+def test_a_score_that_workers_cannot_compute(pool):
+    def mine(model, x, y):
+        return model.score(x, y)
+
+    judged = {"X_val": X, "y_val": Y}
+    fitted = SoftmaxSweep({}, epochs=1, random_state=0, scoring={"mine": mine}, refit="accuracy")
+    fitted.fit(X, Y, **judged, executor=pool)  # in this process, when they are done
+    assert fitted.results_["mean_val_mine"][0] == fitted.results_["mean_val_accuracy"][0]
+    with pytest.raises(ValueError, match=r"refit='mine' is a function .* workers .* do not call"):
+        fitted.set_params(refit="mine").fit(X, Y, **judged, executor=pool)

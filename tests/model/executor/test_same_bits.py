@@ -29,6 +29,10 @@ SWEEPS = {
     "steps": (RATES, {"cv": 2, "max_steps": 50, "eval_every": 1}),
     "one that diverges": ({"learning_rate": [0.1, 1e30], "l2": 0.1, **CE}, {"cv": 2}),
     "splits of few rows": (RATES, {"cv": few_shot(Y, 5, 2) + few_shot(Y, 20, 1), "halving": True}),
+    "scores": (
+        {**RATES, **CE},
+        {"cv": 3, "halving": True, "patience": 1, "scoring": ["roc_auc_ovr", "brier", "macro_f1"]},
+    ),
     "plain NumPy": (RATES, {"cv": 2, "backend": "numpy"}),
     "the optimum": ({"C": [0.01, 1.0, 100.0], **CE}, {"cv": 2, "solver": "lbfgs"}),
     "the optimum of views": (VIEWS | CE | {"l2": [0.01, 0.1]}, {"cv": 2, "solver": "lbfgs"}),

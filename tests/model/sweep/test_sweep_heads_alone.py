@@ -71,7 +71,7 @@ CASES = {
     "text labels": Case(y=np.array(["bird", "cat", "dog"])[Y]),
 }
 # How the bank is judged and packed; each of these has tests below or in test_sweep.py.
-NO_HEADS_SETTING = {"param_grid", "cv", "n_bootstrap", "bootstrap", "refit", "halving"}
+NO_HEADS_SETTING = {"param_grid", "cv", "n_bootstrap", "bootstrap", "refit", "scoring", "halving"}
 NO_HEADS_SETTING |= {"memory", "backend", "schedule"}
 NO_HEADS_SETTING |= {"solver", "C", "tol", "max_iter"}  # tests/model/optimum
 

@@ -1,0 +1,131 @@
+"""Passes over the held-out rows that take the scores of heads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels import threads
+from softstep.kernels.checks import Array
+from softstep.model.scores import Answers, Counts, Score
+from softstep.model.sweep.scoring.draws import Draws
+from softstep.model.sweep.scoring.judged import Group, Judged
+
+
+@np.errstate(invalid="ignore")  # of heads whose logits overflow on some rows
+def summed(judged: Judged, scores: dict[str, Score], draws: Draws | None) -> dict[str, Array]:
+    """Scores that are means over rows, or come from counts, (h,) each, in one pass over the rows.
+
+    draws: what each row counts is added to these too.
+    """
+    means = {name: score for name, score in scores.items() if score.is_mean}
+    counted = {name: score for name, score in scores.items() if score.kind == "counts"}
+    sets = [(k, heads, list(judged.groups(heads))) for k, heads in judged.sets()]
+    sums: dict[str, Array] = {name: np.zeros(len(judged.b)) for name in means}
+    mass = np.zeros(len(judged.b))
+    counts: dict[Any, Counts] = {}
+    for x, first in judged.in_blocks():
+        drawn = None if draws is None else draws.counts(first, len(x))
+        for k, heads, groups in sets:
+            rows, weights = _of_block(judged.weights(k), first, len(x))
+            if not len(rows):
+                continue
+            values = {name: np.empty((len(rows), len(heads))) for name in means}
+            for g, group in enumerate(groups):
+                answers = judged.answers(x, first, rows, group, heads)
+                for name, score in means.items():
+                    values[name][:, group.place] = _of_rows(score, answers)
+                if counted:
+                    found = Counts.of(answers.predictions, answers.labels, weights, group.classes)
+                    key = k, g
+                    counts[key] = counts[key] + found if key in counts else found
+            w = np.ones(len(rows)) if weights is None else weights
+            mass[heads] += w.sum()
+            for name, of_rows in values.items():
+                sums[name][heads] += w @ of_rows
+            if draws is not None and drawn is not None:
+                of_groups, group_numbers = _by_group(judged.heads.group[heads], values)
+                w = w / judged.mass(k)  # each set counts as much as another
+                draws.add(drawn[rows], w, of_groups, group_numbers)
+    of_means = {name: total / mass for name, total in sums.items()}
+    return of_means | _from_counts(counted, counts, sets, len(judged.b))
+
+
+def _of_block(weights: Array | None, first: int, count: int) -> tuple[Array, Array | None]:
+    """Which rows of a block judge, and what they count; None: 1 each."""
+    if weights is None:
+        return np.arange(count), None
+    own = weights[first : first + count]
+    rows = np.flatnonzero(own)
+    own = own[rows].astype(np.float64)
+    return rows, None if (own == 1).all() else own
+
+
+def _of_rows(score: Score, answers: Answers) -> Array:
+    """(r, g)"""
+    y = answers.targets if score.soft else answers.labels
+    found: Array = score.of(getattr(answers, score.needs), y)
+    return found
+
+
+def _by_group(group: Array, values: dict[str, Array]) -> tuple[dict[str, Array], Array]:
+    """The means of values (r, h) over the heads of each group, (r, g), and the groups, (g,).
+
+    group: of each head, ascending.
+    """
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    each = np.diff(np.append(begins, len(group)))
+    found = {name: np.add.reduceat(v, begins, axis=1) / each for name, v in values.items()}
+    return found, group[begins]
+
+
+def _from_counts(
+    scores: dict[str, Score], counts: dict[Any, Counts], sets: list[Any], h: int
+) -> dict[str, Array]:
+    found = {name: np.full(h, np.nan) for name in scores}
+    for k, heads, groups in sets:
+        for g, group in enumerate(groups):
+            for name, score in scores.items():
+                found[name][heads[group.place]] = score.of(counts[k, g])
+    return found
+
+
+def of_all_rows(judged: Judged, scores: dict[str, Score]) -> dict[str, Array]:
+    """Scores that need all rows at once, (h,) each: groups of heads whose probabilities fit into
+    `HELD` bytes, each in a pass over the rows. NaN where a probability is no number."""
+    found = {name: np.full(len(judged.b), np.nan) for name in scores}
+    with ThreadPoolExecutor(threads.at_most(judged.sgd.n_threads)) as pool:
+        for k, heads in judged.sets():
+            rows = judged.rows_of(k)
+            weights = _weights_of_rows(judged.weights(k), rows)
+            size = len(rows) * judged.b.shape[1] * judged.b.itemsize
+            for group in judged.groups(heads, size):
+                P, y = _held(judged, k, group, heads, len(rows))
+                for name, score in scores.items():
+                    heads_in_turn = zip(P, y.T, strict=True)
+                    of = [pool.submit(_of_head, score, p, t, weights) for p, t in heads_in_turn]
+                    found[name][heads[group.place]] = [each.result() for each in of]
+    return found
+
+
+def _weights_of_rows(weights: Array | None, rows: Array) -> Array | None:
+    own = None if weights is None else weights[rows].astype(np.float64)
+    return None if own is None or (own == 1).all() else own
+
+
+def _held(judged: Judged, k: int, group: Group, heads: Array, n: int) -> tuple[Array, Array]:
+    """Probabilities (g, n, c) and labels (n, g) of all rows of a set."""
+    g = len(group.place)
+    P, y, at = np.empty((g, n, group.classes), group.W.dtype), np.empty((n, g), np.int64), 0
+    for x, first in judged.in_blocks():
+        rows, _ = _of_block(judged.weights(k), first, len(x))
+        if len(rows):
+            answers = judged.answers(x, first, rows, group, heads)
+            P[:, at : at + len(rows)] = answers.probabilities.transpose(1, 0, 2)
+            y[at : at + len(rows)] = answers.labels
+            at += len(rows)
+    return P, y
+
+
+def _of_head(score: Score, P: Array, y: Array, weights: Array | None) -> float:
+    return float(score.of(P, y, weights)) if np.isfinite(P).all() else np.nan

@@ -1,0 +1,123 @@
+"""What a sweep is asked to score, and the figures that come of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softstep.kernels.checks import Array
+from softstep.model.scores import ALWAYS, SCORES, Asked, Score
+from softstep.model.sweep.heads import ALL_ROWS, Training
+from softstep.model.sweep.scoring.draws import Draws, Winner
+from softstep.model.sweep.scoring.estimators import Estimators
+from softstep.model.sweep.scoring.judged import Judged
+from softstep.model.sweep.scoring.passes import of_all_rows, summed
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of the heads of a sweep. figures: by name, (h,), in the order in which they were
+    asked for; NaN of heads that do not judge, or diverged. draws: of those that are means."""
+
+    figures: dict[str, Array]
+    draws: Draws
+
+    def winner(self, training: Training, groups: Array) -> Winner | None:
+        """How good the best of these settings is; None where the score is no mean over rows."""
+        refit = training.plan.asked.refit
+        if refit.name not in self.draws.names:
+            return None
+        order, _ = training.order(groups)
+        return self.draws.winner(order[~training.diverged[order]], refit.cost)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """asked: by the sweep. classes: how many each label set has. estimators: for scores that are
+    functions of one; None in a worker, which has the rows once already."""
+
+    asked: Asked
+    classes: tuple[int, ...]
+    estimators: Estimators | None
+
+    def __reduce__(self) -> Any:
+        return Scoring, (self.asked, self.classes, None)
+
+    def figures(
+        self, names: list[str], training: Training, heads: Array, draws: Draws | None = None
+    ) -> dict[str, Array]:
+        """These scores of these heads of the bank, (len(heads),) each; draws: as `summed`."""
+        known = {name: SCORES[name] for name in SCORES} | self.asked.scores
+        wanted = {name: known[name] for name in names}
+        judged = self._judged(training, heads)
+        kinds = "mean", "counts", "all", "estimator"
+        by_kind: dict[str, dict[str, Score]] = {kind: {} for kind in kinds}
+        for name, score in wanted.items():
+            by_kind[score.kind][name] = score
+        found: dict[str, Array] = {}
+        if by_kind["mean"] or by_kind["counts"]:
+            found |= summed(judged, by_kind["mean"] | by_kind["counts"], draws)
+        if by_kind["all"]:
+            found |= of_all_rows(judged, by_kind["all"])
+        if by_kind["estimator"]:
+            assert self.estimators is not None
+            found |= self.estimators.figures(by_kind["estimator"], training, heads)
+        return found
+
+    def final(self, training: Training) -> Scored:
+        """The scores of the heads as they are in the end, by all of which in company settings are
+        ranked: so those of a worker's heads have the bits of one process."""
+        heads, plan, refit = training.heads, training.plan, self.asked.refit
+        judges = (heads.split != ALL_ROWS) == training.has_splits
+        judging = np.flatnonzero(judges & ~training.diverged[heads.group])
+        scores = self.asked.scores | {refit.name: refit}
+        drawn = [name for name, score in scores.items() if score.is_mean]
+        draws = Draws(plan.seed, training.groups, drawn, refit.name)
+        names = [name for name in scores if name in drawn or name not in ALWAYS]
+        new = self.figures(names, training, judging, draws if drawn else None)
+        for name in self.asked.scores:
+            if name not in ALWAYS:
+                figures = training.figures.setdefault(name, np.full(len(heads.group), np.nan))
+                figures[judging] = new[name]
+        return Scored({name: training.figures[name] for name in self.asked.scores}, draws)
+
+    def _judged(self, training: Training, heads: Array) -> Judged:
+        plan, bank, taken = training.plan, training.bank, training.heads.take(heads)
+        return Judged(
+            heads=taken,
+            W=bank.W[heads],
+            b=bank.b[heads],
+            data=plan.held_out,
+            judge=plan.judge_of(taken),
+            parts=plan.parts,
+            classes=self.classes,
+            sgd=plan.sgd,
+            layout=plan.layout,
+        )
+
+
+def refuse_missing(asked: Asked, labels: Any, held_out: Any, by_split: bool) -> None:
+    """Raise ValueError where a score would say nothing of these rows: a class of which a set of
+    held-out rows has none, or fewer classes than it needs."""
+    y, sets = held_out.y, held_out.sample_weight
+    for name, score in asked.scores.items():
+        for t, classes in enumerate(labels.classes):
+            of_set = f" of label set {t}" if labels.count > 1 else ""
+            if len(classes) < score.least_classes:
+                raise ValueError(
+                    f"scoring={name!r} is 1 for any model of {len(classes)} classes{of_set}: ask "
+                    "for fewer"
+                )
+            if not score.every_class:
+                continue
+            codes = y.argmax(axis=1) if y.dtype.kind == "f" else y[t]
+            for split, weights in enumerate([None] if sets is None else sets):
+                there = np.bincount(codes, weights, len(classes)) > 0
+                if not there.all():
+                    rows = f"split {split}" if by_split else "y_val"
+                    missing = classes[int(there.argmin())]
+                    raise ValueError(
+                        f"scoring={name!r} compares the rows of each class with the others, but "
+                        f"{rows} has none of class {missing!s}{of_set}: stratify the folds, hold "
+                        "out more rows, or leave it out"
+                    )
