@@ -62,9 +62,12 @@ class SparseRows(MadeRows):
         self._cut: dict[tuple[int, int], SparseRows] = {}
 
     def __getitem__(self, rows: Any) -> Any:
-        """These rows made dense; of columns, `X[:, a:b]`, a sparse matrix, cut out once."""
+        """These rows made dense; with columns beside them a sparse matrix: `X[rows, :]`, or
+        `X[:, a:b]`, which is cut out once."""
         if isinstance(rows, tuple):
-            _, columns = rows
+            some, columns = rows
+            if not isinstance(some, slice) or some != slice(None):
+                return SparseRows(self.matrix[rows])
             ends = columns.start, columns.stop
             if ends not in self._cut:
                 self._cut[ends] = SparseRows(self.matrix[rows])

@@ -318,6 +318,8 @@ def test_columns_are_cut_out_once(monkeypatch):
     assert rows[:, 2:9] is rows[:, 2:9]
     assert rows[:, 2:9] is not rows[:, 2:8]
     np.testing.assert_array_equal(rows[:, 2:9][:], DENSE[:, 2:9])
+    for some in (np.array([5, 3]), np.array([1]), slice(2, 4)):
+        np.testing.assert_array_equal(rows[some, :][:], DENSE[some])
     counts = []
     for epochs in (1, 5):
         made = 0
