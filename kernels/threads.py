@@ -49,10 +49,15 @@ def _from_environment() -> int | None:
 
 def threads_for(flop: float, flop_per_step: float = math.inf) -> int:
     """How many threads are worth their cost for a call of so many operations."""
-    worthwhile = int(min(flop / FLOP_PER_CALL, flop_per_step / FLOP_PER_STEP))
-    if worthwhile < 2:  # small work does not wait for the cores to be counted
+    count = worthwhile(flop, flop_per_step)
+    if count < 2:  # small work does not wait for the cores to be counted
         return 1
-    return min(_most(), worthwhile)
+    return min(_most(), count)
+
+
+def worthwhile(flop: float, flop_per_step: float = math.inf) -> int:
+    """The same, if there were any number of cores; 0 where even one has little to do."""
+    return int(min(flop / FLOP_PER_CALL, flop_per_step / FLOP_PER_STEP))
 
 
 def at_most(n_threads: int | None) -> int:

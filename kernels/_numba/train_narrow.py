@@ -12,7 +12,7 @@ import numpy as np
 
 from softstep.kernels._numba.jit import INLINE, PART, STRICT, for_kernels_too, jit
 from softstep.kernels._numba.losses import Lanes, heads_of_rows, row_lanes
-from softstep.kernels._numba.parallel.pool import OVER, work_through
+from softstep.kernels._numba.parallel.pool import LINE, OVER, SHARES, work_through
 from softstep.kernels._numba.simd.dots import (
     logits_of_rows,
     outer_products,
@@ -77,6 +77,43 @@ def part_rows(rows):
 @jit(STRICT)
 def train_narrow(pool, size, worker, job, scratch):
     work_through(pool, size, worker, job, scratch, 2, _begin, _do)
+
+
+@jit(PART)
+def narrow_alone(job):
+    """Do all steps in the thread of the kernel that calls this, with buffers of its own."""
+    _all_steps(job, _scratch_of_one(job))
+
+
+@jit(PART)
+def _all_steps(job, scratch):
+    # a function of its own, as its caller keeps the arrays alive
+    pool = np.zeros(SHARES + LINE, np.int64)
+    work_through(pool, 1, 0, job, scratch, 2, _begin, _do)
+
+
+@jit(PART)
+def _scratch_of_one(job):
+    # as narrow_scratch
+    W, b, n = job.W, job.b, lanes_of(job.W)
+    columns, padded_d = W.shape
+    h, rows = len(job.active), min(job.batch, len(job.order))
+    parts = min(ceil_div(rows, PART_ROWS), MAX_PARTS)
+    return Scratch(
+        np.zeros((h, padded(rows, n)), W.dtype),
+        np.zeros((h, padded(rows, n)), W.dtype),
+        np.zeros((parts, columns, padded_d), W.dtype),
+        np.zeros((parts, padded(columns, n)), W.dtype),
+        Columns(np.zeros_like(b), np.zeros_like(b)),
+        Lanes(
+            np.zeros((1, columns, n), W.dtype),
+            np.zeros((1, job.classes, n), W.dtype),
+            np.zeros((1, n), W.dtype),
+            np.zeros((1, n), W.dtype),
+        ),
+        np.zeros((1, part_rows(rows), columns), W.dtype),
+        np.zeros((1, columns, n, n), W.dtype),
+    )
 
 
 @jit(INLINE)

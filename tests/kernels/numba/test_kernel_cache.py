@@ -60,25 +60,27 @@ def test_a_second_process_does_not_compile(cache):
     assert err == ""
 
 
-def test_a_second_process_does_not_compile_a_training_run_of_either_kind(tmp_path):
+def test_a_second_process_does_not_compile_a_training_run_of_any_kind(tmp_path):
     code = (
         f"{SOFTMAX}; X = np.ones((9, 3), np.float32); W = np.zeros((1, 3, 2), np.float32)\n"
-        "for columns in (1, 1000):\n"
+        "from softstep.kernels import threads\n"
+        "for columns, threads.FLOP_PER_CALL in ((1, 1e9), (1, 1), (1000, 1)):\n"
         "    b = np.zeros((1, 2), np.float32)\n"
         "    rows = np.arange(9)\n"
         "    kernels.train(X, rows % 2, rows, 4, W, b, loss='mse', learning_rate=0.1,"
         " columns=columns, backend='numba')\n"
+        "alone = sys.modules['softstep.kernels._numba.train']._train_alone\n"
         "narrow = sys.modules['softstep.kernels._numba.train_narrow'].train_narrow\n"
         "wide = sys.modules['softstep.kernels._numba.train_wide'].train_wide\n"
-        "print('trained', [sum(f.stats.cache_hits.values()) for f in (narrow, wide)])"
+        "print('trained', [sum(f.stats.cache_hits.values()) for f in (alone, narrow, wide)])"
     )
     out, err = run(tmp_path, code)
-    assert "trained [0, 0]" in out
+    assert "trained [0, 0, 0]" in out
     assert err.count(SAYS_SO) == 1
     read_only = code.replace("; W =", "; X.flags.writeable = False; W =", 1)
     for same in (code, read_only):
         out, err = run(tmp_path, same)
-        assert "trained [1, 1]" in out
+        assert "trained [1, 1, 1]" in out
         assert err == ""
 
 

@@ -182,6 +182,40 @@ def test_read_only_arrays_compile_nothing_anew():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
+@pytest.mark.parametrize(("n", "batch", "h", "c"), [(1, 9, 1, 2), (61, 61, 2, 7), (120, 50, 4, 5)])
+@pytest.mark.parametrize("kind", ["plain", "momentum", "weighted", "soft", "frozen"])
+def test_few_rows_train_to_the_bits_of_many_threads(kind, n, batch, h, c, dtype, monkeypatch):
+    X = cases.features(n, 37, np.dtype(dtype), 0)
+    y, order = cases.labels(n, c, 0), np.random.default_rng(1).permutation(n)
+    found = []
+    for flop in (1e9, 1):
+        monkeypatch.setattr(threads, "FLOP_PER_CALL", flop)
+        monkeypatch.setattr(threads, "FLOP_PER_STEP", flop)
+        W, b = cases.weights(h, 37, c, np.float64 if dtype == "float64" else np.float32, 0)
+        velocity, active = (np.ones_like(W), np.ones_like(b)), np.ones(h, bool)
+        more = {"l2": np.linspace(0, 0.1, h), "loss": "cross_entropy", "feature_scale": 1 / 16}
+        if kind == "momentum":
+            more |= {"momentum": 0.9, "velocity": velocity, "l2_bias": True}
+        elif kind == "weighted":
+            more |= {"sample_weight": np.linspace(1, 2, n), "momentum": 0.5, "fit_bias": False}
+        elif kind == "frozen":
+            active[0] = False
+        targets = np.eye(c)[y] if kind == "soft" else y
+        figures = kernels.train(
+            *(X, targets, order, batch, W, b),
+            learning_rate=np.linspace(0.5, 1, h),
+            active=active,
+            backend="numba",
+            n_threads=2,
+            **more,
+        )
+        found.append([*figures, W, b, *velocity, active])
+    for alone, together in zip(*found, strict=True):
+        np.testing.assert_array_equal(alone, together)
+    assert (found[0][2] != cases.weights(h, 37, c, np.float32, 0)[0]).any() or kind == "frozen"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
 @pytest.mark.parametrize("n", [1, 3, 16, 61, 112, 113])
 def test_what_is_too_little_for_threads_has_the_bits_of_what_is_not(n, dtype, monkeypatch):
     for op in ("linear_forward", "predict"):
