@@ -9,10 +9,13 @@ import contextlib
 import contextvars
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from softstep.kernels import threads
 from softstep.kernels.arrays import is_on_gpu
@@ -120,20 +123,29 @@ def load(argument: str | None = None, n_threads: int | None = None, **arrays: An
     Raises:
         TypeError: an array on a GPU, for a backend that runs on the CPU. Else as `choose`.
     """
-    on_gpu = [name for name, array in arrays.items() if is_on_gpu(array)]
+    module = _module(argument, arrays)
+    threads.ask(n_threads)
+    return module
+
+
+def _module(argument: str | None, arrays: dict[str, Any]) -> ModuleType:
+    """As `load`, which says in how many threads besides."""
+    on_gpu = [
+        name for name, array in arrays.items() if type(array) is not np.ndarray and is_on_gpu(array)
+    ]
     backend, why = choose(argument, on_gpu=bool(on_gpu))
     if on_gpu and not backend.on_gpu:
         raise TypeError(
             f"{on_gpu[0]} is on a GPU, but the {backend.name} backend runs ({why}): "
             f"move it to host memory, or use the {GPU.name} backend"
         )
-    threads.ask(n_threads)
-    return backend.load()
+    # `choose` has imported it, and Python takes longer to see that
+    return sys.modules.get(backend.package) or backend.load()
 
 
 def to_backend(array: Any, argument: str | None = None) -> Any:
     """`array` where the backend that runs on it computes: moved to the GPU if that is asked for."""
-    return load(argument, array=array).to_backend(array)
+    return _module(argument, {"array": array}).to_backend(array)
 
 
 def densest_csr(argument: str | None = None) -> float:

@@ -137,6 +137,10 @@ def _addresses(array: Any) -> tuple[int, int]:
 
 def apart(data: Data, bank: Bank, steps: SGDSteps) -> None:
     """Refuse what `train` updates where it is, in part, the memory of another of its arrays."""
+    given = bank.W, bank.b, steps.active, data.y, steps.order, data.X
+    more = data.sample_weight, steps.velocity, steps.decay
+    if all(array is None for array in more) and _have_owners(given):
+        return
     updated = {"W": bank.W, "b": bank.b, "active": steps.active}
     if steps.velocity is not None:
         updated |= {f"velocity[{i}]": array for i, array in enumerate(steps.velocity)}
@@ -151,6 +155,18 @@ def apart(data: Data, bank: Bank, steps: SGDSteps) -> None:
             raise ValueError(f"{name} overlaps {last}: what is updated needs memory of its own")
         if stop > end:
             end, last = stop, name
+
+
+def _have_owners(arrays: tuple[Any, ...]) -> bool:
+    """Whether each lies in a NumPy array of its own: quicker to see than where that is."""
+    owners = set()
+    for array in arrays:
+        while isinstance(array, np.ndarray) and array.base is not None:
+            array = array.base
+        if type(array) is not np.ndarray or not array.flags.owndata:
+            return False
+        owners.add(id(array))
+    return len(owners) == len(arrays)
 
 
 def in_place(name: str, value: Any) -> Array:
@@ -263,11 +279,17 @@ def indices(name: str, values: Array, count: int) -> Array:
     if _in_range_on_gpu(values, count):
         return as_dtype(values, np.int64)
     values = to_host(values)
-    bad = (values < 0) | (values >= count)
-    if bad.any():
-        i = int(bad.argmax())
+    if are_beyond(values, count):
+        i = int(((values < 0) | (values >= count)).argmax())
         raise ValueError(f"{name}[{i}] = {values[i]} is not in [0, {count})")
     return np.ascontiguousarray(values, dtype=np.int64)
+
+
+def are_beyond(values: Array, count: int) -> bool:
+    """Whether some of these numbers, in host memory, are not in [0, count)."""
+    if values.dtype == np.int64:  # those below 0 are large without a sign
+        return bool(np.count_nonzero(values.view(np.uint64) >= count))
+    return bool(((values < 0) | (values >= count)).any())
 
 
 def _in_range_on_gpu(values: Array, count: int) -> bool:
@@ -354,6 +376,10 @@ def bank_losses(value: Any, h: int) -> tuple[Loss, ...]:
 
 def setting(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     """A number, (h,) numbers or (for a schedule) (steps, h) numbers, broadcast to `shape`."""
+    if type(value) is float:  # which is what most of them are
+        everywhere = np.empty(shape)
+        everywhere.fill(value)
+        return everywhere
     array = on_host(value, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be a number or an array of numbers, not {array.dtype}")

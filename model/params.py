@@ -1,7 +1,9 @@
 """scikit-learn's interface to settings, without scikit-learn: clone() and GridSearchCV work."""
 
 import inspect
+import operator
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from softstep.model import routing
@@ -17,16 +19,29 @@ def _differs(value, default):
         return True
 
 
+@cache
+def _defaults_of(cls):
+    """The settings of this class, by name."""
+    parameters = inspect.signature(cls.__init__).parameters
+    return {name: p.default for name, p in parameters.items() if name != "self"}
+
+
+@cache
+def _reader_of(cls):
+    """What gets all settings of an estimator of this class at once, as a tuple."""
+    return operator.attrgetter(*_defaults_of(cls))
+
+
 class Params:
     """get_params, set_params and repr from the signature of __init__, which only stores them."""
 
     @classmethod
     def _defaults(cls):
-        return {
-            name: p.default
-            for name, p in inspect.signature(cls.__init__).parameters.items()
-            if name != "self"
-        }
+        return _defaults_of(cls)
+
+    def _values(self):
+        """The settings, in their order."""
+        return _reader_of(type(self))(self)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings by name; `deep` exists for scikit-learn and has no effect."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from os import PathLike
 from typing import Any, Literal, Self
 
@@ -266,7 +266,7 @@ class SoftmaxRegression(Params, Exchange):
         inputs.warn_of_other_rows(X, y)
         inputs.warn_of_other_rows(X, sample_weight, "sample_weight")
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
-        with self._unchanged_on_error(), opened as keeper:
+        with _Unchanged(self), opened as keeper:
             given = X, y, sample_weight, X_val, y_val
             if settings.optimum is None:
                 self._fit(settings, given, callback, path, keeper, fingerprint)
@@ -293,7 +293,7 @@ class SoftmaxRegression(Params, Exchange):
         Raises as `fit`; ValueError for a label that is not one of the classes, for other classes
         than before, and for class_weight="balanced", which needs all rows.
         """
-        with self._unchanged_on_error():
+        with _Unchanged(self):
             self._partial_fit(X, y, classes, sample_weight)
         return self
 
@@ -523,28 +523,33 @@ class SoftmaxRegression(Params, Exchange):
         return solution
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        clock, settings = resuming.Clock(), Settings.of(self)
+        clock, settings = resuming.Clock(), Settings.again(self)
         if settings.optimum is not None:
             raise ValueError("partial_fit trains by solver='sgd': solver='lbfgs' needs all rows")
-        sgd = dataclasses.replace(settings.sgd, schedule="constant")
+        sgd = settings.sgd
+        if sgd.schedule != "constant":
+            sgd = dataclasses.replace(sgd, schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
         inputs.warn_of_other_rows(X, y)
         if hasattr(self, "coef_"):
-            schema = Schema.of_model(self)
+            fitted = Fitted.of(self)
+            schema = fitted.schema
             rows = schema.rows(X)
             self._refuse_other_classes(classes)
-            y, classes = self._targets(rows.X, y, self.classes_)
+            y, _ = self._targets(rows.X, y, self.classes_)
             clock.before = float(self.origin_.get("seconds", 0.0))
-            self._bank, self.history_ = self._bank.take([0]), [*self.history_]
-            self._adopt_weights()
+            self._bank = self._bank.of_weights(fitted.W, fitted.b)
+            self.history_ = [*self.history_]
         else:
             rows = self._seen(X)
-            y, classes = self._targets(rows.X, y, classes)
+            y, classes = self._targets(rows.X, y, inputs.class_values(classes))
             self._start(rows, classes, inputs.seed("random_state", self.random_state))
             schema = Schema.of_model(self)
             self._measure(rows, self._weights(y, sample_weight), goes_on=False)
-        data = self._data(rows, y, self._weights(y, sample_weight))
-        schema.and_then(rows).put_on(self)
+        data = self._data(schema, rows, y, self._weights(y, sample_weight))
+        learned = schema.and_then(rows)
+        if learned is not schema:
+            learned.put_on(self)
         for epoch in trainer.epochs(
             data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
         ):
@@ -555,7 +560,7 @@ class SoftmaxRegression(Params, Exchange):
 
     def _refuse_other_classes(self, classes: Any) -> None:
         """Raise ValueError if these are given, and not those of the first call."""
-        if classes is None:
+        if classes is None or inputs.are_same(classes, self.classes_):
             return
         known = np.unique(inputs.label_values(classes, None, "classes"))
         if not np.array_equal(known, self.classes_):
@@ -565,11 +570,7 @@ class SoftmaxRegression(Params, Exchange):
             )
 
     def _targets(self, X: Array, y: Any, classes: Any = None) -> tuple[Array, Array]:
-        """The targets as the ops take them, and the classes: those given, or those in y."""
-        if classes is not None:
-            classes = np.unique(inputs.label_values(classes, None, "classes"))
-            if len(classes) < 2:
-                raise ValueError(f"classes holds {len(classes)} labels: at least two are needed")
+        """The targets as the ops take them, and the classes: those given, sorted, or those in y."""
         y = inputs.target_array(y)
         if inputs.is_soft(y):
             return inputs.soft_target_rows(y, len(X), classes)
@@ -637,7 +638,7 @@ class SoftmaxRegression(Params, Exchange):
         weights = self._weights(y, sample_weight)
         scaled = inputs.of_mean_one(weights)
         self._measure(rows, scaled, goes_on)
-        data = self._data(rows, y, scaled)
+        data = self._data(Schema.of_model(self), rows, y, scaled)
         return _Prepared(rows, weights, data, self._held_out(X_val, y_val))
 
     def _weights(self, y: Array, sample_weight: Any) -> Array | None:
@@ -648,9 +649,11 @@ class SoftmaxRegression(Params, Exchange):
         )
         return found
 
-    def _data(self, rows: Features, y: Array, weights: Array | None) -> trainer.Rows:
+    def _data(
+        self, schema: Schema, rows: Features, y: Array, weights: Array | None
+    ) -> trainer.Rows:
         """The rows to learn from."""
-        schema, dtype = Schema.of_model(self), self._bank.W.dtype
+        dtype = self._bank.W.dtype
         X, scale = schema.numbers(rows, dtype), schema.factor(rows)
         X = X if compute_dtype(X) == dtype else X.astype(dtype)  # that of the first rows
         X, scale = inputs.scaled(X, self._scaler, scale)
@@ -682,7 +685,7 @@ class SoftmaxRegression(Params, Exchange):
                 "lower learning_rate, l2 or the scale of the features"
             )
         self.history_.append(_of_one_head(epoch))
-        self.loss_curve_ = np.append(self.loss_curve_, epoch.loss[0])
+        self.loss_curve_ = np.concatenate((self.loss_curve_, epoch.loss))
         self.n_iter_ += 1
         self._publish()
 
@@ -702,17 +705,6 @@ class SoftmaxRegression(Params, Exchange):
                 setattr(self, f"{name}_", _read_only(array))
         self.coef_: Any = W.copy().T
         self.intercept_: Any = b.copy()
-
-    @contextlib.contextmanager
-    def _unchanged_on_error(self) -> Iterator[None]:
-        """If this block fails or is interrupted, restore the model to its state before it."""
-        before = dict(vars(self))  # a shallow copy will do: training works on copies
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
 
     def _how(self, scale: float) -> dict[str, Any]:
         """How the ops that predict are called."""
@@ -740,6 +732,21 @@ class SoftmaxRegression(Params, Exchange):
         W, b = fitted.weights(X)
         how = self._how(scale)
         return inputs.by_rows(lambda x: kernels.linear_forward(x, W, b, **how), X, self.backend)
+
+
+class _Unchanged:
+    """If this block fails or is interrupted, the model is restored to its state before it."""
+
+    def __init__(self, model: SoftmaxRegression) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.before = dict(vars(self.model))  # a shallow copy will do: training works on copies
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            vars(self.model).clear()
+            vars(self.model).update(self.before)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,6 +58,16 @@ class BankState:
         self.velocity[0][heads], self.velocity[1][heads] = bank.velocity
         self.decay[heads] = bank.decay
 
+    def of_weights(self, W: np.ndarray, b: np.ndarray) -> "BankState":
+        """A copy of a bank of one head with these weights, (d, c) and (c,), in place of its own."""
+        bank = BankState.__new__(BankState)
+        bank.W, bank.b = np.empty_like(self.W), np.empty_like(self.b)
+        bank.W[0], bank.b[0] = W, b
+        bank.velocity = self.velocity[0].copy(), self.velocity[1].copy()
+        bank.active, bank.decay = self.active.copy(), self.decay.copy()
+        bank.active.fill(True)
+        return bank
+
     def first(self) -> tuple[np.ndarray, np.ndarray]:
         """The weights of the first head, copied, and its bias."""
         first = self.take([0])
@@ -227,7 +237,10 @@ class Epoch:
 
 def row_order(seed: int, epoch: int, n: int) -> np.ndarray:
     """The order in which epoch `epoch` visits n rows."""
-    return np.random.default_rng((seed, 1, epoch)).permutation(n)
+    given: Any = seed, 1, epoch
+    if max(given) < 2**32:  # as the words that NumPy would make of them
+        given = np.array(given, np.uint32)
+    return np.random.default_rng(given).permutation(n)
 
 
 def initial_weights(model: Any, shape: tuple[int, int], dtype: Any) -> np.ndarray:
@@ -275,7 +288,7 @@ def run_steps(
         l2=sgd.l2,
         l2_bias=sgd.l2_bias,
         momentum=sgd.momentum,
-        velocity=bank.velocity if np.any(sgd.momentum) else None,
+        velocity=bank.velocity if _any(sgd.momentum) else None,
         fit_bias=sgd.fit_bias,
         active=bank.active,
         backend=sgd.backend,
@@ -286,6 +299,11 @@ def run_steps(
     )
     losses, correct = map(to_host, figures)
     return losses, correct
+
+
+def _any(setting: float | np.ndarray) -> bool:
+    """Whether it is not 0 for all heads."""
+    return bool(setting.any() if isinstance(setting, np.ndarray) else setting)
 
 
 def _run_dense_steps(
@@ -338,12 +356,15 @@ class EpochSums:
 
     def add(self, losses: np.ndarray, correct: np.ndarray, rows: int, counted: Any) -> None:
         """Add losses and correct (steps, h) of `rows` rows, `counted` of them with a weight."""
-        rows_per_step = np.full(len(losses), self.batch_size)
-        rows_per_step[-1] = rows - self.batch_size * (len(losses) - 1)
-        terms = rows_per_step[:, None] * losses
-        terms[0] += self.loss
-        self.loss = np.cumsum(terms, axis=0)[-1]
-        self.correct = self.correct + correct.sum(axis=0)
+        if len(losses) == 1:
+            self.loss, self.correct = rows * losses[0] + self.loss, self.correct + correct[0]
+        else:
+            rows_per_step = np.full(len(losses), self.batch_size)
+            rows_per_step[-1] = rows - self.batch_size * (len(losses) - 1)
+            terms = rows_per_step[:, None] * losses
+            terms[0] += self.loss
+            self.loss = np.cumsum(terms, axis=0)[-1]
+            self.correct = self.correct + correct.sum(axis=0)
         self.counted = self.counted + counted
         self.steps += len(losses)
         self.rows += rows
@@ -378,6 +399,8 @@ class EpochSums:
             raise ValueError(f"of {self.rows} rows more are right, or count, than there are")
 
     def means(self, number: int) -> Epoch:
+        if isinstance(self.counted, int) and self.counted:
+            return Epoch(number, self.steps, self.loss / self.rows, self.correct / self.counted)
         with np.errstate(invalid="ignore"):
             return Epoch(number, self.steps, self.loss / self.rows, self.correct / self.counted)
 
@@ -401,7 +424,7 @@ def add_steps(
         steps = ceil_div(len(order), sgd.batch_size)
         if keeper is not None:
             steps = min(steps, keeper.steps_at_once)
-        part, order = np.split(order, [steps * sgd.batch_size])
+        part, order = order[: steps * sgd.batch_size], order[steps * sgd.batch_size :]
         with keeper.slice(steps) if keeper is not None else contextlib.nullcontext():
             figures = run_steps(data, bank, sgd, part, done=done + sums.steps, total=total)
             sums.add(*figures, len(part), data.counted(part))
@@ -432,7 +455,8 @@ def run_epoch(
         stop = len(order) if path is None else (path.due - done) * sgd.batch_size
         part = order[sums.rows : stop]
         add_steps(sums, data, bank, sgd, part, done=done, total=total, keeper=keeper)
-    bank.settle()
+    if isinstance(data.X, inputs.MadeRows):  # others leave the decay as it is
+        bank.settle()
     return sums.means(number)
 
 

@@ -9,10 +9,11 @@ from softstep.kernels._numba.simd.layout import WIDEST_NARROW
 
 def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> out (n, c)
-    out = np.empty((len(X), len(b)), W.dtype) if out is None else out
+    if out is None:
+        out = np.empty((len(X), len(b)), W.dtype)
+    elif np.may_share_memory(X, out):  # out is written while X is still read
+        X = X.copy()
     if len(X):
-        if np.may_share_memory(X, out):  # out is written while X is still read
-            X = X.copy()
         forward = forward_narrow if len(b) <= WIDEST_NARROW else forward_wide
         forward(X, W, b, feature_scale, out)
     return out

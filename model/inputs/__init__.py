@@ -21,6 +21,8 @@ from softstep.model.inputs.settings import (
 from softstep.model.inputs.sparse import MadeRows, SparseRows, by_rows, placed
 from softstep.model.inputs.spread import warn_of_spread
 from softstep.model.inputs.targets import (
+    are_same,
+    class_values,
     encode,
     is_soft,
     label_values,
@@ -46,12 +48,14 @@ __all__ = [
     "ScaledRows",
     "Schema",
     "SparseRows",
+    "are_same",
     "as_given",
     "by_rows",
     "check_class_weight",
     "check_scale",
     "check_seed",
     "choice",
+    "class_values",
     "encode",
     "features",
     "flag",

@@ -9,6 +9,11 @@ from softstep.kernels.arrays import asarray, to_caller, to_device_of, to_host
 from softstep.kernels.checks import Array
 
 
+def is_plain(value: Any) -> bool:
+    """Whether this is an array of NumPy's own, of numbers: there is nothing more to ask."""
+    return type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.isnative
+
+
 def array(value: Any, name: str) -> Array:
     """`value` as an array in native byte order; on the GPU it stays there.
 
@@ -16,6 +21,9 @@ def array(value: Any, name: str) -> Array:
         TypeError: no array, a sparse one, or one of records.
         ValueError: a masked array that hides values.
     """
+    if is_plain(value):
+        plain: Array = value
+        return plain
     if hasattr(value, "tocsr"):
         raise TypeError(
             f"{name} is a sparse {type(value).__name__}, but dense data is required: "

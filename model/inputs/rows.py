@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from softstep.kernels.arrays import gpu, is_on_gpu, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, Array
 from softstep.kernels.integers import ceil_div
 from softstep.model.inputs import tables
-from softstep.model.inputs.arrays import array, numbers_of, refuse_unread
+from softstep.model.inputs.arrays import array, is_plain, numbers_of, refuse_unread
 from softstep.model.inputs.names import names_of
 from softstep.model.inputs.sparse import SparseRows, compressed
 from softstep.model.views import Range, seen
 
 BLOCK_VALUES = 1 << 22
+SAMPLE_ROWS = 1000
+_AS_STORED = frozenset(map(np.dtype, FEATURE_DTYPES))
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,15 @@ class Features:
 
     def seen(self, columns: Range) -> "Features":
         """What a model sees of rows of which all columns are here."""
+        if columns == self.columns:
+            return self
         return replace(self, X=seen(self.X, columns), columns=columns)
+
+    @cached_property
+    def extremes(self) -> tuple[Any, Any]:
+        """The least and the largest value of some rows."""
+        some = sample(self.X, SAMPLE_ROWS)
+        return some.min(), some.max()
 
     @property
     def labels(self) -> Any:
@@ -69,6 +80,8 @@ def features(given: Any, name: str = "X") -> Features:
         TypeError: a dtype that is not supported, or an object that is no number.
         ValueError: not 2-D, empty, or complex.
     """
+    if is_plain(given) and given.ndim == 2 and given.size and given.dtype in _AS_STORED:
+        return Features(given, None, given.dtype, (0, given.shape[1]), given.shape[1])
     refuse_unread(given, name)
     names = names_of(given)
     table = tables.dense(given, name, names)

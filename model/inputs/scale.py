@@ -7,12 +7,11 @@ import numpy as np
 
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
-from softstep.model.inputs.rows import BLOCK_VALUES, Features, sample
+from softstep.model.inputs.rows import BLOCK_VALUES, SAMPLE_ROWS, Features, sample
 from softstep.model.inputs.settings import number
 from softstep.model.inputs.sparse import SparseRows
 from softstep.model.inputs.warnings import warn
 
-SAMPLE_ROWS = 1000
 PIXEL_SCALE = 1 / 255  # as torchvision's ToTensor reads bytes
 BEYOND = 10.0  # what is no longer an outlier of features within [0, 1]
 
@@ -31,9 +30,10 @@ class Kind(StrEnum):
             return cls.PIXELS
         if rows.are_whole:
             return cls.WHOLE
-        # a pass over all dense rows may cost as much as an epoch
-        some = rows.X if isinstance(rows.X, SparseRows) else sample(rows.X, SAMPLE_ROWS)
-        return cls.UNIT if _are_within_unit(some) else cls.FLOATS
+        if isinstance(rows.X, SparseRows):
+            return cls.UNIT if _are_within_unit(rows.X) else cls.FLOATS
+        least, most = rows.extremes  # a pass over all dense rows may cost as much as an epoch
+        return cls.UNIT if least >= 0 and most <= 1 else cls.FLOATS
 
     def and_then(self, later: "Kind") -> "Kind":
         """What a model has learned from after rows of a further kind, which it could read."""
@@ -86,13 +86,16 @@ def check_scale(setting: float | str) -> None:
 
 def _warn_of_another_scale(rows: Features, name: str, learned: Kind) -> None:
     """Warn of floats, by a sample of rows, that are far from what the model learned from."""
-    some = sample(rows.X, SAMPLE_ROWS)
-    if learned is Kind.UNIT and (some.max() > BEYOND or some.min() < -BEYOND):
-        said = f"{name} {_reach(some)}"
-    elif learned is Kind.WHOLE and (some != np.trunc(some)).any():
-        said = f"{name} holds fractions"
+    if learned is Kind.UNIT:
+        least, most = rows.extremes
+        if not (most > BEYOND or least < -BEYOND):
+            return
+        said = f"{name} {_reached(least, most)}"
     else:
-        return
+        some = sample(rows.X, SAMPLE_ROWS)
+        if not (some != np.trunc(some)).any():
+            return
+        said = f"{name} holds fractions"
     warn(f"the model was fitted on {learned}, but {said}: give rows that are scaled alike")
 
 
@@ -140,7 +143,10 @@ def _refuse_unless_scaled(rows: Features, name: str) -> None:
 
 
 def _reach(X: Array) -> str:
-    least, most = _extremes(X)
+    return _reached(*_extremes(X))
+
+
+def _reached(least: float, most: float) -> str:
     return f"reaches {most:g}" if most > 1 or least >= 0 else f"goes down to {least:g}"
 
 

@@ -47,7 +47,7 @@ class Schema:
         """That of a fitted model."""
         return cls(
             model.n_features_in_,
-            getattr(model, "feature_names_in_", None),
+            vars(model).get("feature_names_in_"),  # scikit-learn is asked for what is not there
             model.learned_from_,
             model.feature_scale_,
             model._feature_scale,
@@ -109,5 +109,8 @@ class Schema:
         return rows.X.astype(dtype) if is_whole else rows.X
 
     def and_then(self, rows: Features) -> "Schema":
-        """After the model learned from these rows too."""
-        return replace(self, kind=None if self.kind is None else self.kind.and_then(Kind.of(rows)))
+        """After the model learned from these rows too; itself where that changes nothing."""
+        if self.kind is None or self.kind is Kind.FLOATS:  # whatever the rows are
+            return self
+        kind = self.kind.and_then(Kind.of(rows))
+        return self if kind is self.kind else replace(self, kind=kind)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.arrays import to_host
-from softstep.kernels.checks import FLOAT_DTYPES, SUM_TOLERANCE
+from softstep.kernels.checks import FLOAT_DTYPES, SUM_TOLERANCE, are_beyond
 from softstep.model.inputs import tables
-from softstep.model.inputs.arrays import array, refuse_missing
+from softstep.model.inputs.arrays import array, is_plain, refuse_missing
 from softstep.model.inputs.names import SHOWN, NamedColumns
 from softstep.model.inputs.warnings import sklearn_category, warn
 
@@ -24,6 +24,8 @@ def target_array(y: Any, name: str = "y") -> Any:
         TypeError: no array. ValueError: None, values that are missing or masked, or integers beyond
             64 bits.
     """
+    if is_plain(y):
+        return y
     if y is None:
         raise ValueError(f"a classifier requires y to be passed, but the target {name} is None")
     columns = tables.columns_of(y)
@@ -119,6 +121,28 @@ def label_values(y: Any, n: int | None, name: str = "y") -> Any:
     return y
 
 
+def class_values(classes: Any) -> Any:
+    """The labels that `classes` lists, sorted, (c,); None stays None.
+
+    Raises:
+        TypeError, ValueError: as `label_values`; fewer than two.
+    """
+    if classes is None:
+        return None
+    found = np.unique(label_values(classes, None, "classes"))
+    if len(found) < 2:
+        raise ValueError(f"classes holds {len(found)} labels: at least two are needed")
+    return found
+
+
+def are_same(given: Any, classes: Any) -> bool:
+    """Whether this is an array of the same type and the same bytes as those `class_values`."""
+    if type(given) is not np.ndarray or type(classes) is not np.ndarray:
+        return False
+    form = given.dtype == classes.dtype and given.shape == classes.shape
+    return form and given.tobytes() == classes.tobytes()
+
+
 def _texts(y: Any, name: str) -> Any:
     """Objects that are all text as text."""
     for i, label in enumerate(y):
@@ -165,15 +189,17 @@ def encode(y: Any, classes: Any, name: str = "y") -> Any:
     if (y.dtype.kind == "U") != (classes.dtype.kind == "U"):
         raise ValueError(f"{name} holds {y.dtype} labels, but the classes are {classes.dtype}")
     if y.dtype.kind == classes.dtype.kind == "i" and classes[0] == 0 and classes[-1] < len(classes):
-        codes, is_bad = y, (y < 0) | (y >= len(classes))  # the classes are 0, 1, 2 …
+        if not are_beyond(y, len(classes)):  # the classes are 0, 1, 2 …
+            return y.astype(np.int64)
+        codes, is_bad = y, (y < 0) | (y >= len(classes))
     else:
         if np.result_type(y, classes).kind == "f" and y.dtype.kind in "iu":  # int64 and uint64
             y, classes = y.astype(object), classes.astype(object)
         codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
         is_bad = classes[codes] != y
-    bad = np.flatnonzero(is_bad)
-    if bad.size:
-        raise ValueError(f"{name}[{bad[0]}] = {y[bad[0]]!s} is not one of the classes")
+    if is_bad.any():
+        i = int(is_bad.argmax())
+        raise ValueError(f"{name}[{i}] = {y[i]!s} is not one of the classes")
     return codes.astype(np.int64)
 
 

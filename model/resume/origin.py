@@ -73,15 +73,15 @@ def versions(more: tuple[str, ...] = ()) -> dict[str, str]:
     """Those of softstep, Python and the libraries that are installed; more: other ones."""
     from softstep import __version__
 
-    found = {"softstep": __version__, "python": platform.python_version()}
-    installed = {name: _version(name) for name in (*LIBRARIES, *more)}
-    return found | {name: version for name, version in installed.items() if version is not None}
+    return {"softstep": __version__, **_of_others((*LIBRARIES, *more))}
 
 
 @functools.cache
-def _version(name: str) -> str | None:
+def _of_others(libraries: tuple[str, ...]) -> dict[str, str]:
     from importlib import metadata  # it loads csv, email and more
 
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(name)
-    return None
+    found = {"python": platform.python_version()}
+    for name in libraries:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

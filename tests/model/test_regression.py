@@ -50,8 +50,9 @@ def test_without_a_seed_one_is_drawn_and_kept():
 
 
 def test_the_order_of_an_epoch_is_the_documented_permutation():
-    expected = np.random.default_rng((7, 1, 3)).permutation(50)
-    assert np.array_equal(trainer.row_order(7, 3, 50), expected)
+    for seed in (7, 0, 2**32 - 1, 2**32, 2**70 + 5):
+        expected = np.random.default_rng((seed, 1, 3)).permutation(50)
+        assert np.array_equal(trainer.row_order(seed, 3, 50), expected)
 
 
 def test_normal_init_is_drawn_in_float64_from_its_own_seed():
