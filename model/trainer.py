@@ -29,7 +29,8 @@ INITS = ("zeros", "normal")
 class BankState:
     """The state of h heads that train together.
 
-    W: weights (h, d, c); `Weights` of heads that see X in different ways. b: biases (h, c).
+    W: weights (h, d, c); `Weights` of heads that see X in different ways, or have other numbers of
+    classes. b: biases (h, c), with zeros after those of heads that have fewer classes than others.
     velocity: (MW, Mb), of the same forms. active: (h,) bool, which heads still train. decay: (h,),
     between the steps of an epoch on sparse rows the weights are decay[k] W[k]; else 1.
     """
@@ -86,23 +87,24 @@ class BankState:
     @property
     def columns(self) -> Any:
         """How many columns the bank has for the ops, h·c; for `Weights` those of each part."""
-        c = self.b.shape[1]
         if isinstance(self.W, Weights):
-            return tuple(len(array) * c for array in self.W.arrays)
+            return tuple(len(array) * array.shape[2] for array in self.W.arrays)
         return self.b.size
 
     def of_part(self, p: int, heads: np.ndarray) -> "BankState":
         """The heads of part p, on the weights and velocities of this bank, all else copied."""
         part = BankState.__new__(BankState)
-        part.W, part.b = self.W.arrays[p], self.b[heads]
+        part.W, part.b = self.W.arrays[p], self.W.biases(p, self.b[heads])
         part.active, part.decay = self.active[heads], self.decay[heads]
-        part.velocity = self.velocity[0].arrays[p], self.velocity[1][heads]
+        MW, Mb = self.velocity
+        part.velocity = MW.arrays[p], MW.biases(p, Mb[heads])
         return part
 
     def put_part(self, heads: np.ndarray, part: "BankState") -> None:
         """Write back what `of_part` copied."""
-        self.b[heads], self.active[heads], self.decay[heads] = part.b, part.active, part.decay
-        self.velocity[1][heads] = part.velocity[1]
+        c = part.b.shape[1]
+        self.b[heads, :c], self.velocity[1][heads, :c] = part.b, part.velocity[1]
+        self.active[heads], self.decay[heads] = part.active, part.decay
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All but which heads are active, by name, as they are in memory."""
@@ -143,7 +145,14 @@ class Rows:
         )
         X = views.seen(self.X, part.columns)
         X, scale = inputs.scaled(X, part.scaler, self.feature_scale)
-        return replace(self, X=X, feature_scale=scale, y_index=y_index, weight_index=weight_index)
+        y = self.y
+        if y_index is not None and y.dtype.kind != "f":
+            used = np.unique(y_index)
+            if len(used) < len(y):  # the others may have more classes
+                y, y_index = y[used], np.searchsorted(used, y_index)
+        return replace(
+            self, X=X, y=y, feature_scale=scale, y_index=y_index, weight_index=weight_index
+        )
 
     def only(self, rows: np.ndarray) -> "Rows":
         """A copy of these rows, without their weights."""
@@ -509,7 +518,8 @@ def evaluate(data: Rows, W: Any, b: np.ndarray, sgd: SGDSettings) -> tuple[np.nd
         loss, accuracy = np.empty((2, len(b)))
         for p, heads in W.by_part():
             rows, settings = data.seen(W.parts[p], heads), sgd.of_part(p, heads)
-            loss[heads], accuracy[heads] = evaluate(rows, W.arrays[p], b[heads], settings)
+            own = W.biases(p, b[heads])
+            loss[heads], accuracy[heads] = evaluate(rows, W.arrays[p], own, settings)
         return loss, accuracy
     X: Any = data.X
     if isinstance(X, inputs.MadeRows):

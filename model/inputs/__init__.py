@@ -4,6 +4,7 @@ Each converts first, whatever library the values come from, and asks later.
 """
 
 from softstep.model.inputs.arrays import as_given, host_array
+from softstep.model.inputs.label_sets import LabelSet, check_missing, label_sets
 from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
@@ -43,6 +44,7 @@ from softstep.model.inputs.weights import (
 __all__ = [
     "Features",
     "Kind",
+    "LabelSet",
     "MadeRows",
     "NamedColumns",
     "ScaledRows",
@@ -52,6 +54,7 @@ __all__ = [
     "as_given",
     "by_rows",
     "check_class_weight",
+    "check_missing",
     "check_scale",
     "check_seed",
     "choice",
@@ -63,6 +66,7 @@ __all__ = [
     "host_array",
     "integer",
     "is_soft",
+    "label_sets",
     "label_values",
     "labels_of",
     "measured",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
+
 from softstep.model import inputs
 
 SOLVERS = ("sgd", "lbfgs")
@@ -58,13 +60,14 @@ def refuse_of_sgd(**given: Any) -> None:
             raise ValueError(f"{name} goes with solver='sgd': leave it out with 'lbfgs'")
 
 
-def l2_of(C: Any, total_weight: Any, classes: int) -> Any:
+def l2_of(C: Any, total_weight: Any, classes: Any) -> Any:
     """The l2 that scikit-learn's C is: its objective is C Σ w L + ½‖W‖², ours (1/Σw) Σ w L + …
 
     With two classes scikit-learn has one column of weights, the difference of our two, whose
     ‖W‖² is half of that.
 
     Args:
-        C: above 0; numbers or arrays. total_weight: Σ w of the head's rows, before any scaling.
+        C: above 0. total_weight: Σ w of the head's rows, before any scaling. classes: how many.
+            All are numbers or arrays.
     """
-    return (2 if classes == 2 else 1) / (C * total_weight)
+    return np.where(np.equal(classes, 2), 2, 1) / (C * total_weight)

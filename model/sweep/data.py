@@ -15,11 +15,20 @@ from softstep.model.sweep.heads import Heads
 
 @dataclass(frozen=True)
 class Labels:
-    """Label sets as numbers, (t, n), or soft targets (n, c); the classes of each label set."""
+    """Label sets as numbers, (t, n), or soft targets (n, c); the classes of each label set.
+
+    Sets of fewer than two classes are left out: `found` are the classes of all that were given,
+    `numbers` which of them are here. observed: (t, n), which labels are there; None: all are.
+    missing: the label that stands for none.
+    """
 
     y: Array
     classes: list[Array]
     two_dimensional: bool
+    found: list[Array]
+    numbers: list[int]
+    observed: Array | None = None
+    missing: Any = None
 
     @property
     def is_soft(self) -> bool:
@@ -29,72 +38,104 @@ class Labels:
     def count(self) -> int:
         return len(self.classes)
 
+    @property
+    def class_counts(self) -> list[int]:
+        return [len(classes) for classes in self.classes]
+
+    @property
+    def strata(self) -> Array | None:
+        """What folds are stratified by: the one label set, in which none is a class too."""
+        if self.is_soft or self.two_dimensional:
+            return None
+        if self.observed is None:
+            return self.y[0]
+        return np.where(self.observed[0], self.y[0], len(self.classes[0]))
+
     def codes(self, label_set: int) -> Array | None:
         return None if self.is_soft else self.y[label_set]
 
-    def encode(self, y: Any, n: int, name: str) -> Array:
-        """Other labels of these classes, in the form of `self.y`.
+    def have_own_weights(self, class_weight: Any) -> bool:
+        """Whether the rows weigh something else for each label set."""
+        return class_weight is not None or self.observed is not None
+
+    def spread(self, values: list[Any]) -> list[Any]:
+        """A value for each label set that was given: None for those left out."""
+        of = dict(zip(self.numbers, values, strict=True))
+        return [of.get(t) for t in range(len(self.found))]
+
+    def for_splitter(self, y: Any) -> Array:
+        """The labels as given, for what makes folds of them; where some are missing or left out,
+        those of `y`, -1 for none."""
+        if self.observed is not None or len(self.numbers) < len(self.found):
+            codes = self.y if self.observed is None else np.where(self.observed, self.y, -1)
+            return codes.T if self.two_dimensional else codes[0]
+        y = to_host(inputs.target_array(y))
+        return np.array(y.tolist()) if y.dtype.kind == "T" else y  # a splitter may not know it
+
+    def encode(self, y: Any, n: int, name: str) -> tuple[Array, Array | None]:
+        """Other labels of these classes, in the form of `self.y` and of `observed`.
 
         Raises:
-            TypeError, ValueError: another form, or a label that is not one of the classes.
+            TypeError, ValueError: another form, a label that is not one of the classes, or a label
+                set without labels.
         """
-        y = inputs.target_array(y, name)
-        if inputs.is_soft(y):
-            return to_host(inputs.soft_target_rows(y, n, self.classes[0], name)[0])
-        columns = _columns(y, n, name)
-        if len(columns) != self.count:
-            raise ValueError(f"{name} has {len(columns)} label sets, but y has {self.count}")
-        pairs = zip(columns, self.classes, strict=True)
-        return np.stack([inputs.encode(column, classes, name) for column, classes in pairs])
+        sets = inputs.label_sets(y, n, name, self.missing)
+        if sets is None:
+            y = inputs.target_array(y, name)
+            return to_host(inputs.soft_target_rows(y, n, self.classes[0], name)[0]), None
+        if len(sets) != len(self.found):
+            raise ValueError(f"{name} has {len(sets)} label sets, but y has {len(self.found)}")
+        sets = [sets[t] for t in self.numbers]
+        for t, one in zip(self.numbers, sets, strict=True):
+            if one.observed is not None and not one.observed.any():
+                raise ValueError(f"label set {t} has no labels in {name} to be judged by")
+        pairs = zip(sets, self.classes, strict=True)
+        codes = [inputs.encode(one.values, classes, name) for one, classes in pairs]
+        return np.stack(codes), _observed(sets)
 
 
-def labels(y: Any, n: int) -> Labels:
+def labels(y: Any, n: int, missing: Any = None) -> Labels:
     """y in the form the ops take, from labels (n,) or (n, 1), label sets (n, t) or float targets.
 
+    Label sets of fewer than two classes are left out, with a warning. missing: the label that
+    stands for none.
+
     Raises:
-        TypeError, ValueError: another form, fewer than two classes, or label sets with different
-            numbers of classes.
+        TypeError, ValueError: another form, or no label set with two classes.
     """
-    y = inputs.target_array(y)
-    if inputs.is_soft(y):
-        y, found = inputs.soft_target_rows(y, n)
-        return Labels(to_host(y), [found], False)
-    columns = _columns(y, n, "y")
-    classes = [np.unique(column) for column in columns]
-    inputs.warn_of_regression(columns[0], classes[0])
-    for t, found in enumerate(classes):
-        if len(found) < 2:
-            raise ValueError(f"y has one class only, {found[0]!s}: at least two are needed")
-        if len(found) != len(classes[0]):
-            raise ValueError(
-                f"label set {t} has {len(found)} classes, but label set 0 has {len(classes[0])}: "
-                "in one sweep all need as many"
-            )
-    pairs = zip(columns, classes, strict=True)
-    codes = np.stack([inputs.encode(column, found) for column, found in pairs])
-    return Labels(codes, classes, two_dimensional=len(columns) > 1)
+    sets = inputs.label_sets(y, n, "y", missing)
+    if sets is None:
+        y, classes = inputs.soft_target_rows(inputs.target_array(y), n)
+        return Labels(to_host(y), [classes], False, [classes], [0])
+    found = [np.unique(s.values if s.observed is None else s.values[s.observed]) for s in sets]
+    if sets[0].observed is None:
+        inputs.warn_of_regression(sets[0].values, found[0])
+    numbers = [t for t, classes in enumerate(found) if len(classes) > 1]
+    _say_what_is_skipped(found, numbers)
+    sets, classes = [sets[t] for t in numbers], [found[t] for t in numbers]
+    pairs = zip(sets, classes, strict=True)
+    codes = np.stack([inputs.encode(one.values, of) for one, of in pairs])
+    return Labels(codes, classes, len(found) > 1, found, numbers, _observed(sets), missing)
 
 
-def _columns(y: Any, n: int, name: str) -> list[Array]:
-    y = to_host(y)
-    if y.ndim != 2 or y.shape[1] == 1:
-        return [inputs.label_values(y, n, name)]
-    if len(y) != n or not y.shape[1]:
-        raise ValueError(
-            f"{name} has shape {y.shape}, but there are {n} rows: give one column for each label "
-            f"set, ({n}, t)"
-        )
-    if y.dtype.kind in "iub" and y.shape[1] > 2 and (np.sort(y, axis=1) == _one_hot(y)).all():
-        inputs.warn(
-            f"each row of {name} has a single 1: its {y.shape[1]} columns are read as label sets; "
-            f"for {y.shape[1]} classes give {name}.argmax(axis=1), or floats"
-        )
-    return [inputs.label_values(y[:, t], n, f"{name}[:, {t}]") for t in range(y.shape[1])]
+def _observed(sets: list[inputs.LabelSet]) -> Array | None:
+    """Which labels are there, (t, n); None if all are."""
+    if all(one.observed is None or one.observed.all() for one in sets):
+        return None
+    ones = np.ones(len(sets[0].values), bool)
+    return np.stack([ones if one.observed is None else one.observed for one in sets])
 
 
-def _one_hot(y: Array) -> Array:
-    """A sorted row of zeros and a single 1, as wide as y."""
-    return np.arange(y.shape[1]) == y.shape[1] - 1
+def _say_what_is_skipped(found: list[Array], numbers: list[int]) -> None:
+    """Warn of label sets that are none; ValueError if there is no other."""
+    if len(found) == 1 and not numbers:
+        what = f"one class only, {found[0][0]!s}" if len(found[0]) else "no labels"
+        raise ValueError(f"y has {what}: at least two are needed")
+    if not numbers:
+        raise ValueError(f"none of the {len(found)} label sets of y has two classes")
+    skipped = [str(t) for t in range(len(found)) if t not in numbers]
+    if skipped:
+        inputs.warn(f"label sets with fewer than two classes are skipped: {', '.join(skipped)}")
 
 
 @dataclass(frozen=True)
@@ -136,11 +177,9 @@ def splits(
         return Splits(learn, folds.not_empty(left_out) if judges else None)
     if sweep.cv is None:
         return Splits(np.empty((0, n)), None)
-    codes = data.codes(0) if data.count == 1 else None
-    y = to_host(inputs.target_array(y))
-    y = np.array(y.tolist()) if y.dtype.kind == "T" else y  # a splitter may not know it
+    y = data.for_splitter(y)
     cv = folds.listed(sweep.cv, y, groups)
-    learn, judge = folds.cross_validation(cv, y, groups, codes, seed)
+    learn, judge = folds.cross_validation(cv, y, groups, data.strata, seed)
     few = few_rows.of_folds(cv, learn) if isinstance(cv, list) else {}
     if few and sweep.max_steps is not None:
         raise ValueError(
@@ -156,25 +195,52 @@ def weight_sets(
     """A set of weights of mean 1 for all rows and one for each split, (1 + k, n) in `dtype`, and
     their sums before they were scaled.
 
-    With class weights there is such a group of sets for each label set, stacked. None if all
-    weights are 1. Those of splits of `few_shot` have mean 1 over the rows that these learn from.
+    With class weights, or where labels are missing, there is such a group of sets for each label
+    set, stacked. None if all weights are 1. Those of splits of `few_shot` have mean 1 over the rows
+    that these learn from.
     """
     learn, n = splits.learn, splits.learn.shape[1]
-    if sample_weight is None and class_weight is None and not len(learn):
+    by_set = data.have_own_weights(class_weight)
+    if sample_weight is None and not by_set and not len(learn):
         return None, np.array([n], np.float64)
     rows = np.ones(n) if sample_weight is None else inputs.weight_array(sample_weight, n)
-    groups = data.count if class_weight is not None else 1
+    groups = data.count if by_set else 1
     sets = np.empty((groups * (1 + len(learn)), n), dtype)
     sums = np.empty(len(sets))
     for i in range(len(sets)):
         t, split = divmod(i, 1 + len(learn))
         counts = rows if split == 0 else rows * learn[split - 1]
+        if data.observed is not None:
+            counts = counts * data.observed[t]
+            if not counts.any():
+                raise ValueError(_no_labels(data, t, split - 1, "learns from"))
         codes, classes = data.codes(t), data.classes[t]
         weights = inputs.row_weights(counts, class_weight, codes, classes, n)
         own = splits.few.get(split - 1, slice(None))
         sets[i], sums[i] = 0, weights[own].sum()
         sets[i, own] = inputs.of_mean_one(weights[own])
     return sets, sums
+
+
+def judges(data: Labels, judge: Array, dtype: np.dtype[Any]) -> Array:
+    """The rows that each split is judged on, (k, n), as weights; (t k, n) where labels are missing.
+
+    Raises:
+        ValueError: a label set has no labels in those rows.
+    """
+    if data.observed is None:
+        return judge.astype(dtype)
+    both = data.observed[:, None] & judge
+    empty = np.argwhere(~both.any(axis=2)).tolist()
+    if empty:
+        t, split = empty[0]
+        raise ValueError(_no_labels(data, t, split, "is judged on"))
+    return both.reshape(-1, judge.shape[1]).astype(dtype)
+
+
+def _no_labels(data: Labels, t: int, split: int, does: str) -> str:
+    who = "a head" if split < 0 else f"split {split}"
+    return f"label set {data.numbers[t]} has no labels in the rows that {who} {does}"
 
 
 def with_C(heads: Heads, models: list[Any], data: Labels, sums: Array) -> Heads:
@@ -186,16 +252,17 @@ def with_C(heads: Heads, models: list[Any], data: Labels, sums: Array) -> Heads:
     if np.isnan(C).all():
         return heads
     C = C[heads.group // data.count]
-    l2 = l2_of(C, sums[heads.weight_set], len(data.classes[0]))
+    l2 = l2_of(C, sums[heads.weight_set], np.array(data.class_counts)[heads.label_set])
     return replace(heads, l2=np.where(np.isnan(C), heads.l2, l2))
 
 
 def heads(
-    settings: list[Any], part: Array, label_sets: int, split_count: int, class_weight: bool
+    settings: list[Any], part: Array, label_sets: int, split_count: int, by_set: bool
 ) -> Heads:
     """One head for each setting, label set and split, all rows first: the split runs fastest.
 
     settings: a SoftmaxRegression for each. part: (m,), of the bank, that the heads of each are in.
+    by_set: whether rows weigh something else for each label set.
     """
     each = 1 + split_count
     h = len(settings) * label_sets * each
@@ -209,7 +276,7 @@ def heads(
         group=group,
         split=split - 1,  # ALL_ROWS, 0, 1, …
         label_set=label_set,
-        weight_set=split + (label_set * each if class_weight else 0),
+        weight_set=split + (label_set * each if by_set else 0),
         loss=of("loss"),
         learning_rate=of("learning_rate").astype(float),
         l2=of("l2").astype(float),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from os import PathLike
 from typing import Any, Literal, Self
 
@@ -102,6 +102,12 @@ class SoftmaxSweep(OutOfFold, Params):
         schedule, batch_size, epochs, max_steps, l2_bias, fit_intercept: as in `SoftmaxRegression`,
             for all heads.
         random_state, class_weight, feature_scale, backend, n_threads: the same.
+        missing: the label that stands for none, such as -1 or ""; None: that is a label as others
+            are. With it labels (n,) may be missing too.
+        refit_together: True: label sets are one task of many labels: settings are ranked, halved
+            and chosen by the mean of the figure over all label sets, and one that diverges on one
+            of them has diverged. Where all have two classes, the probabilities and decisions of the
+            sweep are (n, t) arrays.
 
     Attributes:
         results_: a dict of arrays, one entry for each setting (and label set): `params`,
@@ -120,13 +126,14 @@ class SoftmaxSweep(OutOfFold, Params):
             to be within `tol`) and `weight_norm`, ‖W‖, in place of `epochs`.
         best_index_, best_params_, best_estimator_: the best setting: its index in `results_`, its
             values, and a SoftmaxRegression fitted with it on all rows. For two-dimensional labels,
-            lists with an entry for each label set.
+            lists with an entry for each label set, None for one that was skipped.
         best_score_, best_score_interval_, best_wins_: with `scoring`, where the score of `refit` is
             a mean over rows: the best of many settings is partly the luckiest. So each of those
             1000 bootstraps chooses a setting by the rows it drew, and takes its score on the rows
             it left out. The mean of these scores, what is to be expected of the best on new rows;
             (low, high), between which 95% of them are; the share of the bootstraps that chose the
-            best. For two-dimensional labels, lists.
+            best. For two-dimensional labels, lists; not with `refit_together`.
+        skipped_: the label sets, by column, that were skipped, having fewer than two classes.
         loss_curves_: mean training loss of each epoch and setting, (epochs, settings); NaN after a
             setting has stopped.
         seed_: the seed used. classes_: (c,). n_iter_: the epochs, or steps, of the best. For
@@ -172,6 +179,8 @@ class SoftmaxSweep(OutOfFold, Params):
         max_iter: int = 1000,
         C: float | None = None,
         scoring: Any = None,
+        missing: Any = None,
+        refit_together: bool = False,
     ) -> None:
         self.param_grid = param_grid
         self.cv = cv
@@ -198,6 +207,8 @@ class SoftmaxSweep(OutOfFold, Params):
         self.max_iter = max_iter
         self.C = C
         self.scoring = scoring
+        self.missing = missing
+        self.refit_together = refit_together
 
     results_: dict[str, Any]
 
@@ -223,8 +234,12 @@ class SoftmaxSweep(OutOfFold, Params):
 
         Args:
             X: features, (n, d), as for `SoftmaxRegression.fit`.
-            y: labels (n,), integers or strings; labels (n, t), a column for each of t label sets,
-                all with as many classes: every setting learns each; or float targets (n, c).
+            y: labels (n,), integers or strings; labels (n, t), a column for each of t label sets:
+                every setting learns each; or float targets (n, c). Label sets have classes of their
+                own, few or many. One with a single class is skipped, with a warning. In (n, t) a
+                label may be missing: NaN, None, null, masked, or what `missing` says; floats (n, t)
+                are then label sets, if all others are whole numbers. A row without a label
+                has weight 0 for that set, in learning and in judging.
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
                 alike.
             X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
@@ -322,7 +337,7 @@ class SoftmaxSweep(OutOfFold, Params):
         of what any setting sees comes first, then that of each."""
         X, schemas, seen = self._opened(given.X, models, settings.grid)
         schema = schemas[0]
-        labels, dtype = data.labels(given.y, len(X)), compute_dtype(X)
+        labels, dtype = data.labels(given.y, len(X), self.missing), compute_dtype(X)
         scales = any(model.scaling for model in models)
         backend = "numpy" if scales else self.backend  # scaled in host memory
         held_out = self._given_rows(schema, labels, given, dtype, backend)
@@ -336,11 +351,12 @@ class SoftmaxSweep(OutOfFold, Params):
         by_split = held_out is None
         if held_out is None:
             assert judge is not None
-            held_out = replace(rows, sample_weight=judge.astype(dtype))
+            held_out = replace(rows, sample_weight=data.judges(labels, judge, dtype))
         heads = data.with_C(heads, models, labels, sums)
         release = None if layout is None else blocks.page_release(X)
         copies = few_rows.taken(rows, few, len(left_out.bits), release)
-        heads, parts, copies = seen.parts(models, heads, rows, copies, release)
+        counts = labels.class_counts
+        heads, parts, copies = seen.parts(models, heads, rows, copies, counts, release)
         refuse_missing(settings.asked, labels, held_out, by_split)
         read = Estimators(
             models, labels, schemas[1:], given.X if by_split else given.X_val, held_out
@@ -358,6 +374,7 @@ class SoftmaxSweep(OutOfFold, Params):
             halving=settings.halving,
             asked=settings.asked,
             scoring=Scoring(settings.asked, tuple(map(len, labels.classes)), read),
+            together=settings.together,
             layout=layout,
             views=seen,
             parts=parts,
@@ -449,8 +466,8 @@ class SoftmaxSweep(OutOfFold, Params):
         if count is None:
             splits = make_splits()
             count = splits.count
-        by_class = self.class_weight is not None
-        heads = data.heads(models, seen.of_setting, labels.count, count, by_class)
+        by_set = labels.have_own_weights(self.class_weight)
+        heads = data.heads(models, seen.of_setting, labels.count, count, by_set)
         layout = None
         if self.memory is not None:
             layout = memory.layout(
@@ -471,7 +488,7 @@ class SoftmaxSweep(OutOfFold, Params):
 
     def _weight_sets(self, labels: Labels, splits: int, weighted: bool) -> int:
         """How many sets of row weights the heads will learn by."""
-        if self.class_weight is not None:
+        if labels.have_own_weights(self.class_weight):
             return labels.count * (1 + splits)
         return 1 + splits if weighted or splits else 0
 
@@ -504,7 +521,10 @@ class SoftmaxSweep(OutOfFold, Params):
         if weights is not None:
             weights = inputs.weight_array(weights, len(X_val), "sample_weight_val")
             weights = inputs.of_mean_one(weights).astype(dtype)[None]
-        return trainer.Rows(X_val, labels.encode(y_val, len(X_val), "y_val"), weights, scale)
+        codes, observed = labels.encode(y_val, len(X_val), "y_val")
+        if observed is not None:
+            weights = observed.astype(dtype) * (1 if weights is None else weights)
+        return trainer.Rows(X_val, codes, weights, scale)
 
     def _publish(
         self,
@@ -530,16 +550,20 @@ class SoftmaxSweep(OutOfFold, Params):
             [dict(table["params"][i]) for i in best],
             [found.estimator(i, split=None) for i in best],
         ]
-        if not labels.two_dimensional:
+        if labels.two_dimensional:
+            of_best = [labels.spread(of_sets) for of_sets in of_best]
+        else:
             of_best = [of_one_set for (of_one_set,) in of_best]
-        winners = [] if scored is None else [scored.winner(training, g) for g in of_sets]
+        apart = None if plan.together else scored  # a draw chooses for one label set
+        winners = [] if apart is None else [apart.winner(training, g) for g in of_sets]
         self._set_best_scores([winner for winner in winners if winner is not None], labels)
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
         self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
         self.n_iter_: Any = self._each(lambda best: best.n_iter_)
         self.origin_ = found.origin
-        self.classes_: Any = labels.classes if labels.two_dimensional else labels.classes[0]
+        self.classes_: Any = labels.found if labels.two_dimensional else labels.found[0]
+        self.skipped_: list[int] = [t for t in range(len(labels.found)) if t not in labels.numbers]
 
     def _set_best_scores(self, winners: list[Winner], labels: Labels) -> None:
         """Of each label set, where they are known."""
@@ -551,15 +575,22 @@ class SoftmaxSweep(OutOfFold, Params):
         for name, values in found.items():
             vars(self).pop(name, None)
             if winners:
-                setattr(self, name, values if labels.two_dimensional else values[0])
+                setattr(self, name, labels.spread(values) if labels.two_dimensional else values[0])
 
 
 def _first_weights(
     models: list[SoftmaxRegression], heads: Heads, labels: Labels, plan: Plan
 ) -> trainer.BankState:
     """The bank before the first step."""
-    h, c, dtype = len(heads.group), len(labels.classes[0]), compute_dtype(plan.data.X)
+    h, counts, dtype = len(heads.group), labels.class_counts, compute_dtype(plan.data.X)
     sizes = plan.views.sizes[plan.views.of_setting].tolist()
-    pairs = zip(models, sizes, strict=True)
-    W = [trainer.initial_weights(model, (d, c), dtype) for model, d in pairs]
-    return trainer.BankState(first_weights(W, heads.part, plan.parts), np.zeros((h, c), dtype))
+    setting = (np.arange(h) // (h // len(models))).tolist()
+
+    @cache
+    def drawn(s: int, c: int) -> Array:
+        return trainer.initial_weights(models[s], (sizes[s], c), dtype)
+
+    W = first_weights(
+        lambda k: drawn(setting[k], counts[heads.label_set[k]]), heads.part, plan.parts
+    )
+    return trainer.BankState(W, np.zeros((h, max(counts)), dtype))

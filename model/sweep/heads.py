@@ -49,11 +49,12 @@ class Heads:
 class Plan:
     """How the bank trains. `sgd` holds what all heads share. The `held_out` rows judge all heads;
     if `by_split`, weight set k of these rows judges the heads of split k, else weight set 0, if
-    there is one, all of them. `asked`: the scores, and by which settings are ranked; `scoring`:
-    what computes those besides loss and accuracy. `views`: what of X the rows are, and which
-    columns of them the heads see; `parts`: of the bank. `left_out`: the rows that each split is
-    judged on. `few`: of each part whose heads visit rows of their own these rows, with the weight
-    sets as `few_rows.taken` has them."""
+    there is one, all of them; where labels are missing, there are such sets for each label set in
+    turn. `asked`: the scores, and by which settings are ranked; `scoring`: what computes those
+    besides loss and accuracy. `together`: whether a setting is judged by the mean over its label
+    sets. `views`: what of X the rows are, and which columns of them the heads see; `parts`: of the
+    bank. `left_out`: the rows that each split is judged on. `few`: of each part whose heads visit
+    rows of their own these rows, with the weight sets as `few_rows.taken` has them."""
 
     data: trainer.Rows
     held_out: trainer.Rows
@@ -67,6 +68,7 @@ class Plan:
     halving: bool
     asked: Asked
     scoring: "Scoring"
+    together: bool
     layout: blocks.Layout | None
     views: Views
     parts: tuple[Part, ...]
@@ -86,7 +88,11 @@ class Plan:
         Of a head on all rows that no rows are held out for it is ALL_ROWS."""
         if self.held_out.sample_weight is None:
             return None
-        return heads.split if self.by_split else np.zeros_like(heads.split)
+        judge = heads.split if self.by_split else np.zeros_like(heads.split)
+        sets = len(self.left_out.bits) if self.by_split else 1
+        if len(self.held_out.sample_weight) == sets:
+            return judge
+        return np.where(judge == ALL_ROWS, judge, judge + sets * heads.label_set)
 
 
 @dataclass
@@ -218,11 +224,14 @@ class Training:
     def order(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """These groups from the best to the worst, and their ranks in that order, from 1.
 
-        The diverged come last, before them those that halving dropped, the later the better. Ties
-        are broken by the figure of `refit`, then by accuracy and loss. Losses of different kinds
-        are not comparable: with several, the loss does not count. Equal groups have equal ranks.
+        The diverged come last, before them those that halving dropped, the later the better. What
+        counts is a group's own figure or, `together`, that of its setting. Ties are broken by the
+        figure of `refit`, then by accuracy and loss. Losses of different kinds are not comparable:
+        with several, the loss does not count. Equal groups have equal ranks.
         """
-        figures = [s.cost(self.judged(self.figures[s.name])) for s in self.plan.asked.ranked]
+        ranked = self.plan.asked.ranked
+        costs = (s.cost(self.judged(self.figures[s.name])) for s in ranked)
+        figures = [self._mean_of_sets(cost) for cost in costs]
         keys = np.stack([f[groups] for f in (self.diverged, -self.dropped, *figures)]).astype(float)
         keys = np.where(np.isnan(keys), np.inf, keys)
         keys[2:, keys[0] == 1] = 0
@@ -231,6 +240,16 @@ class Training:
         is_new = np.r_[True, (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)]
         ranks = np.maximum.accumulate(np.where(is_new, np.arange(1, len(groups) + 1), 0))
         return groups[order], ranks
+
+    @property
+    def sets_together(self) -> int:
+        """How many groups, of a setting's label sets, are judged as one."""
+        return int(self.heads.label_set.max()) + 1 if self.plan.together else 1
+
+    def _mean_of_sets(self, figures: np.ndarray) -> np.ndarray:
+        """(groups,): for each the mean over the groups that are judged with it as one."""
+        sets = self.sets_together
+        return np.repeat(figures.reshape(-1, sets).mean(axis=1), sets)
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays with which another Training of this plan goes on."""
@@ -338,7 +357,8 @@ class Training:
         if not sound.all() and not self._X_is_finite:
             self._refuse_non_finite(self.plan.data, "X")
             self._X_is_finite = True
-        return np.unique(self.packed.group[~sound])
+        found, sets = self.packed.group[~sound], self.sets_together
+        return np.unique(found[:, None] // sets * sets + np.arange(sets))
 
     def _refuse_non_finite(self, data: trainer.Rows, name: str) -> None:
         """ValueError naming the first row and column that a head sees and that is not finite."""
@@ -391,18 +411,23 @@ class Training:
         self, data: trainer.Rows, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
     ) -> None:
         """The heads of each split on its rows."""
-        judges = data.sample_weight
+        judges, splits = data.sample_weight, len(self.plan.left_out.bits)
         assert judges is not None
         for split in np.unique(self.packed.split[heads]):
-            rows = np.flatnonzero(judges[split])
-            mine = heads[self.packed.split[heads] == split]
-            self._evaluate_heads(data.only(rows), mine, None, loss, accuracy)
+            of_sets = judges[split::splits]  # one, or one for each label set
+            rows = np.flatnonzero(of_sets.any(axis=0))
+            mine, some, index = heads[self.packed.split[heads] == split], data.only(rows), None
+            if len(of_sets) > 1:
+                some = replace(some, sample_weight=of_sets[:, rows])
+                index = self.packed.label_set[mine]
+            self._evaluate_heads(some, mine, index, loss, accuracy)
 
     def _evaluate_bank(
         self, data: trainer.Rows, heads: np.ndarray, loss: np.ndarray, accuracy: np.ndarray
     ) -> None:
         """The heads at once on all held-out rows, by weight those of their split."""
-        index = self.packed.split[heads] if self.plan.by_split else None
+        judges = self.plan.judge_of(self.packed)
+        index = None if judges is None else judges[heads]
         self._evaluate_heads(data, heads, index, loss, accuracy)
 
     def _evaluate_heads(

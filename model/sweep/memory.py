@@ -53,11 +53,12 @@ def layout(
     Raises:
         TypeError, ValueError: `memory` is not an amount of memory, or too little.
     """
-    (n, d), h, c = X.shape, len(heads.group), len(data.classes[0])
+    (n, d), h, c = X.shape, len(heads.group), max(data.class_counts)
     widths = sizes[heads.part]
     size = compute_dtype(X).itemsize
     splits = int(heads.split.max()) + 1
     judges = splits if given is None else 0
+    judges *= 1 if data.observed is None else data.count
     set_row = data.y.nbytes // n + size * (weight_sets + judges)
     proven = h if solves else len(results.certified(heads))
     fixed = (

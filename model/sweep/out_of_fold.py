@@ -68,7 +68,7 @@ class OutOfFold(PredictsByBest):
         Returns:
             p, (n, c), float32 or float64: of the head whose fold leaves the row out and is judged
             on it; the mean, where several are; NaN, where none is. For label sets without an
-            `index` a list of them.
+            `index` as `predict_proba` has them.
 
         Raises:
             NotFittedError: before `fit`.
@@ -78,7 +78,8 @@ class OutOfFold(PredictsByBest):
         self._require_fit()
         index = self.best_index_ if index is None else index
         if isinstance(index, list):
-            return [self._out_of_fold(X, i) for i in index]
+            found = [None if i is None else self._out_of_fold(X, i) for i in index]
+            return self._together(found, X)
         return self._out_of_fold(X, index)
 
     def _out_of_fold(self, given: Any, index: Any) -> Any:

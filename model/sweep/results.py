@@ -62,10 +62,11 @@ class Trained:
         model, epochs = copy.copy(self.models[setting]), self.epochs[head]
         moves = bool(model.momentum)  # alone, a head without momentum keeps no velocity
         MW, Mb = (moves * of_head(velocity, head) for velocity in self.bank.velocity)
+        c = len(self.classes[self.heads.label_set[head]])
         state = State(
             W=of_head(self.bank.W, head),
-            b=of_head(self.bank.b, head),
-            velocity=(MW, Mb),
+            b=of_head(self.bank.b[:, :c], head),
+            velocity=(MW, Mb[:, :c]),
             classes=self.classes[self.heads.label_set[head]],
             seed=model.seed_,
             schema=self.schemas[setting],
@@ -132,7 +133,7 @@ def table(
     if "param_features" in results:
         results["features_name"] = np.repeat(training.plan.views.names, data.count)
     if data.two_dimensional:
-        results["label_set"] = heads.label_set[whole]
+        results["label_set"] = np.array(data.numbers)[heads.label_set[whole]]
     results["rank"] = np.empty(len(groups), np.int64)
     for t in range(data.count):
         order, ranks = training.order(groups[t :: data.count])
@@ -183,8 +184,11 @@ def certificate(training: Training) -> dict[str, Array]:
             continue
         some, data = heads.take(mine), plan.rows_of(p, mine, heads)
         problem = Problem.of(plan.sgd, data, some.loss, some.l2, plan.layout)
-        W = bank.W[mine]
-        proof = prove(problem, W.arrays[p] if isinstance(W, Weights) else W, bank.b[mine])
+        W: Any = bank.W[mine]
+        b = bank.b[mine]
+        if isinstance(W, Weights):
+            W, b = W.arrays[p], W.biases(p, b)
+        proof = prove(problem, W, b)
         figures = proof.objective, proof.gradient_norm, proof.bound
         for name, of_heads in zip(names, figures, strict=True):
             found[name][some.group] = of_heads

@@ -15,13 +15,14 @@ from softstep.model.sweep import data, folds, grid
 class SweepSettings:
     """grid: what each entry sets. shared: what all have in common, and what the first sets.
     optimum: of solver="lbfgs"; None with "sgd". asked: scores, and by which settings are ranked.
-    halving: as the sweep's."""
+    halving, together: as the sweep's."""
 
     grid: list[dict[str, Any]]
     shared: Settings
     optimum: Optimum | None
     asked: Asked
     halving: bool
+    together: bool
 
     @classmethod
     def of(cls, sweep: Any) -> Self:
@@ -33,6 +34,7 @@ class SweepSettings:
         optimum = Optimum.of(sweep)
         entries = grid.configurations(sweep.param_grid, sweep.solver)
         inputs.choice("bootstrap", sweep.bootstrap, folds.BOOTSTRAPS)
+        inputs.check_missing(sweep.missing)
         data.split_count(sweep)
         if sweep.memory is not None:
             blocks.size_in_bytes(sweep.memory)
@@ -49,6 +51,7 @@ class SweepSettings:
             optimum=optimum,
             asked=scores,
             halving=inputs.flag("halving", sweep.halving),
+            together=inputs.flag("refit_together", sweep.refit_together),
         )
 
 

@@ -63,7 +63,7 @@ class Solving(Training):
             rows, sgd = plan.rows_of(p, mine, heads), plan.sgd.of_part(p, mine)
             layout = None if p in plan.few else plan.layout
             problem = Problem.of(sgd, rows, heads.loss[mine], heads.l2[mine], layout)
-            W, b = bank.W.arrays[p], bank.b[mine]
+            W, b = bank.W.arrays[p], bank.W.biases(p, bank.b[mine])
             found = solve(problem, W, b, optimum=self.optimum, callback=tell)
             stopped |= found.interrupted
             solutions.append((mine, found))
@@ -74,16 +74,19 @@ class Solving(Training):
 def together(W: Any, solutions: list[tuple[Any, Solution]]) -> Solution:
     """Solutions, each of some heads, as one of all, whose weights are W."""
     h, steps = len(W), max(len(found.curve) for _, found in solutions)
-    curve = np.full((steps, h), np.nan)
+    curve, c = np.full((steps, h), np.nan), max(found.b.shape[1] for _, found in solutions)
+    b = np.zeros((h, c), W.dtype)
     figures: dict[str, Any] = {}
     for mine, found in solutions:
         curve[: len(found.curve), mine] = found.curve
-        for name in ("b", "objective", "gradient_norm", "bound", "converged", "n_iter"):
+        b[mine, : found.b.shape[1]] = found.b
+        for name in ("objective", "gradient_norm", "bound", "converged", "n_iter"):
             values = getattr(found, name)
-            whole = figures.setdefault(name, np.empty((h, *values.shape[1:]), values.dtype))
+            whole = figures.setdefault(name, np.empty(h, values.dtype))
             whole[mine] = values
     return Solution(
         W=W,
+        b=b,
         curve=curve,
         history=min(found.history for _, found in solutions),
         interrupted=any(found.interrupted for _, found in solutions),

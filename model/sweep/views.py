@@ -14,10 +14,12 @@ from softstep.model.views import Part, Range, Scaler, Weights
 
 
 class Key(NamedTuple):
-    """What the heads of one part have in common: view, scaling, the weight set that their
-    statistics are by (-1: none are), the split whose rows they visit alone (-1: they visit all)."""
+    """What the heads of one part have in common: view, number of classes, scaling, the weight set
+    that their statistics are by (-1: none are), the split whose rows they visit alone (-1: they
+    visit all)."""
 
     view: int
+    classes: int
     scaling: str | None
     weight_set: int
     split: int
@@ -78,23 +80,26 @@ class Views:
         heads: Any,
         rows: Rows,
         few: dict[int, Rows],
+        class_counts: list[int],
         release: Callable[[int, int], None] | None,
     ) -> tuple[Any, tuple[Part, ...], dict[int, Rows]]:
         """The heads, whose `part` is final now, the parts of their bank, and of each part with rows
         of its own these rows.
 
-        Heads are in one part that see the same columns, scaled alike, and visit the same rows:
-        those that learn from other rows, as folds do, have other means and deviations. few: the
-        rows of splits that visit theirs alone. release: as `measured` takes it.
+        Heads are in one part that see the same columns, scaled alike, have as many classes, and
+        visit the same rows: those that learn from other rows, as folds do, have other means and
+        deviations. few: the rows of splits that visit theirs alone. class_counts: of each label
+        set. release: as `measured` takes it.
         """
         setting = np.arange(len(heads.group)) // (len(heads.group) // len(models))
         keys = []
-        columns = setting.tolist(), heads.weight_set.tolist(), heads.split.tolist()
-        for s, weight_set, split in zip(*columns, strict=True):
+        columns = setting, heads.label_set, heads.weight_set, heads.split
+        for s, t, weight_set, split in zip(*(c.tolist() for c in columns), strict=True):
             scaling = models[s].scaling
             depends = scaling is not None and "standard" in scaling
             key = Key(
                 view=int(self.of_setting[s]),
+                classes=class_counts[t],
                 scaling=scaling,
                 weight_set=weight_set if depends else -1,
                 split=split if split in few else -1,
@@ -145,14 +150,13 @@ class Views:
         return found
 
 
-def first_weights(of_settings: list[Array], part: Array, parts: tuple[Part, ...]) -> Any:
-    """W of heads in these parts of a bank, (h,), of which each setting has as many.
+def first_weights(of_head: Callable[[int], Array], part: Array, parts: tuple[Part, ...]) -> Any:
+    """W of heads in these parts of a bank, (h,).
 
-    of_settings: the weights (d, c) that all heads of a setting begin with; constant columns are 0.
+    of_head: the weights (d, c) that a head begins with; those of constant columns are 0.
     """
-    each = len(part) // len(of_settings)
     arrays = [
-        np.stack([of_settings[k // each] for k in np.flatnonzero(part == p)])
+        np.stack([of_head(k) for k in np.flatnonzero(part == p).tolist()])
         for p in range(len(parts))
     ]
     if len(parts) == 1 and parts[0].scaler is None:

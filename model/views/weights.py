@@ -13,7 +13,8 @@ from softstep.model.views.scaler import Scaler
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What some heads of a bank see: these columns of X, scaled; None: as they are.
+    """What some heads of a bank see: these columns of X, scaled; None: as they are. They have as
+    many classes.
 
     own: how many rows they learn from, where they visit these alone; None: all.
     """
@@ -25,8 +26,8 @@ class Part:
 
 @dataclass
 class Weights:
-    """W of h heads, (h, d, c), where d is each part's own: as an array of heads is, it is copied,
-    and read and written by heads.
+    """W of h heads, (h, d, c), where d and c are each part's own: as an array of heads is, it is
+    copied, and read and written by heads.
 
     parts: of the bank. part: (h,), which of them each head is in. arrays: for each part the weights
     of its heads, in their order, (heads, columns, c).
@@ -49,6 +50,10 @@ class Weights:
             heads = np.flatnonzero(self.part == p)
             if len(heads):
                 yield p, heads
+
+    def biases(self, p: int, b: Array) -> Array:
+        """Those of heads in part p, of b (heads, c), in which others may have more classes."""
+        return np.ascontiguousarray(b[:, : self.arrays[p].shape[2]])
 
     def copy(self) -> "Weights":
         return Weights(self.parts, self.part, [array.copy() for array in self.arrays])

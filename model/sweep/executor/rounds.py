@@ -23,6 +23,7 @@ from softstep.model.sweep.executor.crew import Crew
 from softstep.model.sweep.executor.parts import Parcel
 from softstep.model.sweep.heads import Plan, SweepEpoch, Training
 from softstep.model.sweep.solving import Solving, together
+from softstep.model.views import Weights
 
 Callback = Callable[[SweepEpoch], Any] | None
 SHOWN = 5  # settings of a task, in errors
@@ -138,12 +139,13 @@ class _Rounds:
 
     def _proven_together(self) -> list[Array]:
         """The heads to be certified, as a proof takes them: of each part so many at a time."""
-        training, c = self.training, self.training.bank.b.shape[1]
+        training, W = self.training, self.training.bank.W
         chosen = results.certified(training.heads)
         chosen = chosen[~training.diverged[training.heads.group[chosen]]]
         found = []
         for p in range(len(training.plan.parts)):
             mine = chosen[training.heads.part[chosen] == p]
+            c = (W.arrays[p] if isinstance(W, Weights) else W).shape[2]
             count = group_heads(int(self.widths[p]), c)
             found += np.split(mine, range(count, len(mine), count)) if len(mine) else []
         return found
@@ -170,12 +172,14 @@ class _Rounds:
         return stops
 
     def _dealt(self, groups: Array) -> list[Array]:
-        """The heads of each task: those of these groups, whole, by the columns that still train."""
+        """The heads of each task: those of these groups, whole, and of settings that are judged
+        as one, by the columns that still train."""
         training = self.training
         alive = training.alive
-        load = np.bincount(training.heads.group[alive], self.load[alive], training.groups)
-        hands = dealt(load * groups, self.crew.most)
-        return [np.flatnonzero(np.isin(training.heads.group, hand)) for hand in hands]
+        group, sets = training.heads.group, training.sets_together
+        load = np.bincount(group[alive], self.load[alive], training.groups) * groups
+        hands = dealt(load.reshape(-1, sets).sum(axis=1), self.crew.most)
+        return [np.flatnonzero(np.isin(group // sets, hand)) for hand in hands]
 
     def _tasks(
         self, work: Callable[..., Any], deal: list[Array], *more: int

@@ -100,9 +100,12 @@ def refuse_missing(asked: Asked, labels: Any, held_out: Any, by_split: bool) -> 
     """Raise ValueError where a score would say nothing of these rows: a class of which a set of
     held-out rows has none, or fewer classes than it needs."""
     y, sets = held_out.y, held_out.sample_weight
+    own = [sets] * labels.count
+    if sets is not None and (labels.observed is not None if by_split else len(sets) > 1):
+        own = list(sets.reshape(labels.count, -1, sets.shape[1]))  # of each label set
     for name, score in asked.scores.items():
         for t, classes in enumerate(labels.classes):
-            of_set = f" of label set {t}" if labels.count > 1 else ""
+            of_set = f" of label set {labels.numbers[t]}" if labels.two_dimensional else ""
             if len(classes) < score.least_classes:
                 raise ValueError(
                     f"scoring={name!r} is 1 for any model of {len(classes)} classes{of_set}: ask "
@@ -111,7 +114,7 @@ def refuse_missing(asked: Asked, labels: Any, held_out: Any, by_split: bool) -> 
             if not score.every_class:
                 continue
             codes = y.argmax(axis=1) if y.dtype.kind == "f" else y[t]
-            for split, weights in enumerate([None] if sets is None else sets):
+            for split, weights in enumerate([None] if sets is None else own[t]):
                 there = np.bincount(codes, weights, len(classes)) > 0
                 if not there.all():
                     rows = f"split {split}" if by_split else "y_val"

@@ -74,6 +74,7 @@ CASES = {
 NO_HEADS_SETTING = {"param_grid", "cv", "n_bootstrap", "bootstrap", "refit", "scoring", "halving"}
 NO_HEADS_SETTING |= {"memory", "backend", "schedule"}
 NO_HEADS_SETTING |= {"solver", "C", "tol", "max_iter"}  # tests/model/optimum
+NO_HEADS_SETTING |= {"missing", "refit_together"}  # test_label_sets.py
 
 
 def sweep(case, backend, **settings):
