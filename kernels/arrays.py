@@ -2,9 +2,11 @@
 
 NumPy arrays, sequences and whatever has `__array__` come in through `numpy.asarray`, torch, JAX and
 other libraries through DLPack; results go back to the library and the device X came from. A library
-that has no `from_dlpack` gets NumPy arrays or, on the GPU, the GPU backend's own.
+that has no `from_dlpack` gets NumPy arrays or, on the GPU, the GPU backend's own. bfloat16, which
+NumPy has not, is a dtype of the library ml_dtypes, imported where such an array is given.
 """
 
+import importlib
 import sys
 from typing import Any
 
@@ -36,19 +38,52 @@ def asarray(value: Any, name: str) -> Any:
     """`value` as a NumPy array, without a copy where that is possible; on the GPU it stays there.
 
     Raises:
-        TypeError: something that is no array.
+        TypeError: something that is no array, or bfloat16 where ml_dtypes is not installed.
     """
     if isinstance(value, np.ndarray):
         return np.asarray(value)
     if is_on_gpu(value):
         return gpu().view(value)
     try:
+        if is_bfloat16(value):
+            return _of_bfloat16(value)
         if hasattr(value, "__dlpack__"):
             return np.from_dlpack(value)
         return np.asarray(value)
     except (ValueError, TypeError, BufferError, RuntimeError) as error:
         kind = type(value).__name__
         raise TypeError(f"{name} ({kind}) cannot be read as a NumPy array: {error}") from error
+
+
+def bfloat16() -> np.dtype[Any]:
+    """NumPy's dtype of bfloat16.
+
+    Raises:
+        TypeError: ml_dtypes, which has it, is not installed.
+    """
+    try:
+        library = importlib.import_module("ml_dtypes")
+    except ModuleNotFoundError as error:
+        raise TypeError("NumPy has bfloat16 from ml_dtypes alone: pip install ml_dtypes") from error
+    kind: np.dtype[Any] = np.dtype(library.bfloat16)
+    return kind
+
+
+def is_bfloat16(value: Any) -> bool:
+    """Whether this is an array of bfloat16, of whatever library."""
+    return "bfloat16" in str(getattr(value, "dtype", ""))
+
+
+def _of_bfloat16(value: Any) -> np.ndarray:
+    """An array of another library as one of NumPy's, of the same memory; from PyTorch by its
+    bits, for it has no `__array__` of bfloat16, nor has NumPy DLPack of it."""
+    kind, torch = bfloat16(), sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
+        return np.asarray(value)  # JAX and TensorFlow have it from ml_dtypes too
+    if value.requires_grad:
+        raise BufferError("it requires a gradient: give its detach()")
+    bits: np.ndarray = np.from_dlpack(value.view(torch.int16))
+    return bits.view(kind)
 
 
 def on_host(value: Any, name: str) -> np.ndarray:
@@ -71,7 +106,7 @@ def contiguous(array: Any) -> np.ndarray[Any, Any]:
         return on_gpu
     if array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative:
         return array
-    native = array.dtype.newbyteorder("=")
+    native = array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
     return np.require(array, dtype=native, requirements=["C", "A"])
 
 

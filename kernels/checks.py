@@ -24,9 +24,9 @@ from softstep.kernels.bundles import Bank, Data, SGDSteps
 from softstep.kernels.csr import CSR
 from softstep.kernels.losses import Loss, Targets, find
 
-FEATURE_DTYPES = ("float32", "float64", "float16", "uint8")
+FEATURE_DTYPES = ("float32", "float64", "float16", "bfloat16", "uint8", "int8")
 FLOAT_DTYPES = ("float32", "float64")
-CSR_DTYPES = (*FLOAT_DTYPES, "uint8")
+CSR_DTYPES = (*FLOAT_DTYPES, "uint8", "int8")
 # Targets rounded to float16 sum to 1 within 2^-11.
 SUM_TOLERANCE = 2**-10
 

@@ -20,8 +20,8 @@ class CSR:
     Row r has data[k] at feature indices[k] for k in indptr[r] … indptr[r + 1] - 1, in any order.
     What is stored twice is added, what is not stored is 0.
 
-    data: (m,), float32, float64 or uint8. indices: (m,), and indptr: (n + 1,), whole numbers; int32
-    and int64 are read as they are stored. n_features: d.
+    data: (m,), float32, float64, uint8 or int8. indices: (m,), and indptr: (n + 1,), whole numbers;
+    int32 and int64 are read as they are stored. n_features: d.
     """
 
     data: Array

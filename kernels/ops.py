@@ -10,9 +10,10 @@ Common to all ops:
         are the same bits for any number. NumPy's products have the threads of its BLAS.
     out: an array of the result's shape and dtype to write to. It may be one of the op's inputs, but
         not overlap one otherwise: that is a ValueError.
-    Features X are float32, float64, float16 or uint8 and are read as stored; the arithmetic is
-    float64 for float64 features and float32 for all others. Columns of a wider matrix, `X[:, a:b]`,
-    are read where they are; what does not lie in rows is copied.
+    Features X are float32, float64, float16, bfloat16, uint8 or int8 and are read as stored; the
+    arithmetic is float64 for float64 features and float32 for all others. bfloat16 is that of
+    ml_dtypes, or a tensor. Columns of a wider matrix, `X[:, a:b]`, are read where they are; what
+    does not lie in rows is copied.
     linear_forward, predict, evaluate and train also take rows in compressed form, `CSR`, on the
     numpy and the numba backend, and then compute with those values alone that are stored.
     Arrays on an NVIDIA GPU stay there, also to be checked, and results come back on the device, and

@@ -181,6 +181,11 @@ def _described(text: str, name: str) -> tuple[np.dtype[Any], tuple[int, ...], bo
         dtype = np.dtype(descr) if isinstance(descr, str) else None
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
         raise DataError(f"{name}: its header is damaged") from error
+    if descr in ("|V2", "<V2"):
+        raise DataError(
+            f"{name}: cannot be read: it holds {descr}, as np.save leaves of bfloat16: "
+            "save it as .safetensors or .pt, or X.astype('float32')"
+        )
     if dtype is None or dtype.hasobject or dtype.kind not in KINDS or not dtype.itemsize:
         raise DataError(
             f"{name}: cannot be read: it holds objects, records or nothing ({str(descr)[:40]}), "

@@ -20,6 +20,7 @@ from softstep.kernels.arrays import lies_in_rows, row_length
 from softstep.kernels.checks import FEATURE_DTYPES, compute_dtype
 from softstep.kernels.integers import ceil_div
 from softstep.model import trainer
+from softstep.model.inputs.arrays import cure_of_void
 from softstep.model.resume import Keeper
 
 CHUNK_BYTES = 1 << 20  # enough for a disk to read fast
@@ -67,7 +68,8 @@ def features(X: Any, name: str) -> np.ndarray:
             "leave memory= out, and it is read as it is stored, or in small blocks"
         )
     if not isinstance(X, np.ndarray) or X.dtype.name not in FEATURE_DTYPES:
-        kind = X.dtype if isinstance(X, np.ndarray) else type(X).__name__
+        is_array = isinstance(X, np.ndarray)
+        kind = f"{X.dtype}{cure_of_void(X.dtype, name)}" if is_array else type(X).__name__
         raise TypeError(
             f"memory= reads {name} in blocks: it must be a NumPy array, such as a memory-mapped "
             f".npy, of {', '.join(FEATURE_DTYPES)}, not {kind}"

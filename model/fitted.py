@@ -120,7 +120,7 @@ class Fitted:
         """As `features`, of one row: (1, d), or (d,), which has no names that could be checked."""
         names = self.schema.names
         if inputs.names_of(x) is None:
-            x = inputs.host_array(x, "x")
+            x = inputs.host_array(x, "x", takes_bfloat16=True)
             x = x if x.ndim == 2 else x[None]
             x = x if names is None else NamedColumns.of(x, tuple(names))
         X, scale = self.features(x)

@@ -73,9 +73,10 @@ class SoftmaxRegression(Params, Exchange):
         class_weight: None, "balanced" (Σ w / (c · Σ w of the class), w the weight of a row) or a
             dict label → weight.
         feature_scale: a factor for the features; "auto" is 1/255 for uint8, taken as pixels, and
-            1 for all other dtypes. The coefficients apply to the scaled features. Later rows of
-            another kind are read accordingly: uint8 are pixels for a model of floats within [0, 1],
-            and plain numbers for one of integers or booleans; what is in doubt is refused.
+            1 for all other dtypes: int8 are numbers. The coefficients apply to the scaled features.
+            Later rows of another kind are read accordingly: uint8 are pixels for a model of floats
+            within [0, 1], and plain numbers for one of integers or booleans; what is in doubt is
+            refused.
         eval_every: evaluate the held-out rows every `eval_every` epochs; None: only after the last
             epoch or, with `patience`, after each.
         patience: stop after this many evaluations without an improvement of the held-out loss, and
@@ -223,9 +224,10 @@ class SoftmaxRegression(Params, Exchange):
         """Train from scratch, or from the weights there are with `warm_start`.
 
         Args:
-            X: features, (n, d): float32, float64, float16 and uint8 are used as stored; other
-                integers and booleans are converted to float64. A sparse matrix of SciPy's is read
-                as it is stored, or in blocks of rows that are made dense (docs/interop.md).
+            X: features, (n, d): float32, float64, float16, bfloat16, uint8 and int8 are used as
+                stored; other integers and booleans are converted to float64. A sparse matrix of
+                SciPy's is read as it is stored, or in blocks of rows that are made dense
+                (docs/interop.md).
             y: labels (n,), integers or strings; or soft targets (n, c), floats that are >= 0 and
                 sum to 1 in each row, whose classes are 0…c-1 or, of a table, the names of its
                 columns, by which later ones are found.

@@ -22,7 +22,8 @@ from softstep.model import inputs
 
 ROWS, COLUMNS, CLASSES = 10_000, 400, 3
 NAMES = [f"c{j}" for j in range(COLUMNS)]
-SCRATCH = 3 << 20  # bytes that checks of a sample of rows take, however many there are
+# Bytes that checks of a sample of rows take, however many there are; a third of narrow features.
+SCRATCH = 3 << 20
 SHORT: dict[str, Any] = {"max_steps": 2, "random_state": 0}
 
 FLOATS = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
@@ -67,6 +68,7 @@ FEATURES: list[tuple[str, str, Any]] = [
     ("NumPy, the other byte order", "numpy", lambda _: FLOATS.astype(">f4")),
     ("NumPy, int64", "numpy", lambda _: WHOLE.astype(np.int64)),
     ("NumPy, int8", "numpy", lambda _: WHOLE),
+    ("NumPy, bfloat16 of ml_dtypes", "ml_dtypes", lambda kinds: FLOATS.astype(kinds.bfloat16)),
     ("NumPy, bool", "numpy", lambda _: WHOLE > 3),
     ("NumPy, objects that are numbers", "numpy", lambda _: FLOATS.astype(object)),
     ("NumPy, masked values", "numpy", lambda _: np.ma.masked_less(FLOATS, 0.5)),
@@ -101,6 +103,7 @@ FEATURES: list[tuple[str, str, Any]] = [
     ("PyTorch, int8", "torch", lambda torch: torch.from_numpy(WHOLE)),
     ("PyTorch, bfloat16", "torch", lambda torch: torch.from_numpy(FLOATS).bfloat16()),
     ("JAX, float32", "jax", lambda jax: jax.numpy.asarray(FLOATS)),
+    ("JAX, bfloat16", "jax", lambda jax: jax.numpy.asarray(FLOATS, jax.numpy.bfloat16)),
 ]
 TARGETS: list[tuple[str, str, Any]] = [
     ("NumPy, integers", "numpy", lambda _: LABELS),
@@ -185,7 +188,7 @@ def copies(operation: Any, size: Any) -> Any:
     operation()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return round(max(0, peak - SCRATCH) / size)
+    return round(max(0, peak - min(SCRATCH, size // 3)) / size)
 
 
 def of_features(make: Any, module: Any) -> Any:

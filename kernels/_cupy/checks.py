@@ -30,11 +30,10 @@ def are_distributions(Y):
 @op
 def all_finite(X):
     """Whether no feature is NaN or infinite."""
-    if X.dtype == np.uint8:
+    if X.dtype.kind in "iu":
         return True
     real = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-    kind = X_KIND[np.dtype(X.dtype)]
-    types, X = {**defines(real), "X_KIND": kind}, rows(X)
+    types, X = {**defines(real), "X_KIND": X_KIND[X.dtype.type.__name__]}, rows(X)
     sizes = tuple(map(np.int64, (*X.shape, row_length(X))))
     return _all_good("not_finite", X, X.size, sizes, types)
 

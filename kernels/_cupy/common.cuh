@@ -2,7 +2,8 @@
 //
 // Definitions a kernel is compiled with:
 //   REAL         float or double: logits, weights and the arithmetic
-//   X_KIND       how features are stored: 0 float32, 1 float64, 2 float16 (as its bits), 3 uint8
+//   X_KIND       how features are stored: 0 float32, 1 float64, 2 float16 (as its bits), 3 uint8,
+//                4 bfloat16 (as its bits), 5 int8
 //   Y_SOFT       0 if the targets are labels (n,), 1 if they are rows (n, c) of numbers
 //   ROW_THREADS  how many threads work on one row: lanes of a warp, 4 to 32, or the whole block
 //   ROW_VALUES   how many of the row's values each of them keeps in registers
@@ -25,10 +26,12 @@ __device__ inline long long thread_count() { return gridDim.x * (long long)block
 typedef float Feature;
 #elif X_KIND == 1
 typedef double Feature;
-#elif X_KIND == 2
+#elif X_KIND == 2 || X_KIND == 4
 typedef unsigned short Feature;
-#else
+#elif X_KIND == 3
 typedef unsigned char Feature;
+#else
+typedef signed char Feature;
 #endif
 
 // The float16 with these bits.
@@ -53,6 +56,8 @@ __device__ inline float half_to_float(unsigned short bits) {
 __device__ inline REAL feature(Feature stored) {
 #if X_KIND == 2
   return half_to_float(stored);
+#elif X_KIND == 4
+  return __uint_as_float((unsigned)stored << 16);  // the first half of a float32
 #else
   return stored;
 #endif
@@ -66,10 +71,12 @@ __device__ inline REAL load_feature(const Feature *X, long long offset) {
 __device__ inline void load_four_features(const Feature *X, long long offset, REAL *four) {
 #if X_KIND == 0
   const float4 q = *reinterpret_cast<const float4 *>(X + offset);
-#elif X_KIND == 2
+#elif X_KIND == 2 || X_KIND == 4
   const ushort4 q = *reinterpret_cast<const ushort4 *>(X + offset);
 #elif X_KIND == 3
   const uchar4 q = *reinterpret_cast<const uchar4 *>(X + offset);
+#elif X_KIND == 5
+  const char4 q = *reinterpret_cast<const char4 *>(X + offset);
 #endif
 #if X_KIND == 1
   const double2 low = *reinterpret_cast<const double2 *>(X + offset);

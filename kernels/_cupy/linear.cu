@@ -10,8 +10,8 @@
 // tile's columns are idle.
 //
 // With TENSOR_CORES (64 x 64 tiles, no float64) the tensor cores multiply, in TF32: float32 with 11
-// significant bits. float16 and uint8 features fit into that, and the other factor goes in as two
-// such numbers, so that a deep sum loses nothing; with float32 features both are rounded to it.
+// significant bits. Features but float32 fit into that, and the other factor goes in as two such
+// numbers, so that a deep sum loses nothing; with float32 features both are rounded to it.
 
 #include "common.cuh"
 

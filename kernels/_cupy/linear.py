@@ -37,7 +37,8 @@ TF32 = "SOFTSTEP_TF32"  # "1" asks for tensor cores, "0" or nothing for none; re
 LEAST_TF32 = 80  # the first compute capability that has them
 LEAST_TF32_DEPTH = 32  # a sum of fewer products is off by less than two numbers for a factor are
 
-X_KIND = {np.dtype(t): k for k, t in enumerate((np.float32, np.float64, np.float16, np.uint8))}
+STORED = ("float32", "float64", "float16", "uint8", "bfloat16", "int8")
+X_KIND = {name: kind for kind, name in enumerate(STORED)}  # by the name of the dtype
 
 
 def asks_for_tf32():
@@ -106,7 +107,7 @@ class Tiling:
         tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns, "DEPTH": DEPTH}
         if asks_for_tf32() and self.may_take_tensor_cores and dtype != np.float64:
             tile["TENSOR_CORES"] = 1
-        types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype]}
+        types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype.type.__name__]}
         kernel = load_kernel("linear.cu", name, **types, **tile)
         across = ceil_div(self.rows if rows is None else rows, tile_rows)
         kernel((across, self.tiles[1], self.parts), (tile_rows * tile_columns // 16,), args)

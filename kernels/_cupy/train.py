@@ -45,7 +45,7 @@ ENOUGH_BLOCKS = 128
 def types_of(dtype):
     """How the kernels are compiled for features of this dtype."""
     real = "double" if dtype == np.float64 else "float"
-    return {"REAL": real, "X_KIND": X_KIND[np.dtype(dtype)], "THREADS": THREADS, **DEFINES}
+    return {"REAL": real, "X_KIND": X_KIND[np.dtype(dtype).name], "THREADS": THREADS, **DEFINES}
 
 
 @dataclass(frozen=True, kw_only=True)

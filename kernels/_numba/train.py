@@ -26,7 +26,7 @@ FLOP_PER_INTERRUPT = 5e9
 class Job(NamedTuple):
     """What the kernels are to do. Columns are those of layout.py: of each head, its classes."""
 
-    X: np.ndarray  # (n, d or more), as stored; float16 as its bits
+    X: np.ndarray  # (n, d or more), as stored; float16 and bfloat16 as their bits
     d: int
     scale: float  # multiplies the features
     learning: Learning

@@ -36,10 +36,11 @@ FULL = (Size(20_000, 784, 10, h=4), Size(2_048, 1_024, 1_000))
 
 
 def features(n: int, d: int, dtype: Any, seed: int) -> np.ndarray:
-    """Standard normal features (n, d); for uint8, pixels in 0…255."""
+    """Standard normal features (n, d); for uint8 and int8 all they can be, as pixels in 0…255."""
     rng = np.random.default_rng((seed, 0))
-    if np.dtype(dtype) == np.uint8:
-        return rng.integers(0, 256, (n, d), dtype=np.uint8)
+    if np.dtype(dtype).kind in "iu":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        return rng.integers(least, most, (n, d), dtype=dtype, endpoint=True)
     return rng.standard_normal((n, d)).astype(dtype)
 
 
@@ -84,8 +85,9 @@ def pixels(n: int, d: int, c: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def feature_scale(dtype: Any) -> float:
-    """The scale for features of this dtype: pixels are read in [0, 1], all others as they are."""
-    return 1 / 255 if np.dtype(dtype) == np.uint8 else 1.0
+    """The scale for features of this dtype: pixels are read in [0, 1], int8 about in [-1, 1], all
+    others as they are."""
+    return {"uint8": 1 / 255, "int8": 1 / 127}.get(np.dtype(dtype).name, 1.0)
 
 
 def weight_dtype(dtype: Any) -> type:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.arrays import bfloat16, is_bfloat16
 from softstep.kernels.losses import LOSSES
 from softstep.kernels.verify import bounds, cases, gradients, train_bounds
 from softstep.kernels.verify.bounds import Arithmetic
@@ -48,12 +49,18 @@ def wide(arguments: Arguments) -> Arguments:
     def widened(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(widened(v) for v in value)
-        is_features = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        is_array = isinstance(value, np.ndarray)
+        is_features = is_array and (value.dtype.kind == "f" or is_bfloat16(value))
         return value.astype(np.float64) if is_features else value
 
     positional, options = arguments
-    X = [np.float64(p) if getattr(p, "dtype", None) == np.uint8 else p for p in positional]
+    X = [np.float64(p) if _is_of_bytes(p) else p for p in positional]
     return tuple(widened(p) for p in X), {k: widened(v) for k, v in options.items()}
+
+
+def _is_of_bytes(value: Any) -> bool:
+    """Whether these are features in whole numbers: labels and orders take more than a byte."""
+    return isinstance(value, np.ndarray) and value.dtype in (np.uint8, np.int8)
 
 
 def arithmetic(arguments: Arguments) -> Arithmetic:
@@ -101,20 +108,32 @@ class Check:
 
 SIZES = (Size(1, 1, 2), Size(37, 17, 3, h=3), Size(230, 785, 10, h=2))
 FEATURE_DTYPES = ("float64", "float32", "float16", "uint8")
+# Results have the bits of float32 (tests/kernels/test_narrow_features.py). To save the time that
+# their kernels take to compile, the cases that are drawn (random.py) have none of these.
+AS_FLOAT32 = ("int8", "bfloat16")
 READS_FEATURES = ("linear_forward", "linear_backward", "predict", "evaluate", "gradient", "train")
 TAKES_A_LOSS = ("surface_forward", "evaluate", "gradient", "train")
 
 
 def check(backend: str) -> Iterator[Check]:
     """Check every op on every dtype it reads, with every loss it takes, then every gradient."""
+    features = (*FEATURE_DTYPES, *filter(_is_there, AS_FLOAT32))
     for op in cases.OPS:
-        for dtype in FEATURE_DTYPES if op in READS_FEATURES else FEATURE_DTYPES[:2]:
+        for dtype in features if op in READS_FEATURES else FEATURE_DTYPES[:2]:
             for loss in LOSSES if op in TAKES_A_LOSS else (None,):
                 name = op if loss is None else f"{op} {loss}"
                 yield Check(name, backend, dtype, _worst_error(op, dtype, loss, backend))
     for case in gradients.all_cases(Size(7, 5, 4)):
         error = gradients.error(case.found(backend), case.truth) / gradients.TOLERANCE
         yield Check(f"complex step: {case.name}", backend, "float64", error)
+
+
+def _is_there(dtype: str) -> bool:
+    """Whether NumPy knows this dtype: bfloat16 once ml_dtypes is imported, if it is installed."""
+    try:
+        return dtype != "bfloat16" or bfloat16().name == dtype
+    except TypeError:
+        return False
 
 
 def _worst_error(op: str, dtype: str, loss: str | None, backend: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.arrays import asarray, is_bfloat16
 from softstep.model import archive
 from softstep.model.archive import Array, DataError, Limits
 from softstep.model.datasets import tensors
@@ -68,9 +69,11 @@ def read_torch(path: Path) -> dict[str, Array]:
 
 def _array(path: Path, name: str, tensor: Any) -> Array:
     try:
-        found: Array = tensor.detach().numpy()
+        values = tensor.detach()
+        found: Array = asarray(values, name) if is_bfloat16(values) else values.numpy()
     except (TypeError, RuntimeError) as error:
-        raise DataError(f"{path}: {name} holds {tensor.dtype}: store it as float32") from error
+        why = error if is_bfloat16(tensor) else "store it as float32"
+        raise DataError(f"{path}: {name} holds {tensor.dtype}: {why}") from error
     return found
 
 

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from softstep.kernels.arrays import bfloat16
 from softstep.model import archive
 from softstep.model.archive import Array, DataError, PathLike
 from softstep.model.extras import load
 
-READ = {"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"}
+READ = {"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64", "BF16"}
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,22 @@ class Tensors:
         """The tensor of that name.
 
         Raises:
-            DataError: NumPy has no such type, as bfloat16.
+            DataError: NumPy has no such type, as float8, or none of bfloat16 without ml_dtypes.
         """
         kind = self.file.get_slice(name).get_dtype()
         if kind not in READ:
             raise DataError(f"{self.path}: {name} holds {kind}: store it as float32")
+        if kind == "BF16":
+            self._needs_bfloat16(name)
         found: Array = self.file.get_tensor(name)
         return found
+
+    def _needs_bfloat16(self, name: str) -> None:
+        """Import what has it: then safetensors reads it. DataError if it is not installed."""
+        try:
+            bfloat16()
+        except TypeError as error:
+            raise DataError(f"{self.path}: {name} holds bfloat16: {error}") from error
 
 
 @contextmanager

@@ -11,11 +11,7 @@ from softstep.model.exchange.linear import Linear, from_metadata
 from softstep.model.extras import load
 from softstep.model.writing import atomic_write
 
-READ: dict[Any, Any] = {
-    np.dtype(np.float16): np.float32,
-    np.dtype(np.float32): None,
-    np.dtype(np.float64): None,
-}
+READ = {"float16": "float32", "bfloat16": "float32", "float32": "float32", "float64": "float64"}
 
 
 def write(linear: Linear, path: PathLike) -> None:
@@ -46,6 +42,6 @@ def read(path: PathLike) -> Linear:
 
 
 def _floats(path: PathLike, array: Array) -> Array:
-    if array.dtype not in READ:
+    if array.dtype.name not in READ:
         raise DataError(f"{path}: its tensors hold {array.dtype}, not floats")
-    return array.astype(READ[array.dtype] or array.dtype)
+    return array.astype(READ[array.dtype.name])

@@ -8,13 +8,15 @@ import numpy as np
 from softstep.kernels.arrays import asarray, to_caller, to_device_of, to_host
 from softstep.kernels.checks import Array
 
+UNREAD = ("float8", "float4")  # what tensors may hold and no array of NumPy's
+
 
 def is_plain(value: Any) -> bool:
     """Whether this is an array of NumPy's own, of numbers: there is nothing more to ask."""
     return type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.isnative
 
 
-def array(value: Any, name: str) -> Array:
+def array(value: Any, name: str, *, takes_bfloat16: bool = False) -> Array:
     """`value` as an array in native byte order; on the GPU it stays there.
 
     Raises:
@@ -38,7 +40,7 @@ def array(value: Any, name: str) -> Array:
         value = np.asarray(value)  # its DLPack has numbers alone
     if getattr(value, "requires_grad", False):
         value = value.detach()
-    refuse_unread(value, name)
+    refuse_unread(value, name, takes_bfloat16=takes_bfloat16)
     found: Array = asarray(value, name)
     if getattr(found.dtype, "names", None) is not None:
         raise TypeError(
@@ -50,14 +52,23 @@ def array(value: Any, name: str) -> Array:
     return found
 
 
-def refuse_unread(value: Any, name: str) -> None:
-    """Raise TypeError for what has no values yet, or of a kind that NumPy has not, as bfloat16."""
+def refuse_unread(value: Any, name: str, *, takes_bfloat16: bool = False) -> None:
+    """Raise TypeError for what has no values yet, or of a kind that is not read, as float8.
+
+    takes_bfloat16: as features do, and targets and weights do not.
+    """
     if type(value).__name__ == "LazyFrame":
         raise TypeError(f"{name} is a LazyFrame, which has no values yet: give {name}.collect()")
     kind = str(getattr(value, "dtype", "")).rpartition(".")[2]
-    if kind.startswith(("bfloat16", "float8", "float4")):
+    if kind.startswith(UNREAD if takes_bfloat16 else ("bfloat16", *UNREAD)):
         cure = f"{name}.float()" if hasattr(value, "float") else f"{name}.astype('float32')"
         raise TypeError(f"{name} is {kind}, which is not read as it is stored: give {cure}")
+
+
+def cure_of_void(dtype: np.dtype[Any], name: str) -> str:
+    """What to say beside the refusal of a dtype: np.load makes this one of a file of bfloat16."""
+    is_it = dtype.name == "void16" and dtype.names is None
+    return f": if they are bfloat16, give {name}.view(ml_dtypes.bfloat16)" if is_it else ""
 
 
 def refuse_missing(column: Any, where: str) -> None:
@@ -99,9 +110,9 @@ def numbers_of(values: Array, where: str) -> tuple[Array, np.dtype[Any]]:
     return values.astype(np.float64), np.dtype(np.int64 if kinds == whole else np.float64)
 
 
-def host_array(value: Any, name: str) -> Array:
+def host_array(value: Any, name: str, *, takes_bfloat16: bool = False) -> Array:
     """As `array`, but always a NumPy array: a copy of what is on the GPU."""
-    return to_host(array(value, name))
+    return to_host(array(value, name, takes_bfloat16=takes_bfloat16))
 
 
 def as_given(result: Array, given: Any) -> Any:

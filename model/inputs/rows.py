@@ -11,14 +11,19 @@ from softstep.kernels.arrays import gpu, is_on_gpu, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, Array
 from softstep.kernels.integers import ceil_div
 from softstep.model.inputs import tables
-from softstep.model.inputs.arrays import array, is_plain, numbers_of, refuse_unread
+from softstep.model.inputs.arrays import (
+    array,
+    cure_of_void,
+    is_plain,
+    numbers_of,
+    refuse_unread,
+)
 from softstep.model.inputs.names import names_of
 from softstep.model.inputs.sparse import SparseRows, compressed
 from softstep.model.views import Range, seen
 
 BLOCK_VALUES = 1 << 22
 SAMPLE_ROWS = 1000
-_AS_STORED = frozenset(map(np.dtype, FEATURE_DTYPES))
 
 
 @dataclass(frozen=True)
@@ -74,22 +79,30 @@ def sample(X: Array, count: int) -> Array:
 
 
 def features(given: Any, name: str = "X") -> Features:
-    """Rows (n, d) that the ops take; integers but uint8, booleans and objects become float64.
+    """Rows (n, d) that the ops take; integers but uint8 and int8, booleans and objects become
+    float64.
 
     Raises:
         TypeError: a dtype that is not supported, or an object that is no number.
         ValueError: not 2-D, empty, or complex.
     """
-    if is_plain(given) and given.ndim == 2 and given.size and given.dtype in _AS_STORED:
+    if (
+        is_plain(given)
+        and given.ndim == 2
+        and given.size
+        and given.dtype.type.__name__ in FEATURE_DTYPES
+    ):
         return Features(given, None, given.dtype, (0, given.shape[1]), given.shape[1])
-    refuse_unread(given, name)
+    refuse_unread(given, name, takes_bfloat16=True)
     names = names_of(given)
     table = tables.dense(given, name, names)
     X: Any
     if table is not None:
         X = table[0]
+    elif hasattr(given, "tocsr"):
+        X = SparseRows(compressed(given, name))
     else:
-        X = SparseRows(compressed(given, name)) if hasattr(given, "tocsr") else array(given, name)
+        X = array(given, name, takes_bfloat16=True)
     if X.ndim != 2:
         raise ValueError(
             f"{name} must be 2-D, one row per sample, but its shape is {X.shape}. Reshape your "
@@ -105,12 +118,14 @@ def features(given: Any, name: str = "X") -> Features:
     dtype = X.dtype if table is None else table[1]
     if dtype.kind == "O":
         X, dtype = numbers_of(X, name + "[{}, {}]")
-    if X.dtype.kind in "iub" and X.dtype != np.uint8:
+    if X.dtype.kind in "iub" and X.dtype.name not in FEATURE_DTYPES:
         X = X.astype(np.float64, order="C")
     if not X.dtype.isnative:
         X = X.astype(X.dtype.newbyteorder("="))
     if X.dtype.name not in FEATURE_DTYPES:
-        raise TypeError(f"{name} must hold numbers ({', '.join(FEATURE_DTYPES)}), not {X.dtype}")
+        kinds = ", ".join(FEATURE_DTYPES)
+        cure = cure_of_void(X.dtype, name)
+        raise TypeError(f"{name} must hold numbers ({kinds}), not {X.dtype}{cure}")
     return Features(X, names, dtype, (0, X.shape[1]), X.shape[1])
 
 
@@ -120,7 +135,7 @@ def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = 
     first_row: the number that the error gives X's first row. names: of the columns, if they have
     (`labels_of`).
     """
-    if X.dtype == np.uint8 or _finite_on_gpu(X) or (isinstance(X, SparseRows) and X.is_finite()):
+    if X.dtype.kind in "iu" or _finite_on_gpu(X) or (isinstance(X, SparseRows) and X.is_finite()):
         return
     wide = np.float64 if X.dtype == np.float64 else np.float32
     block = max(1, BLOCK_VALUES // X.shape[1])

@@ -1,4 +1,5 @@
-"""The factor applied to the features: uint8 are pixels, scaled to [0, 1], where that is meant."""
+"""The factor applied to the features: uint8 are pixels, scaled to [0, 1], where that is meant; int8
+are numbers, as other integers are."""
 
 from collections.abc import Iterator
 from enum import StrEnum

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.checks import Array
+from softstep.kernels.checks import Array, compute_dtype
 from softstep.model.inputs.names import check_names
 from softstep.model.inputs.rows import Features, features, labels_of
 from softstep.model.inputs.scale import Kind, factor, first_factor
@@ -103,10 +103,11 @@ class Schema:
         return factor(self.setting, rows, name, self.kind)
 
     def numbers(self, rows: Features, dtype: np.dtype[Any]) -> Array:
-        """The rows as numbers; uint8 in `dtype`, that of the weights, if the model learned from
-        whole numbers, so that the same numbers give the same bits in uint8 and in int64."""
-        is_whole = self.kind is Kind.WHOLE and rows.X.dtype == np.uint8
-        return rows.X.astype(dtype) if is_whole else rows.X
+        """The rows as numbers; uint8 and int8 in `dtype`, that of the weights, if the model learned
+        from other whole numbers, so that the same numbers give the same bits in int8 and in int64.
+        """
+        is_byte = self.kind is Kind.WHOLE and rows.X.dtype.kind in "iu"
+        return rows.X.astype(dtype) if is_byte and compute_dtype(rows.X) != dtype else rows.X
 
     def and_then(self, rows: Features) -> "Schema":
         """After the model learned from these rows too; itself where that changes nothing."""

@@ -99,22 +99,23 @@ def compressed(given: Any, name: str) -> Any:
     where the one given has not. Whole numbers that are stored twice are added in 64 bits.
 
     Raises:
-        ValueError: a sum is beyond uint8, which the matrix has.
+        ValueError: a sum is beyond uint8 or int8, which the matrix has.
     """
     if getattr(given, "has_canonical_format", True):
         return given.tocsr()
     is_small = given.dtype.kind in "iu" and given.dtype.itemsize < 8
     made = given.astype(np.int64).tocsr() if is_small else given.tocsr(copy=True)
     made.sum_duplicates()
-    if given.dtype != np.uint8:
+    if given.dtype not in (np.uint8, np.int8):
         return made
-    most = made.data.max(initial=0)
-    if most > np.iinfo(np.uint8).max:
+    kept = made.astype(given.dtype)
+    beyond = np.flatnonzero(kept.data != made.data)
+    if beyond.size:
         raise ValueError(
-            f"{name} stores values twice, and these add up to {most}, beyond uint8: give "
-            f"{name}.astype(float)"
+            f"{name} stores values twice, and these add up to {made.data[beyond[0]]}, beyond "
+            f"{given.dtype}: give {name}.astype(float)"
         )
-    return made.astype(np.uint8)
+    return kept
 
 
 def placed(X: Any, backend: str | None) -> Any:

@@ -66,7 +66,7 @@ def fortran(*shape):
 
 IN_PLACE = "is updated in place, so it must be"
 WRITABLE = f"{IN_PLACE} C-contiguous, aligned and writable"
-FEATURES = "X must be float32 or float64 or float16 or uint8, not"
+FEATURES = "X must be float32 or float64 or float16 or bfloat16 or uint8 or int8, not"
 TARGETS = "y must be labels of shape (n,) or float targets of shape (n, c), but it is"
 DISTRIBUTION = "is not a distribution: cross-entropy needs targets >= 0 that sum to 1"
 LABELS_ONLY = "y is float32 of shape (4, 2), but the loss 'gce' is defined for integer labels only"

@@ -37,6 +37,8 @@ def dense_of(rows):
         (X, {"v": "float64"}, np.float64),
         (WHOLE, "Int64", np.float64),
         (WHOLE, {"v": "int8", "w": "Int16"}, np.float64),
+        (WHOLE, "int8", np.int8),
+        (WHOLE, "Int8", np.int8),
         (X > 0, "boolean", np.float64),
         (X, {"v": object}, np.float64),
         (WHOLE, {"x": "Sparse[int64]"}, np.float64),
@@ -173,12 +175,17 @@ def test_tensors_that_require_a_gradient_are_their_values():
     assert isinstance(model.predict_proba(tensor), torch.Tensor)
 
 
-def test_numbers_that_numpy_has_not_are_refused_with_the_cure():
-    torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match=r"X is bfloat16, which is not read .*: give X\.float\(\)"):
-        fitted(torch.from_numpy(X).bfloat16())
-    narrow = torch.from_numpy(WHOLE.astype(np.int8))
-    assert np.array_equal(fitted(narrow).coef_, fitted(WHOLE).coef_)
+def test_numbers_that_are_not_read_are_refused_with_the_cure():
+    torch, kinds = pytest.importorskip("torch"), pytest.importorskip("ml_dtypes")
+    with pytest.raises(TypeError, match=r"X is float8_e5m2, which is not .*: give X\.float\(\)"):
+        fitted(torch.from_numpy(X).to(torch.float8_e5m2))
+    soft, weights = np.eye(3, dtype=np.float32)[Y], np.ones(N, np.float32)
+    with pytest.raises(TypeError, match=r"y is bfloat16, which is not read .*: give y\.float\(\)"):
+        fitted(X, torch.from_numpy(soft).bfloat16())
+    with pytest.raises(TypeError, match=r"y is bfloat16, .*: give y\.astype\('float32'\)"):
+        fitted(X, soft.astype(kinds.bfloat16))
+    with pytest.raises(TypeError, match="sample_weight is bfloat16, which is not read"):
+        fitted(X, sample_weight=weights.astype(kinds.bfloat16))
 
 
 def test_a_table_of_one_array_by_rows_is_not_copied():

@@ -15,6 +15,7 @@ from softstep.kernels.arrays import row_length
 from softstep.kernels.integers import ceil_div
 
 WIDEST_NARROW = 20  # columns up to which the narrow kernels are the faster ones
+BITS = {"float16": np.uint16, "bfloat16": np.int16}  # by which a kernel tells them apart
 
 
 def lanes(dtype):
@@ -23,13 +24,14 @@ def lanes(dtype):
 
 
 def stored(X):
-    """The features as the kernels read them: float16, which Numba lacks, as its bits.
+    """Features as the kernels read them: float16 and bfloat16, which Numba lacks, as their bits.
 
     Rows that lie apart, (n, d), become rows (n, r) of which only the first d features may be read,
     r those from row to row: a C-contiguous array like any other, so that Numba compiles a kernel
     once for both. What is behind the d features may be no memory of X.
     """
-    X = X.view(np.uint16) if X.dtype == np.float16 else X
+    bits = BITS.get(X.dtype.type.__name__)
+    X = X if bits is None else X.view(bits)
     if X.flags.c_contiguous:
         return X
     n, step = len(X), X.dtype.itemsize

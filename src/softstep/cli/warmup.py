@@ -8,6 +8,8 @@ from softstep.kernels.backend import load
 from softstep.kernels.checks import FEATURE_DTYPES
 from softstep.runs import warmup
 
+USUAL = ("float32", "float64", "float16", "uint8")
+
 
 def add_parser(commands: Any) -> None:
     parser = common.add_command(
@@ -17,8 +19,8 @@ def add_parser(commands: Any) -> None:
         "--features",
         choices=FEATURE_DTYPES,
         nargs="+",
-        default=FEATURE_DTYPES,
-        help="for features of these dtypes (default: all)",
+        default=USUAL,
+        help=f"for features of these dtypes (default: {' '.join(USUAL)})",
     )
     common.add_backend(parser)
     parser.set_defaults(run=run)

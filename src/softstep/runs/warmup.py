@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.arrays import bfloat16
 from softstep.kernels.backend import load
 from softstep.model import SoftmaxRegression, SoftmaxSweep
 
@@ -30,7 +31,8 @@ def warm(features: str) -> Iterator[Warmed]:
     features: the dtype of the features, for each of which there are kernels.
     """
     backend = load()
-    X = np.zeros((ROWS, FEATURES), features)
+    dtype = bfloat16() if features == "bfloat16" else np.dtype(features)
+    X = np.zeros((ROWS, FEATURES), dtype)
     y = np.arange(ROWS) % CLASSES
     for work, run in (("train, predict", _train), ("sweep", _sweep), ("lbfgs", _optimum)):
         before, start = backend.compiled_kernels(), time.perf_counter()

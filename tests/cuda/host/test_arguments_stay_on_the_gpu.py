@@ -2,6 +2,7 @@
 
 import functools
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -175,14 +176,16 @@ def test_the_targets_of_a_fit_move_to_the_gpu_once(machine, soft):
 def test_rows_to_predict_are_not_read_back_to_be_checked(machine, on_gpu):
     make = functools.partial(SoftmaxRegression, backend="cupy", epochs=1, random_state=0)
     model, of_pixels = make().fit(X, LABELS), make().fit(X.astype(np.uint8), LABELS)
-    for dtype in ("float32", "float64", "float16", "uint8"):
+    for dtype in ("float32", "float64", "float16", "uint8", "int8", ml_dtypes.bfloat16):
         rows = on_gpu(np.abs(X).astype(dtype))
         machine.log.clear()
         (of_pixels if dtype == "uint8" else model).predict_proba(rows)
         assert read_back(machine) == 0
     for value in (np.nan, np.inf):
-        with pytest.raises(ValueError, match=rf"X\[{N - 1}, 4\] is {value}"):
-            model.predict(on_gpu(spoilt(X, (N - 1, 4), value)))
+        for dtype in ("float32", ml_dtypes.bfloat16):
+            bad = on_gpu(spoilt(X.astype(dtype), (N - 1, 4), value))
+            with pytest.raises(ValueError, match=rf"X\[{N - 1}, 4\] is {value}"):
+                model.predict(bad)
 
 
 @pytest.mark.parametrize("schedule", ["in_order", "random"])

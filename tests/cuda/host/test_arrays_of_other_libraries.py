@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+import ml_dtypes
 import numpy as np
 import pytest
 import standin
@@ -141,3 +142,25 @@ def test_a_tensor_that_requires_a_gradient_is_a_type_error(where, on_gpu):
         kernels.softmax_forward(tensor)
     with pytest.raises(TypeError, match="require gradient"):
         kernels.softmax_forward(on_gpu(V) if where[0] == 2 else V, out=tensor)
+
+
+@pytest.mark.parametrize("kind", ["int8", "bfloat16"])
+def test_narrow_features_are_read_where_they_are(kind, machine, on_gpu, library):
+    library("tensors")
+    X = np.rint(20 * V).astype(ml_dtypes.bfloat16 if kind == "bfloat16" else kind)
+    W, b = np.ones((5, 3), np.float32), np.zeros(3, np.float32)
+    machine.log.clear()
+    found = kernels.linear_forward(DLPackOnly(on_gpu(X)), W, b)
+    assert isinstance(found, DLPackOnly)
+    assert machine.log.count(f"to device {X.nbytes}") == 1  # where the test put it
+    np.testing.assert_array_equal(found.array.get(), X.astype(np.float32) @ W)
+
+
+def test_bfloat16_that_cupy_does_not_know_is_refused_with_its_cure(on_gpu, monkeypatch):
+    def without_ml_dtypes(value):
+        raise NotImplementedError("CuPy does not support bfloat16. Please install ml_dtypes")
+
+    tensor = DLPackOnly(on_gpu(V))
+    monkeypatch.setattr(sys.modules["cupy"], "from_dlpack", without_ml_dtypes)
+    with pytest.raises(TypeError, match=r"a CuPy array: .*DLPackOnly: .* install ml_dtypes"):
+        kernels.linear_forward(tensor, np.ones((5, 2), "f4"), np.zeros(2, "f4"))

@@ -297,6 +297,9 @@ def test_what_adds_up_to_more_than_its_type_holds_is_refused(form):
     given = twice((200, 100), np.uint8, form)
     with pytest.raises(ValueError, match=r"^X stores values twice, .* add up to 300, beyond uint8"):
         SoftmaxRegression(**QUICK).fit(given, Y)
+    below = twice((-100, -100), np.int8, form)
+    with pytest.raises(ValueError, match=r"^X stores values twice, .* add up to -200, beyond int8"):
+        SoftmaxRegression(**QUICK).fit(below, Y)
     model = SoftmaxRegression(**QUICK).fit(DENSE.astype(np.uint8), Y)
     with pytest.raises(ValueError, match=r"^X_val stores values twice"):
         SoftmaxRegression(**QUICK).fit(DENSE.astype(np.uint8), Y, X_val=given, y_val=Y)

@@ -6,6 +6,7 @@ The banks are of the kind a single head is (few columns), so the bits are the sa
 import inspect
 from dataclasses import dataclass, field
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -66,6 +67,8 @@ CASES = {
     "sample_weight": Case(sample_weight=ROW_WEIGHTS),
     "float64": Case(X=X.astype(np.float64)),
     "float16": Case(X=X.astype(np.float16)),
+    "bfloat16": Case(X=X.astype(ml_dtypes.bfloat16)),
+    "int8": Case(shared={"feature_scale": 0.1}, X=np.rint(10 * X).astype(np.int8)),
     "pixels": Case(X=PIXELS),
     "soft targets": Case({"loss": ["mse", "cross_entropy"]}, y=SOFT),
     "text labels": Case(y=np.array(["bird", "cat", "dog"])[Y]),

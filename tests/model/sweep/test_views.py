@@ -3,6 +3,7 @@
 A model equals the one that is given these columns alone, and a head of a sweep the lone model.
 """
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -19,6 +20,8 @@ KINDS = {
     "float32": X,
     "float64": X.astype(np.float64),
     "float16": X.astype(np.float16),
+    "bfloat16": X.astype(ml_dtypes.bfloat16),
+    "int8": np.rint(X).astype(np.int8),
     "uint8": np.clip(40 * X + 128, 0, 255).astype(np.uint8),
 }
 VIEWS = {"first": (0, 5), "second": slice(5, -3), "both": slice(None, 9), "all": None}

@@ -110,7 +110,7 @@ def _products():
     for dtype in ("float32", "float16", "uint8"):
         size = (np.dtype(dtype).itemsize + 4) / 64
         for name, cores in (("", {}), (", TF32", {"TENSOR_CORES": 1})):
-            defines = {**tile, "X_KIND": KINDS[np.dtype(dtype)], **cores}
+            defines = {**tile, "X_KIND": KINDS[dtype], **cores}
             elements = 64 * 64 * linear.DEPTH / 8
             place = dtype + name, "linear.cu", "linear_forward"
             yield Loop(*place, defines, elements, size, ALIGNED)

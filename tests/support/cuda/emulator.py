@@ -271,8 +271,9 @@ def _matches(code, dtype):
     """Does a dtype fit a parameter such as "*f4" (float *), "cu2" (const unsigned short *)?"""
     kind = code[1:]
     given = f"{dtype.kind}{dtype.itemsize}"
-    # float16 is read as bits; one-byte truth values are bool or unsigned char.
-    return kind[0] == "v" or kind == {"f2": "u2"}.get(given, given) or {kind, given} == {"b1", "u1"}
+    # float16 and bfloat16 (V2) are read as bits; one-byte truth values are bool or unsigned char.
+    read_as = {"f2": "u2", "V2": "u2"}.get(given, given)
+    return kind[0] == "v" or kind == read_as or {kind, given} == {"b1", "u1"}
 
 
 @dataclass(frozen=True)

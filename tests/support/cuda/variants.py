@@ -17,7 +17,7 @@ train = importlib.import_module("softstep.kernels._cupy.train")
 evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")
 gradient = importlib.import_module("softstep.kernels._cupy.gradient")
 
-KINDS = linear.X_KIND  # how features may be stored
+KINDS = linear.X_KIND  # how features may be stored, by dtype
 
 
 def everything():
@@ -59,19 +59,19 @@ def _checks():
     for dtype in C_TYPE:
         yield "checks.cu", "outside", checks.defines(dtype)
         yield "checks.cu", "no_distribution", checks.defines(dtype)
-    for kind in (0, 1, 2):  # uint8 is always finite
+    for kind in (0, 1, 2, 4):  # bytes are always finite
         real = np.float64 if kind == 1 else np.float32
         yield "checks.cu", "not_finite", {**checks.defines(np.dtype(real)), "X_KIND": kind}
 
 
 def _linear():
     for dtype, kind in KINDS.items():
-        types = {"REAL": "double" if dtype == np.float64 else "float", "X_KIND": kind}
+        types = {"REAL": "double" if dtype == "float64" else "float", "X_KIND": kind}
         for columns in linear.TILES if kind < 2 else (16,):
             yield from _products(types, linear.TILES[columns], columns)
         if kind != 1:
             yield from _products({**types, "TENSOR_CORES": 1}, 64, 64)
-    for kind in (0, 2, 3):  # of `gradient` with weights of float64
+    for kind in (0, 2, 3, 4, 5):  # of `gradient` with weights of float64
         yield from _products({"REAL": "double", "X_KIND": kind}, 64, 64)
     for dtype in C_TYPE:
         for name in ("add_parts", "column_sums"):
@@ -93,14 +93,15 @@ def _surface():
 def _train():
     labels, wide_soft = {"Y_SOFT": 0, "ROW_LANES": 2}, {"Y_SOFT": 1, "ROW_LANES": 32}
     depth, slices = {"DEPTH": train.DEPTH}, {"SLICE_FEATURES": 32}
-    for dtype, kind in KINDS.items():
-        types = train.types_of(dtype)
+    for kind in KINDS.values():
+        arithmetic = np.dtype(np.float64 if kind == 1 else np.float32)
+        types = {**train.types_of(arithmetic), "X_KIND": kind}
         real = types["REAL"]
         forward, update = {**types, **depth, **slices}, {**types, **depth, "TILE_FEATURES": 64}
         square = train._tile(64, True, real)
         yield "train_forward.cu", "train_forward", {**forward, **square, **labels}
         yield "train_forward.cu", "train_logits", {**forward, **square}
-        widest = train._update_columns(1000, dtype if kind == 1 else np.dtype(np.float32))
+        widest = train._update_columns(1000, arithmetic)
         yield "train_update.cu", "train_update", {**update, "TILE_COLUMNS": widest}
         yield "train_steps.cu", "train_steps", {**types, **slices, **labels}
         yield "train_rows.cu", "train_rows", {**types, **wide_soft}

@@ -1,8 +1,8 @@
 """A vector register as a Numba type: kernels say in plain loops what the processor does.
 
-`load` widens as it reads: float32 and float64 stay what they are, uint8 and float16 (its bits, as
-uint16) become float32; `load_for` widens to the dtype of another array. Vectors take +, -, *, /
-with vectors and numbers; comparisons give masks.
+`load` widens as it reads: float32 and float64 stay what they are, uint8, int8, float16 and
+bfloat16 (their bits, as uint16 and int16) become float32; `load_for` widens to the dtype of another
+array. Vectors take +, -, *, / with vectors and numbers; comparisons give masks.
 `registers` is a block of vectors that the compiler keeps in registers, if the loops over it have
 constant bounds.
 """

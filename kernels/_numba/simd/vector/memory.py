@@ -56,12 +56,23 @@ def _widened(builder, raw, dtype, vector):
         return builder.fpext(_widened(builder, raw, dtype, single), vector)
     if dtype == types.uint8:
         return builder.uitofp(raw, vector)
+    if dtype == types.int8:
+        return builder.sitofp(raw, vector)
+    if dtype == types.int16:
+        return _bfloat_by_integers(builder, raw, vector)
     if dtype == types.uint16 and HAS_HALF:
         half = ir.VectorType(ir.HalfType(), vector.count)
         return builder.fpext(builder.bitcast(raw, half), vector)
     if dtype == types.uint16:
         return _half_by_integers(builder, raw, vector)
     return raw
+
+
+def _bfloat_by_integers(builder, raw, vector):
+    """bfloat16 to float32, of which it is the first half."""
+    integers = ir.VectorType(ir.IntType(32), vector.count)
+    half = ir.Constant(integers, [16] * vector.count)
+    return builder.bitcast(builder.shl(builder.zext(raw, integers), half), vector)
 
 
 def _half_by_integers(builder, raw, vector):

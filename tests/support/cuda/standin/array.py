@@ -8,7 +8,7 @@ import numpy as np
 from standin.machine import Misuse
 
 ALIGNMENT = 512  # bytes, that of CuPy's memory pool
-DTYPES = "?bhilqBHILQefdFD"  # CuPy's, by their characters
+DTYPES = "?bhilqBHILQefdFD"  # CuPy's, by their characters, beside bfloat16 of ml_dtypes
 
 
 class Memory:
@@ -176,7 +176,7 @@ def functions(machine):
 
     def empty(shape, dtype):
         dtype = np.dtype(dtype)
-        if dtype.char not in DTYPES:
+        if dtype.char not in DTYPES and dtype.name != "bfloat16":
             raise ValueError(f"Unsupported dtype {dtype}")
         if not dtype.isnative:
             raise KeyError(dtype)
