@@ -19,6 +19,7 @@ from softstep.model import resume as resuming
 from softstep.model.exchange import Exchange
 from softstep.model.fitted import Fitted
 from softstep.model.inputs import Features, Kind, Schema
+from softstep.model.optimum.absent import brought_back
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.settings import Optimum, l2_of, refuse_of_sgd
 from softstep.model.optimum.shortfall import say_what_fell_short
@@ -85,8 +86,9 @@ class SoftmaxRegression(Params, Exchange):
             (learning_rate, batch_size, epochs, max_steps, momentum, schedule, eval_every, patience)
             go with "sgd" alone.
         tol: of "lbfgs": it ends when the objective is proven to be within `tol`, relative, of the
-            least. Where no proof exists (l2=0, or a loss that is not convex) it goes to a
-            stationary point: until the gradient norm is √tol of that at zero weights.
+            least, what float64 rounds included. Where no proof exists (l2=0, or a loss that is not
+            convex) it goes to a stationary point: until the gradient norm is √tol of that at zero
+            weights.
         max_iter: of "lbfgs": at most so many steps.
         C: of "lbfgs": l2 as scikit-learn's LogisticRegression has it, in place of `l2`, which is
             then 1/(C Σw), for two classes 2/(C Σw); Σw is the sum of the row weights, class weights
@@ -111,7 +113,8 @@ class SoftmaxRegression(Params, Exchange):
             (c,). Both float64 for float64 features, else float32.
         classes_: the labels, (c,), sorted.
         loss_curve_: mean training loss of each epoch, without the l2 term.
-        history_: a `trainer.Epoch` for each epoch; of a loaded model, for each since loading.
+        history_: a `trainer.Epoch` for each epoch; of a loaded model, for each since loading. With
+            solver="lbfgs" one, of the end.
         seed_: the seed used. n_iter_: epochs run. n_features_in_: the number of columns of X.
             features_: (start, stop), those that the model sees.
         mean_, scale_: with scaling="standard" or "l2+standard": mean and standard deviation of the
@@ -504,6 +507,8 @@ class SoftmaxRegression(Params, Exchange):
         rows, weights = prepared.rows, prepared.weights
         data, held_out = prepared.data, prepared.held_out
         inputs.refuse_non_finite(rows.X, names=rows.labels)
+        if held_out is not None:
+            inputs.refuse_non_finite(held_out.X, "X_val", names=rows.labels)
         l2 = sgd.l2
         if self.C is not None:
             total = len(rows.X) if weights is None else weights.sum()
@@ -521,7 +526,8 @@ class SoftmaxRegression(Params, Exchange):
         self.origin_ = resuming.origin_of(
             self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
         )
-        say_what_fell_short(solution, problem.l2, optimum)
+        C = np.array([np.nan if self.C is None else self.C], float)
+        say_what_fell_short(solution, problem.l2, C, optimum)
         return solution
 
     def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
@@ -542,6 +548,8 @@ class SoftmaxRegression(Params, Exchange):
             clock.before = float(self.origin_.get("seconds", 0.0))
             self._bank = self._bank.of_weights(fitted.W, fitted.b)
             self.history_ = [*self.history_]
+            self._bring_back(on_host(y, "y"))
+            self._forget_optimum()
         else:
             rows = self._seen(X)
             y, classes = self._targets(rows.X, y, inputs.class_values(classes))
@@ -604,10 +612,9 @@ class SoftmaxRegression(Params, Exchange):
             b = np.zeros(len(classes), dtype)
         else:
             W, b = last.raw()
-            W, b = W.astype(dtype, order="C"), b.astype(dtype)
+            W, b = W.astype(dtype, order="C"), brought_back(b.astype(dtype))
         self._bank = trainer.BankState(W[None], b[None])
-        for name in OF_OPTIMUM:
-            vars(self).pop(name, None)  # of an earlier fit
+        self._forget_optimum()
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
@@ -695,6 +702,16 @@ class SoftmaxRegression(Params, Exchange):
         """Copy coef_ and intercept_ into the bank: they may have been set by hand."""
         fitted = Fitted.of(self)
         self._bank.W[0], self._bank.b[0] = fitted.W, fitted.b
+
+    def _forget_optimum(self) -> None:
+        """What was known of an earlier fit does not hold of these weights."""
+        for name in OF_OPTIMUM:
+            vars(self).pop(name, None)
+
+    def _bring_back(self, y: Array) -> None:
+        """Let classes of these targets be learned that an optimum without rows of them left out."""
+        of_rows = np.isin(np.arange(len(self.classes_)), y) if y.ndim == 1 else (y > 0).any(axis=0)
+        self._bank.b[0] = brought_back(self._bank.b[0], of_rows)
 
     def _publish(self) -> None:
         """The weights of the bank as scikit-learn names them, and the statistics of its columns."""

@@ -93,8 +93,8 @@ def optimum_for_json(model: Any) -> list[Any] | None:
     """The same for JSON, which has no NaN; None for a model that was trained."""
     if not hasattr(model, "objective_"):
         return None
-    bound = None if np.isnan(model.bound_) else float(model.bound_)
-    return [float(model.objective_), float(model.gradient_norm_), bound, bool(model.converged_)]
+    figures = [float(getattr(model, name)) for name in OF_OPTIMUM[:3]]
+    return [*(None if np.isnan(figure) else figure for figure in figures), bool(model.converged_)]
 
 
 def _optimum(settings: dict[str, Any]) -> tuple[float, float, float, bool] | None:
@@ -102,11 +102,14 @@ def _optimum(settings: dict[str, Any]) -> tuple[float, float, float, bool] | Non
     if found is None:
         return None
     objective, gradient_norm, bound, converged = found
-    bound = np.nan if bound is None else inputs.number("bound", bound, least=0)
+
+    def number(name: str, value: Any, **limits: Any) -> float:
+        return np.nan if value is None else float(inputs.number(name, value, **limits))
+
     return (
-        inputs.number("objective", objective),
-        inputs.number("gradient_norm", gradient_norm, least=0),
-        bound,
+        number("objective", objective),
+        number("gradient_norm", gradient_norm, least=0),
+        number("bound", bound, least=0),
         inputs.flag("converged", converged),
     )
 

@@ -158,7 +158,9 @@ def evaluate(
     return losses, accuracies
 
 
-SUM_ROWS = 512  # `gradient` adds at most so many rows in the arithmetic, and all else in float64
+# `gradient` adds blocks of so many rows in the arithmetic, and all else in float64: the most are
+# NumPy's, the fewest the GPU's.
+MOST_ROWS, FEWEST_ROWS = 512, 256
 
 
 def gradient(
@@ -180,7 +182,8 @@ def gradient(
     losses, dW, db = np.empty(len(W)), np.empty(W.shape), np.empty(b.shape)
     # w dv rounds, and s x; then the sums, those of blocks in float64
     wide = Arithmetic.of(np.float64)
-    summed = a.gamma(min(len(X), SUM_ROWS) + 4) + wide.gamma(ceil_div(len(X), SUM_ROWS) + 1)
+    blocks = ceil_div(len(X), FEWEST_ROWS)
+    summed = a.gamma(min(len(X), MOST_ROWS) + 4) + wide.gamma(blocks + 1)
     for k, name in enumerate(names):
         x = feature_scale * X
         V, w = _logits(x, _exact(a, W[k]), _exact(a, b[k])), sets.weights(k, len(X))

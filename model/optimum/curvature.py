@@ -42,12 +42,14 @@ def bytes_needed(n: int, d: int, c: int) -> int:
 class Curvature:
     """Of h heads, θ (h, d + 1, c).
 
-    axes: as columns, (d, d) float32; None: they are the features. inverse: (h, d + 1) float32, the
-    inverse curvatures along the axes, and of the bias.
+    axes: as columns, (d, d) float32; None: they are the features. inverse: (h, d + 1), the inverse
+    curvatures along the axes, and of the bias, which float32 may not hold. size: the root of the
+    mean of ‖s x‖² + 1 over the rows.
     """
 
     axes: Array | None
     inverse: Array
+    size: float
 
     @classmethod
     def of(cls, problem: Problem, c: int) -> tuple[Array, Self]:
@@ -58,10 +60,10 @@ class Curvature:
             second += mean**2 if second.ndim == 1 else np.outer(mean, mean)
             mean[:] = 0
         variance, axes, least = second, None, LEAST_OF_FEATURE
+        of_features = second if second.ndim == 1 else np.diag(second)
         if second.ndim == 2:
             variance, axes = np.linalg.eigh(second)
             axes, least = axes.astype(np.float32), LEAST_VARIANCE
-        of_features = second if second.ndim == 1 else np.diag(second)
         usual = np.median(of_features[of_features > 0]) if (of_features > 0).any() else 0.0
         kappa = (1 - 1 / c) / c
         curvature = np.empty((len(problem.l2), d + 1))
@@ -69,8 +71,9 @@ class Curvature:
         curvature[:, :d] = kappa * floored + problem.l2[:, None]
         curvature[:, d] = kappa / BIAS_STEPS + (problem.l2 if problem.l2_bias else 0)
         flat = curvature == 0  # features without variance, and without l2
-        inverse = np.where(flat, 0, 1 / np.where(flat, 1, curvature)).astype(np.float32)
-        return mean, cls(axes, inverse)
+        inverse = np.where(flat, 0, 1 / np.where(flat, 1, curvature))
+        size = np.sqrt(1 + np.abs(of_features).sum() + (mean**2).sum())
+        return mean, cls(axes, inverse, float(size))
 
     def divide(self, k: int, q: Array, y: Array | None) -> float:
         """Multiply q (d + 1, c), of head k, by the inverse curvature H, in place.
@@ -82,14 +85,15 @@ class Curvature:
         both = q[:-1] if y is None else np.concatenate([q[:-1], y[:-1]], axis=1)
         if self.axes is not None:
             both = self.axes.T @ both
-        divided = inverse[:-1, None] * both[:, :c]
+        divided = (inverse[:-1, None] * both[:, :c]).astype(np.float32)
         q[:-1] = divided if self.axes is None else self.axes @ divided
         q[-1] *= inverse[-1]
         if y is None:
             return 1.0
-        along = both[:, c:]
+        along = both[:, c:].astype(np.float64)
         of_W = np.einsum("d,d->", np.einsum("dc,dc->d", along, along), inverse[:-1])
-        return float(of_W + inverse[-1] * np.einsum("c,c->", y[-1], y[-1]))
+        of_b = y[-1].astype(np.float64)
+        return float(of_W + inverse[-1] * np.einsum("c,c->", of_b, of_b))
 
 
 def _moments(problem: Problem, along_axes: bool) -> tuple[Array, Array]:

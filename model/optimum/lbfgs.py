@@ -91,6 +91,12 @@ class Descent:
         self._least_norm = np.zeros(h)
         self._cache: tuple[Array, Problem] | None = None
 
+    def place(self, heads: Array, theta: Array) -> None:
+        """Put these heads there; nothing is known of those points before `start`."""
+        unknown = np.full(len(heads), np.nan)
+        g = np.full(theta.shape, np.nan)
+        self.at.put(heads, Points(theta, unknown, g, unknown, unknown, unknown))
+
     def start(self, heads: Array, dtype: Any) -> None:
         """Evaluate these heads where they are, in this arithmetic, and choose where to go."""
         self.at.put(heads, self._evaluated(heads, self.at.theta[heads], dtype))

@@ -9,18 +9,34 @@ import numpy as np
 from softstep import kernels
 from softstep.kernels.arrays import to_device_of, to_host
 from softstep.kernels.checks import Array, compute_dtype
+from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, trainer
 from softstep.model.inputs import MadeRows, ScaledRows
 
 # The convex losses, whose curvature proof.py has written out.
 PROVEN = ("cross_entropy",)
+# Losses of the label's probability alone, which falls with that of a class without rows: the best
+# that such a class can have is none.
+OF_THE_LABEL = ("cross_entropy", "gce")
 WIDENED_VALUES = 1 << 21  # of features that are of another dtype at a time
+SOFT_VALUES = 1 << 18  # of soft targets that are scaled at a time
+SOFT_ARRAYS = 3  # float64, of SOFT_VALUES: those before, the next, and what scaling them takes
 
 
 def is_provable(loss: Array, l2: Array) -> Array:
     """Of which heads the objective is strongly convex in W, (h,): a bound exists."""
     provable: Array = np.isin(loss, PROVEN) & (l2 > 0)
     return provable
+
+
+def soft_rows(c: int) -> int:
+    """How many rows of soft targets of c classes are scaled at a time."""
+    return max(1, SOFT_VALUES // c)
+
+
+def bytes_of_soft(n: int, c: int) -> int:
+    """Bytes that soft targets (n, c) take besides themselves."""
+    return 8 * SOFT_ARRAYS * c * min(n, soft_rows(c))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +71,13 @@ class Problem:
         """That of heads with these losses and l2, which share the other settings.
 
         Row weights are those that the ops take, in the dtype of X's arithmetic: the same numbers
-        however wide the rows are computed. Soft targets are scaled to sum to 1 in each row, as far
-        as float64 can say: only then p - y is the gradient of their cross-entropy.
+        however wide the rows are computed.
         """
-        y, weights = data.y, data.sample_weight
-        if y.dtype.kind == "f":
-            whole = to_host(y).astype(np.float64)
-            y = to_device_of(whole / whole.sum(axis=1, keepdims=True), data.X)
+        weights = data.sample_weight
         if weights is not None:
             weights = weights.astype(compute_dtype(data.X), copy=False)
         return cls(
-            data=replace(data, y=y, sample_weight=weights),
+            data=replace(data, sample_weight=weights),
             loss=loss,
             l2=l2,
             l2_bias=sgd.l2_bias,
@@ -129,16 +141,16 @@ class Problem:
             db[:] = 0
         return f, dW, db
 
-    def rows(self, dtype: Any = None) -> Iterator[trainer.Rows]:
+    def rows(self, dtype: Any = None, columns: int = 1) -> Iterator[trainer.Rows]:
         """The rows in their order, in blocks: those of a file, dense ones of sparse rows.
 
+        Soft targets are scaled to sum to 1 in each row, as far as float64 can say: only then p - y
+        is the gradient of their cross-entropy.
+
         dtype: in smaller blocks, whose features are of this dtype; None: as they are stored.
+        columns: numbers of a row that are held beside its features, where there is a dtype.
         """
-        data, step = self.data, len(self.data.X)
-        if dtype is not None:
-            step = max(1, WIDENED_VALUES // data.X.shape[1])
-        if isinstance(data.X, MadeRows):
-            step = min(step, data.X.rows_at_once)
+        data, step = self.data, self._step(dtype, columns)
         for X, first in self._blocks():
             for start in range(0, len(X), step):
                 x = X[start : start + step]
@@ -146,11 +158,34 @@ class Problem:
                 yield replace(
                     data,
                     X=x if dtype is None or x.dtype == dtype else x.astype(dtype),
-                    y=data.y[part] if data.y.dtype.kind == "f" else data.y[..., part],
+                    y=_of_sum_one(data.y[part], data.X) if self._is_soft else data.y[..., part],
                     sample_weight=None
                     if data.sample_weight is None
                     else data.sample_weight[..., part],
                 )
+
+    @property
+    def block_count(self) -> int:
+        """How many blocks `rows()` has at most."""
+        n, of_file = len(self.data.X), 1
+        if self.layout is not None:
+            of_file = ceil_div(n, self.layout.block_rows)
+        return ceil_div(n, self._step(None, 1)) + of_file
+
+    @property
+    def _is_soft(self) -> bool:
+        return bool(self.data.y.dtype.kind == "f")
+
+    def _step(self, dtype: Any, columns: int) -> int:
+        """The most rows of a block; see `rows`."""
+        X, step = self.data.X, len(self.data.X)
+        if dtype is not None:
+            step = max(1, WIDENED_VALUES // max(X.shape[1], columns))
+        if self._is_soft:
+            step = min(step, soft_rows(self.data.y.shape[1]))
+        if isinstance(X, MadeRows):
+            step = min(step, X.rows_at_once)
+        return step
 
     def _blocks(self) -> Iterator[tuple[Any, int]]:
         """The rows as they are read, and the number of the first: at once, or blocks of a file."""
@@ -174,7 +209,14 @@ class Problem:
         weight_index = first if self.data.weight_index is None else self.data.weight_index
         pairs, at = np.unique(np.stack([y_index, weight_index]), axis=1, return_inverse=True)
         if y.dtype.kind == "f":
-            found = [weights[s] @ y / n for _, s in pairs.T]
+            found = [np.einsum("r,rc->c", weights[s], y) / n for _, s in pairs.T]
         else:
             found = [np.bincount(y[t], weights[s], c) / n for t, s in pairs.T]
         return np.array(found)[at.reshape(-1)]
+
+
+def _of_sum_one(y: Array, X: Any) -> Array:
+    """Soft targets (n, c) in float64, scaled, where X is."""
+    wide = to_host(y).astype(np.float64)
+    wide /= wide.sum(axis=1, keepdims=True)
+    return to_device_of(wide, X)

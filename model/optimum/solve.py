@@ -7,46 +7,54 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import Array
+from softstep.model.optimum.absent import are_absent, without_absent
 from softstep.model.optimum.curvature import Curvature
-from softstep.model.optimum.lbfgs import Descent
+from softstep.model.optimum.lbfgs import HISTORY, Descent
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.proof import bound_of, prove
+from softstep.model.optimum.rounding import U
 from softstep.model.optimum.settings import Optimum
 from softstep.model.optimum.space import Space
 
-# The bias of a class without weight among a head's rows, whose optimum is at -∞: p is exactly 0.
-ABSENT = -1e30
 # A head is taken to a bound of so many times `tol` by estimate, then proven; where rounding or the
 # estimate stood in the way, again in float64, closer and closer.
 MARGINS = (0.7, 0.3, 0.03, 0.003)
+# A gradient norm below so many u √(1 + ‖s x‖²) is 0, as far as float64 can tell: features may say
+# nothing.
+NOTHING = 64
 
 
 @dataclass(frozen=True)
 class Round:
     """What a callback is given after each round.
 
-    number: of the round, from 0. going: heads still on their way. bound: the largest of their
-    estimated bounds, relative to the objective; of heads without a bound, how much is left of the
-    squared gradient norm at zero weights.
+    number: of the round, from 0. going: heads still on their way, or not begun. bound: the largest
+    of the estimated bounds of those on their way, relative to the objective; of heads without a
+    bound, how much is left of the squared gradient norm at zero weights. part, parts: heads that
+    see the features differently, or scaled by other rows, go one part after another.
     """
 
     number: int
     going: int
     bound: float
+    part: int = 0
+    parts: int = 1
 
 
 @dataclass(frozen=True)
 class Solution:
     """Of each of h heads: weights, and what is known about them.
 
-    objective, gradient_norm: at W and b, in float64. bound: on how far `objective` is above its
-    least; NaN where none exists. converged: whether bound ≤ tol · the least objective, or without
-    a bound, whether the gradient norm is at most √tol of that at zero weights. n_iter: steps taken.
-    curve: (most n_iter, h), the mean loss after each, without l2. history: pairs that each head
-    kept. interrupted: whether Ctrl-C ended it.
+    objective, gradient_norm: at W and b, in float64; NaN where Ctrl-C came before they were taken.
+    bound: on how far `objective` is above its least; NaN where none exists, or none was proven.
+    converged: whether bound ≤ tol · the least objective, or without a bound, whether the gradient
+    norm is at most √tol of that at zero weights; or whether what is left is lost in rounding.
+    n_iter: steps taken. curve: (most n_iter, h), the mean loss after each, without l2. history:
+    pairs that each head kept. stopped: whether Ctrl-C or the callback ended it; interrupted:
+    whether Ctrl-C.
     """
 
-    W: Array
+    W: Any
     b: Array
     objective: Array
     gradient_norm: Array
@@ -55,7 +63,29 @@ class Solution:
     n_iter: Array
     curve: Array
     history: int
+    stopped: bool
     interrupted: bool
+
+    @classmethod
+    def not_begun(cls, W: Any, b: Array) -> "Solution":
+        """Of heads that it was stopped before: they keep their weights, of which nothing is known.
+
+        Whether by Ctrl-C, others say.
+        """
+        unknown = np.full(len(b), np.nan)
+        return cls(
+            W=W,
+            b=b,
+            objective=unknown,
+            gradient_norm=unknown,
+            bound=unknown,
+            converged=np.zeros(len(b), bool),
+            n_iter=np.zeros(len(b), np.int64),
+            curve=np.empty((0, len(b))),
+            history=HISTORY,
+            stopped=True,
+            interrupted=False,
+        )
 
     def of_head(self, k: int) -> tuple[float, float, float, bool]:
         """objective, gradient_norm, bound and converged of one head, as plain values."""
@@ -85,13 +115,16 @@ class _Solve:
         self.problem, self.dtype, self.c = problem, W.dtype, b.shape[1]
         self.tol, self.most = optimum.tol, optimum.max_iter
         self.callback, self.rounds, self.stopped, self.interrupted = callback, 0, False, False
-        W, b = _without_absent(problem, W.astype(np.float64), b.astype(np.float64))
+        W, b = without_absent(problem, W.astype(np.float64), b.astype(np.float64))
         center, curvature = Curvature.of(problem, self.c)
         self.space = Space(center)
         theta = self.space.variables(W, b)
         self.descent = Descent(problem, self.space, curvature, theta)
         self.provable = problem.provable
-        self.least, self.norm_at_zero = np.full(len(W), -np.inf), np.full(len(W), np.nan)
+        self.least = np.full(len(W), -np.inf)
+        # Without a proof a head is there where its gradient norm is at most this.
+        self.stationary = np.full(len(W), NOTHING * U * curvature.size)
+        self.size = curvature.size
         self.proven_at = np.full(len(W), -1)  # the steps that a head had taken at its last proof
         self.W, self.b = W.astype(self.dtype), b.astype(self.dtype)  # what is returned, and of it
         self.objective, self.norm = np.full((2, len(W)), np.nan)  # NaN: not known
@@ -100,7 +133,7 @@ class _Solve:
         try:
             self._to_the_optimum()
         except KeyboardInterrupt:
-            self.interrupted = True
+            self.stopped = self.interrupted = True
         return self._solution()
 
     def _to_the_optimum(self) -> None:
@@ -111,7 +144,7 @@ class _Solve:
             if self.stopped or not len(left):
                 break
             near = self._leg(left, dtype, margin)
-            self._prove(left[near & self.provable[left]], dtype)
+            self._take_proofs(left[near & self.provable[left]], dtype)
             over = self._is_proven(left) | (descent.n_iter[left] >= self.most)
             over |= near & ~self.provable[left]
             if dtype == np.float64:
@@ -119,14 +152,15 @@ class _Solve:
             left = left[~over]
         all_heads = np.arange(len(self.least))
         moved = self.provable & (self.proven_at < descent.n_iter) & ~self._is_proven(all_heads)
-        self._prove(np.flatnonzero(moved), np.float64)
+        self._take_proofs(np.flatnonzero(moved), np.float64)
 
     def _look_at_zero(self, heads: Array) -> None:
         """By the gradient at zero weights it is judged how little there is left of it."""
         if len(heads):
-            zero = np.zeros((len(heads), *self.W.shape[1:]), self.dtype)
+            zero = np.zeros((len(heads), *self.W.shape[1:]))
             _, dW, db = self.problem.take(heads).value(zero, zero[:, 0])
-            self.norm_at_zero[heads] = _norm(dW, db)
+            enough = np.sqrt(self.tol) * _norm(dW, db)
+            self.stationary[heads] = np.fmax(self.stationary[heads], enough)
 
     def _leg(self, heads: Array, dtype: Any, margin: float) -> Array:
         """Take these heads as near as `margin` says; returns which of them are."""
@@ -144,16 +178,19 @@ class _Solve:
 
     def _tell(self, going: Array) -> None:
         if self.callback is not None:
-            bound = float(self._distance(going).max(initial=0))
+            bound = float(self._estimate(going).max(initial=0))
             self.stopped = bool(self.callback(Round(self.rounds, len(going), bound)))
         self.rounds += 1
 
     def _far(self, heads: Array, margin: float) -> Array:
         """Those of these heads that are not as near as `margin` says."""
-        return heads[~(self._distance(heads) <= margin * self.tol)]
+        return heads[~(self._estimate(heads) <= margin * self.tol)]
 
-    def _distance(self, heads: Array) -> Array:
-        """About how far heads are from the optimum, relative to it; see `Round.bound`."""
+    def _estimate(self, heads: Array) -> Array:
+        """About how far heads are from the optimum, relative to it, at no cost; see `Round.bound`.
+
+        It is what a proof would say if the bias were at its best, and nothing rounded.
+        """
         at, l2 = self.descent.at, self.problem.l2[heads]
         f, of_W, of_b, norm = (x[heads] for x in (at.f, at.of_W, at.of_b, at.norm))
         with np.errstate(all="ignore"):
@@ -161,66 +198,95 @@ class _Solve:
                 gap = of_W / (2 * l2) + at.theta.shape[2] * of_b
             else:
                 gap = (of_W + of_b) / (2 * l2)
-            bound = np.where(gap == 0, 0, np.where(gap < f, gap / (f - gap), np.inf))
-            stationary = np.where(norm == 0, 0, (norm / self.norm_at_zero[heads]) ** 2)
-        return np.where(self.provable[heads], bound, stationary)
+            bound = np.where(gap < f, gap / (f - gap), np.inf)
+            bound = np.where((gap == 0) | (f <= self._nothing), 0, bound)
+            left = self.tol * (norm / self.stationary[heads]) ** 2
+        return np.where(self.provable[heads], bound, left)
 
-    def _prove(self, heads: Array, dtype: Any) -> None:
-        """Set what f* is at least for these heads, and take over a better bias.
+    @property
+    def _nothing(self) -> float:
+        """An objective that is lost beside that of zero weights: of one class alone it can be 0."""
+        return U * float(np.log(self.c))
 
-        dtype: of the weights that the proof is about. In that of the rows they are those returned.
+    def _take_proofs(self, heads: Array, dtype: Any) -> None:
+        """Set what f* is at least for these heads, and what the weights to return then are worth.
+
+        A better bias, of which the proof knows, is taken over. dtype: of the weights that the proof
+        is about. Where they are those to return, it says what they are worth.
         """
         if not len(heads):
             return
-        at = self.descent.at
-        W, b = self.space.weights(at.theta[heads], dtype)
+        W, b = self.space.weights(self.descent.at.theta[heads], dtype)
         W, b = W.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
         proof = prove(self.problem.take(heads), W, b, self.space.center, self.tol)
-        self.least[heads] = np.maximum(self.least[heads], proof.least)
+        self.least[heads] = np.fmax(self.least[heads], proof.least)
         self.proven_at[heads] = self.descent.n_iter[heads]
-        at.f[heads], at.theta[heads] = proof.objective, self.space.variables(W, proof.b)
-        if dtype == self.dtype:
-            stays = (proof.b == b).all(axis=1)
-            self.W[heads[stays]], self.b[heads[stays]] = W[stays], b[stays]
-            self.objective[heads[stays]] = proof.objective[stays]
-            self.norm[heads[stays]] = proof.gradient_norm[stays]
+        self.descent.place(heads, self.space.variables(W, proof.b))
+        same = (proof.b == b).all(axis=1) & (dtype == self.dtype)
+        stays = heads[same]
+        self.W[stays], self.b[stays] = W[same], b[same]
+        self.objective[stays], self.norm[stays] = proof.objective[same], proof.gradient_norm[same]
+        self._round_off(heads[~same])
+        self._evaluate(heads[~same], np.float64)
 
     def _is_proven(self, heads: Array) -> Array:
-        f, least = self.descent.at.f[heads], self.least[heads]
-        proven: Array = f - least <= self.tol * least
+        """Whether the weights to return of these heads are proven to be near enough."""
+        f, least = self.objective[heads], self.least[heads]
+        with np.errstate(invalid="ignore"):
+            near = bound_of(f, least) <= self.tol * np.maximum(least, 0)
+        proven: Array = near | (np.isfinite(least) & (f <= self._nothing))
         return proven
+
+    def _is_stationary(self) -> Array:
+        """Whether the gradient of each head is small enough, or it is at its end and more is lost
+        in rounding: size²/2 is the most curvature, so that a step along the gradient lowers f by
+        its square / size² at most, and weights that are rounded move the gradient by as much."""
+        b = np.where(are_absent(self.b), 0, self.b)
+        of_weights = np.finfo(self.dtype).eps / 4 * self.size**2 * _norm(self.W, b)
+        with np.errstate(invalid="ignore"):
+            of_f = self.size * np.sqrt(2 * U * np.abs(self.objective))
+            flat = self.norm <= np.maximum(of_f, of_weights)
+            at_end = self.descent.stuck | (self.descent.at.norm <= self.stationary)
+        stationary: Array = (self.norm <= self.stationary) | (at_end & flat)
+        return stationary
 
     def _solution(self) -> Solution:
         unknown = np.flatnonzero(np.isnan(self.objective))
-        self._evaluate(unknown, self.dtype if self.interrupted else np.float64)
-        f, norm = self.objective, self.norm
-        bound = bound_of(f, self.least)
-        proven = bound <= self.tol * self.least
-        n_iter = self.descent.n_iter
+        self._round_off(unknown)
+        try:
+            # What a proof is compared with is in float64; at Ctrl-C all else is had sooner.
+            wide = np.isfinite(self.least[unknown]) | (not self.interrupted)
+            self._evaluate(unknown[~wide], self.dtype)
+            self._evaluate(unknown[wide], np.float64)
+        except KeyboardInterrupt:
+            self.stopped = self.interrupted = True
+        n_iter, there = self.descent.n_iter, self._is_proven(np.arange(len(self.least)))
         return Solution(
             W=self.W,
             b=self.b,
-            objective=f,
-            gradient_norm=norm,
-            bound=bound,
-            converged=np.where(
-                self.provable, proven, norm <= np.sqrt(self.tol) * self.norm_at_zero
-            ),
+            objective=self.objective,
+            gradient_norm=self.norm,
+            bound=bound_of(self.objective, self.least),
+            converged=np.where(self.provable, there, self._is_stationary()),
             n_iter=n_iter,
             curve=self._curve(n_iter),
             history=self.descent.history,
+            stopped=self.stopped,
             interrupted=self.interrupted,
         )
 
+    def _round_off(self, heads: Array) -> None:
+        """Return the weights that these heads are at."""
+        if len(heads):
+            weights = self.space.weights(self.descent.at.theta[heads], self.dtype)
+            self.W[heads], self.b[heads] = weights
+
     def _evaluate(self, heads: Array, dtype: Any) -> None:
-        """Set the weights to return of these heads, their objective and its gradient's norm."""
-        if not len(heads):
-            return
-        W, b = self.space.weights(self.descent.at.theta[heads], self.dtype)
-        some = self.problem.take(heads)
-        f, dW, db = some.value(W.astype(dtype, copy=False), b.astype(dtype, copy=False))
-        self.W[heads], self.b[heads], self.objective[heads] = W, b, f
-        self.norm[heads] = _norm(dW, db)
+        """Set the objective of the weights to return of these heads, and its gradient's norm."""
+        if len(heads):
+            W, b = (x[heads].astype(dtype, copy=False) for x in (self.W, self.b))
+            f, dW, db = self.problem.take(heads).value(W, b)
+            self.objective[heads], self.norm[heads] = f, _norm(dW, db)
 
     def _curve(self, n_iter: Array) -> Array:
         curve = np.full((int(n_iter.max(initial=0)), len(n_iter)), np.nan)
@@ -229,22 +295,6 @@ class _Solve:
             curve[done[heads], heads] = loss
             done[heads] += 1
         return curve
-
-
-def _without_absent(problem: Problem, W: Array, b: Array) -> tuple[Array, Array]:
-    """The weights to begin with: a class that has no weight among a head's rows is left out.
-
-    One that was left out of another fit, and is there now, begins as the rarest of the others.
-    """
-    if not problem.has_free_bias:
-        return W, b
-    absent = problem.class_weights(b.shape[1]) == 0
-    was_absent = b <= ABSENT / 2
-    rarest = np.where(was_absent, np.inf, b).min(axis=1, keepdims=True)
-    b = np.where(was_absent & np.isfinite(rarest), rarest, b)
-    b[absent] = ABSENT
-    W.transpose(0, 2, 1)[absent] = 0
-    return W, b
 
 
 def _norm(dW: Array, db: Array) -> Array:

@@ -243,15 +243,20 @@ def _no_labels(data: Labels, t: int, split: int, does: str) -> str:
     return f"label set {data.numbers[t]} has no labels in the rows that {who} {does}"
 
 
+def given_C(heads: Heads, models: list[Any], data: Labels) -> Array:
+    """The C of the setting of each head, (h,); NaN where it has none."""
+    C = np.array([np.nan if model.C is None else model.C for model in models], float)
+    return C[heads.group // data.count]
+
+
 def with_C(heads: Heads, models: list[Any], data: Labels, sums: Array) -> Heads:
     """The heads with the l2 that the C of their settings is, where they have one.
 
     sums: of the weight sets.
     """
-    C = np.array([np.nan if model.C is None else model.C for model in models], float)
+    C = given_C(heads, models, data)
     if np.isnan(C).all():
         return heads
-    C = C[heads.group // data.count]
     l2 = l2_of(C, sums[heads.weight_set], np.array(data.class_counts)[heads.label_set])
     return replace(heads, l2=np.where(np.isnan(C), heads.l2, l2))
 

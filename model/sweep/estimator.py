@@ -309,8 +309,10 @@ class SoftmaxSweep(OutOfFold, Params):
         models = [self._model(entry, seed, has_held_out) for entry in settings.grid]
         schemas, labels, heads, plan = self._planned(settings, models, given)
         optimum = settings.optimum
-        new = Training if optimum is None else partial(Solving, optimum=optimum)
-        training = new(heads, _first_weights(models, heads, labels, plan), plan)
+        new: Any = Training
+        if optimum is not None:
+            new = partial(Solving, optimum=optimum, C=data.given_C(heads, models, labels))
+        training: Training = new(heads, _first_weights(models, heads, labels, plan), plan)
         entries = plan.views.settings
         X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
         run: Callable[..., None] = training.run

@@ -134,7 +134,8 @@ class Training:
         figures: by name, (h,): what a head is judged by now, loss, accuracy and the score of
             `refit`: its last evaluation, with `patience` its best. best_figures: its best.
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
-        solution: what the heads were solved to; None where they are trained.
+        solution: what the heads were solved to, ends: (2, h), their mean loss and accuracy on the
+            rows they learned from; None where they are trained.
         certificate: columns of the results that workers found; None: nobody has yet.
     """
 
@@ -148,6 +149,7 @@ class Training:
     packed: Heads
     packed_bank: trainer.BankState
     solution: Solution | None = None
+    ends: np.ndarray | None = None
     certificate: dict[str, np.ndarray] | None = None
 
     def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan):

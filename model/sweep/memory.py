@@ -7,7 +7,7 @@ import numpy as np
 from softstep.kernels.checks import compute_dtype
 from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, trainer
-from softstep.model.optimum import curvature, lbfgs, proof
+from softstep.model.optimum import curvature, lbfgs, problem, proof
 from softstep.model.scores import Asked
 from softstep.model.sweep import results
 from softstep.model.sweep.data import Labels
@@ -61,6 +61,7 @@ def layout(
     judges *= 1 if data.observed is None else data.count
     set_row = data.y.nbytes // n + size * (weight_sets + judges)
     proven = h if solves else len(results.certified(heads))
+    soft = data.is_soft and (solves or proven > 0)
     fixed = (
         OTHERS
         + scales * (SCALED + MOMENTS * int(widths.sum()) + WIDENED * d)
@@ -71,6 +72,7 @@ def layout(
         + BANKS * int((widths + 1).sum()) * c * size
         + sgd.batch_size * (d + h * c) * size
         + proof.bytes_needed(n, proven, d, c)
+        + (problem.bytes_of_soft(n, c) if soft else 0)
         + (lbfgs.bytes_needed(h, (int(widths.max()) + 1) * c) if solves else 0)
         + (curvature.bytes_needed(n, int(widths.max()), c) if solves else 0)
     )

@@ -39,7 +39,8 @@ class Trained:
     epochs: Array
     diverged: Array
     origin: dict[str, Any]
-    optima: list[tuple[float, float, float, bool]] | None  # of heads that were solved
+    optima: list[tuple[float, float, float, bool]] | None  # of heads that were solved,
+    ends: Array | None  # and their loss and accuracy at the end, (2, h)
     left_out: LeftOut
 
     def estimator(self, index: int, split: int | None) -> SoftmaxRegression:
@@ -76,8 +77,20 @@ class Trained:
             scaler=self.parts[self.heads.part[head]].scaler,
         )
         take_over(model, state)
-        model.history_ = [self._epoch(number, head) for number in range(epochs)]
+        model.history_ = self._history(head)
         return model
+
+    def _history(self, head: int) -> list[trainer.Epoch]:
+        """Its epochs; of a head that was solved one, of its end, if there is anything to say."""
+        steps = int(self.epochs[head])
+        if self.ends is None:
+            return [self._epoch(number, head) for number in range(steps)]
+        held_out = [float(x[-1, head]) for x in (self.curves.val_loss, self.curves.val_accuracy)]
+        judged = not np.isnan(held_out[0])
+        if not (steps or judged):
+            return []
+        loss, accuracy = self.ends[:, head].tolist()
+        return [trainer.Epoch(0, steps, loss, accuracy, *(held_out if judged else ()))]
 
     def _epoch(self, number: int, head: int) -> trainer.Epoch:
         curves = self.curves
@@ -87,7 +100,7 @@ class Trained:
         )
         loss, accuracy, *held_out = figures
         steps, own = curves.steps[number], self.parts[self.heads.part[head]].own
-        if own is not None and self.optima is None:  # it took fewer than the others
+        if own is not None:  # it took fewer than the others
             setting = self.heads.group[head] // len(self.classes)
             steps = ceil_div(own, self.models[setting].batch_size)
         if np.isnan(held_out[0]):
@@ -115,6 +128,7 @@ def trained(
         training.diverged,
         origin,
         None if solution is None else [solution.of_head(k) for k in range(len(solution.b))],
+        training.ends,
         training.plan.left_out,
     )
 

@@ -2,34 +2,42 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from softstep.model import trainer
+from softstep.kernels.checks import Array
+from softstep.model import blocks, trainer
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.settings import Optimum
 from softstep.model.optimum.shortfall import say_what_fell_short
-from softstep.model.optimum.solve import Solution, solve
+from softstep.model.optimum.solve import Round, Solution, solve
 from softstep.model.resume import Keeper
 from softstep.model.sweep.heads import Curves, Heads, Plan, Training
 from softstep.model.views import Weights
 
 
 class Solving(Training):
-    """As `Training`, with `solution`; its curves have an entry for each step of a head."""
+    """As `Training`, with `solution` and `ends`; its curves have an entry for each step."""
 
-    def __init__(self, heads: Heads, bank: trainer.BankState, plan: Plan, optimum: Optimum):
+    def __init__(
+        self, heads: Heads, bank: trainer.BankState, plan: Plan, optimum: Optimum, C: Array
+    ):
+        """C: (h,), what the l2 of a head was given as; NaN where it was given itself."""
         super().__init__(heads, bank, replace(plan, epochs=1))
-        self.optimum = optimum
+        self.optimum, self.C = optimum, C
 
     def run(self, callback: Callable[[Any], Any] | None, keeper: Keeper | None = None) -> None:
-        say_what_fell_short(self.to_the_optimum(callback), self.heads.l2, self.optimum)
+        found = self.to_the_optimum(callback)
+        say_what_fell_short(found, self.heads.l2, self.C, self.optimum)
 
     def to_the_optimum(self, callback: Callable[[Any], Any] | None) -> Solution:
         """Take the heads there, and judge them."""
         heads, bank, plan = self.heads, self.bank, self.plan
         self._refuse_non_finite(plan.data, "X")
+        if not plan.by_split:
+            self._refuse_non_finite(plan.held_out, "X_val")
         if isinstance(bank.W, Weights):
             found = self._solve_parts(callback)
         else:
@@ -39,6 +47,7 @@ class Solving(Training):
         bank.W[:], bank.b[:] = found.W, found.b
         self.take_solution(replace(found, W=bank.W, b=bank.b))
         self._evaluate(len(self.curves.steps) - 1)
+        self._look_at_ends()
         return found
 
     def take_solution(self, found: Solution) -> None:
@@ -49,26 +58,68 @@ class Solving(Training):
         self.curves.steps = [1] * steps
         self.curves.loss[: len(found.curve)] = found.curve
 
+    def _look_at_ends(self) -> None:
+        """Take the figures of all heads on the rows that they learned from."""
+        heads, bank, plan = self.heads, self.bank, self.plan
+        evaluate, self.ends = trainer.evaluate, np.empty((2, len(heads.group)))
+        if plan.layout is not None:
+            evaluate = partial(blocks.evaluate, layout=plan.layout)
+        some = np.flatnonzero(~np.isin(heads.part, list(plan.few)))
+        if len(some):
+            all_rows = heads.take(some)
+            sgd = replace(plan.sgd, loss=tuple(all_rows.loss))
+            y_index, weight_index = all_rows.label_set, all_rows.weight_set
+            data = replace(plan.data, y_index=y_index, weight_index=weight_index)
+            self.ends[:, some] = evaluate(data, bank.W[some], bank.b[some], sgd)
+        for p, mine in bank.W.by_part() if plan.few else ():
+            if p in plan.few:
+                rows, sgd = plan.rows_of(p, mine, heads), plan.sgd.of_part(p, mine)
+                sgd = replace(sgd, loss=tuple(heads.loss[mine]))
+                b = bank.W.biases(p, bank.b[mine])
+                self.ends[:, mine] = trainer.evaluate(rows, bank.W.arrays[p], b, sgd)
+
     def _solve_parts(self, callback: Callable[[Any], Any] | None) -> Solution:
-        """The heads of one part after those of another; once stopped, each part takes a round."""
-        bank, heads, plan = self.bank, self.heads, self.plan
-        stopped, solutions, arrays = False, [], list(bank.W.arrays)
+        """The heads of one part after those of another; once stopped, the others stay as they are.
 
-        def tell(round: Any) -> bool:
-            nonlocal stopped
-            stopped = stopped or (callback is not None and bool(callback(round)))
-            return stopped
+        What is solved when Ctrl-C comes is not lost, wherever it comes.
+        """
+        bank = self.bank
+        parts, told, interrupted = list(bank.W.by_part()), 0, False
+        biases = {p: bank.W.biases(p, bank.b[mine]) for p, mine in parts}
+        found = {p: Solution.not_begun(bank.W.arrays[p], b) for p, b in biases.items()}
 
-        for p, mine in bank.W.by_part():
-            rows, sgd = plan.rows_of(p, mine, heads), plan.sgd.of_part(p, mine)
-            layout = None if p in plan.few else plan.layout
-            problem = Problem.of(sgd, rows, heads.loss[mine], heads.l2[mine], layout)
-            W, b = bank.W.arrays[p], bank.W.biases(p, bank.b[mine])
-            found = solve(problem, W, b, optimum=self.optimum, callback=tell)
-            stopped |= found.interrupted
-            solutions.append((mine, found))
-            arrays[p] = found.W
-        return together(Weights(bank.W.parts, bank.W.part, arrays), solutions)
+        def tell(round: Round, part: int, later: int) -> bool:
+            nonlocal told
+            going = round.going + later
+            whole = replace(round, number=told, going=going, part=part, parts=len(parts))
+            told += 1
+            return callback is not None and bool(callback(whole))
+
+        try:
+            for i, (p, mine) in enumerate(parts):
+                later = sum(len(others) for _, others in parts[i + 1 :])
+                found[p] = solve(
+                    self._problem_of(p, mine),
+                    bank.W.arrays[p],
+                    biases[p],
+                    optimum=self.optimum,
+                    callback=partial(tell, part=i, later=later),
+                )
+                if found[p].stopped:
+                    break
+        except KeyboardInterrupt:
+            interrupted = True
+        arrays = [found[p].W if p in found else W for p, W in enumerate(bank.W.arrays)]
+        weights = Weights(bank.W.parts, bank.W.part, arrays)
+        whole = together(weights, [(mine, found[p]) for p, mine in parts])
+        return replace(whole, interrupted=interrupted or whole.interrupted)
+
+    def _problem_of(self, p: int, mine: Array) -> Problem:
+        """That of the heads `mine`, which are in part p of the bank."""
+        heads, plan = self.heads, self.plan
+        rows, sgd = plan.rows_of(p, mine, heads), plan.sgd.of_part(p, mine)
+        layout = None if p in plan.few else plan.layout
+        return Problem.of(sgd, rows, heads.loss[mine], heads.l2[mine], layout)
 
 
 def together(W: Any, solutions: list[tuple[Any, Solution]]) -> Solution:
@@ -89,6 +140,7 @@ def together(W: Any, solutions: list[tuple[Any, Solution]]) -> Solution:
         b=b,
         curve=curve,
         history=min(found.history for _, found in solutions),
+        stopped=any(found.stopped for _, found in solutions),
         interrupted=any(found.interrupted for _, found in solutions),
         **figures,
     )

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from softstep import SoftmaxRegression, cli
+from softstep import SoftmaxRegression, SoftmaxSweep, cli
 from softstep.model import plots
 from softstep.runs import results
 from softstep.runs.sweep import SolveProgress
@@ -91,6 +91,14 @@ def test_along_l2_the_axis_runs_backwards(found):
         (("--solver", "sgd"), "--C does not go with --solver sgd"),
         (("--C", "0"), "C must be above 0, not 0"),
         (("--C", "nan"), "C must be finite, not nan"),
+        (("--solver", "sgd", "--tol", "1e-3"), "--tol does not go with --solver sgd"),
+        (("--solver", "sgd", "--max-iter", "9"), "--max-iter does not go with --solver sgd"),
+        (("--tol", "0"), "tol must be above 0, not 0"),
+        (("--max-iter", "0"), "max_iter must be at least 1, not 0"),
+        (
+            ("--checkpoint", "kept"),
+            "checkpoint goes with solver='sgd': leave it out with 'lbfgs'",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_the_rows_are_read(
@@ -114,3 +122,51 @@ def test_the_time_left_goes_by_the_decades_of_the_bound(capsys, monkeypatch):
     first, second = capsys.readouterr().out.splitlines()
     assert first == "round 2  40 heads  bound 1.0e-02  40 s left"
     assert second == "round 3  7 heads  bound 1.0e-04  15 s left"
+
+
+def test_each_part_of_the_heads_has_its_share_of_the_time(capsys, monkeypatch):
+    from softstep.model.optimum.solve import Round
+
+    clock = iter([0.0, 10.0, 20.0, 30.0, 40.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    progress = SolveProgress(1e-6)
+    progress(Round(0, 9, 1.0, 0, 3))
+    progress(Round(1, 6, 1e-6, 0, 3))  # a third of the work in 20 s
+    progress(Round(2, 6, 1.0, 1, 3))
+    progress(Round(3, 6, 1e-3, 1, 3))  # half of it in 40 s
+    second, fourth = capsys.readouterr().out.splitlines()
+    assert second.endswith("40 s left")
+    assert fourth.endswith("40 s left")
+
+
+def test_tol_and_the_most_steps_can_be_given(capsys, tmp_path):
+    code, out, _ = softstep(
+        capsys, *SWEEP, "--tol", "1e-2", "--max-iter", "70", "--out", tmp_path / "found"
+    )
+    assert code == 0
+    assert "3 of the 3 on all rows are proven to be within 0.01 of the optimum" in out
+    settings = json.loads((tmp_path / "found" / "run.json").read_text())["settings"]
+    assert (settings["tol"], settings["max_iter"]) == (1e-2, 70)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--solver", "lbfgs", "--C", "0.1,1"),
+        ("--lr", "0.1,1", "--loss", "cross_entropy", "--l2", "0.1", "--epochs", "2"),
+    ],
+)
+@pytest.mark.parametrize("judge", [(), ("--cv", "2")])
+def test_what_compiles_is_a_few_rows(options, judge, capsys, monkeypatch, tmp_path):
+    fit, read = SoftmaxSweep.fit, []
+
+    def noting(self, X, y, **keywords):
+        read.append((len(X), len(np.unique(y)), self.cv, "X_val" in keywords))
+        return fit(self, X, y, **keywords)
+
+    monkeypatch.setattr(SoftmaxSweep, "fit", noting)
+    code, _, err = softstep(capsys, "sweep", "digits", *options, *judge, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    few, whole = read
+    assert (few[0], few[1:]) == (300, whole[1:])
+    assert whole[0] > 1000

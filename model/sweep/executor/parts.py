@@ -21,7 +21,7 @@ class Parcel:
 
     kind: of their training. own: what that kind has of its own. best: (W, b), with patience.
     records: what has become of them. alive: numbers of those that still train. curves: of epochs
-    that they have just run. solution: what they were solved to.
+    that they have just run. solution, ends: what they were solved to, as `Training` has it.
     """
 
     kind: type[Training]
@@ -33,6 +33,7 @@ class Parcel:
     alive: Array
     curves: Curves | None = None
     solution: Solution | None = None
+    ends: Array | None = None
 
     @classmethod
     def of(cls, training: Training, heads: Array) -> Self:
@@ -75,6 +76,7 @@ class Parcel:
             alive=training.alive,
             curves=Curves(*(getattr(training.curves, name)[epochs] for name in FIGURES)),
             solution=training.solution,
+            ends=training.ends,
         )
 
     def put_into(self, training: Training, heads: Array) -> None:

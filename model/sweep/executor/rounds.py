@@ -106,21 +106,24 @@ class _Rounds:
 
     def solve(self, training: Solving) -> None:
         """All heads to their optimum."""
-        solutions = []
+        solutions: list[tuple[Array, Any]] = []
+        ends = np.full((2, len(training.heads.group)), np.nan)
         deal = self._dealt(np.ones(training.groups, bool))
         with self._tasks(tasks.solve, deal) as ended:
             for number, parcel in ended:
                 parcel.put_into(training, deal[number])
                 solutions.append((deal[number], parcel.solution))
+                ends[:, deal[number]] = parcel.ends
                 self._tell(0, len(solutions), len(deal))
         found = together(training.bank.W, solutions)
         if found.interrupted:
             raise KeyboardInterrupt
         training.take_solution(found)
+        training.ends = ends
         last = len(training.curves.steps) - 1
         training.curves.val_loss[last] = training.figures["loss"]
         training.curves.val_accuracy[last] = training.figures["accuracy"]
-        say_what_fell_short(found, training.heads.l2, training.optimum)
+        say_what_fell_short(found, training.heads.l2, training.C, training.optimum)
 
     def certify(self) -> None:
         """The certificates of the heads on all rows, in the company that they are proven in."""

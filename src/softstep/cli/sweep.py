@@ -10,6 +10,7 @@ import numpy as np
 from softstep.cli import common
 from softstep.kernels.losses import LOSSES
 from softstep.model import SoftmaxSweep, extras
+from softstep.model.optimum.settings import refuse_of_sgd
 from softstep.model.schedules import SCHEDULES
 from softstep.model.scores import ALWAYS, SCORES
 from softstep.model.sweep.grid import KEYS
@@ -136,6 +137,14 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
         "its optimum",
     )
     parser.add_argument("--momentum", type=numbers, help="as for --lr (default 0)")
+    parser.add_argument(
+        "--tol",
+        type=float,
+        help="of lbfgs: how near to the optimum, relative to it (default 1e-6)",
+    )
+    parser.add_argument(
+        "--max-iter", type=int, help="of lbfgs: the most steps of a setting (default 1000)"
+    )
 
 
 MOST_NUMBERS = 100_000  # of one FROM:TO:logN
@@ -182,6 +191,8 @@ def run(arguments: argparse.Namespace) -> int:
     sweep = _sweep(arguments)
     settings = SweepSettings.of(sweep)  # or it says what is wrong, before any rows are read
     sweep.set_params(refit=settings.asked.refit.name)
+    if settings.optimum is not None:
+        refuse_of_sgd(checkpoint=arguments.checkpoint)
     keeping = common.checkpoint_of(arguments)
     workers.check(arguments.workers, arguments.scheduler)
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
@@ -222,16 +233,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> SoftmaxSweep:
-    """The sweep that was asked for, not yet fitted."""
+    """The sweep that was asked for, not yet fitted.
+
+    Raises:
+        ValueError: as `_grid`, and for --tol or --max-iter with the other solver.
+    """
     names = (
         *("cv", "refit", "halving", "schedule", "l2_bias", "batch_size", "epochs", "solver"),
         *("feature_scale", "scoring"),
     )
-    return SoftmaxSweep(
-        _grid(arguments),
-        **{name: getattr(arguments, name) for name in names},
-        random_state=arguments.seed,
-    )
+    settings = {name: getattr(arguments, name) for name in names}
+    for name in ("tol", "max_iter"):
+        if getattr(arguments, name) is None:
+            continue
+        if arguments.solver != "lbfgs":
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option} does not go with --solver {arguments.solver}")
+        settings[name] = getattr(arguments, name)
+    return SoftmaxSweep(_grid(arguments), **settings, random_state=arguments.seed)
 
 
 def _grid(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from softstep.runs.progress import Progress
 from softstep.runs.workers import TasksProgress
 
 EVALUATIONS = 10  # of the held-out rows during training, for the best score so far
+FEW_ROWS = 300  # on which the kernels are compiled
 MODEL, *_ = record.PARTS["sweep"]
 FILES = (*record.PARTS["sweep"], record.NAME, "report.html")
 
@@ -73,9 +74,7 @@ def fit(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
     if sweep.solver == "lbfgs":
         return _solve(sweep, rows, **how)
     sweep.set_params(eval_every=max(1, sweep.epochs // EVALUATIONS))
-    # One step of the same bank compiles what its training needs; it certifies nothing.
-    first_step = SoftmaxSweep(**sweep.get_params() | {"max_steps": 1, "l2_bias": False})
-    first_step.fit(rows.X, rows.y, **rows.held_out)
+    _compile(sweep, rows, max_steps=1)
     start = time.perf_counter()
     certified, in_tasks = certifies(sweep), how.get("executor") is not None
     watch: SweepProgress | TasksProgress
@@ -99,10 +98,7 @@ def fit(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
 
 def _solve(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
     """As `fit`, of a sweep that goes to the optimum."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one step, which compiles, is not enough
-        first_step = SoftmaxSweep(**sweep.get_params() | {"max_iter": 1})
-        first_step.fit(rows.X, rows.y, **rows.held_out)
+    _compile(sweep, rows, max_iter=1)
     watch: SolveProgress | TasksProgress
     watch = SolveProgress(sweep.tol) if how.get("executor") is None else TasksProgress()
     with watch as progress:
@@ -127,6 +123,27 @@ def honest(sweep: SoftmaxSweep) -> list[str]:
         f"{sweep.best_score_:.4f} ({low:.4f} to {high:.4f}); it was the best in {wins:.0%} of "
         "1000 bootstraps"
     ]
+
+
+def _compile(sweep: SoftmaxSweep, rows: Rows, **least: int) -> None:
+    """Compile what training, judging and certifying this bank takes, by a little of it.
+
+    least: settings with which it is over soon.
+    """
+    X, y, held_out = _few(rows, sweep.cv or 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is so little and so soon over
+        SoftmaxSweep(**sweep.get_params() | least).fit(X, y, **held_out)
+
+
+def _few(rows: Rows, each: int) -> tuple[Any, Any, dict[str, Any]]:
+    """The first of the rows, or all if they are few, with labels of every class, `each` or more."""
+    classes = np.unique(rows.y)
+    n = max(FEW_ROWS, each * len(classes))
+    if n >= len(rows.y):
+        return rows.X, rows.y, rows.held_out
+    X, y = rows.X[:n], classes[np.arange(n) % len(classes)]
+    return X, y, {"X_val": X, "y_val": y} if rows.held_out else {}
 
 
 def certifies(sweep: SoftmaxSweep) -> bool:
@@ -208,7 +225,8 @@ class SolveProgress(Progress):
     """Shows the heads still going, the largest of their bounds and the time left.
 
     rounds: how many there were. The bound falls by about as many decades in each second, so that
-    the decades that are left tell the time.
+    the decades that are left tell the time; of parts of the heads, which go one after another, each
+    is taken to last as long.
     """
 
     PARTS, ROUNDS = 100, "rounds"
@@ -216,7 +234,8 @@ class SolveProgress(Progress):
     def __init__(self, tol: float) -> None:
         super().__init__()
         self.tol: float = tol
-        self.first: float = 10 * tol
+        self.part: int = -1
+        self.first: float = 10 * tol  # the largest bound of this part
         self.share: float = 0.0
         self.rounds: int = 0
         self.start: float = time.perf_counter()
@@ -225,9 +244,12 @@ class SolveProgress(Progress):
         self.rounds = done.number + 1
         if not done.going:
             return
+        if done.part != self.part:
+            self.part, self.first = done.part, 10 * self.tol
         bound = max(min(done.bound, 1.0), self.tol)
         self.first = max(self.first, bound)
-        share = float(np.log(self.first / bound) / np.log(self.first / self.tol))
+        of_part = float(np.log(self.first / bound) / np.log(self.first / self.tol))
+        share = (done.part + of_part) / done.parts
         self.share = max(self.share, share)  # a bound may rise for a while
         seconds, share = time.perf_counter() - self.start, self.share
         left = f"{seconds * (1 - share) / share:.0f} s left" if share > 0 else "just begun"

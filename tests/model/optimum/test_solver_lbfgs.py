@@ -207,6 +207,47 @@ def test_a_column_of_another_size_does_not_hold_up_the_others(axes, monkeypatch)
     assert steps[1] <= 4 * steps[0]  # with the mean variance for the usual one it is 30 times
 
 
+@pytest.mark.parametrize("judge", ["held out", "folds"])
+def test_the_history_of_a_head_is_its_end_as_of_the_lone_model(judge):
+    held_out = {"X_val": X[:60], "y_val": Y[:60]} if judge == "held out" else {}
+    fitted = sweep({"C": [0.1, 10.0]}, cv=None if held_out else 2).fit(X, Y, **held_out)
+    for i, params in enumerate(fitted.results_["params"]):
+        (found,) = fitted.estimator(i).history_
+        (alone,) = lone(**params).fit(X, Y, **held_out).history_
+        assert (found.number, found.steps) == (0, alone.steps)
+        assert found.loss == pytest.approx(alone.loss, rel=1e-6)
+        assert found.accuracy == alone.accuracy
+        assert (found.val_loss is None) == (alone.val_loss is None) == (not held_out)
+        if held_out:
+            assert found.val_loss == pytest.approx(alone.val_loss, rel=1e-6)
+            assert found.val_accuracy == alone.val_accuracy
+    if not held_out:
+        (fold,) = fitted.estimator(0, split=1).history_
+        assert np.isfinite([fold.loss, fold.accuracy, fold.val_loss, fold.val_accuracy]).all()
+
+
+def test_the_history_of_heads_that_are_scaled_or_read_in_blocks_is_their_end_too():
+    held_out = {"X_val": X[:60], "y_val": Y[:60]}
+    for settings in ({"memory": "40 MB"}, {}):
+        grid = {"C": [0.1]} if settings else {"C": [0.1], "scaling": ["standard"]}
+        (found,) = sweep(grid, **settings).fit(X, Y, **held_out).estimator(0).history_
+        scaling = None if settings else "standard"
+        (alone,) = lone(C=0.1, scaling=scaling).fit(X, Y, **held_out).history_
+        assert found.loss == pytest.approx(alone.loss, rel=1e-3)
+        assert found.accuracy == pytest.approx(alone.accuracy, abs=0.01)
+
+
+@pytest.mark.parametrize("scaling", [None, "standard"])
+def test_held_out_rows_that_are_not_finite_are_named(scaling, monkeypatch):
+    spoilt = X[:20].copy()
+    spoilt[3, 5] = np.nan
+    monkeypatch.setattr(solve, "Descent", None)  # before anything is solved
+    with pytest.raises(ValueError, match=r"^X_val\[3, 5\] is nan"):
+        lone(C=1.0, scaling=scaling).fit(X, Y, X_val=spoilt, y_val=Y[:20])
+    with pytest.raises(ValueError, match=r"^X_val\[3, 5\] is nan"):
+        sweep({"C": [1.0], "scaling": [scaling]}).fit(X, Y, X_val=spoilt, y_val=Y[:20])
+
+
 SGD_HAS_NO_C = "C is a setting of solver='lbfgs': with solver='sgd' give l2"
 OF_SGD = " is a setting of solver='sgd': leave it out with 'lbfgs'"
 REFUSED = [
