@@ -544,7 +544,8 @@ class SoftmaxSweep(OutOfFold, Params):
             )
         plan = training.plan
         scored = plan.scoring.final(training) if plan.asked.scores else None
-        table = results.table(settings, labels, training, scored)
+        scores, intervals = ({}, {}) if scored is None else (scored.figures, scored.intervals())
+        table = results.table(settings, labels, training, scores, intervals)
         of_sets = [np.arange(t, training.groups, count) for t in range(count)]
         best = [int(training.order(groups)[0][0]) for groups in of_sets]
         of_best: list[Any] = [

@@ -7,7 +7,7 @@ or bootstraps. The remaining heads are packed together, so that time falls with 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from softstep.model.scores import ALWAYS, Asked
 from softstep.model.sweep.out_of_fold import LeftOut
 from softstep.model.sweep.views import Views
 from softstep.model.views import Part, are_finite, named, seen
-
-if TYPE_CHECKING:
-    from softstep.model.sweep.scoring import Scoring
 
 ALL_ROWS = -1  # the split of a head that learns from all rows
 RECORDS = "epochs", "diverged", "dropped", "waited"  # of a Training, beside its figures
@@ -43,6 +40,18 @@ class Heads:
 
     def take(self, heads: np.ndarray) -> "Heads":
         return Heads(**{name: values[heads] for name, values in vars(self).items()})
+
+
+class Scores(Protocol):
+    """What computes the scores of a sweep: `scoring.Scoring`."""
+
+    def figures(
+        self, names: list[str], training: "Training", heads: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """These scores of these heads."""
+
+    def final(self, training: "Training") -> Any:
+        """All that were asked for, of the heads as they are in the end."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Plan:
     patience: int | None
     halving: bool
     asked: Asked
-    scoring: "Scoring"
+    scoring: Scores
     together: bool
     layout: blocks.Layout | None
     views: Views

@@ -3,7 +3,7 @@
 import copy
 import numbers
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from softstep.model.sweep.data import Labels
 from softstep.model.sweep.heads import ALL_ROWS, Curves, Heads, Training
 from softstep.model.sweep.out_of_fold import LeftOut
 from softstep.model.views import Part, Weights, of_head
-
-if TYPE_CHECKING:
-    from softstep.model.sweep.scoring import Scored
 
 
 @dataclass(frozen=True)
@@ -134,9 +131,14 @@ def trained(
 
 
 def table(
-    settings: list[dict[str, Any]], data: Labels, training: Training, scored: "Scored | None"
+    settings: list[dict[str, Any]],
+    data: Labels,
+    training: Training,
+    scores: dict[str, Array],
+    intervals: dict[str, tuple[Array, Array]],
 ) -> dict[str, Any]:
-    """`SoftmaxSweep.results_`; its docstring says what is in it. scored: with `scoring`."""
+    """`SoftmaxSweep.results_`; its docstring says what is in it. scores: that were asked for, of
+    the heads. intervals: lowest and highest of each setting, of those that have them."""
     heads, groups = training.heads, np.arange(training.groups)
     whole = heads.split == ALL_ROWS
     params = [setting for setting in settings for _ in range(data.count)]
@@ -154,13 +156,13 @@ def table(
         results["rank"][order] = ranks
     diverged = training.diverged
     figures = {name: training.figures[name] for name in ALWAYS}
-    for name, of_heads in (figures | ({} if scored is None else scored.figures)).items():
+    for name, of_heads in (figures | scores).items():
         mean, std = training.judged(of_heads), training.judged(of_heads, np.std)
         results[f"mean_val_{name}"] = np.where(diverged, np.nan, mean)
         spread = np.where(diverged, np.nan, std)
         results[f"std_val_{name}"] = spread if training.has_splits else np.full(len(groups), np.nan)
-        if scored is not None and name in scored.draws.names:
-            low, high = scored.draws.interval(name)
+        if name in intervals:
+            low, high = intervals[name]
             results[f"low_val_{name}"] = np.where(diverged, np.nan, low)
             results[f"high_val_{name}"] = np.where(diverged, np.nan, high)
     results["diverged"] = diverged

@@ -22,6 +22,10 @@ class Scored:
     figures: dict[str, Array]
     draws: Draws
 
+    def intervals(self) -> dict[str, tuple[Array, Array]]:
+        """Lowest and highest of each setting, of the scores that are means over rows."""
+        return {name: self.draws.interval(name) for name in self.draws.names}
+
     def winner(self, training: Training, groups: Array) -> Winner | None:
         """How good the best of these settings is; None where the score is no mean over rows."""
         refit = training.plan.asked.refit
