@@ -126,6 +126,8 @@ BAD_IN_A_SWEEP = {
     "scoring": ("no score", ValueError),
     "halving": (1, TypeError),
     "memory": ("lots", ValueError),
+    "missing": ([-1], TypeError),
+    "refit_together": (1, TypeError),
 }
 
 
