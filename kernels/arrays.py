@@ -151,6 +151,27 @@ def to_device_of(array: Any, like: Any) -> Any:
     return gpu().beside(array, like) if isinstance(array, np.ndarray) else gpu().asarray(array)
 
 
+def host_copy(array: Any) -> np.ndarray:
+    """A NumPy copy of a NumPy array, or of one on the GPU."""
+    return array.copy() if isinstance(array, np.ndarray) else to_host(array)
+
+
+def taken(array: Any, index: Any) -> Any:
+    """A copy of `array[index]`, where the array is. index: whole numbers, (k,), or `...`: all."""
+    if isinstance(array, np.ndarray):
+        return array[index].copy() if index is ... else array[index]
+    return gpu().taken(array, index)
+
+
+def put(array: Any, index: Any, values: Any) -> None:
+    """array[index] = values, where the array is. index: as `taken` has it, each number once.
+    values: of NumPy, or where the array is."""
+    if isinstance(array, np.ndarray):
+        array[index] = values
+    else:
+        gpu().put(array, index, values)
+
+
 def to_caller(result: Any, like: Any, *written: Any) -> Any:
     """`result` on the device of `like`, in its library where that has `from_dlpack`.
 

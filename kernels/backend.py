@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels import threads
-from softstep.kernels.arrays import is_on_gpu
+from softstep.kernels.arrays import gpu, is_on_gpu, to_device_of
 from softstep.kernels.errors import BackendError
 from softstep.kernels.registry import BACKENDS, CHOICES, GPU, Backend
 
@@ -146,6 +146,15 @@ def _module(argument: str | None, arrays: dict[str, Any]) -> ModuleType:
 def to_backend(array: Any, argument: str | None = None) -> Any:
     """`array` where the backend that runs on it computes: moved to the GPU if that is asked for."""
     return _module(argument, {"array": array}).to_backend(array)
+
+
+def beside(array: Any, X: Any, argument: str | None = None) -> Any:
+    """A NumPy array where the backend that runs on X computes: on the GPU that X is on or, for X in
+    host memory, on the current one; for a CPU backend itself. Raises as `choose`."""
+    backend, _ = choose(argument, on_gpu=is_on_gpu(X))
+    if not backend.on_gpu:
+        return array
+    return to_device_of(array, X) if is_on_gpu(X) else gpu().asarray(array)
 
 
 def densest_csr(argument: str | None = None) -> float:

@@ -66,6 +66,9 @@ class GPUArrays:
     view(value): an array on the GPU as one of its own, of the same memory.
     as_dtype(array, dtype): one of its own in this dtype, C-contiguous.
     to_host(array): a NumPy copy of one of its own.
+    taken(array, index): a copy of array[index], of one of its own; index: NumPy's whole numbers,
+        (k,), or `...`.
+    put(array, index, values): array[index] = values, which are NumPy's or its own.
     is_its_own(array): whether this is one of its own.
     address(array): where the memory of one of its own begins.
     complete(arrays): wait for what the backend writes, if one of these is another library's array.
@@ -80,6 +83,8 @@ class GPUArrays:
     view: Callable[[Any], Any]
     as_dtype: Callable[[Any, Any], Any]
     to_host: Callable[[Any], Any]
+    taken: Callable[[Any, Any], Any]
+    put: Callable[[Any, Any, Any], None]
     is_its_own: Callable[[Any], bool]
     address: Callable[[Any], int]
     complete: Callable[[list[Any]], None]

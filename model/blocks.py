@@ -173,7 +173,7 @@ def run_epoch(
 
 
 def evaluate(
-    data: trainer.Rows, W: Any, b: np.ndarray, sgd: trainer.SGDSettings, layout: Layout
+    data: trainer.Rows, W: Any, b: Any, sgd: trainer.SGDSettings, layout: Layout
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head, (h,) float64; rows are read and converted in blocks."""
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from softstep import kernels
-from softstep.kernels.arrays import on_host, to_device_of
+from softstep.kernels.arrays import on_host
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.names import Backend, Loss
@@ -260,6 +260,8 @@ class SoftmaxRegression(Params, Exchange):
             OSError: the folder of checkpoints cannot be written to, or another training holds it.
             FloatingPointError: training diverged.
             BackendError: the backend requested by name cannot run.
+            MemoryError: a GPU has no room for the rows and the weights, which stay there for the
+                whole fit.
         """
         settings = Settings.of(self)
         inputs.choice("fingerprint", fingerprint, resuming.KINDS)
@@ -446,14 +448,18 @@ class SoftmaxRegression(Params, Exchange):
         if path is not None:
             path.begin()
         prints = resuming.of_rows(data, fingerprint)
-        judges = {} if held_out is None else resuming.of_rows(held_out, fingerprint, "_val")
-        with _keeping(self, keeper, data.X, prints | judges, stop, path):
-            self._descend(settings, prepared, callback, stop, path, keeper)
+        judges: dict[str, str] = {}
+        if held_out is not None and keeper is not None:
+            judges = resuming.of_rows(held_out, fingerprint, "_val")
+        bank = self._bank.beside(data.X, self.backend)
+        descent = _Descent(self, bank, ceil_div(len(data.X), self.batch_size), stop, path)
+        with _keeping(descent, keeper, data.X, prints | judges):
+            self._descend(settings, prepared.placed(), descent, callback, keeper)
         done = sum(epoch.steps for epoch in self.history_)
         if stop is not None and stop.best is not None:
-            stop.put_back(self._bank)
-            self._publish()
+            stop.put_back(bank)
             done = stop.best_steps
+        self._have(bank)
         if path is not None:
             path.end(done, self._bank.W[0], self._bank.b[0])
         self.origin_ = resuming.origin_of(
@@ -464,32 +470,34 @@ class SoftmaxRegression(Params, Exchange):
         self,
         settings: Settings,
         prepared: "_Prepared",
+        descent: "_Descent",
         callback: Any,
-        stop: trainer.EarlyStop | None,
-        path: WeightPath | None,
         keeper: resuming.Keeper | None,
     ) -> None:
         """The epochs, until one of them is the last or it is asked to stop."""
+        bank, stop = descent.bank, descent.stop
         held_out, eval_every = prepared.held_out, settings.eval_every
         if stop is not None and eval_every is None:
             eval_every = 1
         for epoch in trainer.epochs(
             prepared.data,
-            self._bank,
+            bank,
             settings.sgd,
             seed=self.seed_,
             count=settings.epochs,
             max_steps=settings.max_steps,
             held_out=held_out,
             eval_every=eval_every,
-            path=path,
+            path=descent.path,
             keeper=keeper,
         ):
-            self._record(epoch, prepared.rows.X)
+            self._record(epoch, bank, prepared.rows.X)
             if held_out is not None and not _is_finite(epoch.val_loss):
                 inputs.refuse_non_finite(held_out.X, "X_val", names=prepared.rows.labels)
+            if callback is not None:
+                self._have(bank)  # a callback may look at the model
             asked = callback is not None and callback(self.history_[-1])
-            waited = stop is not None and stop.should_stop(epoch, self._bank)
+            waited = stop is not None and stop.should_stop(epoch, bank)
             if asked or waited:
                 break
 
@@ -521,7 +529,7 @@ class SoftmaxRegression(Params, Exchange):
         self.loss_curve_, self.n_iter_ = solution.curve[:, 0], int(solution.n_iter[0])
         self._publish()
         if held_out is not None or self.n_iter_:
-            self.history_ = [_at_the_end(data, held_out, bank, sgd, self.n_iter_)]
+            self.history_ = [_at_the_end(prepared.placed(), bank, sgd, self.n_iter_)]
         prints = resuming.of_rows(data, fingerprint)
         self.origin_ = resuming.origin_of(
             self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
@@ -556,14 +564,14 @@ class SoftmaxRegression(Params, Exchange):
             self._start(rows, classes, inputs.seed("random_state", self.random_state))
             schema = Schema.of_model(self)
             self._measure(rows, self._weights(y, sample_weight), goes_on=False)
-        data = self._data(schema, rows, y, self._weights(y, sample_weight))
+        data = self._data(schema, rows, y, self._weights(y, sample_weight)).placed()
+        bank = self._bank.beside(data.X, self.backend)
         learned = schema.and_then(rows)
         if learned is not schema:
             learned.put_on(self)
-        for epoch in trainer.epochs(
-            data, self._bank, sgd, seed=self.seed_, count=1, first=self.n_iter_
-        ):
-            self._record(epoch, rows.X)
+        for epoch in trainer.epochs(data, bank, sgd, seed=self.seed_, count=1, first=self.n_iter_):
+            self._record(epoch, bank, rows.X)
+        self._have(bank)
         self.origin_ = resuming.origin_of(
             self, data.X, seed=self.seed_, data=None, seconds=clock.seconds()
         )
@@ -648,7 +656,7 @@ class SoftmaxRegression(Params, Exchange):
         scaled = inputs.of_mean_one(weights)
         self._measure(rows, scaled, goes_on)
         data = self._data(Schema.of_model(self), rows, y, scaled)
-        return _Prepared(rows, weights, data, self._held_out(X_val, y_val))
+        return _Prepared(rows, weights, data, self._held_out(X_val, y_val, data.X))
 
     def _weights(self, y: Array, sample_weight: Any) -> Array | None:
         """What each row counts, by its own weight and that of its class; None if all the same."""
@@ -667,27 +675,29 @@ class SoftmaxRegression(Params, Exchange):
         X = X if compute_dtype(X) == dtype else X.astype(dtype)  # that of the first rows
         X, scale = inputs.scaled(X, self._scaler, scale)
         X = inputs.placed(X, self.backend)
-        return trainer.Rows(X, to_device_of(y, X), weights, scale)
+        return trainer.Rows(X, y, weights, scale)
 
-    def _held_out(self, X_val: Any, y_val: Any) -> trainer.Rows | None:
+    def _held_out(self, X_val: Any, y_val: Any, like: Any) -> trainer.Rows | None:
+        """The held-out rows; if the rows to learn from, `like`, are on a GPU, so are these."""
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
         if X_val is None:
             return None
         backend = self.backend if self._scaler is None else "numpy"  # scaled in host memory
-        X, scale = held_out_features(Schema.of_model(self), X_val, self._bank.W.dtype, backend)
+        X, scale = held_out_features(
+            Schema.of_model(self), X_val, self._bank.W.dtype, backend, like
+        )
         X, scale = inputs.scaled(X, self._scaler, scale)
         y_val = inputs.target_array(y_val, "y_val")
         if inputs.is_soft(y_val):
             y, _ = inputs.soft_target_rows(y_val, len(X), self.classes_, "y_val")
         else:
             y = inputs.encode(inputs.label_values(y_val, len(X), "y_val"), self.classes_, "y_val")
-        return trainer.Rows(X, to_device_of(y, X), None, scale)
+        return trainer.Rows(X, y, None, scale)
 
-    def _record(self, epoch: trainer.Epoch, X: Array) -> None:
-        """Record the epoch's figures and publish the weights; raise if training diverged."""
-        W, b = self._bank.W, self._bank.b
-        if not (self._bank.active[0] and np.isfinite(W).all() and np.isfinite(b).all()):
+    def _record(self, epoch: trainer.Epoch, bank: trainer.BankState, X: Array) -> None:
+        """Record the epoch's figures; raise if training diverged."""
+        if not bank.sound().all():
             inputs.refuse_non_finite(X, names=Schema.of_model(self).labels)
             raise FloatingPointError(
                 f"training diverged in epoch {epoch.number + 1}: the logits overflow; "
@@ -696,6 +706,10 @@ class SoftmaxRegression(Params, Exchange):
         self.history_.append(_of_one_head(epoch))
         self.loss_curve_ = np.concatenate((self.loss_curve_, epoch.loss))
         self.n_iter_ += 1
+
+    def _have(self, bank: trainer.BankState) -> None:
+        """Take over the weights of a bank that trains, and publish them."""
+        self._bank = bank.on_host()
         self._publish()
 
     def _adopt_weights(self) -> None:
@@ -778,6 +792,11 @@ class _Prepared:
     data: trainer.Rows
     held_out: trainer.Rows | None
 
+    def placed(self) -> "_Prepared":
+        """The same, with all that the ops read where they read the features."""
+        held_out = None if self.held_out is None else self.held_out.placed()
+        return dataclasses.replace(self, data=self.data.placed(), held_out=held_out)
+
 
 @dataclasses.dataclass
 class _Descent:
@@ -787,28 +806,25 @@ class _Descent:
     """
 
     model: SoftmaxRegression
+    bank: trainer.BankState
     steps: int
     stop: trainer.EarlyStop | None
     path: WeightPath | None
 
     def state(self) -> dict[str, Array]:
-        bank, history = self.model._bank, self.model.history_
-        arrays = {"W": bank.W, "b": bank.b, "MW": bank.velocity[0], "Mb": bank.velocity[1]}
+        history = self.model.history_
+        arrays = self.bank.arrays() | {"active": self.bank.active}
+        # not active: training diverged, which is seen at the epoch's end
         rows = [dataclasses.astuple(epoch) for epoch in history]  # None becomes NaN
         arrays["history"] = np.array(rows, np.float64).reshape(-1, 6)
         arrays["evaluated"] = np.array([epoch.val_loss is not None for epoch in history], bool)
-        arrays |= {
-            "active": bank.active,
-            "decay": bank.decay,
-        }  # not active: training diverged, which is seen at the epoch's end
         for part in (self.stop, self.path):
             arrays |= part.state() if part is not None else {}
         return arrays
 
     def restore(self, arrays: dict[str, Array]) -> None:
-        model, bank = self.model, self.model._bank
-        targets = {"W": bank.W, "b": bank.b, "MW": bank.velocity[0], "Mb": bank.velocity[1]}
-        for name, target in (targets | {"active": bank.active, "decay": bank.decay}).items():
+        model, bank = self.model, self.bank
+        for name, target in (bank.arrays() | {"active": bank.active}).items():
             resuming.fill(target, arrays, name)
         done = resuming.whole(arrays, "epoch", model.epochs)
         history, evaluated = np.empty((done, 6)), np.empty(done, bool)
@@ -824,7 +840,6 @@ class _Descent:
             raise ValueError(f"history is not that of {done} epochs")
         model.loss_curve_ = np.array([epoch.loss for epoch in model.history_])
         model.n_iter_ = len(model.history_)
-        model._publish()
         if self.stop is not None:
             self.stop.restore(arrays, bank)
         if self.path is not None:
@@ -833,30 +848,26 @@ class _Descent:
 
 
 def _keeping(
-    model: SoftmaxRegression,
-    keeper: resuming.Keeper | None,
-    X: Array,
-    rows: dict[str, str],
-    stop: trainer.EarlyStop | None,
-    path: WeightPath | None,
+    descent: _Descent, keeper: resuming.Keeper | None, X: Array, rows: dict[str, str]
 ) -> contextlib.AbstractContextManager[None]:
-    """The block in which `model` is fitted on X: `keeper` first resumes it, and keeps its state.
+    """The block in which a model is fitted on X: `keeper` first resumes it, and keeps its state.
 
     rows: the fingerprints of its rows.
     """
     if keeper is None:
         return contextlib.nullcontext()
+    model = descent.model
     seen = list(model.features_)
-    about = resuming.about(model, model.seed_, X, rows, path=path, features=seen)
-    steps = ceil_div(len(X), model.batch_size)
+    about = resuming.about(model, model.seed_, X, rows, path=descent.path, features=seen)
     total = trainer.planned_steps(len(X), model.batch_size, model.epochs, model.max_steps)
-    return keeper.keeping(_Descent(model, steps, stop, path), about, ceil_div(total, steps))
+    return keeper.keeping(descent, about, ceil_div(total, descent.steps))
 
 
 def held_out_features(
-    schema: Schema, X_val: Any, dtype: np.dtype[Any], backend: str | None
+    schema: Schema, X_val: Any, dtype: np.dtype[Any], backend: str | None, like: Any
 ) -> tuple[Array, float]:
-    """Held-out rows, (n, d), ready for ops whose weights are of `dtype`, and their scale.
+    """Held-out rows, (n, d), ready for ops whose weights are of `dtype`, and their scale; on the
+    GPU that the rows to learn from, `like`, are on.
 
     Raises:
         TypeError, ValueError: X_val has another form, or a dtype that cannot be read.
@@ -864,18 +875,18 @@ def held_out_features(
     rows = schema.rows(X_val, "X_val")
     scale = schema.factor(rows, "X_val")
     X = rows.X if compute_dtype(rows.X) == dtype else rows.X.astype(dtype)
-    return inputs.placed(X, backend), scale
+    return inputs.placed(X, backend, like), scale
 
 
 def _at_the_end(
-    data: trainer.Rows,
-    held_out: trainer.Rows | None,
+    prepared: _Prepared,
     bank: trainer.BankState,
     sgd: trainer.SGDSettings,
     steps: int,
 ) -> trainer.Epoch:
     """The figures of a bank of one, on the rows it learned from and on held-out ones."""
-    figures = [trainer.evaluate(rows, bank.W, bank.b, sgd) for rows in (data, held_out) if rows]
+    both = prepared.data, prepared.held_out
+    figures = [trainer.evaluate(rows, bank.W, bank.b, sgd) for rows in both if rows]
     return _of_one_head(trainer.Epoch(0, steps, *(figure for pair in figures for figure in pair)))
 
 

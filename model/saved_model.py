@@ -73,8 +73,7 @@ def take_over(model: Any, state: State) -> None:
     """Give a SoftmaxRegression the attributes of a fitted one, from a saved or trained state."""
     model.seed_, model.classes_ = state.seed, state.classes
     model._scaler = state.scaler
-    model._bank = trainer.BankState(state.W, state.b)
-    model._bank.velocity = state.velocity
+    model._bank = trainer.BankState(state.W, state.b, state.velocity)
     model.loss_curve_, model.n_iter_ = state.loss_curve, len(state.loss_curve)
     model.history_, model.origin_ = [], state.origin
     if state.optimum is not None:

@@ -5,7 +5,7 @@ same on every backend and for every head.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from softstep import kernels
-from softstep.kernels.arrays import to_host
+from softstep.kernels.arrays import host_copy, is_on_gpu, to_device_of, to_host
+from softstep.kernels.backend import beside, choose
+from softstep.kernels.checks import compute_dtype
 from softstep.kernels.csr import settle
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
@@ -31,49 +33,86 @@ class BankState:
 
     W: weights (h, d, c); `Weights` of heads that see X in different ways, or have other numbers of
     classes. b: biases (h, c), with zeros after those of heads that have fewer classes than others.
-    velocity: (MW, Mb), of the same forms. active: (h,) bool, which heads still train. decay: (h,),
-    between the steps of an epoch on sparse rows the weights are decay[k] W[k]; else 1.
+    velocity: (MW, Mb), of the same forms; None: zeros. active: (h,) bool, which heads still train.
+    decay: (h,), between the steps of an epoch on sparse rows the weights are decay[k] W[k]; else 1.
+
+    W, b and velocity are in host memory or, of a bank `beside` rows that a GPU reads, on that GPU;
+    active and decay are always in host memory.
     """
 
     W: Any
-    b: np.ndarray
-    velocity: tuple[Any, np.ndarray] = field(init=False)
+    b: Any
+    velocity: Any = None
     active: np.ndarray = field(init=False)
     decay: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.velocity = views.zeros_like(self.W), np.zeros_like(self.b)
+        if self.velocity is None:
+            self.velocity = views.mapped(np.zeros_like, self.W), np.zeros_like(self.b)
         self.active = np.ones(len(self.W), dtype=bool)
         self.decay = np.ones(len(self.W))
 
-    def take(self, heads: Any) -> "BankState":
+    def beside(self, X: Any, backend: str | None) -> "BankState":
+        """This bank where the backend that trains it on rows X computes: on a GPU a copy, which
+        stays there from epoch to epoch, until `on_host`.
+
+        Raises:
+            MemoryError: the GPU has no room for it.
+        """
+        if not choose(backend, on_gpu=is_on_gpu(X))[0].on_gpu:
+            return self
+        return self._moved(lambda array: beside(array, X, backend))
+
+    def on_host(self) -> "BankState":
+        """This bank in host memory."""
+        if isinstance(self.b, np.ndarray):
+            return self
+        return self._moved(to_host)
+
+    def _moved(self, move: Callable[[Any], Any]) -> "BankState":
+        MW, Mb = self.velocity
+        velocity = views.mapped(move, MW), move(Mb)
+        bank = BankState(views.mapped(move, self.W), move(self.b), velocity)
+        bank.active, bank.decay = self.active, self.decay
+        return bank
+
+    def take(self, heads: np.ndarray) -> "BankState":
         """A bank of these heads, copied."""
-        taken = BankState(self.W[heads], self.b[heads])
-        taken.velocity = self.velocity[0][heads], self.velocity[1][heads]
-        taken.decay = self.decay[heads]
-        return taken
+        MW, Mb = self.velocity
+        velocity = views.taken(MW, heads), views.taken(Mb, heads)
+        bank = BankState(*self.weights(heads), velocity)
+        bank.decay = self.decay[heads]
+        return bank
 
     def put(self, heads: np.ndarray, bank: "BankState") -> None:
         """Write what `take` took back."""
-        self.W[heads], self.b[heads] = bank.W, bank.b
-        self.velocity[0][heads], self.velocity[1][heads] = bank.velocity
+        theirs = bank.W, bank.b, *bank.velocity
+        for own, values in zip((self.W, self.b, *self.velocity), theirs, strict=True):
+            views.put(own, heads, values)
         self.decay[heads] = bank.decay
 
     def of_weights(self, W: np.ndarray, b: np.ndarray) -> "BankState":
         """A copy of a bank of one head with these weights, (d, c) and (c,), in place of its own."""
-        bank = BankState.__new__(BankState)
-        bank.W, bank.b = np.empty_like(self.W), np.empty_like(self.b)
+        MW, Mb = self.velocity
+        bank = BankState(np.empty_like(self.W), np.empty_like(self.b), (MW.copy(), Mb.copy()))
         bank.W[0], bank.b[0] = W, b
-        bank.velocity = self.velocity[0].copy(), self.velocity[1].copy()
-        bank.active, bank.decay = self.active.copy(), self.decay.copy()
-        bank.active.fill(True)
+        bank.decay = self.decay.copy()
         return bank
 
+    def weights(self, heads: Any) -> tuple[Any, Any]:
+        """W and b of these heads, numbers or `...` for all, copied where they are."""
+        return views.taken(self.W, heads), views.taken(self.b, heads)
+
     def first(self) -> tuple[np.ndarray, np.ndarray]:
-        """The weights of the first head, copied, and its bias."""
-        first = self.take([0])
-        first.settle()
-        return first.W[0], first.b[0]
+        """The weights of the first head and its bias, copied to host memory."""
+        W, b = host_copy(self.W[0]), host_copy(self.b[0])
+        settle(W[None], self.decay[:1].copy())
+        return W, b
+
+    def sound(self) -> np.ndarray:
+        """(h,), the heads that have not diverged: active, and with weights that are finite."""
+        sound: np.ndarray = self.active & views.are_finite(self.W) & views.are_finite(self.b)
+        return sound
 
     def settle(self) -> None:
         """Let the weights take in their decay."""
@@ -89,25 +128,27 @@ class BankState:
         """How many columns the bank has for the ops, h·c; for `Weights` those of each part."""
         if isinstance(self.W, Weights):
             return tuple(len(array) * array.shape[2] for array in self.W.arrays)
-        return self.b.size
+        return len(self.W) * self.b.shape[1]
 
     def of_part(self, p: int, heads: np.ndarray) -> "BankState":
         """The heads of part p, on the weights and velocities of this bank, all else copied."""
-        part = BankState.__new__(BankState)
-        part.W, part.b = self.W.arrays[p], self.W.biases(p, self.b[heads])
-        part.active, part.decay = self.active[heads], self.decay[heads]
         MW, Mb = self.velocity
-        part.velocity = MW.arrays[p], MW.biases(p, Mb[heads])
+        velocity = MW.arrays[p], MW.biases(p, views.taken(Mb, heads))
+        part = BankState(self.W.arrays[p], self.W.biases(p, views.taken(self.b, heads)), velocity)
+        part.active, part.decay = self.active[heads], self.decay[heads]
         return part
 
     def put_part(self, heads: np.ndarray, part: "BankState") -> None:
         """Write back what `of_part` copied."""
         c = part.b.shape[1]
-        self.b[heads, :c], self.velocity[1][heads, :c] = part.b, part.velocity[1]
+        for own, values in (self.b, part.b), (self.velocity[1], part.velocity[1]):
+            whole = views.taken(own, heads)
+            views.put(whole[:, :c], ..., values)
+            views.put(own, heads, whole)
         self.active[heads], self.decay[heads] = part.active, part.decay
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All but which heads are active, by name, as they are in memory."""
+    def arrays(self) -> dict[str, Any]:
+        """All but which heads are active, by name, as they are and where they are in memory."""
         MW, Mb = self.velocity
         rest = {"b": self.b, "Mb": Mb, "decay": self.decay}
         return views.named("W", self.W) | views.named("MW", MW) | rest
@@ -115,7 +156,10 @@ class BankState:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows and their targets, in the form that `kernels.train` and `kernels.evaluate` take."""
+    """Rows and their targets, in the form that `kernels.train` and `kernels.evaluate` take.
+
+    host_weight: sample_weight in host memory, by which rows are counted; None: it is there itself.
+    """
 
     X: np.ndarray
     y: np.ndarray
@@ -123,6 +167,22 @@ class Rows:
     feature_scale: float = 1.0
     y_index: np.ndarray | None = None
     weight_index: np.ndarray | None = None
+    host_weight: np.ndarray | None = None
+
+    def placed(self) -> "Rows":
+        """These rows with all else that the ops read of them where X is, to be read there in each
+        epoch. On a GPU it takes 8 bytes for each row and label set, and 4 or 8 for each weight set.
+
+        Raises:
+            MemoryError: the GPU has no room for it.
+        """
+        if isinstance(self.y, np.ndarray) and not is_on_gpu(self.X):
+            return self
+        y, weights = to_device_of(self.y, self.X), self.sample_weight
+        if weights is None or not is_on_gpu(self.X):
+            return replace(self, y=y)
+        there = to_device_of(weights.astype(compute_dtype(self.X), copy=False), self.X)
+        return replace(self, y=y, sample_weight=there, host_weight=weights)
 
     def keywords(self) -> Any:
         return {
@@ -164,7 +224,7 @@ class Rows:
         """How many rows in `order` have a nonzero weight: (h,), or one number without weights."""
         if self.sample_weight is None:
             return len(order)
-        sets = np.atleast_2d(self.sample_weight)
+        sets = np.atleast_2d(self.sample_weight if self.host_weight is None else self.host_weight)
         if len(order) < sets.shape[1]:
             sets = sets[:, order]
         counts = np.array([np.count_nonzero(s) for s in sets])
@@ -512,13 +572,13 @@ def epochs(
             return
 
 
-def evaluate(data: Rows, W: Any, b: np.ndarray, sgd: SGDSettings) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(data: Rows, W: Any, b: Any, sgd: SGDSettings) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each head of a bank, (h,)."""
     if isinstance(W, Weights):
         loss, accuracy = np.empty((2, len(b)))
         for p, heads in W.by_part():
             rows, settings = data.seen(W.parts[p], heads), sgd.of_part(p, heads)
-            own = W.biases(p, b[heads])
+            own = W.biases(p, views.taken(b, heads))
             loss[heads], accuracy[heads] = evaluate(rows, W.arrays[p], own, settings)
         return loss, accuracy
     X: Any = data.X
@@ -542,7 +602,7 @@ def evaluate(data: Rows, W: Any, b: np.ndarray, sgd: SGDSettings) -> tuple[np.nd
 
 
 def evaluate_parts(
-    parts: Iterable[Rows], W: Any, b: np.ndarray, sgd: SGDSettings
+    parts: Iterable[Rows], W: Any, b: Any, sgd: SGDSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """`evaluate` on rows that come in parts, (h,) float64."""
     totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
@@ -560,7 +620,8 @@ def evaluate_parts(
 
 
 class EarlyStop:
-    """Detects when the held-out loss has stopped improving, and keeps the best weights."""
+    """Detects when the held-out loss has stopped improving, and keeps the best weights, where the
+    bank is."""
 
     steps: int
     best_steps: int
@@ -570,9 +631,9 @@ class EarlyStop:
         self.best_loss: float = np.inf
         self.waited: int = 0
         self.steps = self.best_steps = 0
-        self.best: tuple[np.ndarray, np.ndarray] | None = None
+        self.best: tuple[Any, Any] | None = None
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Any]:
         W, b = self.best if self.best is not None else (np.empty(0), np.empty(0))
         waits = self.waited, self.steps, self.best_steps
         return {
@@ -594,7 +655,7 @@ class EarlyStop:
         self.best_loss = float(best_loss)
         self.waited, self.steps, self.best_steps = waits.tolist()
         if self.best_loss < np.inf:
-            self.best = np.empty_like(bank.W), np.empty_like(bank.b)
+            self.best = bank.weights(...)
             fill(self.best[0], arrays, "stop.W")
             fill(self.best[1], arrays, "stop.b")
 
@@ -604,7 +665,7 @@ class EarlyStop:
             return False
         if epoch.val_loss[0] < self.best_loss:
             self.best_loss, self.waited = epoch.val_loss[0], 0
-            self.best, self.best_steps = (bank.W.copy(), bank.b.copy()), self.steps
+            self.best, self.best_steps = bank.weights(...), self.steps
         else:
             self.waited += 1
         return self.waited >= self.patience
@@ -612,4 +673,5 @@ class EarlyStop:
     def put_back(self, bank: BankState) -> None:
         """Put the best weights seen, those after `best_steps` steps, back into the bank."""
         if self.best is not None:
-            bank.W[:], bank.b[:] = self.best
+            for own, best in zip((bank.W, bank.b), self.best, strict=True):
+                views.put(own, ..., best)

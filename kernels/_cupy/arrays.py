@@ -77,6 +77,30 @@ def to_host(array: Any) -> np.ndarray:
     return values
 
 
+def taken(array: Any, index: Any) -> Any:
+    """A copy of `array[index]`, on its GPU. index: NumPy's whole numbers, (k,), or `...` for all.
+
+    Raises as `asarray`.
+    """
+    with on_gpu_of(array):
+        if index is ...:
+            return _allocate(array.copy, array.shape, array.dtype)
+        there = asarray(index)
+        return _allocate(lambda: array[there], (len(index), *array.shape[1:]), array.dtype)
+
+
+def put(array: Any, index: Any, values: Any) -> None:
+    """array[index] = values, NumPy's or on the same GPU. index: as `taken` has it, each once.
+
+    Raises as `asarray`.
+    """
+    with on_gpu_of(array):
+        values = asarray(values)
+        there = index if index is ... else asarray(index)
+        with waiting():
+            array[there] = values
+
+
 def is_its_own(array: Any) -> bool:
     """Whether this is a CuPy array."""
     return isinstance(array, cupy().ndarray)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.arrays import is_on_gpu, to_device_of
 from softstep.kernels.backend import densest_csr, to_backend
 from softstep.kernels.checks import Array
 from softstep.kernels.csr import CSR
@@ -118,9 +119,14 @@ def compressed(given: Any, name: str) -> Any:
     return kept
 
 
-def placed(X: Any, backend: str | None) -> Any:
-    """X where the backend computes; rows that are made stay, their blocks go there."""
-    return X if isinstance(X, MadeRows) else to_backend(X, backend)
+def placed(X: Any, backend: str | None, like: Any = None) -> Any:
+    """X where the backend computes: NumPy's on the GPU that `like` is on, if it is on one; rows
+    that are made stay, their blocks go there."""
+    if isinstance(X, MadeRows):
+        return X
+    if isinstance(X, np.ndarray) and is_on_gpu(like):
+        return to_device_of(X, like)
+    return to_backend(X, backend)
 
 
 def by_rows(op: Callable[[Any], Any], X: Any, backend: str | None) -> Any:

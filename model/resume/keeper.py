@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from softstep.kernels.arrays import host_copy, put
 from softstep.model import inputs
 from softstep.model.archive import Array, PathLike
 from softstep.model.checkpoint import CheckpointError
@@ -31,7 +32,7 @@ class Resumable(Protocol):
     """Something whose state is arrays, by name."""
 
     def state(self) -> dict[str, Array]:
-        """The state as it is now; its arrays may change later."""
+        """The state as it is now; its arrays may change later, and may be on a GPU."""
 
     def restore(self, arrays: dict[str, Array]) -> None:
         """Take over what `state` gave. KeyError or ValueError: it is none of these."""
@@ -76,7 +77,7 @@ def seed(random_state: Any, keeper: "Keeper | None") -> int:
 
 
 def fill(target: Array, arrays: dict[str, Array], name: str) -> None:
-    """Overwrite `target` with the array of that name.
+    """Overwrite `target`, which may be on a GPU, with the array of that name.
 
     Raises:
         KeyError: there is none. ValueError: it is of another shape or dtype.
@@ -84,7 +85,7 @@ def fill(target: Array, arrays: dict[str, Array], name: str) -> None:
     found = arrays[name]
     if (found.shape, found.dtype) != (target.shape, target.dtype):
         raise ValueError(f"{name} is {found.dtype} of shape {found.shape}")
-    target[...] = found
+    put(target, ..., found)
 
 
 def whole(arrays: dict[str, Array], name: str, most: int) -> int:
@@ -182,7 +183,7 @@ class Keeper:
         self._raise_dropped()
 
     def _copy(self, now: float) -> None:
-        self._kept = {name: array.copy() for name, array in self._state().items()}
+        self._kept = {name: host_copy(array) for name, array in self._state().items()}
         self._length = self._seconds_between(self._kept)
         self._unsaved, self._copy_due = True, now + self._length
 

@@ -276,6 +276,8 @@ class SoftmaxSweep(OutOfFold, Params):
             FloatingPointError: every setting diverged.
             BackendError: the backend requested by name cannot run.
             WorkerError: a worker of the executor died; a RuntimeError.
+            MemoryError: a GPU has no room for the rows and the weights, which stay there for the
+                whole fit.
         """
         inputs.function("callback", callback)
         inputs.choice("fingerprint", fingerprint, resuming.KINDS)
@@ -312,7 +314,10 @@ class SoftmaxSweep(OutOfFold, Params):
         new: Any = Training
         if optimum is not None:
             new = partial(Solving, optimum=optimum, C=data.given_C(heads, models, labels))
-        training: Training = new(heads, _first_weights(models, heads, labels, plan), plan)
+        bank = _first_weights(models, heads, labels, plan)
+        if optimum is None and crew is None:
+            bank = bank.beside(plan.data.X, self.backend)
+        training: Training = new(heads, bank, plan)
         entries = plan.views.settings
         X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
         run: Callable[..., None] = training.run
@@ -342,7 +347,7 @@ class SoftmaxSweep(OutOfFold, Params):
         labels, dtype = data.labels(given.y, len(X), self.missing), compute_dtype(X)
         scales = any(model.scaling for model in models)
         backend = "numpy" if scales else self.backend  # scaled in host memory
-        held_out = self._given_rows(schema, labels, given, dtype, backend)
+        held_out = self._given_rows(schema, labels, given, dtype, backend, X)
         heads, layout, splits = self._split(settings, models, seen, X, given, labels, held_out)
         weights, sums = data.weight_sets(
             given.sample_weight, self.class_weight, labels, splits, dtype
@@ -501,8 +506,10 @@ class SoftmaxSweep(OutOfFold, Params):
         given: Given,
         dtype: np.dtype[Any],
         backend: str | None,
+        like: Any,
     ) -> trainer.Rows | None:
-        """The held-out rows given to judge by; None where the splits judge."""
+        """The held-out rows given to judge by, on the GPU that the rows to learn from, `like`, are
+        on; None where the splits judge."""
         X_val, y_val, weights = given.X_val, given.y_val, given.sample_weight_val
         if (X_val is None) != (y_val is None):
             raise ValueError("give X_val and y_val together")
@@ -515,7 +522,7 @@ class SoftmaxSweep(OutOfFold, Params):
         if self.cv is not None:
             raise ValueError("give cv or X_val, not both")
         if self.memory is None:
-            X_val, scale = held_out_features(schema, X_val, dtype, backend)
+            X_val, scale = held_out_features(schema, X_val, dtype, backend, like)
         else:  # left as it is, to be read and converted block by block
             first = schema.rows(blocks.sample(blocks.features(X_val, "X_val")), "X_val")
             scale = schema.factor(first, "X_val")

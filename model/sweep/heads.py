@@ -6,7 +6,7 @@ or bootstraps. The remaining heads are packed together, so that time falls with 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from softstep.model.resume import Keeper, fill
 from softstep.model.scores import ALWAYS, Asked
 from softstep.model.sweep.out_of_fold import LeftOut
 from softstep.model.sweep.views import Views
-from softstep.model.views import Part, are_finite, named, seen
+from softstep.model.views import Part, named, put, seen, taken
 
 ALL_ROWS = -1  # the split of a head that learns from all rows
 RECORDS = "epochs", "diverged", "dropped", "waited"  # of a Training, beside its figures
@@ -84,6 +84,13 @@ class Plan:
     left_out: LeftOut
     few: dict[int, trainer.Rows]
 
+    def placed(self) -> "Plan":
+        """The same, with all that the ops read of rows where they read the features."""
+        data = self.data.placed()
+        held_out = replace(self.held_out, y=data.y) if self.by_split else self.held_out
+        few = {p: rows.placed() for p, rows in self.few.items()}
+        return replace(self, data=data, held_out=held_out.placed(), few=few)
+
     def rows_of(self, p: int, mine: np.ndarray, heads: Heads) -> trainer.Rows:
         """What the heads `mine` of these, which are in part p of the bank, learn from."""
         data, weight_set = self.data, heads.weight_set
@@ -139,7 +146,8 @@ class Training:
     """A bank of heads in training; `run` trains it to the end.
 
     Attributes:
-        bank: all heads' weights and velocities. epochs: how many each head ran.
+        bank: all heads' weights and velocities, beside the rows while it is trained, and in host
+            memory afterwards. epochs: how many each head ran.
         figures: by name, (h,): what a head is judged by now, loss, accuracy and the score of
             `refit`: its last evaluation, with `patience` its best. best_figures: its best.
         diverged: (groups,) bool. dropped: (groups,), the epochs after which halving dropped it.
@@ -182,7 +190,7 @@ class Training:
         names = dict.fromkeys((*ALWAYS, plan.asked.refit.name))
         self.figures = {name: np.full(h, np.nan) for name in names}
         self.best_figures = {name: np.full(h, np.nan) for name in names}
-        self.best: Any = (bank.W.copy(), bank.b.copy()) if plan.patience else (bank.W, bank.b)
+        self.best: Any = bank.weights(...) if plan.patience else (bank.W, bank.b)
         self.waited: np.ndarray = np.zeros(h, np.int64)
         self._X_is_finite = self._held_out_is_finite = False
         self.alive, self.packed, self.packed_bank = np.arange(h), heads, bank
@@ -221,10 +229,13 @@ class Training:
             self._drop_groups(self._worse_half(self.halvings[epochs]), self.dropped, epochs)
 
     def finish(self) -> None:
-        """Put the best weights back, where they were kept."""
-        improved = np.isfinite(self.best_figures[self.plan.asked.patience.name])  # or no patience
-        self.bank.W[improved] = self.best[0][improved]
-        self.bank.b[improved] = self.best[1][improved]
+        """Put the best weights back, where they were kept, and the bank into host memory."""
+        if self.plan.patience:
+            figures = self.best_figures[self.plan.asked.patience.name]
+            improved = np.flatnonzero(np.isfinite(figures))
+            for own, best in zip((self.bank.W, self.bank.b), self.best, strict=True):
+                put(own, improved, taken(best, improved))
+        self.bank = self.bank.on_host()
 
     def judged(self, figures: np.ndarray, statistic: Callable[..., Any] = np.mean) -> np.ndarray:
         """(h,) -> (groups,): over a group's splits, or of its one head where it has none."""
@@ -261,6 +272,11 @@ class Training:
         """(groups,): for each the mean over the groups that are judged with it as one."""
         sets = self.sets_together
         return np.repeat(figures.reshape(-1, sets).mean(axis=1), sets)
+
+    @cached_property
+    def _placed(self) -> Plan:
+        """The plan by which heads are trained and judged."""
+        return self.plan.placed()
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays with which another Training of this plan goes on."""
@@ -310,7 +326,7 @@ class Training:
         plan, packed = self.plan, self.packed
         done = number * ceil_div(len(plan.data.X), plan.sgd.batch_size)
         self._epoch_of_few(number)
-        data = replace(plan.data, y_index=packed.label_set, weight_index=packed.weight_set)
+        data = replace(self._placed.data, y_index=packed.label_set, weight_index=packed.weight_set)
         run = trainer.run_epoch
         if plan.layout is not None:
             run = partial(blocks.run_epoch, layout=plan.layout)
@@ -330,7 +346,7 @@ class Training:
             heads = self.alive[mine]
             if p not in plan.few or self.epochs[heads[0]] > number:
                 continue
-            data, part = plan.rows_of(p, mine, packed), bank.of_part(p, mine)
+            data, part = self._placed.rows_of(p, mine, packed), bank.of_part(p, mine)
             steps = ceil_div(len(data.X), sgd.batch_size)
             epoch = trainer.run_epoch(
                 data,
@@ -363,8 +379,7 @@ class Training:
 
     def _newly_diverged(self) -> np.ndarray:
         """The groups with a head whose logits or weights are no longer finite."""
-        bank = self.packed_bank
-        sound = bank.active & are_finite(bank.W) & np.isfinite(bank.b).all(axis=1)
+        sound = self.packed_bank.sound()
         if not sound.all() and not self._X_is_finite:
             self._refuse_non_finite(self.plan.data, "X")
             self._X_is_finite = True
@@ -401,7 +416,7 @@ class Training:
             return
         evaluate = self._evaluate_splits if self._splits_can_be_cut() else self._evaluate_bank
         loss, accuracy = np.empty((2, len(self.alive)))
-        evaluate(plan.held_out, np.flatnonzero(judged), loss, accuracy)
+        evaluate(self._placed.held_out, np.flatnonzero(judged), loss, accuracy)
         loss, accuracy = loss[judged], accuracy[judged]
         if not self._held_out_is_finite and not np.isfinite(loss).all():
             self._refuse_non_finite(plan.held_out, "X" if plan.by_split else "X_val")
@@ -452,7 +467,7 @@ class Training:
         """Write the figures of these packed heads into loss and accuracy."""
         bank, packed = self.packed_bank, self.packed
         whole = len(heads) == len(bank.W)
-        W, b = (bank.W, bank.b) if whole else (bank.W[heads], bank.b[heads])
+        W, b = (bank.W, bank.b) if whole else bank.weights(heads)
         data = replace(data, y_index=packed.label_set[heads], weight_index=weight_index)
         sgd = replace(self.plan.sgd, loss=tuple(packed.loss[heads]))
         evaluate = trainer.evaluate
@@ -478,8 +493,9 @@ class Training:
         improved = alive[better]
         for name, figures in self.best_figures.items():
             figures[improved] = now[name][improved]
-        W, b = self.best
-        W[improved], b[improved] = self.packed_bank.W[better], self.packed_bank.b[better]
+        weights = self.packed_bank.weights(np.flatnonzero(better))
+        for own, values in zip(self.best, weights, strict=True):
+            put(own, improved, values)
         self.waited[alive] = np.where(better, 0, self.waited[alive] + 1)
         judged = alive[np.isfinite(best[alive])]
         for name, figures in self.figures.items():

@@ -118,7 +118,7 @@ def trained(
         data.classes,
         schemas,
         training.heads,
-        training.bank,
+        training.bank.on_host(),
         training.plan.parts,
         training.curves,
         training.epochs,
@@ -200,10 +200,9 @@ def certificate(training: Training) -> dict[str, Array]:
             continue
         some, data = heads.take(mine), plan.rows_of(p, mine, heads)
         problem = Problem.of(plan.sgd, data, some.loss, some.l2, plan.layout)
-        W: Any = bank.W[mine]
-        b = bank.b[mine]
+        W, b = bank.weights(mine)
         if isinstance(W, Weights):
-            W, b = W.arrays[p], W.biases(p, b)
+            b, W = W.biases(p, b), W.arrays[p]
         proof = prove(problem, W, b)
         figures = proof.objective, proof.gradient_norm, proof.bound
         for name, of_heads in zip(names, figures, strict=True):

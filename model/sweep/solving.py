@@ -15,7 +15,7 @@ from softstep.model.optimum.shortfall import say_what_fell_short
 from softstep.model.optimum.solve import Round, Solution, solve
 from softstep.model.resume import Keeper
 from softstep.model.sweep.heads import Curves, Heads, Plan, Training
-from softstep.model.views import Weights
+from softstep.model.views import Weights, put
 
 
 class Solving(Training):
@@ -44,7 +44,8 @@ class Solving(Training):
             data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
             problem = Problem.of(plan.sgd, data, heads.loss, heads.l2, plan.layout)
             found = solve(problem, bank.W, bank.b, optimum=self.optimum, callback=callback)
-        bank.W[:], bank.b[:] = found.W, found.b
+        put(bank.W, ..., found.W)
+        put(bank.b, ..., found.b)
         self.take_solution(replace(found, W=bank.W, b=bank.b))
         self._evaluate(len(self.curves.steps) - 1)
         self._look_at_ends()
@@ -70,7 +71,7 @@ class Solving(Training):
             sgd = replace(plan.sgd, loss=tuple(all_rows.loss))
             y_index, weight_index = all_rows.label_set, all_rows.weight_set
             data = replace(plan.data, y_index=y_index, weight_index=weight_index)
-            self.ends[:, some] = evaluate(data, bank.W[some], bank.b[some], sgd)
+            self.ends[:, some] = evaluate(data, *bank.weights(some), sgd)
         for p, mine in bank.W.by_part() if plan.few else ():
             if p in plan.few:
                 rows, sgd = plan.rows_of(p, mine, heads), plan.sgd.of_part(p, mine)

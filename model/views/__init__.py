@@ -6,7 +6,16 @@ that lie apart. Rows are scaled some at a time, when they are computed on.
 
 from softstep.model.views.columns import Range, check, in_grid, resolve, seen, span
 from softstep.model.views.scaler import SCALINGS, Moments, Scaler
-from softstep.model.views.weights import Part, Weights, are_finite, named, of_head, zeros_like
+from softstep.model.views.weights import (
+    Part,
+    Weights,
+    are_finite,
+    mapped,
+    named,
+    of_head,
+    put,
+    taken,
+)
 
 __all__ = [
     "SCALINGS",
@@ -18,10 +27,12 @@ __all__ = [
     "are_finite",
     "check",
     "in_grid",
+    "mapped",
     "named",
     "of_head",
+    "put",
     "resolve",
     "seen",
     "span",
-    "zeros_like",
+    "taken",
 ]

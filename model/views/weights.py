@@ -1,11 +1,16 @@
-"""The weights of heads that see X in different ways: an array for each part of the bank."""
+"""The weights of heads that see X in different ways: an array for each part of the bank.
 
-from collections.abc import Iterator
+W of a bank is an array (h, d, c), or `Weights`, in host memory or on a GPU: the functions here take
+all of these.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from softstep.kernels import arrays
 from softstep.kernels.checks import Array
 from softstep.model.views.columns import Range
 from softstep.model.views.scaler import Scaler
@@ -26,8 +31,7 @@ class Part:
 
 @dataclass
 class Weights:
-    """W of h heads, (h, d, c), where d and c are each part's own: as an array of heads is, it is
-    copied, and read and written by heads.
+    """W of h heads, (h, d, c), where d and c are each part's own.
 
     parts: of the bank. part: (h,), which of them each head is in. arrays: for each part the weights
     of its heads, in their order, (heads, columns, c).
@@ -51,22 +55,11 @@ class Weights:
             if len(heads):
                 yield p, heads
 
-    def biases(self, p: int, b: Array) -> Array:
+    def biases(self, p: int, b: Any) -> Any:
         """Those of heads in part p, of b (heads, c), in which others may have more classes."""
-        return np.ascontiguousarray(b[:, : self.arrays[p].shape[2]])
+        return arrays.contiguous(b[:, : self.arrays[p].shape[2]])
 
-    def copy(self) -> "Weights":
-        return Weights(self.parts, self.part, [array.copy() for array in self.arrays])
-
-    def __getitem__(self, heads: Any) -> "Weights":
-        arrays = [self.arrays[p][at] for p, at in self._places(heads)]
-        return Weights(self.parts, self.part[heads], arrays)
-
-    def __setitem__(self, heads: Any, values: "Weights") -> None:
-        for p, at in self._places(heads):
-            self.arrays[p][at] = values.arrays[p]
-
-    def _places(self, heads: Any) -> Iterator[tuple[int, Array]]:
+    def places(self, heads: Any) -> Iterator[tuple[int, Array]]:
         """Of each part, where these heads are in its array."""
         heads = np.arange(len(self))[heads]
         for p in range(len(self.parts)):
@@ -74,33 +67,53 @@ class Weights:
             yield p, place[heads[self.part[heads] == p]]
 
 
-# Of W, (h, d, c): an array, or `Weights`.
+def mapped(function: Callable[[Any], Any], W: Any) -> Any:
+    """What `function` makes of the array, or of those of each part, in the form of W."""
+    if not isinstance(W, Weights):
+        return function(W)
+    return Weights(W.parts, W.part, [function(array) for array in W.arrays])
 
 
-def zeros_like(W: Any) -> Any:
-    """Weights of 0 of the form of W."""
-    if isinstance(W, Weights):
-        return Weights(W.parts, W.part, [np.zeros_like(array) for array in W.arrays])
-    return np.zeros_like(W)
+def taken(W: Any, heads: Any) -> Any:
+    """A copy of the weights of these heads, where W is. heads: numbers (k,), or `...` for all."""
+    if not isinstance(W, Weights):
+        return arrays.taken(W, heads)
+    found = [arrays.taken(W.arrays[p], at) for p, at in W.places(heads)]
+    return Weights(W.parts, W.part[heads], found)
+
+
+def put(W: Any, heads: Any, values: Any) -> None:
+    """Write the weights of these heads, in the form that `taken` gives them, where W is."""
+    if not isinstance(W, Weights):
+        arrays.put(W, heads, values)
+        return
+    for p, at in W.places(heads):
+        arrays.put(W.arrays[p], at, values.arrays[p])
 
 
 def are_finite(W: Any) -> Array:
     """Whether all weights of a head are finite, (h,)."""
     if not isinstance(W, Weights):
-        found: Array = np.isfinite(W).all(axis=(1, 2))
-        return found
+        return _are_finite(W)
     finite = np.empty(len(W), bool)
     for p, heads in W.by_part():
-        finite[heads] = np.isfinite(W.arrays[p]).all(axis=(1, 2))
+        finite[heads] = _are_finite(W.arrays[p])
     return finite
+
+
+def _are_finite(array: Any) -> Array:
+    """Of an array of heads, W or b. On a GPU, where all are as a rule, it is looked at there."""
+    if arrays.is_on_gpu(array) and arrays.gpu().all_finite(array.reshape(len(array), -1)):
+        return np.ones(len(array), bool)
+    values = arrays.to_host(array)
+    found: Array = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    return found
 
 
 def of_head(W: Any, k: int) -> Array:
     """A copy of those of head k, (1, d, c)."""
-    own = slice(k, k + 1)
-    if isinstance(W, Weights):
-        return W[own].arrays[W.part[k]]
-    copy: Array = W[own].copy()
+    own = taken(W, np.array([k]))
+    copy: Array = own.arrays[W.part[k]] if isinstance(W, Weights) else own
     return copy
 
 

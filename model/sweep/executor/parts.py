@@ -9,6 +9,7 @@ from softstep.kernels.checks import Array
 from softstep.model import trainer
 from softstep.model.optimum.solve import Solution
 from softstep.model.sweep.heads import Curves, Heads, Plan, Training
+from softstep.model.views import put, taken
 
 OF_GROUPS = ("diverged", "dropped")  # of the records; the others are of heads
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")  # of the curves
@@ -41,7 +42,7 @@ class Parcel:
         groups, own_group = np.unique(training.heads.group[heads], return_inverse=True)
         best = None
         if training.plan.patience:
-            best = training.best[0][heads], training.best[1][heads]
+            best = taken(training.best[0], heads), taken(training.best[1], heads)
         return cls(
             kind=type(training),
             own={name: value for name, value in vars(training).items() if name in OF_KINDS},
@@ -84,7 +85,7 @@ class Parcel:
         groups = np.unique(training.heads.group[heads])
         training.bank.put(heads, self.bank)
         for own, best in zip(training.best, self.best or (), strict=False):
-            own[heads] = best
+            put(own, heads, best)
         for name, array in training.records().items():
             array[groups if name in OF_GROUPS else heads] = self.records[name]
         others = np.setdiff1d(training.alive, heads, assume_unique=True)

@@ -15,7 +15,7 @@ from softstep.model.scores import Answers, Score
 from softstep.model.sweep.heads import Heads
 from softstep.model.sweep.scoring import draws
 from softstep.model.trainer import Rows, SGDSettings
-from softstep.model.views import Part, Weights
+from softstep.model.views import Part, Weights, taken
 
 ROWS = 512  # of a block, at most
 WORK = 1 << 18  # logits computed at once, unless one row has more
@@ -108,7 +108,7 @@ class Judged:
 
     def _group(self, heads: Array, place: Array, part: int, loss: str, classes: int) -> Group:
         own = heads[place]
-        W = self.W[own]
+        W = taken(self.W, own)
         W = W.arrays[part] if isinstance(W, Weights) else W
         W = np.ascontiguousarray(W[:, :, :classes].transpose(1, 0, 2)).reshape(W.shape[1], -1)
         b = np.ascontiguousarray(self.b[own, :classes]).ravel()

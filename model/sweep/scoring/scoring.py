@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model.scores import ALWAYS, SCORES, Asked, Score
 from softstep.model.sweep.heads import ALL_ROWS, Training
@@ -12,6 +13,7 @@ from softstep.model.sweep.scoring.draws import Draws, Winner
 from softstep.model.sweep.scoring.estimators import Estimators
 from softstep.model.sweep.scoring.judged import Judged
 from softstep.model.sweep.scoring.passes import of_all_rows, summed
+from softstep.model.views import mapped
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,12 @@ class Scoring:
         return Scored({name: training.figures[name] for name in self.asked.scores}, draws)
 
     def _judged(self, training: Training, heads: Array) -> Judged:
-        plan, bank, taken = training.plan, training.bank, training.heads.take(heads)
+        plan, taken = training.plan, training.heads.take(heads)
+        W, b = training.bank.weights(heads)
         return Judged(
             heads=taken,
-            W=bank.W[heads],
-            b=bank.b[heads],
+            W=mapped(to_host, W),
+            b=to_host(b),
             data=plan.held_out,
             judge=plan.judge_of(taken),
             parts=plan.parts,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tensor_core_cases import DTYPES, OPS, SIZES, arguments, truth_and_bounds
 
-from softstep import SoftmaxRegression, kernels
+from softstep import SoftmaxRegression, SoftmaxSweep, kernels
 from softstep.bench import gpu as gpu_bench
+from softstep.kernels import arrays
 from softstep.kernels._cupy import clock
 from softstep.kernels.backend import asked_for, probe
 from softstep.kernels.verify import cases, parity
@@ -110,3 +111,28 @@ def test_a_small_bank_trains_in_one_cooperative_launch(gpu):
         lambda: kernels.train(X, y, order, batch, W, b, **options, backend="cupy")
     )
     assert [label for label, _ in launched] == ["train_steps.cu: train_steps"]
+
+
+def test_heads_of_a_bank_are_taken_and_put_as_numpy_does(gpu):
+    bank = np.random.default_rng(0).standard_normal((40, 784, 10)).astype(np.float32)
+    there, some, none = gpu.asarray(bank), np.array([39, 3, 17]), np.empty(0, np.int64)
+    for index in (some, none, ...):
+        assert np.array_equal(gpu.asnumpy(arrays.taken(there, index)), bank[index])
+    arrays.put(there, some, arrays.taken(there, np.arange(3)))
+    arrays.put(there, none, arrays.taken(there, none))
+    bank[some] = bank[:3]
+    assert np.array_equal(gpu.asnumpy(there), bank)
+    arrays.put(there, ..., -bank)
+    assert np.array_equal(gpu.asnumpy(there), -bank)
+
+
+def test_a_sweep_that_drops_heads_on_the_gpu_finds_what_lone_models_find():
+    digits, grid = load_digits(), {"learning_rate": [0.1, 0.5, 2.0], "momentum": [0.0, 0.9]}
+    fixed = {"backend": "cupy", "random_state": 0, "epochs": 6}
+    held_out = {"X_val": digits.X_test, "y_val": digits.y_test}
+    rows = digits.X_train, digits.y_train
+    sweep = SoftmaxSweep(grid, halving=True, patience=2, **fixed).fit(*rows, **held_out)
+    best, ran = sweep.best_estimator_, sweep.results_["epochs"]
+    assert ran.min() < ran.max()
+    alone = SoftmaxRegression(**best.get_params()).fit(*rows, **held_out)
+    np.testing.assert_allclose(best.coef_, alone.coef_, rtol=1e-4, atol=1e-5)

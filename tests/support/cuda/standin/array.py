@@ -84,22 +84,44 @@ class ndarray:
         return ndarray._made(self._machine, values, self._owner, self._device)
 
     def __getitem__(self, key):
+        if isinstance(key, ndarray):
+            return self._gathered(key)
         parts = key if isinstance(key, tuple) else (key,)
         for part in parts:
             if not isinstance(part, int | slice | None | type(Ellipsis)):
-                raise Misuse(f"an index of type {type(part).__name__}: only views are offered")
+                raise Misuse(f"an index of type {type(part).__name__}: views, or device numbers")
         return self._view(self._values[parts if Ellipsis in parts else (*parts, ...)])
 
+    def _gathered(self, index):
+        at = self._numbers(index)
+        memory = Memory(self._machine, len(at) * self._values[:1].nbytes)
+        values = memory.bytes.view(self.dtype).reshape(len(at), *self.shape[1:])
+        values[...] = self._values[at]
+        return ndarray._made(self._machine, values, memory, self._device)
+
+    def _numbers(self, index):
+        """Whole numbers along the first axis, from an array on the same device."""
+        self._machine.must_be_current(self._device, "an index")
+        self._machine.must_be_current(index._device, "an index")
+        at = index._values
+        if at.ndim != 1 or at.dtype != np.int64 or len(set(at.tolist())) < len(at):
+            raise Misuse(f"an index of {at.dtype}{at.shape}: one row of int64, each once")
+        if len(at) and not 0 <= at.min() <= at.max() < len(self):
+            raise Misuse(f"an index beyond {len(self)}: CuPy would wrap it around")
+        return at
+
     def __setitem__(self, key, value):
-        if key is not Ellipsis or not isinstance(value, ndarray):
-            raise Misuse("only `array[...] = array of the device` is offered")
-        if (self.shape, self.dtype) != (value.shape, value.dtype):
-            raise Misuse(f"{value.dtype}{value.shape} copied into {self.dtype}{self.shape}")
+        if not (key is Ellipsis or isinstance(key, ndarray)) or not isinstance(value, ndarray):
+            raise Misuse("only `array[... or numbers] = array of the device` is offered")
+        at = key if key is Ellipsis else self._numbers(key)
+        shape = self.shape if key is Ellipsis else (len(at), *self.shape[1:])
+        if (shape, self.dtype) != (value.shape, value.dtype):
+            raise Misuse(f"{value.dtype}{value.shape} copied into {self.dtype}{shape}")
         self._machine.must_be_current(self._device, "a copy")
         self._machine.must_be_current(value._device, "a copy")
         self._machine.report_error()
-        self._machine.log.append(f"on device {self.nbytes}")
-        self._values[...] = value._values
+        self._machine.log.append(f"on device {value.nbytes}")
+        self._values[at] = value._values
 
     def astype(self, dtype):
         self._machine.must_be_current(self._device, "astype")
