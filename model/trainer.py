@@ -209,7 +209,7 @@ class Rows:
         if y_index is not None and y.dtype.kind != "f":
             used = np.unique(y_index)
             if len(used) < len(y):  # the others may have more classes
-                y, y_index = y[used], np.searchsorted(used, y_index)
+                y, y_index = views.taken(y, used), np.searchsorted(used, y_index)
         return replace(
             self, X=X, y=y, feature_scale=scale, y_index=y_index, weight_index=weight_index
         )
