@@ -47,8 +47,8 @@ def python_calls(function, *arguments):
 @pytest.mark.parametrize(
     ("name", "rows", "most"),
     [
-        ("partial_fit", (X, Y, CLASSES), 300),
-        ("partial_fit", (X, Y), 300),
+        ("partial_fit", (X, Y, CLASSES), 330),
+        ("partial_fit", (X, Y), 330),
         ("predict", (X[:1],), 115),
         ("decision_function", (X[:1],), 115),
         ("predict_proba", (X[:1],), 195),
