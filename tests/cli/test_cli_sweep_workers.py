@@ -43,7 +43,7 @@ def test_processes(capfd, tmp_path):
     assert "\n2 of 2 tasks up to epoch 3/3  18 heads  best score 0." in out
     assert out.count("backend ") == 1  # the workers print nothing
     assert files(tmp_path / "shared") == files(tmp_path / "alone")
-    assert multiprocessing.active_children() == before
+    assert set(multiprocessing.active_children()) <= set(before)
 
 
 def test_processes_that_solve(capfd):

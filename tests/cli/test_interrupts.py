@@ -122,9 +122,8 @@ def test_a_signal_that_is_ignored_stays_so():
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers")
-def test_a_signal_that_c_code_drops_arrives_a_little_later(monkeypatch):
+def test_a_signal_that_c_code_drops_arrives_a_little_later(monkeypatch, capfd):
     monkeypatch.setattr(interrupts, "AGAIN", 0.2)
     in_c = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGTERM))
 
@@ -133,8 +132,11 @@ def test_a_signal_that_c_code_drops_arrives_a_little_later(monkeypatch):
             in_c()
             time.sleep(60)
 
+    hook = sys.unraisablehook
     with pytest.raises(interrupts.Terminated):
         dropped()
+    assert capfd.readouterr().err == ""
+    assert sys.unraisablehook is hook
 
 
 # An alarm that comes as the block ends, and one that somebody else waits for.

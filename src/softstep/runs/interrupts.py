@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -29,11 +30,15 @@ def at_once() -> contextlib.AbstractContextManager[Any]:
 def as_exceptions() -> Iterator[None]:
     """Within this block SIGTERM raises Terminated, as Ctrl-C does KeyboardInterrupt.
 
-    Again after a while, if the block goes on: where C calls Python, exceptions are dropped. By an
-    alarm, unless the program has its own use for that.
+    Again after a while, if the block goes on: where C calls Python, exceptions are dropped, of
+    which nothing is said then. By an alarm, unless the program has its own use for that.
     """
     arrived: list[int] = []
-    ended = False
+    ended, tell = False, sys.unraisablehook
+
+    def tell_of_others(dropped: Any) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt | Terminated):
+            tell(dropped)
 
     def raise_it(number: int, frame: object) -> None:
         arrived.append(number)
@@ -47,11 +52,12 @@ def as_exceptions() -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM] + ([] if alarm is None else [alarm])
     taken: Collection[int] = ()
     with _handled(dict.fromkeys(numbers, raise_it)) as handled:
-        taken = handled
+        taken, sys.unraisablehook = handled, tell_of_others
         try:
             yield
         finally:
             ended = True  # before the alarm is given back, whose default ends the process
+            sys.unraisablehook = tell
             if arrived and alarm in taken:
                 signal.setitimer(signal.ITIMER_REAL, 0)
 
