@@ -125,7 +125,7 @@ def taken(
 def _copied(X: Any, rows: Array, release: Callable[[int, int], None] | None) -> Any:
     """These rows of X, where X is; of sparse ones, sparse."""
     if isinstance(X, SparseRows):
-        return SparseRows(X.matrix[rows])
+        return X[rows, :]
     if isinstance(X, np.ndarray) and release is None:
         return X[rows]
     found = np.empty((len(rows), X.shape[1]), X.dtype)

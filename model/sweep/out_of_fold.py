@@ -117,7 +117,7 @@ class OutOfFold(PredictsByBest):
         if is_on_gpu(X):  # where rows are not picked out
             return of(X)[rows]
         if isinstance(X, SparseRows):
-            found: Array = inputs.by_rows(of, SparseRows(X.matrix[rows]), self.backend)
+            found: Array = inputs.by_rows(of, X[rows, :], self.backend)
             return found
         count = max(1, BLOCK_BYTES // (X.shape[1] * X.dtype.itemsize))
         starts = range(0, len(rows), count)

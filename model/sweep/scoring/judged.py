@@ -153,7 +153,7 @@ class Judged:
 
 def _some(x: Any, rows: Any) -> Any:
     """These rows, sparse ones as they are stored."""
-    return SparseRows(x.matrix[rows]) if isinstance(x, SparseRows) else x[rows]
+    return x[rows, :] if isinstance(x, SparseRows) else x[rows]
 
 
 def bytes_needed(

@@ -56,6 +56,17 @@ def test_of_a_tiny_optimum_it_is_not_said_that_it_is_0():
     assert model.bound_ <= 1e-6 * model.objective_
 
 
+def posed_on(X):
+    """The least cross-entropy on these rows."""
+    return Problem(
+        data=trainer.Rows(X, Y),
+        loss=np.array(["cross_entropy"]),
+        l2=np.zeros(1),
+        l2_bias=False,
+        fit_bias=True,
+    )
+
+
 @pytest.mark.parametrize("size", [1e-12, 1.0, 1e12, 1e23, 1e30])
 @pytest.mark.parametrize("along_axes", [True, False])
 def test_the_first_step_has_the_units_of_the_features(size, along_axes, monkeypatch):
@@ -63,13 +74,7 @@ def test_the_first_step_has_the_units_of_the_features(size, along_axes, monkeypa
     X = RNG.standard_normal((600, 3)) + np.eye(3)[Y]
     steps = []
     for scale in (1.0, size):
-        posed = Problem(
-            data=trainer.Rows(X * scale, Y),
-            loss=np.array(["cross_entropy"]),
-            l2=np.zeros(1),
-            l2_bias=False,
-            fit_bias=True,
-        )
+        posed = posed_on(X * scale)
         _, found = Curvature.of(posed, 3)
         q = (scale * np.ones((4, 3))).astype("f4")
         assert np.isfinite(found.divide(0, q.copy(), q))
@@ -83,13 +88,7 @@ def test_features_in_huge_units_are_learned_from():
     X = RNG.standard_normal((600, 3)) + 3 * np.eye(3)[Y]
     accuracies = []
     for scale in (1.0, 1e23):
-        posed = Problem(
-            data=trainer.Rows(X * scale, Y),
-            loss=np.array(["cross_entropy"]),
-            l2=np.zeros(1),
-            l2_bias=False,
-            fit_bias=True,
-        )
+        posed = posed_on(X * scale)
         zero = np.zeros((1, 3, 3))
         found = solve(posed, zero, zero[:, 0], optimum=Optimum(1e-6, 200))
         logits = (X * scale) @ found.W[0] + found.b[0]
