@@ -318,6 +318,7 @@ class SoftmaxSweep(OutOfFold, Params):
         if optimum is None and crew is None:
             bank = bank.beside(plan.data.X, self.backend)
         training: Training = new(heads, bank, plan)
+        plan.scoring.try_out(training)
         entries = plan.views.settings
         X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
         run: Callable[..., None] = training.run
