@@ -270,8 +270,8 @@ class SoftmaxRegression(Params, Exchange):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         if settings.optimum is not None:
             refuse_of_sgd(path=path, checkpoint=checkpoint)
-        inputs.warn_of_other_rows(X, y)
-        inputs.warn_of_other_rows(X, sample_weight, "sample_weight")
+        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
+        inputs.warn_of_other_rows(X_val, {"y_val": y_val}, "X_val")
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
         with _Unchanged(self), opened as keeper:
             given = X, y, sample_weight, X_val, y_val
@@ -341,7 +341,7 @@ class SoftmaxRegression(Params, Exchange):
 
         Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
         """
-        inputs.warn_of_other_rows(X, y)
+        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
         predicted = self._labels(X)
         y = inputs.target_array(y)
         if inputs.is_soft(y):
@@ -546,7 +546,7 @@ class SoftmaxRegression(Params, Exchange):
         if sgd.schedule != "constant":
             sgd = dataclasses.replace(sgd, schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
-        inputs.warn_of_other_rows(X, y)
+        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
         if hasattr(self, "coef_"):
             fitted = Fitted.of(self)
             schema = fitted.schema

@@ -96,6 +96,7 @@ def of_all_rows(judged: Judged, scores: dict[str, Score]) -> dict[str, Array]:
                     in_turn = zip(P, label_set[group.place].tolist(), strict=True)
                     of = [pool.submit(_of_head, score, p, labels[t], weights) for p, t in in_turn]
                     found[name][heads[group.place]] = [each.result() for each in of]
+                del P, in_turn  # before the next are made
     return found
 
 
