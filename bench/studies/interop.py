@@ -179,26 +179,33 @@ def refused(error: Any) -> Any:
 
 
 def copies(operation: Any, size: Any) -> Any:
-    """How often `size` bytes fit into what NumPy allocates at the operation's peak, rounded.
-
-    Of the second run: the first may compile.
-    """
-    operation()
-    tracemalloc.start()
+    """How often `size` bytes fit into what NumPy allocates at the operation's peak, rounded."""
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
     operation()
     _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return round(max(0, peak - min(SCRATCH, size // 3)) / size)
+    return round(max(0, peak - before - min(SCRATCH, size // 3)) / size)
 
 
 def of_features(make: Any, module: Any) -> Any:
-    """For features of a kind: the dtype they are read in, or the refusal; copies by operation."""
+    """For features of a kind: the dtype they are read in, or the refusal; copies by operation.
+
+    Of the second run of each: the first may compile. Memory is traced until all are done: JAX
+    copies what predict_proba returns in a thread of its own, and Python before 3.12.9 and 3.13.2
+    crashes if tracing ends meanwhile.
+    """
     X = make(module)
     try:
         read = inputs.features(X).X
-        found = [copies(operation, read.nbytes) for operation in operations(X).values()]
+        todo = operations(X).values()
+        for operation in todo:
+            operation()
+        tracemalloc.start()
+        found = [copies(operation, read.nbytes) for operation in todo]
     except (TypeError, ValueError) as error:
         return refused(error), [""] * len(OPERATIONS)
+    finally:
+        tracemalloc.stop()
     return read.dtype.name, found
 
 

@@ -1,6 +1,8 @@
 """Promise: docs/interop.md shows what its programs print, and names methods that exist."""
 
+import functools
 import re
+import tracemalloc
 from collections import Counter
 
 import pages
@@ -48,6 +50,20 @@ def test_features_are_read_as_the_table_says(title, library, make):
     read, found = interop.of_features(make, pytest.importorskip(library))
     assert [shown, *copies] == [read, *map(str, found)]
     assert set(copies) <= {"", "0", "1"}
+
+
+def test_memory_is_traced_until_all_operations_are_done(monkeypatch):
+    """A thread of JAX's may still allocate for one when the next has begun."""
+    calls = []
+
+    def called(name):
+        calls.append((name, tracemalloc.is_tracing()))
+
+    todo = {name: functools.partial(called, name) for name in ("fit", "score")}
+    monkeypatch.setattr(interop, "operations", lambda X: todo)
+    assert interop.of_features(lambda _: interop.FLOATS, None) == ("float32", [0, 0])
+    assert calls == [("fit", False), ("score", False), ("fit", True), ("score", True)]
+    assert not tracemalloc.is_tracing()
 
 
 @pytest.mark.parametrize(("title", "library", "make"), interop.TARGETS)
