@@ -38,10 +38,17 @@ def run(folder, code=SOFTMAX, path=Path(softstep.__file__).parents[1]):
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A folder with the kernels one process has compiled."""
+def first(tmp_path_factory):
+    """A folder, and what a process said that compiled into it: its LLVM code last."""
     folder = tmp_path_factory.mktemp("compiled")
-    out, err = run(folder)
+    code = f"{SOFTMAX}; (text,) = softmax.inspect_llvm().values(); print(text)"
+    return folder, *run(folder, code)
+
+
+@pytest.fixture(scope="module")
+def compiled(first):
+    """A folder with the kernels one process has compiled."""
+    folder, out, err = first
     assert "hits 0" in out
     assert err.startswith(SAYS_SO)
     assert err.count("\n") == 1
@@ -84,10 +91,9 @@ def test_a_second_process_does_not_compile_a_training_run_of_any_kind(tmp_path):
         assert err == ""
 
 
-def test_no_part_of_a_kernel_can_be_taken_for_one_of_another_process(tmp_path):
+def test_no_part_of_a_kernel_can_be_taken_for_one_of_another_process(first):
     # Numba's names of parts repeat from process to process: none may be seen from outside.
-    code = f"{SOFTMAX}; (text,) = softmax.inspect_llvm().values(); print(text)"
-    out, _ = run(tmp_path, code)
+    _, out, _ = first
     defined = [line for line in out.splitlines() if line.startswith("define ")]
     assert len(defined) >= 2  # the kernel and its wrapper
     assert [line for line in defined if "linkonce" in line or "weak" in line] == []
@@ -229,14 +235,26 @@ def copy(tmp_path):
     return folder
 
 
+MADE_OF = ("_numba/linear.py", "_numba/simd/vector/memory.py", "losses.py", "integers.py")
+STAMPS = f"""
+from pathlib import Path
+from softstep.kernels._numba.compiling import cache
+stamps = [cache.stamp.__wrapped__()]
+for file in {MADE_OF}:
+    with (Path(cache.__file__).parents[2] / file).open("a") as source:
+        source.write("# edited\\n")
+    stamps.append(cache.stamp.__wrapped__())
+print("stamps", len(set(stamps)))
+"""
+
+
 def test_a_change_in_any_file_that_kernels_are_made_of_makes_all_stale(tmp_path, copy):
     caching = tmp_path / "cache"
-    run(caching, path=copy)
-    for file in ("_numba/linear.py", "_numba/simd/vector/memory.py", "losses.py", "integers.py"):
-        assert "hits 1" in run(caching, path=copy)[0]
-        with (copy / "softstep/kernels" / file).open("a") as source:
-            source.write("# edited\n")
-        assert "hits 0" in run(caching, path=copy)[0]
+    out, _ = run(caching, SOFTMAX + STAMPS, copy)
+    assert "hits 0" in out
+    assert f"stamps {1 + len(MADE_OF)}" in out
+    assert "hits 0" in run(caching, path=copy)[0]
+    assert "hits 1" in run(caching, path=copy)[0]
 
 
 def test_what_another_version_kept_is_compiled_anew_without_a_warning(tmp_path, copy):
