@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from typing import Any, Literal, Self
 
@@ -20,6 +21,7 @@ from softstep.model.exchange import Exchange
 from softstep.model.fitted import Fitted
 from softstep.model.inputs import Features, Kind, Schema
 from softstep.model.optimum.absent import brought_back
+from softstep.model.optimum.kept import keeping
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.settings import Optimum, l2_of, refuse_of_sgd
 from softstep.model.optimum.shortfall import say_what_fell_short
@@ -34,6 +36,8 @@ from softstep.model.saved_model import (
     take_over,
 )
 from softstep.model.settings import Settings
+from softstep.model.shards import door
+from softstep.model.shards.ranks import fit_over
 
 
 class SoftmaxRegression(Params, Exchange):
@@ -223,6 +227,7 @@ class SoftmaxRegression(Params, Exchange):
         checkpoint_every: float = 60.0,
         resume: bool = False,
         fingerprint: str = "sample",
+        comm: Any = None,
     ) -> Self:
         """Train from scratch, or from the weights there are with `warm_start`.
 
@@ -230,7 +235,8 @@ class SoftmaxRegression(Params, Exchange):
             X: features, (n, d): float32, float64, float16, bfloat16, uint8 and int8 are used as
                 stored; other integers and booleans are converted to float64. A sparse matrix of
                 SciPy's is read as it is stored, or in blocks of rows that are made dense
-                (docs/interop.md).
+                (docs/interop.md). With solver="lbfgs" a Dask array in chunks of rows, which stay on
+                its workers; y and the weights come here.
             y: labels (n,), integers or strings; or soft targets (n, c), floats that are >= 0 and
                 sum to 1 in each row, whose classes are 0…c-1 or, of a table, the names of its
                 columns, by which later ones are found.
@@ -241,7 +247,8 @@ class SoftmaxRegression(Params, Exchange):
             path: a WeightPath that records the weights during training.
             checkpoint: a folder in which the state of the training is saved, for `resume`: every
                 so often, at Ctrl-C and SIGTERM, and at the end; the last two states stay. If one
-                cannot be written, training goes on, and a line on stderr says so.
+                cannot be written, training goes on, and a line on stderr says so. The state of
+                solver="lbfgs" are the weights on their way, from which it goes on when resumed.
             checkpoint_every: seconds between two checkpoints.
             resume: go on from the last checkpoint in that folder, to the bits of a training without
                 a break; from the beginning if there is none. Rows, settings, version and backend
@@ -249,6 +256,10 @@ class SoftmaxRegression(Params, Exchange):
                 the checkpoint. Callbacks are called from the epoch on in which it was made.
             fingerprint: by which of the features it is told whether the rows are the same:
                 "sample", 256 rows drawn by a fixed seed, or "whole", all rows, which are read once.
+            comm: of solver="lbfgs": a communicator of mpi4py, each rank of which calls `fit` with
+                rows of its own (docs/scaling.md). They are those of one matrix, in the order of the
+                ranks; all settings and other arguments are those of rank 0. All ranks end with the
+                same model, or the same error.
 
         Returns:
             self.
@@ -260,25 +271,36 @@ class SoftmaxRegression(Params, Exchange):
             OSError: the folder of checkpoints cannot be written to, or another training holds it.
             FloatingPointError: training diverged.
             BackendError: the backend requested by name cannot run.
+            WorkerError: workers of Dask's died, and there are none left; a RuntimeError.
             MemoryError: a GPU has no room for the rows and the weights, which stay there for the
                 whole fit.
         """
+        if comm is not None:
+            how: dict[str, Any] = {"callback": callback, "path": path, "checkpoint": checkpoint}
+            how |= {"checkpoint_every": checkpoint_every, "resume": resume}
+            fit = partial(self.fit, **how, fingerprint=fingerprint)
+            own = {"X": X, "y": y, "sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}
+            fit_over(comm, self, fit, **own)
+            return self
         settings = Settings.of(self)
         inputs.choice("fingerprint", fingerprint, resuming.KINDS)
         inputs.function("callback", callback)
         if not isinstance(path, WeightPath | None):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         if settings.optimum is not None:
-            refuse_of_sgd(path=path, checkpoint=checkpoint)
-        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
-        inputs.warn_of_other_rows(X_val, {"y_val": y_val}, "X_val")
+            refuse_of_sgd(path=path)
+        for rows in (X, X_val):
+            door.check(rows, self.solver)
+        inputs.warn_of_other_rows(X, y)
+        inputs.warn_of_other_rows(X, sample_weight, "sample_weight")
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
         with _Unchanged(self), opened as keeper:
-            given = X, y, sample_weight, X_val, y_val
+            y, sample_weight, y_val = map(door.here, (y, sample_weight, y_val))
+            given = door.opened(X), y, sample_weight, door.opened(X_val, "X_val"), y_val
             if settings.optimum is None:
                 self._fit(settings, given, callback, path, keeper, fingerprint)
                 return self
-            solution = self._solve(settings, settings.optimum, given, callback, fingerprint)
+            solution = self._solve(settings, settings.optimum, given, callback, keeper, fingerprint)
         if solution.interrupted:
             raise KeyboardInterrupt
         return self
@@ -341,7 +363,7 @@ class SoftmaxRegression(Params, Exchange):
 
         Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
         """
-        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
+        inputs.warn_of_other_rows(X, y)
         predicted = self._labels(X)
         y = inputs.target_array(y)
         if inputs.is_soft(y):
@@ -447,7 +469,7 @@ class SoftmaxRegression(Params, Exchange):
         stop = None if settings.patience is None else trainer.EarlyStop(settings.patience)
         if path is not None:
             path.begin()
-        prints = resuming.of_rows(data, fingerprint)
+        prints = resuming.of_rows(prepared.unscaled, fingerprint)
         judges: dict[str, str] = {}
         if held_out is not None and keeper is not None:
             judges = resuming.of_rows(held_out, fingerprint, "_val")
@@ -507,11 +529,12 @@ class SoftmaxRegression(Params, Exchange):
         optimum: Optimum,
         given: tuple[Any, ...],
         callback: Any,
+        keeper: resuming.Keeper | None,
         fingerprint: str,
     ) -> Solution:
         """As `_fit`, to the optimum."""
-        clock, sgd = resuming.Clock(), settings.sgd
-        prepared = self._prepared(*given, seed=inputs.seed("random_state", self.random_state))
+        clock, sgd = resuming.Clock() if keeper is None else keeper.clock, settings.sgd
+        prepared = self._prepared(*given, seed=resuming.seed(self.random_state, keeper))
         rows, weights = prepared.rows, prepared.weights
         data, held_out = prepared.data, prepared.held_out
         inputs.refuse_non_finite(rows.X, names=rows.labels)
@@ -522,15 +545,29 @@ class SoftmaxRegression(Params, Exchange):
             total = len(rows.X) if weights is None else weights.sum()
             l2 = l2_of(self.C, total, len(self.classes_))
         problem = Problem.of(sgd, data, np.array([self.loss]), np.array([l2], float))
-        bank = self._bank
-        solution = solve(problem, bank.W, bank.b, optimum=optimum, callback=callback)
-        bank.W[:], bank.b[:] = solution.W, solution.b
+        bank, prints = self._bank, resuming.of_rows(prepared.unscaled, fingerprint)
+        descent = _Descent(self, bank, ceil_div(len(data.X), self.batch_size), None, None)
+
+        def put(heads: Any, W: Array, b: Array) -> None:
+            bank.W[heads], bank.b[heads] = W, b
+
+        with _keeping(descent, keeper, data.X, prints):
+            solution = solve(
+                problem,
+                bank.W,
+                bank.b,
+                optimum=optimum,
+                callback=callback,
+                keep=keeping(keeper, put),
+            )
+            put(..., solution.W, solution.b)
+            if keeper is not None:
+                keeper.keep()
         put_optimum_on(self, solution.of_head(0))
         self.loss_curve_, self.n_iter_ = solution.curve[:, 0], int(solution.n_iter[0])
         self._publish()
         if held_out is not None or self.n_iter_:
             self.history_ = [_at_the_end(prepared.placed(), bank, sgd, self.n_iter_)]
-        prints = resuming.of_rows(data, fingerprint)
         self.origin_ = resuming.origin_of(
             self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
         )
@@ -546,7 +583,7 @@ class SoftmaxRegression(Params, Exchange):
         if sgd.schedule != "constant":
             sgd = dataclasses.replace(sgd, schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
-        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
+        inputs.warn_of_other_rows(X, y)
         if hasattr(self, "coef_"):
             fitted = Fitted.of(self)
             schema = fitted.schema
@@ -791,6 +828,15 @@ class _Prepared:
     weights: Array | None
     data: trainer.Rows
     held_out: trainer.Rows | None
+
+    @property
+    def unscaled(self) -> trainer.Rows:
+        """The rows before they are scaled, by which it is told whether they are the same: their
+        statistics are rounded as they are added, in one process or in several."""
+        X = self.data.X
+        if not isinstance(X, inputs.ScaledRows):
+            return self.data
+        return dataclasses.replace(self.data, X=X.X, feature_scale=X.feature_scale)
 
     def placed(self) -> "_Prepared":
         """The same, with all that the ops read where they read the features."""

@@ -22,6 +22,7 @@ from softstep.kernels.losses import LOSSES
 from softstep.model import inputs, schedules, views
 from softstep.model.path import WeightPath
 from softstep.model.resume import Keeper, fill, whole
+from softstep.model.shards.over import added, over_rows, shards_of
 from softstep.model.views import Weights
 
 INITS = ("zeros", "normal")
@@ -582,6 +583,8 @@ def evaluate(data: Rows, W: Any, b: Any, sgd: SGDSettings) -> tuple[np.ndarray, 
             loss[heads], accuracy[heads] = evaluate(rows, W.arrays[p], own, settings)
         return loss, accuracy
     X: Any = data.X
+    if shards_of(X) is not None:
+        return _means(over_rows(data, _totals, W, b, sgd))
     if isinstance(X, inputs.MadeRows):
         made = X
         X = made.compressed(sgd.backend)
@@ -605,15 +608,24 @@ def evaluate_parts(
     parts: Iterable[Rows], W: Any, b: Any, sgd: SGDSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """`evaluate` on rows that come in parts, (h,) float64."""
-    totals, weight = np.zeros((2, len(W))), np.zeros(len(W))
+    sums: Any = np.zeros((2, len(W))), np.zeros(len(W))
     for part in parts:
-        counts = np.full(len(W), float(len(part.X)))
-        if part.sample_weight is not None:
-            sums = np.atleast_2d(part.sample_weight).sum(axis=1, dtype=np.float64)
-            counts = sums if part.weight_index is None else sums[part.weight_index]
-        figures = np.stack(evaluate(part, W, b, sgd))
-        totals += np.where(counts > 0, counts * figures, 0)
-        weight += counts
+        sums = added(sums, _totals(part, W, b, sgd))
+    return _means(sums)
+
+
+def _totals(data: Rows, W: Any, b: Any, sgd: SGDSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and accuracy of each head times what its rows weigh, (2, h), and that, (h,)."""
+    counts = np.full(len(W), float(len(data.X)))
+    if data.sample_weight is not None:
+        sums = np.atleast_2d(data.sample_weight).sum(axis=1, dtype=np.float64)
+        counts = sums if data.weight_index is None else sums[data.weight_index]
+    figures = np.stack(evaluate(data, W, b, sgd))
+    return np.where(counts > 0, counts * figures, 0), counts
+
+
+def _means(sums: Any) -> tuple[np.ndarray, np.ndarray]:
+    totals, weight = sums
     with np.errstate(invalid="ignore"):
         mean_loss, accuracy = totals / weight
     return mean_loss, accuracy

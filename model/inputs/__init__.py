@@ -4,13 +4,7 @@ Each converts first, whatever library the values come from, and asks later.
 """
 
 from softstep.model.inputs.arrays import as_given, host_array
-from softstep.model.inputs.label_sets import (
-    LabelSet,
-    by_name,
-    check_missing,
-    label_sets,
-    set_names,
-)
+from softstep.model.inputs.label_sets import LabelSet, check_missing, label_sets
 from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
@@ -25,6 +19,7 @@ from softstep.model.inputs.settings import (
     number,
     seed,
 )
+from softstep.model.inputs.sharded import ShardedRows
 from softstep.model.inputs.sparse import MadeRows, SparseRows, by_rows, placed
 from softstep.model.inputs.spread import warn_of_spread
 from softstep.model.inputs.targets import (
@@ -55,10 +50,10 @@ __all__ = [
     "NamedColumns",
     "ScaledRows",
     "Schema",
+    "ShardedRows",
     "SparseRows",
     "are_same",
     "as_given",
-    "by_name",
     "by_rows",
     "check_class_weight",
     "check_missing",
@@ -86,7 +81,6 @@ __all__ = [
     "row_weights",
     "scaled",
     "seed",
-    "set_names",
     "soft_target_rows",
     "target_array",
     "warn",

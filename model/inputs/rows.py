@@ -19,7 +19,8 @@ from softstep.model.inputs.arrays import (
     refuse_unread,
 )
 from softstep.model.inputs.names import names_of
-from softstep.model.inputs.sparse import SparseRows, compressed
+from softstep.model.inputs.sharded import Shard, ShardedRows
+from softstep.model.inputs.sparse import MadeRows, SparseRows, compressed
 from softstep.model.views import Range, seen
 
 BLOCK_VALUES = 1 << 22
@@ -30,8 +31,9 @@ SAMPLE_ROWS = 1000
 class Features:
     """Rows as the ops take them, or sparse, and what they were given as.
 
-    X: (n, d); `SparseRows` of a sparse matrix. names: of all columns that were given, (width,)
-    objects, or None. dtype: as given. columns: which of the `width` that were given are in X.
+    X: (n, d); `SparseRows` of a sparse matrix, `ShardedRows` of one in shards. names: of all
+    columns that were given, (width,) objects, or None. dtype: as given. columns: which of the
+    `width` that were given are in X.
     """
 
     X: Array
@@ -73,7 +75,7 @@ def labels_of(names: Array | None, columns: Range) -> Any:
 
 def sample(X: Array, count: int) -> Array:
     """Some `count` rows of X, evenly spread over it, in host memory."""
-    if isinstance(X, SparseRows):
+    if isinstance(X, MadeRows):
         return X[:: ceil_div(len(X), min(count, X.rows_at_once))]
     return to_host(X[:: max(1, len(X) // count)])
 
@@ -93,6 +95,8 @@ def features(given: Any, name: str = "X") -> Features:
         and given.dtype.type.__name__ in FEATURE_DTYPES
     ):
         return Features(given, None, given.dtype, (0, given.shape[1]), given.shape[1])
+    if isinstance(given, ShardedRows):
+        return _of_shards(given)
     refuse_unread(given, name, takes_bfloat16=True)
     names = names_of(given)
     table = tables.dense(given, name, names)
@@ -129,6 +133,12 @@ def features(given: Any, name: str = "X") -> Features:
     return Features(X, names, dtype, (0, X.shape[1]), X.shape[1])
 
 
+def _of_shards(X: Any) -> Features:
+    """Rows in shards, each of which has been through this door."""
+    names = None if X.names is None else np.array(X.names, dtype=object)
+    return Features(X, names, X.given, (0, X.shape[1]), X.shape[1])
+
+
 def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = None) -> None:
     """Raise ValueError naming the first row and column of X that holds NaN or an infinity.
 
@@ -137,6 +147,9 @@ def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = 
     """
     if X.dtype.kind in "iu" or _finite_on_gpu(X) or (isinstance(X, SparseRows) and X.is_finite()):
         return
+    if isinstance(X, ShardedRows):
+        X.reduced(_refuse_of_shard, name, names, combine=_nothing)
+        return
     wide = np.float64 if X.dtype == np.float64 else np.float32
     block = max(1, BLOCK_VALUES // X.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -144,6 +157,14 @@ def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = 
             rows = to_host(X[start : start + block])
             if not math.isfinite(rows.sum(dtype=wide)):  # overflows too: look closer
                 _refuse_first_of(rows, name, first_row + start, names)
+
+
+def _refuse_of_shard(shard: Shard, name: str, names: Any) -> None:
+    refuse_non_finite(shard.X, name, shard.first, names)
+
+
+def _nothing(one: None, other: None) -> None:
+    """What two shards say that refuse nothing."""
 
 
 def _refuse_first_of(rows, name, first_row, names):

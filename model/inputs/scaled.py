@@ -1,7 +1,7 @@
 """Rows as a scaler makes them, some at a time, and the statistics of the columns it goes by."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from softstep.kernels.arrays import is_on_gpu
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model.inputs.rows import refuse_non_finite
+from softstep.model.inputs.sharded import Shard, ShardedRows
 from softstep.model.inputs.sparse import MadeRows
 from softstep.model.views import Moments, Scaler
 
@@ -92,9 +93,30 @@ def measured(
         return [Scaler(unit)] * len(weights)
     # The columns as they are given, which a factor rounds; of unit rows it counts by its sign.
     factor = math.copysign(1, feature_scale) if unit else feature_scale
+    if isinstance(X, ShardedRows):
+        given = [w for w in weights if w is not None]
+        which = [w is not None for w in weights]
+        beside = ((np.stack(given), -1),) if given else ()
+        moments = X.reduced(_moments_of_shard, unit, which, beside=beside, combine=_both)
+    else:
+        moments = _moments(X, unit, weights, release)
+    dtype = compute_dtype(X)
+    eps = float(np.finfo(dtype).eps)
+    found = [of_set.scaler(unit, centers=centers, n=len(X), eps=eps) for of_set in moments]
+    for scaler in found:
+        _refuse_unusable(scaler, X, dtype, names)
+    return [scaler.times(factor) for scaler in found]
+
+
+def _moments(
+    X: Any,
+    unit: bool,
+    weights: Sequence[Array | None],
+    release: Callable[[int, int], None] | None = None,
+) -> list[Moments]:
+    """Those of the rows of X for each set of weights; see `measured`."""
     made, moments = ScaledRows(X, Scaler(unit), 1.0), [Moments() for _ in weights]
-    dtype = made.dtype
-    sets = [None if w is None else w.astype(dtype, copy=False) for w in weights]
+    sets = [None if w is None else w.astype(made.dtype, copy=False) for w in weights]
     chunk = max(1, MOMENT_VALUES // X.shape[1])
     block = max(1, CHUNKS * MOMENT_VALUES // X.shape[1] // chunk) * chunk
     for start in range(0, len(X), block):
@@ -107,11 +129,20 @@ def measured(
                 of_set.add(rows, None if w is None else w[some])
         if release is not None:
             release(start, end)
-    eps = float(np.finfo(dtype).eps)
-    found = [of_set.scaler(unit, centers=centers, n=len(X), eps=eps) for of_set in moments]
-    for scaler in found:
-        _refuse_unusable(scaler, X, dtype, names)
-    return [scaler.times(factor) for scaler in found]
+    return moments
+
+
+def _moments_of_shard(shard: Shard, *given: Any) -> list[Moments]:
+    """given: the sets of weights that there are, if any, (k, m); whether rows are of unit length;
+    and which sets have weights."""
+    *sets, unit, which = given
+    there = iter(sets[0] if sets else ())
+    return _moments(shard.X, unit, [next(there) if is_there else None for is_there in which])
+
+
+def _both(one: list[Moments], other: list[Moments]) -> list[Moments]:
+    """Those of the rows of two neighbours."""
+    return [a.and_then(b) for a, b in zip(one, other, strict=True)]
 
 
 def _refuse_unusable(scaler: Scaler, X: Any, dtype: np.dtype[Any], names: Any) -> None:

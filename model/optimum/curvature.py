@@ -10,7 +10,7 @@ covariance takes longer than it can save, the axes are the features.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -98,21 +98,35 @@ class Curvature:
 
 def _moments(problem: Problem, along_axes: bool) -> tuple[Array, Array]:
     """The mean of the features, (d,), and their covariance, (d, d), or variance, (d,)."""
-    n, d = problem.data.X.shape
+    n = len(problem.data.X)
+    origin, unit = problem.total(_origin, combine=_first)
+    total, second = problem.total(_sums, origin, unit, along_axes)
+    total, second = total / n, second / n
+    second -= np.outer(total, total) if along_axes else total**2
+    s = problem.data.feature_scale
+    return s * (origin + unit * total), (s * unit) ** 2 * second
+
+
+def _origin(problem: Problem) -> tuple[Array, float]:
+    """What is near the mean, (d,), where little cancels, and a unit in which nothing overflows."""
+    x = to_host(next(problem.rows(np.float64)).X)
+    return x.mean(axis=0), float(np.abs(x).max()) or 1.0
+
+
+def _first(one: Any, _other: Any) -> Any:
+    return one
+
+
+def _sums(problem: Problem, origin: Array, unit: float, along_axes: bool) -> tuple[Array, Array]:
+    """Of u = (x - origin) / unit, the sums over the rows of u, (d,), and of u uᵀ or u²."""
+    d = len(origin)
     total, second = np.zeros(d), np.zeros((d, d) if along_axes else d)
-    origin, unit = np.zeros(d), 0.0
     for part in problem.rows(np.float64):
-        x = to_host(part.X)
-        if unit == 0:  # near the mean little cancels below, near 1 nothing overflows
-            origin, unit = x.mean(axis=0), float(np.abs(x).max()) or 1.0
-        x = (x - origin) / unit
+        x = (to_host(part.X) - origin) / unit
         total += x.sum(axis=0)
         if along_axes:
             x = x.astype(np.float32)
             second += x.T @ x
         else:
             second += np.einsum("rd,rd->d", x, x)
-    total, second = total / n, second / n
-    second -= np.outer(total, total) if along_axes else total**2
-    s = problem.data.feature_scale
-    return s * (origin + unit * total), (s * unit) ** 2 * second
+    return total, second

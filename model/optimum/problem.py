@@ -1,6 +1,6 @@
 """What is minimised: f(W, b) = (1/n) Σ_r w_r L_r + (λ/2)‖W‖² of each head, over all rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.integers import ceil_div
 from softstep.model import blocks, trainer
 from softstep.model.inputs import MadeRows, ScaledRows
+from softstep.model.shards.over import added, over_rows, shards_of
 
 # The convex losses, whose curvature proof.py has written out.
 PROVEN = ("cross_entropy",)
@@ -113,22 +114,7 @@ class Problem:
         All is computed in the dtype of W, and summed in float64.
         """
         # W (h, d, c), b (h, c)
-        f, dW, db = np.zeros(len(W)), np.zeros(W.shape), np.zeros(b.shape)
-        for part in self.rows():
-            sums = kernels.gradient(
-                part.X,
-                part.y,
-                W,
-                b,
-                loss=tuple(self.loss),
-                backend=self.backend,
-                n_threads=self.n_threads,
-                **part.keywords(),
-            )
-            for total, more in zip((f, dW, db), sums, strict=True):
-                total += to_host(more)
-        for total in (f, dW, db):
-            total /= len(self.data.X)
+        f, dW, db = (total / len(self.data.X) for total in self.total(_sums, W, b))
         l2 = self.l2
         wide = W.astype(np.float64, copy=False)
         f += l2 / 2 * np.einsum("hdc,hdc->h", wide, wide)
@@ -140,6 +126,17 @@ class Problem:
         if not self.fit_bias:
             db[:] = 0
         return f, dW, db
+
+    def total(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        combine: Callable[[Any, Any], Any] = added,
+    ) -> Any:
+        """function(problem, *arguments) for all rows, as `over_rows` has it."""
+        bare = replace(self, data=None)  # type: ignore[arg-type]
+        given = bare, function, arguments
+        return over_rows(self.data, _with_rows, *given, combine=combine)
 
     def rows(self, dtype: Any = None, columns: int = 1) -> Iterator[trainer.Rows]:
         """The rows in their order, in blocks: those of a file, dense ones of sparse rows.
@@ -166,11 +163,13 @@ class Problem:
 
     @property
     def block_count(self) -> int:
-        """How many blocks `rows()` has at most."""
-        n, of_file = len(self.data.X), 1
+        """How many sums of blocks, those of `rows()`, are added at most."""
+        n, more, shards = len(self.data.X), 1, shards_of(self.data.X)
         if self.layout is not None:
-            of_file = ceil_div(n, self.layout.block_rows)
-        return ceil_div(n, self._step(None, 1)) + of_file
+            more = ceil_div(n, self.layout.block_rows)
+        if shards is not None:  # whose last blocks may be short, and whose sums are added
+            more = 2 * shards.count
+        return ceil_div(n, self._step(None, 1)) + more
 
     @property
     def _is_soft(self) -> bool:
@@ -213,6 +212,32 @@ class Problem:
         else:
             found = [np.bincount(y[t], weights[s], c) / n for t, s in pairs.T]
         return np.array(found)[at.reshape(-1)]
+
+
+def _with_rows(
+    data: trainer.Rows, bare: Problem, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> Any:
+    """What the function says of the problem on these rows."""
+    return function(replace(bare, data=data), *arguments)
+
+
+def _sums(problem: Problem, W: Array, b: Array) -> tuple[Array, Array, Array]:
+    """The sums over the rows of w L, (h,), and of its gradient, (h, d, c) and (h, c)."""
+    f, dW, db = np.zeros(len(W)), np.zeros(W.shape), np.zeros(b.shape)
+    for part in problem.rows():
+        sums = kernels.gradient(
+            part.X,
+            part.y,
+            W,
+            b,
+            loss=tuple(problem.loss),
+            backend=problem.backend,
+            n_threads=problem.n_threads,
+            **part.keywords(),
+        )
+        for total, more in zip((f, dW, db), sums, strict=True):
+            total += to_host(more)
+    return f, dW, db
 
 
 def _of_sum_one(y: Array, X: Any) -> Array:

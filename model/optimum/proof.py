@@ -200,6 +200,17 @@ def _curvature(problem: Problem, W: Array, b: Array, center: Array) -> tuple[Arr
     What is on the diagonal, the mean of w p_i (1 - p_i), is the sum of that of w p_i p_j over the
     other classes: where rows are sure nothing cancels.
     """
+    H, mass, spread = problem.total(_sums, W, b, center)
+    lower = np.tril(H, -1)
+    H = lower + lower.transpose(0, 2, 1)  # of the same numbers on both sides
+    at, n = np.arange(W.shape[2]), len(problem.data.X)
+    H[:, at, at] = -H.sum(axis=2)
+    return H / n, mass / n, spread / n
+
+
+@np.errstate(over="ignore", invalid="ignore")  # as where it is proven, wherever the rows are
+def _sums(problem: Problem, W: Array, b: Array, center: Array) -> tuple[Array, Array, Array]:
+    """The sums over the rows of -w p_i p_j, (h, c, c), of w p, (h, c), and of w ‖s x - m‖² κ."""
     h, d, c = W.shape
     columns = np.ascontiguousarray(W.transpose(1, 0, 2)).reshape(d, h * c)
     H, mass, spread = np.zeros((h, c, c)), np.zeros((h, c)), np.zeros(h)
@@ -215,11 +226,7 @@ def _curvature(problem: Problem, W: Array, b: Array, center: Array) -> tuple[Arr
             H[k] -= weighted.T @ P[:, k]
             mass[k] += weighted.sum(axis=0)
             spread[k] += w[k] @ (gaps * np.minimum(0.5, _traces(P[:, k])))
-    lower = np.tril(H, -1)
-    H = lower + lower.transpose(0, 2, 1)  # of the same numbers on both sides
-    at, n = np.arange(c), len(problem.data.X)
-    H[:, at, at] = -H.sum(axis=2)
-    return H / n, mass / n, spread / n
+    return H, mass, spread
 
 
 def _traces(P: Array) -> Array:

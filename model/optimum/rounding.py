@@ -63,29 +63,10 @@ class Sizes:
     @classmethod
     def of(cls, problem: Problem, W: Array, center: Array) -> Self:
         """Those of heads W (h, d, c). center: m."""
-        h, data = len(W), problem.data
         largest = np.ascontiguousarray(np.abs(W).max(axis=2).T)
-        sums, most = np.zeros((4, h)), np.zeros(h)
-        for part in problem.rows(np.float64, max(COLUMNS, W.shape[2])):
-            x = to_host(part.X)
-            a = kernels.linear_forward(
-                np.abs(x),
-                largest,
-                np.zeros(h),
-                feature_scale=abs(data.feature_scale),
-                backend=problem.backend,
-                n_threads=problem.n_threads,
-            )
-            a, w = to_host(a), weights_of(part, h)
-            x = data.feature_scale * x
-            square = np.einsum("rd,rd->r", x, x)
-            x -= center
-            sums[0] += w.sum(axis=1)
-            sums[1] += np.einsum("hr,rh->h", w, a**2)
-            sums[2] += w @ square
-            sums[3] += w @ np.einsum("rd,rd->r", x, x)
-            most = np.maximum(most, np.where(w.T > 0, a, 0).max(axis=0))
-        weight, logit_square, square, spread = sums / len(data.X)
+        given = largest, center, W.shape[2]
+        sums, most = problem.total(_sizes, *given, combine=_sums_and_most)
+        weight, logit_square, square, spread = sums / len(problem.data.X)
         return cls(weight, logit_square, most, square, spread)
 
     def take(self, heads: Array) -> Self:
@@ -115,6 +96,38 @@ class Sizes:
         curvature = np.expm1(4 * most + 16 * U + 2 * gamma(n + 3))
         curvature = np.where(most <= MOST, curvature, np.inf)
         return Errors(SLACK * of_loss, SLACK * gradient, SLACK * of_bias, curvature, 2 * U * size)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # as where it is proven, wherever the rows are
+def _sizes(problem: Problem, largest: Array, center: Array, c: int) -> tuple[Array, Array]:
+    """The sums over the rows of w, w a_r², w ‖s x‖² and w ‖s x - m‖², (4, h), and the largest a_r,
+    (h,). largest: the largest weight of each feature and head, (d, h)."""
+    h, data = largest.shape[1], problem.data
+    sums, most = np.zeros((4, h)), np.zeros(h)
+    for part in problem.rows(np.float64, max(COLUMNS, c)):
+        x = to_host(part.X)
+        a = kernels.linear_forward(
+            np.abs(x),
+            largest,
+            np.zeros(h),
+            feature_scale=abs(data.feature_scale),
+            backend=problem.backend,
+            n_threads=problem.n_threads,
+        )
+        a, w = to_host(a), weights_of(part, h)
+        x = data.feature_scale * x
+        square = np.einsum("rd,rd->r", x, x)
+        x -= center
+        sums[0] += w.sum(axis=1)
+        sums[1] += np.einsum("hr,rh->h", w, a**2)
+        sums[2] += w @ square
+        sums[3] += w @ np.einsum("rd,rd->r", x, x)
+        most = np.maximum(most, np.where(w.T > 0, a, 0).max(axis=0))
+    return sums, most
+
+
+def _sums_and_most(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
+    return one[0] + other[0], np.maximum(one[1], other[1])
 
 
 def weights_of(data: trainer.Rows, h: int) -> Array:

@@ -60,6 +60,14 @@ def refuse_of_sgd(**given: Any) -> None:
             raise ValueError(f"{name} goes with solver='sgd': leave it out with 'lbfgs'")
 
 
+def refuse_kept_tasks(checkpoint: Any) -> None:
+    """Raise ValueError if the state is to be kept of a bank that an executor's tasks solve."""
+    if checkpoint is not None:
+        raise ValueError(
+            "checkpoint does not go with solver='lbfgs' by an executor: leave one of them out"
+        )
+
+
 def l2_of(C: Any, total_weight: Any, classes: Any) -> Any:
     """The l2 that scikit-learn's C is: its objective is C Σ w L + ½‖W‖², ours (1/Σw) Σ w L + …
 

@@ -9,6 +9,7 @@ import numpy as np
 from softstep.kernels.checks import Array
 from softstep.model.optimum.absent import are_absent, without_absent
 from softstep.model.optimum.curvature import Curvature
+from softstep.model.optimum.kept import Keep
 from softstep.model.optimum.lbfgs import HISTORY, Descent
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.proof import bound_of, prove
@@ -100,18 +101,28 @@ def solve(
     *,
     optimum: Optimum,
     callback: Callable[[Round], Any] | None = None,
+    keep: Keep | None = None,
 ) -> Solution:
     """From W (h, d, c) and b (h, c), which are not changed, to the optimum.
 
     It ends when every head is proven to be within `tol` of its optimum, relative to that, or has
     taken `max_iter` steps, or cannot be brought closer; or when `callback` returns True, or at
-    Ctrl-C, after the round.
+    Ctrl-C, after the round. keep: called after each round in which heads moved, with these.
     """
-    return _Solve(problem, W, b, optimum, callback).run()
+    return _Solve(problem, W, b, optimum, callback, keep).run()
 
 
 class _Solve:
-    def __init__(self, problem: Problem, W: Array, b: Array, optimum: Optimum, callback: Any):
+    def __init__(
+        self,
+        problem: Problem,
+        W: Array,
+        b: Array,
+        optimum: Optimum,
+        callback: Any,
+        keep: Keep | None,
+    ):
+        self.keep = keep
         self.problem, self.dtype, self.c = problem, W.dtype, b.shape[1]
         self.tol, self.most = optimum.tol, optimum.max_iter
         self.callback, self.rounds, self.stopped, self.interrupted = callback, 0, False, False
@@ -170,6 +181,8 @@ class _Solve:
         going = self._far(heads, margin)
         while len(going) and not self.stopped:
             moved = descent.round(going, dtype)
+            if self.keep is not None and len(moved):
+                self.keep(moved, *self.space.weights(descent.at.theta[moved], self.dtype))
             arrived = np.setdiff1d(moved, self._far(moved, margin), assume_unique=True)
             over = descent.stuck[going] | (descent.n_iter[going] >= self.most)
             going = np.setdiff1d(going[~over], arrived, assume_unique=True)

@@ -170,6 +170,11 @@ class Keeper:
         now = time.monotonic()
         fitting = int(self._length * steps / max(now - start, 1e-9))
         self.steps_at_once = max(1, min(GROWTH * self.steps_at_once, fitting))
+        self.look()
+
+    def look(self) -> None:
+        """The state is whole now: copy it and save it, if that is due."""
+        now = time.monotonic()
         if self._signals or now >= min(self._copy_due, self._save_due):
             self._copy(now)
         self._raise_dropped()

@@ -45,3 +45,23 @@ def caught() -> Iterator[list[int]]:
             first = signal.Signals(arrived[0])
             if not (interrupted and before[first] is signal.default_int_handler):
                 signal.raise_signal(first)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Within this block Ctrl-C is not answered, nor a signal that is `caught`; after it the first
+    is, if one came."""
+    arrived: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: handler for number, handler in found.items() if callable(handler)}
+    try:
+        for number in before:
+            signal.signal(number, lambda number, frame: arrived.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(signal.Signals(arrived[0]))

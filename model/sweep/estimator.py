@@ -13,10 +13,12 @@ from softstep.kernels.names import Backend
 from softstep.model import blocks, extras, inputs, trainer, views
 from softstep.model import resume as resuming
 from softstep.model.inputs import Schema
-from softstep.model.optimum.settings import refuse_of_sgd
+from softstep.model.optimum.settings import refuse_kept_tasks
 from softstep.model.optimum.solve import Solution
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
+from softstep.model.shards import door
+from softstep.model.shards.ranks import fit_over
 from softstep.model.sweep import data, few_rows, memory, results
 from softstep.model.sweep.data import Labels, Splits
 from softstep.model.sweep.executor import Crew, opened, train
@@ -39,6 +41,12 @@ class Given:
     y_val: Any
     sample_weight_val: Any
     groups: Any
+
+    def from_dask(self) -> "Given":
+        """The same with the rows of Dask arrays in shards, and all else here."""
+        shards = {"X": door.opened(self.X), "X_val": door.opened(self.X_val, "X_val")}
+        others = {n: door.here(value) for n, value in vars(self).items() if n not in shards}
+        return Given(**shards, **others)
 
 
 class SoftmaxSweep(OutOfFold, Params):
@@ -95,7 +103,7 @@ class SoftmaxSweep(OutOfFold, Params):
             `fit` starts, not counting the copies that `checkpoint` makes of the weights. A splitter
             makes its folds before that is checked.
         solver: "sgd", or "lbfgs": all heads are solved to their optimum, together. Neither halving,
-            patience, `checkpoint` nor the settings of the descent go with it.
+            patience nor the settings of the descent go with it.
         tol, max_iter, C: of "lbfgs", as in `SoftmaxRegression`; `C` counts each head's own row
             weights, those of its fold or bootstrap. With `memory` the blocks are read in the order
             of the file.
@@ -229,6 +237,7 @@ class SoftmaxSweep(OutOfFold, Params):
         fingerprint: str = "sample",
         executor: Any = None,
         n_tasks: int | None = None,
+        comm: Any = None,
     ) -> Self:
         """Train every setting.
 
@@ -239,18 +248,17 @@ class SoftmaxSweep(OutOfFold, Params):
                 own, few or many. One with a single class is skipped, with a warning. In (n, t) a
                 label may be missing: NaN, None, null, masked, or what `missing` says; floats (n, t)
                 are then label sets, if all others are whole numbers. A row without a label
-                has weight 0 for that set, in learning and in judging. Columns of tables are matched
-                by their names, if they have them, in `y_val` and in `score`.
+                has weight 0 for that set, in learning and in judging.
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
                 alike.
             X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
             sample_weight_val: what each of these rows counts in every figure on them, (n_val,), >=
-                0. Functions that score are given it as `sample_weight`, scaled to mean 1.
+                0. Functions that score are given it as `sample_weight`.
             groups: for a `cv` that splits by groups.
             callback: called with a `SweepEpoch` after each epoch, or with solver="lbfgs" with a
                 `Round` (model/optimum/solve.py) after each round; returning True stops training.
             checkpoint, checkpoint_every, resume, fingerprint: as for `SoftmaxRegression.fit`; with
-                `executor` the state is saved as each task ends.
+                `executor` the state is saved as each task ends, but not with solver="lbfgs".
             executor: a `concurrent.futures.Executor` of processes, here or on other machines: a
                 ProcessPoolExecutor, loky's, Dask's `client.get_executor()`, MPIPoolExecutor of
                 mpi4py. Its workers train the heads, to the bits that they have without, on like
@@ -262,6 +270,8 @@ class SoftmaxSweep(OutOfFold, Params):
                 training stops when all have that train up to the same epoch.
             n_tasks: how many tasks the heads are dealt to at a time, at most; None: as many as the
                 executor has workers.
+            comm: of solver="lbfgs", as for `SoftmaxRegression.fit`: each rank gives its own rows,
+                of X_val too. Folds are those of all rows, by their numbers in the order of ranks.
 
         Returns:
             self. If `fit` raises, the sweep is unchanged.
@@ -274,27 +284,34 @@ class SoftmaxSweep(OutOfFold, Params):
                 but `resume` is False.
             CheckpointError: no checkpoint is sound, or it is of another run: the field is named.
             OSError: the folder of checkpoints cannot be written to, or another training holds it.
-            FloatingPointError: every setting diverged, on all label sets or on one.
+            FloatingPointError: every setting diverged.
             BackendError: the backend requested by name cannot run.
-            WorkerError: a worker of the executor died; a RuntimeError.
+            WorkerError: a worker of the executor or of Dask's died; a RuntimeError.
             MemoryError: a GPU has no room for the rows and the weights, which stay there for the
                 whole fit.
         """
+        given = Given(X, y, sample_weight, X_val, y_val, sample_weight_val, groups)
+        if comm is not None:
+            how: dict[str, Any] = {"callback": callback, "checkpoint": checkpoint}
+            how |= {"checkpoint_every": checkpoint_every, "resume": resume}
+            how |= {"fingerprint": fingerprint, "executor": executor, "n_tasks": n_tasks}
+            fit_over(comm, self, partial(self.fit, **how), **vars(given))
+            return self
         inputs.function("callback", callback)
         inputs.choice("fingerprint", fingerprint, resuming.KINDS)
         settings = SweepSettings.of(self)
-        if settings.optimum is not None:
-            refuse_of_sgd(checkpoint=checkpoint)
+        for rows in (X, X_val):
+            own = {"executor": executor, "memory": self.memory, "scoring": self.scoring}
+            door.check(rows, self.solver, **own)
         crew = Crew.of(executor, n_tasks)
         if crew is not None:
-            X, X_val = opened(X), opened(X_val)
+            if settings.optimum is not None:
+                refuse_kept_tasks(checkpoint)
+            given = replace(given, X=opened(X), X_val=opened(X_val))
             settings.asked.refuse_in_workers()
-        own = {"y": y, "sample_weight": sample_weight, "groups": groups}
-        inputs.warn_of_other_rows(X, own)
-        held_out = {"y_val": y_val, "sample_weight_val": sample_weight_val}
-        inputs.warn_of_other_rows(X_val, held_out, "X_val")
+        inputs.warn_of_other_rows(X, y)
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
-            given = Given(X, y, sample_weight, X_val, y_val, sample_weight_val, groups)
+            given = given.from_dask()
             solution = self._fit(settings, given, callback, keeper, fingerprint, crew)
         if solution is not None and solution.interrupted:
             raise KeyboardInterrupt
@@ -322,7 +339,6 @@ class SoftmaxSweep(OutOfFold, Params):
         if optimum is None and crew is None:
             bank = bank.beside(plan.data.X, self.backend)
         training: Training = new(heads, bank, plan)
-        plan.scoring.try_out(training)
         entries = plan.views.settings
         X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
         run: Callable[..., None] = training.run
@@ -534,8 +550,10 @@ class SoftmaxSweep(OutOfFold, Params):
             X_val = views.seen(X_val, schema.columns)
         if weights is not None:
             weights = inputs.weight_array(weights, len(X_val), "sample_weight_val")
+            weights = inputs.of_mean_one(weights).astype(dtype)[None]
         codes, observed = labels.encode(y_val, len(X_val), "y_val")
-        weights = data.held_out_weights(labels, observed, weights, dtype)
+        if observed is not None:
+            weights = observed.astype(dtype) * (1 if weights is None else weights)
         return trainer.Rows(X_val, codes, weights, scale)
 
     def _publish(
@@ -547,11 +565,9 @@ class SoftmaxSweep(OutOfFold, Params):
     ) -> None:
         """Set the attributes from what was trained."""
         count = labels.count
-        lost = training.diverged.reshape(-1, count).all(axis=0)
-        if lost.any():
-            of_set = "" if lost.all() else f" on label set {labels.numbers[lost.argmax()]}"
+        if training.diverged.reshape(-1, count).all(axis=0).any():
             raise FloatingPointError(
-                f"every setting diverged{of_set}: the logits overflow; "
+                "every setting diverged: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
             )
         plan = training.plan
@@ -573,7 +589,6 @@ class SoftmaxSweep(OutOfFold, Params):
         winners = [] if apart is None else [apart.winner(training, g) for g in of_sets]
         self._set_best_scores([winner for winner in winners if winner is not None], labels)
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
-        self._set_names = labels.names
         self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
         self.n_iter_: Any = self._each(lambda best: best.n_iter_)

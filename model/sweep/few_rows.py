@@ -10,7 +10,7 @@ import numpy as np
 from softstep.kernels.arrays import to_device_of, to_host
 from softstep.kernels.checks import Array
 from softstep.model import inputs, trainer
-from softstep.model.inputs import SparseRows
+from softstep.model.inputs import ShardedRows, SparseRows
 
 
 class FewShotSplit(NamedTuple):
@@ -126,7 +126,7 @@ def _copied(X: Any, rows: Array, release: Callable[[int, int], None] | None) -> 
     """These rows of X, where X is; of sparse ones, sparse."""
     if isinstance(X, SparseRows):
         return X[rows, :]
-    if isinstance(X, np.ndarray) and release is None:
+    if isinstance(X, np.ndarray | ShardedRows) and release is None:
         return X[rows]
     found = np.empty((len(rows), X.shape[1]), X.dtype)
     for i, row in enumerate(rows.tolist()):

@@ -9,6 +9,7 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model import blocks, trainer
+from softstep.model.optimum.kept import keeping
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.settings import Optimum
 from softstep.model.optimum.shortfall import say_what_fell_short
@@ -29,23 +30,30 @@ class Solving(Training):
         self.optimum, self.C = optimum, C
 
     def run(self, callback: Callable[[Any], Any] | None, keeper: Keeper | None = None) -> None:
-        found = self.to_the_optimum(callback)
+        found = self.to_the_optimum(callback, keeper)
         say_what_fell_short(found, self.heads.l2, self.C, self.optimum)
 
-    def to_the_optimum(self, callback: Callable[[Any], Any] | None) -> Solution:
+    def to_the_optimum(
+        self, callback: Callable[[Any], Any] | None, keeper: Keeper | None = None
+    ) -> Solution:
         """Take the heads there, and judge them."""
         heads, bank, plan = self.heads, self.bank, self.plan
         self._refuse_non_finite(plan.data, "X")
         if not plan.by_split:
             self._refuse_non_finite(plan.held_out, "X_val")
         if isinstance(bank.W, Weights):
-            found = self._solve_parts(callback)
+            found = self._solve_parts(callback, keeper)
         else:
             data = replace(plan.data, y_index=heads.label_set, weight_index=heads.weight_set)
             problem = Problem.of(plan.sgd, data, heads.loss, heads.l2, plan.layout)
-            found = solve(problem, bank.W, bank.b, optimum=self.optimum, callback=callback)
+            keep = keeping(keeper, partial(_put, bank.W, bank.b, np.arange(len(bank.b))))
+            found = solve(
+                problem, bank.W, bank.b, optimum=self.optimum, callback=callback, keep=keep
+            )
         put(bank.W, ..., found.W)
         put(bank.b, ..., found.b)
+        if keeper is not None:
+            keeper.keep()
         self.take_solution(replace(found, W=bank.W, b=bank.b))
         self._evaluate(len(self.curves.steps) - 1)
         self._look_at_ends()
@@ -79,7 +87,9 @@ class Solving(Training):
                 b = bank.W.biases(p, bank.b[mine])
                 self.ends[:, mine] = trainer.evaluate(rows, bank.W.arrays[p], b, sgd)
 
-    def _solve_parts(self, callback: Callable[[Any], Any] | None) -> Solution:
+    def _solve_parts(
+        self, callback: Callable[[Any], Any] | None, keeper: Keeper | None
+    ) -> Solution:
         """The heads of one part after those of another; once stopped, the others stay as they are.
 
         What is solved when Ctrl-C comes is not lost, wherever it comes.
@@ -105,6 +115,7 @@ class Solving(Training):
                     biases[p],
                     optimum=self.optimum,
                     callback=partial(tell, part=i, later=later),
+                    keep=keeping(keeper, partial(_put, bank.W.arrays[p], bank.b, mine)),
                 )
                 if found[p].stopped:
                     break
@@ -121,6 +132,12 @@ class Solving(Training):
         rows, sgd = plan.rows_of(p, mine, heads), plan.sgd.of_part(p, mine)
         layout = None if p in plan.few else plan.layout
         return Problem.of(sgd, rows, heads.loss[mine], heads.l2[mine], layout)
+
+
+def _put(W: Array, b: Array, mine: Array, heads: Array, of_W: Array, of_b: Array) -> None:
+    """Write the weights of these heads of a part, whose own are W, into the bank, whose biases are
+    b. mine: which of the bank are in the part."""
+    W[heads], b[mine[heads], : of_b.shape[1]] = of_W, of_b
 
 
 def together(W: Any, solutions: list[tuple[Any, Solution]]) -> Solution:

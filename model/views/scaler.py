@@ -7,7 +7,7 @@ Weights W̃, b̃ of scaled rows and W, b of u are the same model where W = W̃/�
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -210,13 +210,25 @@ class Moments:
             self.mean, self.squares = np.zeros((2, len(self.origin)))
         w = np.ones(len(u)) if weights is None else weights.astype(np.float64)
         weight = float(w.sum())
-        whole = self.weight + weight
         away = np.subtract(u, self.origin, dtype=np.float64)
         mean = _summed(w, away) / weight
         away -= mean
         away *= away
-        shift = mean - self.mean
-        self.squares += _summed(w, away) + self.weight * (weight / whole) * shift**2
+        self._merge(weight, mean, _summed(w, away))
+
+    @np.errstate(all="ignore")
+    def and_then(self, later: "Moments") -> "Moments":
+        """Those of these rows and of later ones."""
+        if not (self.weight and later.weight):
+            return self if self.weight else later
+        both = replace(self, mean=self.mean.copy(), squares=self.squares.copy())
+        both._merge(later.weight, later.origin - self.origin + later.mean, later.squares)
+        return both
+
+    def _merge(self, weight: float, mean: Array, squares: Array) -> None:
+        """Take in rows of this weight; mean: about the origin. squares: about the mean."""
+        whole, shift = self.weight + weight, mean - self.mean
+        self.squares += squares + self.weight * (weight / whole) * shift**2
         self.mean += weight / whole * shift
         self.weight = whole
 

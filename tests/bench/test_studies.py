@@ -14,6 +14,7 @@ PARTS = (
     "trust",
     *(f"mutants.{name}" for name in ("__main__", "faults", "judging")),
     *(f"optimum.{n}" for n in ("__main__", "evaluations", "ours", "results", "theirs", "works")),
+    *(f"over_rows.{name}" for name in ("__main__", "problem", "ranks")),
     *(f"sparse.{name}" for name in ("__main__", "corpus")),
 )
 NAMES = [

@@ -96,8 +96,8 @@ def test_along_l2_the_axis_runs_backwards(found):
         (("--tol", "0"), "tol must be above 0, not 0"),
         (("--max-iter", "0"), "max_iter must be at least 1, not 0"),
         (
-            ("--checkpoint", "kept"),
-            "checkpoint goes with solver='sgd': leave it out with 'lbfgs'",
+            ("--checkpoint", "kept", "--workers", "2"),
+            "checkpoint does not go with solver='lbfgs' by an executor: leave one of them out",
         ),
     ],
 )

@@ -6,13 +6,14 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from engines import engine, mpiexec
 from repository import DOCS
 
-from softstep import SoftmaxSweep
+from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.model.datasets import load_digits
 
 PAGE = (DOCS / "scaling.md").read_text(encoding="utf-8")
-FIRST, WORKSTATION, _dask = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+FIRST, WORKSTATION, _dask, CHUNKS, RANKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
 
 def test_programs(tmp_path, monkeypatch):
@@ -27,6 +28,38 @@ def test_programs(tmp_path, monkeypatch):
     assert np.array_equal(given["sweep"].best_estimator_.coef_, expected.best_estimator_.coef_)
     exec(WORKSTATION, given | {"__name__": "__main__"})
     assert len(list(tmp_path.glob("overnight/checkpoint-*.npz"))) == 2  # one for each task
+
+
+def test_programs_over_rows(tmp_path, monkeypatch):
+    dask = engine("dask")
+    monkeypatch.chdir(tmp_path)
+    digits = load_digits()
+    X, y = np.ascontiguousarray(digits.X_train[::2]), digits.y_train[::2]
+    np.save("embeddings.npy", X)
+    np.save("labels.npy", y)
+    arrays = engine("dask.array")
+    arrays.to_npy_stack("embeddings", arrays.from_array(X, chunks=(500, -1)))
+    given = {"SoftmaxSweep": SoftmaxSweep, "y": y}
+    with dask.config.set(scheduler="threads"):
+        exec(CHUNKS, given)
+    assert given["sweep"].results_["converged"].all()
+    (tmp_path / "fit.py").write_text(RANKS)
+    ended = mpiexec(2, "-m", "mpi4py", "fit.py")
+    assert ended.returncode == 0, ended.stderr
+    fitted = SoftmaxRegression.load("model.npz")
+    assert fitted.converged_
+    assert fitted.score(X, y) > 0.95
+    assert list(tmp_path.glob("on-the-way/checkpoint-*.npz"))
+
+
+def test_what_a_round_over_rows_takes():
+    n, p, F, d, K, alpha, beta = 1e7, 16, 1e12, 784, 400, 50e-6, 1.25e9
+    said = re.search(
+        r"n = 10⁷ and 16 machines that are ([\d.]+) s and, at 1.25 GB/s, ([\d.]+) s", PAGE
+    )
+    assert float(said[1]) == pytest.approx(4 * n * d * K / (p * F), rel=0.01)
+    there_and_back = 2 * np.log2(p) * (alpha + 8 * d * K / beta)
+    assert float(said[2]) == pytest.approx(there_and_back, rel=0.05)
 
 
 @pytest.mark.parametrize("bytes_a_second", [1.25e9, 12.5e9])

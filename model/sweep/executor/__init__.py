@@ -4,7 +4,8 @@ The rows travel once to each worker (`shipment`), the heads to and fro (`parts`)
 its next decision, which is made over all of them (`rounds`). `crew` knows the kinds of executors.
 """
 
-from softstep.model.sweep.executor.crew import Crew, WorkerError
+from softstep.model.shards.deaths import WorkerError
+from softstep.model.sweep.executor.crew import Crew
 from softstep.model.sweep.executor.rounds import train
 from softstep.model.sweep.executor.shipment import opened
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from softstep.kernels import threads
 from softstep.model import inputs
+from softstep.model.shards.deaths import WorkerError
 from softstep.model.sweep.executor import tasks
 from softstep.model.sweep.executor.shipment import Filed, Sent
 from softstep.model.sweep.heads import Plan
@@ -23,10 +24,6 @@ from softstep.model.sweep.heads import Plan
 COUNTS = ("num_workers", "_max_workers")  # that executors have: of mpi4py, of pools of processes
 POOL = "ProcessPoolExecutor"  # of processes here: Python's, loky's
 KILLED = "KilledWorker"  # Dask's error for a task whose workers died again and again
-
-
-class WorkerError(RuntimeError):
-    """A worker of the executor died, and with it what it had trained."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from softstep.cli import common
 from softstep.kernels.losses import LOSSES
 from softstep.model import SoftmaxSweep, extras
-from softstep.model.optimum.settings import refuse_of_sgd
+from softstep.model.optimum.settings import refuse_kept_tasks
 from softstep.model.schedules import SCHEDULES
 from softstep.model.scores import ALWAYS, SCORES
 from softstep.model.sweep.grid import KEYS
@@ -191,8 +191,8 @@ def run(arguments: argparse.Namespace) -> int:
     sweep = _sweep(arguments)
     settings = SweepSettings.of(sweep)  # or it says what is wrong, before any rows are read
     sweep.set_params(refit=settings.asked.refit.name)
-    if settings.optimum is not None:
-        refuse_of_sgd(checkpoint=arguments.checkpoint)
+    if settings.optimum is not None and (arguments.workers or arguments.scheduler):
+        refuse_kept_tasks(arguments.checkpoint)
     keeping = common.checkpoint_of(arguments)
     workers.check(arguments.workers, arguments.scheduler)
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"

@@ -1,15 +1,11 @@
 """Promise: loky, Dask and MPI train the same bits as a pool of processes does."""
 
-import importlib.util
 import os
-import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import engine, mpiexec
 from only import BETWEEN_PROCESSES
 from sweeps import assert_same_bits
 
@@ -23,15 +19,6 @@ GRID = {"learning_rate": [0.01, 0.1, 0.3], "l2": [0.1, 0.0], "loss": "cross_entr
 
 def sweep():
     return SoftmaxSweep(GRID, cv=2, epochs=5, halving=True, random_state=0)
-
-
-def engine(*names):
-    """The first of these packages that is installed."""
-    for name in names:
-        if importlib.util.find_spec(name.partition(".")[0]) is not None:
-            return importlib.import_module(name)
-    pytest.skip(f"{names[0]} is not installed")
-    return None
 
 
 def test_loky():
@@ -105,16 +92,11 @@ if __name__ == "__main__":
 
 
 def test_mpi(tmp_path):
-    engine("mpi4py")
-    beside = str(Path(sys.executable).parent)
-    launcher = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ["PATH"]]))
-    if launcher is None:
-        pytest.skip("mpiexec is not installed")
     (tmp_path / "fit.py").write_text(SCRIPT)
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", Y)
-    command = [launcher, "-n", "3", sys.executable, "-m", "mpi4py.futures", tmp_path / "fit.py"]
-    subprocess.run([*map(str, command), str(tmp_path)], check=True, timeout=120)
+    ended = mpiexec(3, "-m", "mpi4py.futures", tmp_path / "fit.py", tmp_path)
+    assert ended.returncode == 0, ended.stderr
     expected = sweep().fit(X, Y)
     with np.load(tmp_path / "found.npz") as found:
         for k in range(6):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep.model import WeightPath
 from softstep.model.datasets import load_digits
 from softstep.model.optimum import curvature, solve
 from softstep.model.optimum.shortfall import ConvergenceWarning
@@ -288,10 +289,9 @@ def test_the_grid_of_another_solver_is_refused(key):
         SoftmaxSweep({"C": [1.0]}, cv=2).fit(X, Y)
 
 
-def test_what_goes_with_sgd_alone_is_refused(tmp_path):
-    for model in (lone(), sweep({"l2": [0.1]}, cv=2)):
-        with pytest.raises(ValueError, match=r"^checkpoint goes with solver='sgd'"):
-            model.fit(X, Y, checkpoint=tmp_path / "kept")
+def test_what_goes_with_sgd_alone_is_refused():
+    with pytest.raises(ValueError, match=r"^path goes with solver='sgd'"):
+        lone().fit(X, Y, path=WeightPath())
     with pytest.raises(ValueError, match=r"^halving is a setting of solver='sgd'"):
         sweep({"l2": [0.1]}, cv=2, halving=True).fit(X, Y)
     with pytest.raises(ValueError, match="partial_fit trains by solver='sgd'"):

@@ -1,0 +1,186 @@
+"""The optimum over the chunks of a Dask array, which stay where Dask's workers hold them.
+
+All that is asked of them is a graph, by whatever engine Dask runs it: what a worker takes with it
+when it dies, Dask computes again.
+"""
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError
+from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
+from typing import Any
+
+import dask
+import numpy as np
+from dask import delayed
+
+from softstep.kernels.checks import Array
+from softstep.model.inputs import ShardedRows
+from softstep.model.inputs.sharded import Form, Shard, Shards
+from softstep.model.shards.deaths import WorkerError
+from softstep.model.shards.own import own_rows
+
+KILLED = "KilledWorker"  # Dask's error for a task whose workers died again and again
+TOGETHER = 8  # answers that are combined by one task
+PATIENCE = 20.0  # seconds after which it is asked whether there are workers left
+OF_CLUSTER = (None, "distributed", "dask.distributed")  # what the scheduler is called then
+# Targets and weights go in the graph, so that they can be had again.
+QUIET = {"distributed.admin.large-graph-warning-threshold": "1 TB"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """function(shard, pieces, *arguments) of each shard, combined."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    combine: Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a worker holds of X: a shard, and its form."""
+
+    shard: Shard
+    form: Form
+
+
+def rows_of(array: Any, name: str) -> ShardedRows:
+    """The rows of a Dask array (n, d), held by the workers chunk by chunk; chunks without rows
+    count for nothing.
+
+    Raises:
+        ValueError: it is not 2-D, has no rows or chunks of unknown length, or its chunks are not
+            alike. Whatever the door for rows raises, or a worker that computes a chunk.
+    """
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {array.shape}")
+    counts = array.chunks[0]
+    if np.isnan(counts).any():
+        raise ValueError(
+            f"{name} has chunks of unknown length: give {name}.compute_chunk_sizes(), or a "
+            "DataFrame's to_dask_array(lengths=True)"
+        )
+    if 0 in array.shape:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}")
+    blocks = array.rechunk({1: -1}).to_delayed().ravel()
+    starts = accumulate((int(count) for count in counts), initial=0)
+    held = [
+        delayed(_held)(block, name, start)
+        for block, start, count in zip(blocks, starts, counts, strict=False)
+        if count
+    ]
+    shards = Chunks(held, [int(count) for count in counts if count])
+    return ShardedRows.of(shards, shards.forms())
+
+
+def whole(values: Any) -> Any:
+    """The values of a Dask array, here."""
+    return _computed(values)
+
+
+class Chunks(Shards):
+    """Shards that are tasks of Dask's. counts: the rows of each."""
+
+    kind = "chunk"
+
+    def __init__(self, held: list[Any], counts: list[int]):
+        super().__init__()
+        self.starts = [0, *accumulate(counts)]
+        self._held = _persisted(held)
+
+    def forms(self) -> list[Form]:
+        """That of each."""
+        found: list[Form] = _computed(delayed(_listed)(*map(delayed(_form), self._held)))
+        return found
+
+    def asked(
+        self,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        beside: list[Any],
+        combine: Callable[[Any, Any], Any],
+    ) -> Any:
+        request = delayed(Request(function, arguments, combine), traverse=False)
+        answer, join = delayed(_answer), delayed(_combined)
+        shards = zip(self._held, *beside, strict=True)
+        parts = [answer(request, held, *pieces) for held, *pieces in shards]
+        while len(parts) > 1:
+            starts = range(0, len(parts), TOGETHER)
+            parts = [join(request, *parts[start : start + TOGETHER]) for start in starts]
+        return _computed(parts[0])
+
+    def deal(self, pieces: list[Array], forgotten: Any) -> Any:
+        own = map(np.ascontiguousarray, pieces)
+        return _persisted([delayed(piece, traverse=False) for piece in own])
+
+
+def _held(block: Any, name: str, first: int) -> Held:
+    """A chunk, through the door for rows."""
+    X, form = own_rows(block, name)
+    return Held(Shard(X, first), form)
+
+
+def _form(held: Held) -> Form:
+    return held.form
+
+
+def _listed(*values: Any) -> list[Any]:
+    return list(values)
+
+
+def _answer(request: Request, held: Held, *pieces: Array) -> Any:
+    return request.function(held.shard, list(pieces), *request.arguments)
+
+
+def _combined(request: Request, *answers: Any) -> Any:
+    return reduce(request.combine, answers)
+
+
+def _persisted(tasks: list[Any]) -> list[Any]:
+    with dask.config.set(QUIET):
+        return list(dask.persist(*tasks))
+
+
+def _computed(task: Any) -> Any:
+    """What the task says.
+
+    Raises:
+        WorkerError: workers died, and nobody computes it again. Whatever the task raises.
+    """
+    client = _client()
+    try:
+        return task.compute() if client is None else _waited_for(task, client)
+    except Exception as error:
+        is_death = isinstance(error, BrokenExecutor | CancelledError)
+        if is_death or type(error).__name__ == KILLED:
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise WorkerError(f"a worker of Dask's died: {why}") from error
+        raise
+
+
+def _waited_for(task: Any, client: Any) -> Any:
+    with dask.config.set(QUIET):
+        future = client.compute(task)
+    alone = 0
+    while alone < 2:
+        try:
+            return future.result(timeout=PATIENCE)
+        except TimeoutError:
+            if future.done():
+                raise
+            alone = 0 if client.ncores() else alone + 1
+    raise WorkerError("no worker of the Dask cluster is left: start some, then fit again")
+
+
+def _client() -> Any:
+    """That of the cluster by which Dask computes; None where another engine does."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None or dask.config.get("scheduler", None) not in OF_CLUSTER:
+        return None
+    try:
+        return distributed.get_client()
+    except ValueError:
+        return None

@@ -1,0 +1,37 @@
+"""Engines that other packages bring, or why a test of theirs is skipped."""
+
+import importlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def engine(*names):
+    """The first of these packages that is installed."""
+    for name in names:
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            return importlib.import_module(name)
+    pytest.skip(f"{names[0]} is not installed")
+    return None
+
+
+def mpiexec(count, *command):
+    """Python with these arguments in so many MPI ranks, as it ended, in two minutes at most."""
+    if importlib.util.find_spec("mpi4py") is None:
+        pytest.skip("mpi4py is not installed")
+    beside = str(Path(sys.executable).parent)
+    launcher = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ["PATH"]]))
+    if launcher is None:
+        pytest.skip("mpiexec is not installed")
+    return subprocess.run(
+        [launcher, "-n", str(count), sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
