@@ -291,8 +291,8 @@ class SoftmaxRegression(Params, Exchange):
             refuse_of_sgd(path=path)
         for rows in (X, X_val):
             door.check(rows, self.solver)
-        inputs.warn_of_other_rows(X, y)
-        inputs.warn_of_other_rows(X, sample_weight, "sample_weight")
+        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
+        inputs.warn_of_other_rows(X_val, {"y_val": y_val}, "X_val")
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
         with _Unchanged(self), opened as keeper:
             y, sample_weight, y_val = map(door.here, (y, sample_weight, y_val))
@@ -363,7 +363,7 @@ class SoftmaxRegression(Params, Exchange):
 
         Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
         """
-        inputs.warn_of_other_rows(X, y)
+        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
         predicted = self._labels(X)
         y = inputs.target_array(y)
         if inputs.is_soft(y):
@@ -583,7 +583,7 @@ class SoftmaxRegression(Params, Exchange):
         if sgd.schedule != "constant":
             sgd = dataclasses.replace(sgd, schedule="constant")
         inputs.refuse_balanced_in_parts(self.class_weight)
-        inputs.warn_of_other_rows(X, y)
+        inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
         if hasattr(self, "coef_"):
             fitted = Fitted.of(self)
             schema = fitted.schema

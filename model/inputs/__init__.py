@@ -4,7 +4,13 @@ Each converts first, whatever library the values come from, and asks later.
 """
 
 from softstep.model.inputs.arrays import as_given, host_array
-from softstep.model.inputs.label_sets import LabelSet, check_missing, label_sets
+from softstep.model.inputs.label_sets import (
+    LabelSet,
+    by_name,
+    check_missing,
+    label_sets,
+    set_names,
+)
 from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
@@ -54,6 +60,7 @@ __all__ = [
     "SparseRows",
     "are_same",
     "as_given",
+    "by_name",
     "by_rows",
     "check_class_weight",
     "check_missing",
@@ -81,6 +88,7 @@ __all__ = [
     "row_weights",
     "scaled",
     "seed",
+    "set_names",
     "soft_target_rows",
     "target_array",
     "warn",

@@ -9,6 +9,7 @@ from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model.inputs import tables
 from softstep.model.inputs.arrays import array
+from softstep.model.inputs.names import SHOWN
 from softstep.model.inputs.targets import is_soft, label_values, target_array
 from softstep.model.inputs.warnings import warn
 
@@ -24,19 +25,22 @@ class LabelSet(NamedTuple):
 
 
 def check_missing(missing: Any) -> None:
-    """Raise TypeError unless it is a label, or None."""
-    if missing is not None and not isinstance(missing, numbers.Real | str):
-        raise TypeError(f"missing must be the label that stands for none, not {missing!r}")
+    """Raise TypeError unless it is a number or text, or None."""
+    is_bool = isinstance(missing, bool | np.bool_)
+    if missing is not None and (is_bool or not isinstance(missing, numbers.Real | str)):
+        raise TypeError(
+            f"missing must be the number or the text that stands for no label, not {missing!r}"
+        )
 
 
 def label_sets(
-    y: Any, n: int | None, name: str = "y", missing: Any = None
+    y: Any, n: int | None, name: str = "y", missing: Any = None, *, may_be_soft: bool = True
 ) -> list[LabelSet] | None:
     """The label sets that y is: one of labels (n,) or (n, 1), t of (n, t); None: soft targets.
 
     In (n, t), and with `missing` in all forms, a label may be missing: it is NaN, None, null or
     masked, or equals `missing`. Floats (n, t) are label sets if any is missing, or `missing` is
-    given, and all others are whole numbers.
+    given, and all others are whole numbers; else they are soft targets, if they `may_be_soft`.
 
     Raises:
         TypeError, ValueError: another form, or labels that `label_values` does not take.
@@ -45,7 +49,9 @@ def label_sets(
     columns = _with_gaps(y, name, missing)
     if columns is None:
         y = target_array(y, name)
-        return None if is_soft(y) else [LabelSet(column, None) for column in _columns(y, n, name)]
+        if may_be_soft and is_soft(y):
+            return None
+        return [LabelSet(column, None) for column in _columns(y, n, name)]
     if n is not None and len(columns[0][0]) != n:
         raise ValueError(f"{name} has {len(columns[0][0])} rows of labels, but there are {n} rows")
     places = [name] if len(columns) == 1 else [f"{name}[:, {t}]" for t in range(len(columns))]
@@ -53,6 +59,35 @@ def label_sets(
         LabelSet(label_values(_filled(values, hidden), n, place), ~hidden)
         for place, (values, hidden) in zip(places, columns, strict=True)
     ]
+
+
+def set_names(y: Any) -> tuple[str, ...] | None:
+    """The names of the columns of a table, if there are several, each with one of its own."""
+    if len(tables.columns_of(y)) < 2:
+        return None
+    found = tuple(getattr(y, "column_names", getattr(y, "columns", ())))
+    is_named = all(isinstance(name, str) for name in found) and len(set(found)) == len(found)
+    return found if is_named else None
+
+
+def by_name(sets: list[LabelSet], y: Any, names: tuple[str, ...] | None, name: str) -> Any:
+    """The label sets that y is, in the order of these names.
+
+    names: of those learned from. Where either has none, they are matched by place.
+
+    Raises:
+        ValueError: y has other names.
+    """
+    found = set_names(y)
+    if names is None or found is None or found == names:
+        return sets
+    other = next((one for one in found if one not in names), None)
+    if other is not None:
+        raise ValueError(
+            f"{name} has a label set {other!r}, which y had not, but {', '.join(names[:SHOWN])} …: "
+            "name them alike, or give an array, whose columns are matched by place"
+        )
+    return [sets[found.index(one)] for one in names]
 
 
 def _columns(y: Any, n: int | None, name: str) -> list[Array]:
@@ -181,11 +216,14 @@ def _equal(values: Array, missing: Any) -> Array:
     """Where these are the label that stands for none, (n,)."""
     if missing is None:
         return np.zeros(len(values), bool)
-    is_text = isinstance(missing, str)
+    kind: Any = str if isinstance(missing, str) else numbers.Real
     if values.dtype.kind == "O":
-        found = [isinstance(v, str) == is_text and v == missing for v in values.tolist()]
+        found = [
+            isinstance(v, kind) and not isinstance(v, bool | np.bool_) and v == missing
+            for v in values.tolist()
+        ]
         return np.array(found, bool)
-    if (values.dtype.kind in "UT") != is_text:
+    if (values.dtype.kind in "UT") != (kind is str) or values.dtype.kind == "b":
         return np.zeros(len(values), bool)
     return np.asarray(values == missing, bool)
 

@@ -76,17 +76,23 @@ def is_soft(y: Any) -> bool:
     return y.ndim == 2 and y.shape[1] > 1 and y.dtype.name in (*FLOAT_DTYPES, "float16")
 
 
-def warn_of_other_rows(X: Any, y: Any, name: str = "y") -> None:
-    """Warn where the rows of two tables of pandas have the same index in another order."""
+def warn_of_other_rows(X: Any, others: dict[str, Any], rows: str = "X") -> None:
+    """Warn of what belongs to the rows X and has their index, of pandas, in another order.
+
+    others: by name. rows: the name of X.
+    """
     one: Any = getattr(X, "index", None)
-    other: Any = getattr(y, "index", None)
-    if not (hasattr(one, "equals") and hasattr(other, "equals")) or len(one) != len(other):
+    if not hasattr(one, "equals"):
         return
-    if not one.equals(other) and set(one) == set(other):
-        warn(
-            f"X and {name} have the same index in another order: their rows are matched by place; "
-            f"give {name}.loc[X.index] if they belong together by name"
-        )
+    for name, given in others.items():
+        other: Any = getattr(given, "index", None)
+        if not hasattr(other, "equals") or len(one) != len(other) or one.equals(other):
+            continue
+        if set(one) == set(other):
+            warn(
+                f"{rows} and {name} have the same index in another order: their rows are matched "
+                f"by place; give {name}.loc[{rows}.index] if they belong together by name"
+            )
 
 
 def label_values(y: Any, n: int | None, name: str = "y") -> Any:

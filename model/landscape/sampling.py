@@ -227,6 +227,7 @@ def _named(name, W, b, count, normalise, path, random_state):
 def _rows(model: SoftmaxRegression, X: Any, y: Any) -> Rows:
     """The rows as `model` reads them, with the codes of their labels."""
     fitted = Fitted.of(model)
+    inputs.warn_of_other_rows(X, {"y": y})
     X, scale = fitted.features(X)
     codes = inputs.encode(inputs.label_values(y, len(X)), fitted.classes)
     return Rows(X, codes, None, scale)

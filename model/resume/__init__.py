@@ -5,7 +5,7 @@ back; the epoch, and the sums over its steps so far, say where in the order of t
 `origin` is what a result tells of the run that made it.
 """
 
-from softstep.model.resume.fingerprint import KINDS, about, of_rows
+from softstep.model.resume.fingerprint import KINDS, about, are_others, of_rows
 from softstep.model.resume.keeper import Keeper, Resumable, fill, opened, seed, whole
 from softstep.model.resume.origin import Clock, origin_of
 from softstep.model.resume.store import refuse_used
@@ -16,6 +16,7 @@ __all__ = [
     "Keeper",
     "Resumable",
     "about",
+    "are_others",
     "fill",
     "of_rows",
     "opened",

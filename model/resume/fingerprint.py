@@ -66,8 +66,8 @@ def of_rows(data: Any, kind: str = "sample", suffix: str = "") -> dict[str, str]
     fields = {
         f"fingerprint{suffix}": kind,
         f"X{suffix}.shape": str(tuple(data.X.shape)),
-        f"X{suffix}.dtype": str(data.X.dtype),
-        f"X{suffix}.rows": _sample(data.X) if kind == "sample" else _whole(data.X),
+        f"X{suffix}.dtype": _kind_of(data.X),
+        f"X{suffix}.rows": _digest(data.X, kind),
         f"X{suffix}.feature_scale": repr(data.feature_scale),
         f"y{suffix}.shape": str(tuple(data.y.shape)),
         f"y{suffix}.values": _hash(data.y),
@@ -75,6 +75,21 @@ def of_rows(data: Any, kind: str = "sample", suffix: str = "") -> dict[str, str]
     weights = data.sample_weight
     fields[f"weights{suffix}.values"] = "None" if weights is None else _hash(weights)
     return fields
+
+
+def are_others(X: Any, fields: dict[str, str]) -> bool:
+    """Whether these features are known to be others than those of a fingerprint. Of the same
+    numbers stored in another way nothing is known."""
+    is_alike = [str(tuple(X.shape)), _kind_of(X)] == [fields["X.shape"], fields["X.dtype"]]
+    return is_alike and _digest(X, fields["fingerprint"]) != fields["X.rows"]
+
+
+def _kind_of(X: Any) -> str:
+    return f"{X.dtype}, sparse" if isinstance(X, SparseRows) else str(X.dtype)
+
+
+def _digest(X: Any, kind: str) -> str:
+    return _sample(X) if kind == "sample" else _whole(X)
 
 
 def _sample(X: Any) -> str:

@@ -75,6 +75,9 @@ def _scores(scoring: Any) -> dict[str, Score]:
     elif callable(scoring):
         scoring = {"score": scoring}
     if isinstance(scoring, list | tuple) and all(isinstance(name, str) for name in scoring):
+        twice = [name for name in scoring if scoring.count(name) > 1]
+        if twice:
+            raise ValueError(f"scoring names {twice[0]!r} twice: name each score once")
         scoring = {name: name for name in scoring}
     if not isinstance(scoring, dict):
         raise TypeError(

@@ -22,11 +22,11 @@ def negative(values: Array, y: Array) -> Array:
 
 def top(V: Array, y: Array, k: int) -> Array:
     # V (r, g, c), y (r, g): whether the label is among the k largest; of equal logits the first
-    # come first, so that k = 1 is accuracy
+    # come first, so that k = 1 is accuracy; behind NaN there is none, so that its row is wrong
     own = np.take_along_axis(V, y[..., None], axis=2)
     before = np.arange(V.shape[2]) < y[..., None]
-    ahead = (own < V) | ((own == V) & before)
-    found: Array = ahead.sum(axis=2) < k
+    behind = (own > V) | ((own == V) & ~before)
+    found: Array = (~behind).sum(axis=2) < k
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import on_host, to_host
+from softstep.kernels.arrays import on_host
 from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.fitted import not_fitted
@@ -23,6 +23,7 @@ class PredictsByBest:
     classes_: Any
     missing: Any
     refit_together: Any
+    _set_names: tuple[str, ...] | None
 
     def decision_function(self, X: Any) -> Any:
         """Logits, as `SoftmaxRegression.decision_function`; for label sets a list of them.
@@ -72,9 +73,12 @@ class PredictsByBest:
         if not isinstance(best, list) and self.missing is None:
             return float(best.score(X, y, sample_weight))
         best = best if isinstance(best, list) else [best]
-        sets = _label_sets(y, self.missing)
+        inputs.warn_of_other_rows(X, {"y": y})
+        sets = inputs.label_sets(y, None, "y", self.missing, may_be_soft=False)
+        assert sets is not None
         if len(sets) != len(best):
             raise ValueError(f"y has shape {np.shape(y)}, but there are {len(best)} label sets")
+        sets = inputs.by_name(sets, y, self._set_names, "y")
         scores = [
             one.score(X, found.values, _weights(sample_weight, found.observed))
             for one, found in zip(best, sets, strict=True)
@@ -111,15 +115,6 @@ class PredictsByBest:
 def _constant(classes: Array, n: int) -> Array:
     """The label of n rows where there is one class, or none."""
     return np.full(n, classes[0]) if len(classes) else np.full(n, None)
-
-
-def _label_sets(y: Any, missing: Any) -> list[inputs.LabelSet]:
-    """The columns of y, (n, t), also of floats."""
-    sets = inputs.label_sets(y, None, "y", missing)
-    if sets is None:
-        y = to_host(inputs.target_array(y))
-        sets = [inputs.LabelSet(y[:, t], None) for t in range(y.shape[1])]
-    return sets
 
 
 def _weights(sample_weight: Any, observed: Array | None) -> Any:

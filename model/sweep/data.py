@@ -19,7 +19,7 @@ class Labels:
 
     Sets of fewer than two classes are left out: `found` are the classes of all that were given,
     `numbers` which of them are here. observed: (t, n), which labels are there; None: all are.
-    missing: the label that stands for none.
+    missing: the label that stands for none. names: of all sets that were given, or None.
     """
 
     y: Array
@@ -29,6 +29,7 @@ class Labels:
     numbers: list[int]
     observed: Array | None = None
     missing: Any = None
+    names: tuple[str, ...] | None = None
 
     @property
     def is_soft(self) -> bool:
@@ -44,12 +45,12 @@ class Labels:
 
     @property
     def strata(self) -> Array | None:
-        """What folds are stratified by: the one label set, in which none is a class too."""
+        """What folds are stratified by: the one label set, in which no label is -1."""
         if self.is_soft or self.two_dimensional:
             return None
         if self.observed is None:
             return self.y[0]
-        return np.where(self.observed[0], self.y[0], len(self.classes[0]))
+        return np.where(self.observed[0], self.y[0], -1)
 
     def codes(self, label_set: int) -> Array | None:
         return None if self.is_soft else self.y[label_set]
@@ -75,20 +76,21 @@ class Labels:
     def encode(self, y: Any, n: int, name: str) -> tuple[Array, Array | None]:
         """Other labels of these classes, in the form of `self.y` and of `observed`.
 
+        Several label sets may come as floats too.
+
         Raises:
-            TypeError, ValueError: another form, a label that is not one of the classes, or a label
-                set without labels.
+            TypeError, ValueError: another form, another name of a label set, or a label that is not
+                one of the classes.
         """
-        sets = inputs.label_sets(y, n, name, self.missing)
+        may_be_soft = not self.two_dimensional
+        sets = inputs.label_sets(y, n, name, self.missing, may_be_soft=may_be_soft)
         if sets is None:
             y = inputs.target_array(y, name)
             return to_host(inputs.soft_target_rows(y, n, self.classes[0], name)[0]), None
         if len(sets) != len(self.found):
             raise ValueError(f"{name} has {len(sets)} label sets, but y has {len(self.found)}")
+        sets = inputs.by_name(sets, y, self.names, name)
         sets = [sets[t] for t in self.numbers]
-        for t, one in zip(self.numbers, sets, strict=True):
-            if one.observed is not None and not one.observed.any():
-                raise ValueError(f"label set {t} has no labels in {name} to be judged by")
         pairs = zip(sets, self.classes, strict=True)
         codes = [inputs.encode(one.values, classes, name) for one, classes in pairs]
         return np.stack(codes), _observed(sets)
@@ -115,7 +117,8 @@ def labels(y: Any, n: int, missing: Any = None) -> Labels:
     sets, classes = [sets[t] for t in numbers], [found[t] for t in numbers]
     pairs = zip(sets, classes, strict=True)
     codes = np.stack([inputs.encode(one.values, of) for one, of in pairs])
-    return Labels(codes, classes, len(found) > 1, found, numbers, _observed(sets), missing)
+    several, names = len(found) > 1, inputs.set_names(y)
+    return Labels(codes, classes, several, found, numbers, _observed(sets), missing, names)
 
 
 def _observed(sets: list[inputs.LabelSet]) -> Array | None:
@@ -172,6 +175,11 @@ def splits(
 
     judges: whether heads are judged on the rows their split leaves out.
     """
+    if groups is not None and not hasattr(sweep.cv, "split"):
+        inputs.warn(
+            "groups are ignored: they count for a cv that splits by them, such as scikit-learn's "
+            "GroupKFold"
+        )
     if sweep.n_bootstrap is not None:
         learn, left_out = folds.bootstraps(sweep.bootstrap, sweep.n_bootstrap, n, seed)
         return Splits(learn, folds.not_empty(left_out) if judges else None)
@@ -217,6 +225,9 @@ def weight_sets(
         codes, classes = data.codes(t), data.classes[t]
         weights = inputs.row_weights(counts, class_weight, codes, classes, n)
         own = splits.few.get(split - 1, slice(None))
+        if not weights[own].any():
+            who = _who(split - 1)
+            raise ValueError(f"the weights of the rows that {who} learns from sum to zero")
         sets[i], sums[i] = 0, weights[own].sum()
         sets[i, own] = inputs.of_mean_one(weights[own])
     return sets, sums
@@ -238,9 +249,33 @@ def judges(data: Labels, judge: Array, dtype: np.dtype[Any]) -> Array:
     return both.reshape(-1, judge.shape[1]).astype(dtype)
 
 
+def held_out_weights(
+    data: Labels, observed: Array | None, weights: Array | None, dtype: np.dtype[Any]
+) -> Array | None:
+    """What given rows count that judge, (1, n), or (t, n) where labels are missing; None: alike.
+
+    observed: as `Labels.encode` gives it. weights: (n,), or None.
+
+    Raises:
+        ValueError: a label set has no labels in rows that count.
+    """
+    if weights is not None:
+        weights = inputs.of_mean_one(weights)[None]
+    if observed is not None:
+        weights = observed.astype(np.float64) * (1 if weights is None else weights)
+        empty = np.flatnonzero(~weights.any(axis=1))
+        if empty.size:
+            t = data.numbers[empty[0]]
+            raise ValueError(f"label set {t} has no labels in the rows of y_val that count")
+    return None if weights is None else weights.astype(dtype)
+
+
 def _no_labels(data: Labels, t: int, split: int, does: str) -> str:
-    who = "a head" if split < 0 else f"split {split}"
-    return f"label set {data.numbers[t]} has no labels in the rows that {who} {does}"
+    return f"label set {data.numbers[t]} has no labels in the rows that {_who(split)} {does}"
+
+
+def _who(split: int) -> str:
+    return "a head" if split < 0 else f"split {split}"
 
 
 def given_C(heads: Heads, models: list[Any], data: Labels) -> Array:

@@ -248,12 +248,13 @@ class SoftmaxSweep(OutOfFold, Params):
                 own, few or many. One with a single class is skipped, with a warning. In (n, t) a
                 label may be missing: NaN, None, null, masked, or what `missing` says; floats (n, t)
                 are then label sets, if all others are whole numbers. A row without a label
-                has weight 0 for that set, in learning and in judging.
+                has weight 0 for that set, in learning and in judging. Columns of tables are matched
+                by their names, if they have them, in `y_val` and in `score`.
             sample_weight: weights of the rows, (n,), >= 0; scaled to mean 1. Held-out rows count
                 alike.
             X_val, y_val: held-out rows, of the forms of X and y; not together with `cv`.
             sample_weight_val: what each of these rows counts in every figure on them, (n_val,), >=
-                0. Functions that score are given it as `sample_weight`.
+                0. Functions that score are given it as `sample_weight`, scaled to mean 1.
             groups: for a `cv` that splits by groups.
             callback: called with a `SweepEpoch` after each epoch, or with solver="lbfgs" with a
                 `Round` (model/optimum/solve.py) after each round; returning True stops training.
@@ -284,7 +285,7 @@ class SoftmaxSweep(OutOfFold, Params):
                 but `resume` is False.
             CheckpointError: no checkpoint is sound, or it is of another run: the field is named.
             OSError: the folder of checkpoints cannot be written to, or another training holds it.
-            FloatingPointError: every setting diverged.
+            FloatingPointError: every setting diverged, on all label sets or on one.
             BackendError: the backend requested by name cannot run.
             WorkerError: a worker of the executor or of Dask's died; a RuntimeError.
             MemoryError: a GPU has no room for the rows and the weights, which stay there for the
@@ -309,7 +310,10 @@ class SoftmaxSweep(OutOfFold, Params):
                 refuse_kept_tasks(checkpoint)
             given = replace(given, X=opened(X), X_val=opened(X_val))
             settings.asked.refuse_in_workers()
-        inputs.warn_of_other_rows(X, y)
+        own = {"y": y, "sample_weight": sample_weight, "groups": groups}
+        inputs.warn_of_other_rows(X, own)
+        held_out = {"y_val": y_val, "sample_weight_val": sample_weight_val}
+        inputs.warn_of_other_rows(X_val, held_out, "X_val")
         with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
             given = given.from_dask()
             solution = self._fit(settings, given, callback, keeper, fingerprint, crew)
@@ -339,6 +343,7 @@ class SoftmaxSweep(OutOfFold, Params):
         if optimum is None and crew is None:
             bank = bank.beside(plan.data.X, self.backend)
         training: Training = new(heads, bank, plan)
+        plan.scoring.try_out(training)
         entries = plan.views.settings
         X, prints = plan.data.X, resuming.of_rows(plan.data, fingerprint)
         run: Callable[..., None] = training.run
@@ -550,10 +555,8 @@ class SoftmaxSweep(OutOfFold, Params):
             X_val = views.seen(X_val, schema.columns)
         if weights is not None:
             weights = inputs.weight_array(weights, len(X_val), "sample_weight_val")
-            weights = inputs.of_mean_one(weights).astype(dtype)[None]
         codes, observed = labels.encode(y_val, len(X_val), "y_val")
-        if observed is not None:
-            weights = observed.astype(dtype) * (1 if weights is None else weights)
+        weights = data.held_out_weights(labels, observed, weights, dtype)
         return trainer.Rows(X_val, codes, weights, scale)
 
     def _publish(
@@ -565,9 +568,11 @@ class SoftmaxSweep(OutOfFold, Params):
     ) -> None:
         """Set the attributes from what was trained."""
         count = labels.count
-        if training.diverged.reshape(-1, count).all(axis=0).any():
+        lost = training.diverged.reshape(-1, count).all(axis=0)
+        if lost.any():
+            of_set = "" if lost.all() else f" on label set {labels.numbers[lost.argmax()]}"
             raise FloatingPointError(
-                "every setting diverged: the logits overflow; "
+                f"every setting diverged{of_set}: the logits overflow; "
                 "lower learning_rate, l2 or the scale of the features"
             )
         plan = training.plan
@@ -589,6 +594,7 @@ class SoftmaxSweep(OutOfFold, Params):
         winners = [] if apart is None else [apart.winner(training, g) for g in of_sets]
         self._set_best_scores([winner for winner in winners if winner is not None], labels)
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
+        self._set_names = labels.names
         self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
         self.n_iter_: Any = self._each(lambda best: best.n_iter_)

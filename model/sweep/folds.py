@@ -15,7 +15,7 @@ def cross_validation(cv: Any, y: Any, groups: Any, codes: Any, seed: Any) -> Any
 
     cv: a number of folds, an object with scikit-learn's `split(X, y, groups)`, or an iterable of
     pairs as that yields them. For a number k the rows are shuffled by `default_rng((seed, 4))`,
-    sorted stably by `codes`, their class (None: not sorted), and dealt to the folds in turn.
+    sorted stably by `codes`, their class or -1 (None: not sorted), and dealt to the folds in turn.
 
     Raises:
         TypeError: cv is none of these, or yields other than pairs of row numbers or masks.
@@ -72,8 +72,8 @@ def _rows_of_fold(i, pair, n):
 
 def _warn_of_rare_classes(k, codes):
     """Warn where some folds are judged on no row of a class."""
-    least = None if codes is None else np.bincount(codes).min()
-    if least is not None and least < k:
+    least = k if codes is None else np.bincount(codes[codes >= 0]).min()
+    if least < k:
         warn(
             f"a class has {least} rows, fewer than the {k} folds: some folds have none to judge by"
         )

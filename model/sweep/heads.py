@@ -45,6 +45,9 @@ class Heads:
 class Scores(Protocol):
     """What computes the scores of a sweep: `scoring.Scoring`."""
 
+    def try_out(self, training: "Training") -> None:
+        """Find before the training what cannot be computed after it."""
+
     def figures(
         self, names: list[str], training: "Training", heads: np.ndarray
     ) -> dict[str, np.ndarray]:

@@ -10,9 +10,9 @@ from softstep import kernels
 from softstep.kernels.arrays import is_on_gpu, to_host
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.integers import ceil_div
-from softstep.model import inputs
+from softstep.model import inputs, resume
 from softstep.model.fitted import Fitted
-from softstep.model.inputs import SparseRows
+from softstep.model.inputs import Schema, SparseRows
 from softstep.model.sweep.best import PredictsByBest
 
 BLOCK_BYTES = 1 << 22  # of rows that are picked out at once: in the cache, when a kernel reads them
@@ -72,7 +72,8 @@ class OutOfFold(PredictsByBest):
 
         Raises:
             NotFittedError: before `fit`.
-            TypeError, ValueError: X is not as `fit` was given it; there are no splits.
+            TypeError, ValueError: X is not as `fit` was given it, which some of its rows tell if it
+                is stored alike; there are no splits.
             IndexError: no such entry. FloatingPointError: the setting diverged.
         """
         self._require_fit()
@@ -92,6 +93,11 @@ class OutOfFold(PredictsByBest):
         if len(X) != n:
             raise ValueError(
                 f"X has {len(X)} rows, but fit was given {n}: give these, in their order"
+            )
+        if resume.are_others(Schema.of_model(self).rows(given).X, trained.origin["data"]):
+            raise ValueError(
+                "X holds other rows than fit was given, or in another order: give these, in their "
+                "order"
             )
         total = np.zeros((n, len(first.b)))  # in float64, as many may be added
         times = np.zeros((n, 1), np.int64)

@@ -64,7 +64,7 @@ def in_grid(features: Any) -> list[tuple[Any, str | None]]:
         raise ValueError("param_grid['features'] is empty")
     for value, name in pairs:
         if value is not None and not is_range(value):
-            raise TypeError(_no_range(value))
+            raise TypeError(_no_range(features if isinstance(value, numbers.Real) else value))
         if name is not None and not isinstance(name, str):
             raise TypeError(f"the name of a range in param_grid['features'] is {name!r}, no text")
     return pairs

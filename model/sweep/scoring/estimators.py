@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels.arrays import taken
 from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.inputs import NamedColumns, Schema, SparseRows
@@ -33,28 +34,30 @@ class Estimators:
         """These scores of these heads, (len(heads),) each.
 
         Raises:
-            TypeError: a function gives no number. What it raises besides is the caller's.
+            TypeError: a function gives no number. What it raises besides is the caller's, with a
+                note of the score.
         """
         trained = results.trained(self.models, self.labels, self.schemas, training, {})
-        rows = inputs.features(self.X)
-        bank = training.heads
+        rows, some = inputs.features(self.X), training.heads.take(heads)
         found = {name: np.empty(len(heads)) for name in scores}
-        judges = training.plan.judge_of(bank)
-        for i, k in enumerate(heads.tolist()):
-            split = None if bank.split[k] == ALL_ROWS else int(bank.split[k])
-            own, weights = self._rows(None if judges is None else int(judges[k]))
-            given = {} if weights is None else {"sample_weight": weights}
-            model = trained.estimator(int(bank.group[k]), split)
-            X, y = _as_given(rows, own), self._labels(int(bank.label_set[k]), own)
-            for name, score in scores.items():
-                found[name][i] = number(score, score.of(model, X, y, **given))
+        judges = training.plan.judge_of(some)
+        judges = np.zeros(len(heads), np.int64) if judges is None else judges
+        for judge in np.unique(judges).tolist():  # whose rows are picked out once
+            own, weights = self._rows(judge)
+            X, given = _as_given(rows, own), {} if weights is None else {"sample_weight": weights}
+            for i in np.flatnonzero(judges == judge).tolist():
+                split = None if some.split[i] == ALL_ROWS else int(some.split[i])
+                model = trained.estimator(int(some.group[i]), split)
+                y = self._labels(int(some.label_set[i]), own)
+                for name, score in scores.items():
+                    found[name][i] = number(score, _called(score, model, X, y, given))
         return found
 
-    def _rows(self, judge: int | None) -> tuple[Any, Array | None]:
-        """Those of that weight set, and what they count; None: alike."""
+    def _rows(self, judge: int) -> tuple[Any, Array | None]:
+        """Those of that weight set, `...` for all, and what they count; None: alike."""
         sets = self.held_out.sample_weight
-        if judge is None or sets is None:
-            return slice(None), None
+        if sets is None:
+            return ..., None
         rows = np.flatnonzero(sets[judge])
         weights = sets[judge][rows].astype(np.float64)
         return rows, None if (weights == weights[0]).all() else weights
@@ -67,9 +70,19 @@ class Estimators:
         return found
 
 
+def _called(score: Score, model: SoftmaxRegression, X: Any, y: Array, given: Any) -> Any:
+    """What the function of a score returns."""
+    try:
+        return score.of(model, X, y, **given)
+    except Exception as error:
+        error.add_note(f"This was raised by scoring={score.name!r}.")
+        raise
+
+
 def _as_given(rows: inputs.Features, own: Any) -> Any:
-    """These rows, with the names of their columns; sparse ones as SciPy has them."""
+    """These rows, by number or `...` for all, with the names of their columns; sparse ones as SciPy
+    has them."""
     if isinstance(rows.X, SparseRows):
-        return rows.X.matrix[own]
-    X = rows.X[own]
+        return rows.X.matrix if own is ... else rows.X.matrix[own]
+    X = rows.X if own is ... else taken(rows.X, own)
     return X if rows.names is None else NamedColumns.of(np.asarray(X), tuple(rows.names))

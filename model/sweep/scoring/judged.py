@@ -74,10 +74,22 @@ class Judged:
         weights = self.weights(k)
         return float(len(self.data.X) if weights is None else weights.sum(dtype=np.float64))
 
-    def rows_of(self, k: int) -> Array:
-        """The rows of that set."""
+    def counted(self, k: int, first: int, count: int) -> tuple[Array, Array | None]:
+        """Of so many rows from number `first` on those of set k, by their place among these, and
+        what they count; None: 1 each."""
         weights = self.weights(k)
-        return np.arange(len(self.data.X)) if weights is None else np.flatnonzero(weights)
+        if weights is None:
+            return np.arange(count), None
+        own = weights[first : first + count]
+        rows = np.flatnonzero(own)
+        own = own[rows].astype(np.float64)
+        return rows, None if (own == 1).all() else own
+
+    def labels(self, t: int, rows: Array) -> Array:
+        """Those of label set t, (len(rows),); of soft targets the most probable class."""
+        y = self.data.y
+        found: Array = y[rows].argmax(axis=1) if y.dtype.kind == "f" else y[t, rows]
+        return found
 
     def in_blocks(self) -> Iterator[tuple[Any, int]]:
         """All held-out rows from first to last, some at once, and the number of the first."""

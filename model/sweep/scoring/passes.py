@@ -20,14 +20,14 @@ def summed(judged: Judged, scores: dict[str, Score], draws: Draws | None) -> dic
     """
     means = {name: score for name, score in scores.items() if score.is_mean}
     counted = {name: score for name, score in scores.items() if score.kind == "counts"}
-    sets = [(k, heads, list(judged.groups(heads))) for k, heads in judged.sets()]
+    sets = [(k, heads, list(judged.groups(heads)), judged.mass(k)) for k, heads in judged.sets()]
     sums: dict[str, Array] = {name: np.zeros(len(judged.b)) for name in means}
     mass = np.zeros(len(judged.b))
     counts: dict[Any, Counts] = {}
     for x, first in judged.in_blocks():
         drawn = None if draws is None else draws.counts(first, len(x))
-        for k, heads, groups in sets:
-            rows, weights = _of_block(judged.weights(k), first, len(x))
+        for k, heads, groups, whole in sets:
+            rows, weights = judged.counted(k, first, len(x))
             if not len(rows):
                 continue
             values = {name: np.empty((len(rows), len(heads))) for name in means}
@@ -45,20 +45,10 @@ def summed(judged: Judged, scores: dict[str, Score], draws: Draws | None) -> dic
                 sums[name][heads] += w @ of_rows
             if draws is not None and drawn is not None:
                 of_groups, group_numbers = _by_group(judged.heads.group[heads], values)
-                w = w / judged.mass(k)  # each set counts as much as another
+                w = w / whole  # each set counts as much as another
                 draws.add(drawn[rows], w, of_groups, group_numbers)
     of_means = {name: total / mass for name, total in sums.items()}
     return of_means | _from_counts(counted, counts, sets, len(judged.b))
-
-
-def _of_block(weights: Array | None, first: int, count: int) -> tuple[Array, Array | None]:
-    """Which rows of a block judge, and what they count; None: 1 each."""
-    if weights is None:
-        return np.arange(count), None
-    own = weights[first : first + count]
-    rows = np.flatnonzero(own)
-    own = own[rows].astype(np.float64)
-    return rows, None if (own == 1).all() else own
 
 
 def _of_rows(score: Score, answers: Answers) -> Array:
@@ -83,7 +73,7 @@ def _from_counts(
     scores: dict[str, Score], counts: dict[Any, Counts], sets: list[Any], h: int
 ) -> dict[str, Array]:
     found = {name: np.full(h, np.nan) for name in scores}
-    for k, heads, groups in sets:
+    for k, heads, groups, _ in sets:
         for g, group in enumerate(groups):
             for name, score in scores.items():
                 found[name][heads[group.place]] = score.of(counts[k, g])
@@ -96,35 +86,30 @@ def of_all_rows(judged: Judged, scores: dict[str, Score]) -> dict[str, Array]:
     found = {name: np.full(len(judged.b), np.nan) for name in scores}
     with ThreadPoolExecutor(threads.at_most(judged.sgd.n_threads)) as pool:
         for k, heads in judged.sets():
-            rows = judged.rows_of(k)
-            weights = _weights_of_rows(judged.weights(k), rows)
+            rows, weights = judged.counted(k, 0, len(judged.data.X))
+            label_set = judged.heads.label_set[heads]
+            labels = {t: judged.labels(t, rows) for t in np.unique(label_set).tolist()}
             size = len(rows) * judged.b.shape[1] * judged.b.itemsize
             for group in judged.groups(heads, size):
-                P, y = _held(judged, k, group, heads, len(rows))
+                P = _held(judged, k, group, heads, len(rows))
                 for name, score in scores.items():
-                    heads_in_turn = zip(P, y.T, strict=True)
-                    of = [pool.submit(_of_head, score, p, t, weights) for p, t in heads_in_turn]
+                    in_turn = zip(P, label_set[group.place].tolist(), strict=True)
+                    of = [pool.submit(_of_head, score, p, labels[t], weights) for p, t in in_turn]
                     found[name][heads[group.place]] = [each.result() for each in of]
+                del P, in_turn  # before the next are made
     return found
 
 
-def _weights_of_rows(weights: Array | None, rows: Array) -> Array | None:
-    own = None if weights is None else weights[rows].astype(np.float64)
-    return None if own is None or (own == 1).all() else own
-
-
-def _held(judged: Judged, k: int, group: Group, heads: Array, n: int) -> tuple[Array, Array]:
-    """Probabilities (g, n, c) and labels (n, g) of all rows of a set."""
-    g = len(group.place)
-    P, y, at = np.empty((g, n, group.classes), group.W.dtype), np.empty((n, g), np.int64), 0
+def _held(judged: Judged, k: int, group: Group, heads: Array, n: int) -> Array:
+    """Probabilities (g, n, c) of all n rows of a set."""
+    P, at = np.empty((len(group.place), n, group.classes), group.W.dtype), 0
     for x, first in judged.in_blocks():
-        rows, _ = _of_block(judged.weights(k), first, len(x))
+        rows, _ = judged.counted(k, first, len(x))
         if len(rows):
             answers = judged.answers(x, first, rows, group, heads)
             P[:, at : at + len(rows)] = answers.probabilities.transpose(1, 0, 2)
-            y[at : at + len(rows)] = answers.labels
             at += len(rows)
-    return P, y
+    return P
 
 
 def _of_head(score: Score, P: Array, y: Array, weights: Array | None) -> float:

@@ -1,5 +1,6 @@
 """What a sweep is asked to score, and the figures that come of it."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
+from softstep.model import inputs
 from softstep.model.scores import ALWAYS, SCORES, Asked, Score
 from softstep.model.sweep.heads import ALL_ROWS, Training
 from softstep.model.sweep.scoring.draws import Draws, Winner
@@ -53,13 +55,12 @@ class Scoring:
         self, names: list[str], training: Training, heads: Array, draws: Draws | None = None
     ) -> dict[str, Array]:
         """These scores of these heads of the bank, (len(heads),) each; draws: as `summed`."""
-        known = {name: SCORES[name] for name in SCORES} | self.asked.scores
-        wanted = {name: known[name] for name in names}
+        known = SCORES | self.asked.scores
         judged = self._judged(training, heads)
         kinds = "mean", "counts", "all", "estimator"
         by_kind: dict[str, dict[str, Score]] = {kind: {} for kind in kinds}
-        for name, score in wanted.items():
-            by_kind[score.kind][name] = score
+        for name in names:
+            by_kind[known[name].kind][name] = known[name]
         found: dict[str, Array] = {}
         if by_kind["mean"] or by_kind["counts"]:
             found |= summed(judged, by_kind["mean"] | by_kind["counts"], draws)
@@ -70,12 +71,22 @@ class Scoring:
             found |= self.estimators.figures(by_kind["estimator"], training, heads)
         return found
 
+    def try_out(self, training: Training) -> None:
+        """Call the functions of an estimator for a head as it begins: one that cannot be called, or
+        gives no number, is found before the training, which would be lost.
+
+        Raises as `Estimators.figures`.
+        """
+        names = self.asked.of_estimators
+        if names:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the head has learned nothing yet
+                self.figures(names, training, _judging(training)[:1])
+
     def final(self, training: Training) -> Scored:
         """The scores of the heads as they are in the end, by all of which in company settings are
         ranked: so those of a worker's heads have the bits of one process."""
-        heads, plan, refit = training.heads, training.plan, self.asked.refit
-        judges = (heads.split != ALL_ROWS) == training.has_splits
-        judging = np.flatnonzero(judges & ~training.diverged[heads.group])
+        plan, refit, judging = training.plan, self.asked.refit, _judging(training)
         scores = self.asked.scores | {refit.name: refit}
         drawn = [name for name, score in scores.items() if score.is_mean]
         draws = Draws(plan.seed, training.groups, drawn, refit.name)
@@ -83,8 +94,10 @@ class Scoring:
         new = self.figures(names, training, judging, draws if drawn else None)
         for name in self.asked.scores:
             if name not in ALWAYS:
-                figures = training.figures.setdefault(name, np.full(len(heads.group), np.nan))
+                none = np.full(len(training.heads.group), np.nan)
+                figures = training.figures.setdefault(name, none)
                 figures[judging] = new[name]
+            _say_where_there_is_none(name, training)
         return Scored({name: training.figures[name] for name in self.asked.scores}, draws)
 
     def _judged(self, training: Training, heads: Array) -> Judged:
@@ -100,6 +113,22 @@ class Scoring:
             classes=self.classes,
             sgd=plan.sgd,
             layout=plan.layout,
+        )
+
+
+def _judging(training: Training) -> Array:
+    """The heads by which settings are judged, without those that diverged."""
+    heads = training.heads
+    judges = (heads.split != ALL_ROWS) == training.has_splits
+    return np.flatnonzero(judges & ~training.diverged[heads.group])
+
+
+def _say_where_there_is_none(name: str, training: Training) -> None:
+    """Warn of settings that have no figure of this score, though they did not diverge."""
+    none = np.isnan(training.judged(training.figures[name])) & ~training.diverged
+    if none.any():
+        inputs.warn(
+            f"scoring={name!r} is NaN for {none.sum()} of {len(none)} settings, which rank last"
         )
 
 

@@ -227,6 +227,12 @@ def test_heads_may_stop_by_a_score_that_reads_their_weights(refit, machine, by_t
     same(found_by(fit()), expected)
 
 
+def test_a_function_scores_folds_of_rows_that_are_given_on_the_gpu(machine):
+    results = sweep(GRID, scoring=own_score, cv=2, epochs=2).fit(asarray(X), Y).results_
+    np.testing.assert_allclose(results["mean_val_score"], results["mean_val_accuracy"], rtol=1e-12)
+    assert results["mean_val_score"].max() > 0.5
+
+
 def test_a_path_takes_the_weights_of_its_points(machine):
     path = WeightPath()
     regression().fit(X, Y, path=path)

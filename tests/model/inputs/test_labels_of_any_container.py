@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep.model.landscape import loss_surface
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -18,7 +19,15 @@ def model(**settings):
 
 
 def sweep(**settings):
-    return SoftmaxSweep({}, cv=2, epochs=2, random_state=0, **settings)
+    return SoftmaxSweep({}, **{"cv": 2, "epochs": 2, "random_state": 0, **settings})
+
+
+class ByGroups:
+    """A splitter that takes groups."""
+
+    def split(self, X, y, groups):
+        for group in np.unique(groups):
+            yield np.flatnonzero(groups != group), np.flatnonzero(groups == group)
 
 
 def frames():
@@ -177,16 +186,39 @@ def test_rows_in_another_order_than_their_labels_are_said():
     labels = pandas.Series(Y, index=table.index)
     shuffled = table.sample(frac=1, random_state=0)
     fitted = model().fit(table, labels)
+    both = pandas.DataFrame({"a": labels, "b": labels % 2})
+    of_sets = sweep().fit(table, both)
     for call in (
         lambda: model().fit(shuffled, labels),
         lambda: sweep().fit(shuffled, labels),
         lambda: fitted.score(shuffled, labels),
         lambda: fitted.partial_fit(shuffled, labels),
+        lambda: loss_surface(fitted, shuffled, labels, steps=2),
+        lambda: of_sets.score(shuffled, both),
     ):
         with pytest.warns(UserWarning, match=r"same index in another order: .*y\.loc\[X\.index\]"):
             call()
-    with pytest.warns(UserWarning, match=r"give sample_weight\.loc\[X\.index\]"):
-        model().fit(shuffled, labels[shuffled.index], labels + 1)
+    own = labels[shuffled.index]
+    for name, call in {
+        "sample_weight": lambda: model().fit(shuffled, own, labels + 1),
+        "sample_weight in a sweep": lambda: sweep().fit(shuffled, own, labels + 1),
+        "sample_weight of a score": lambda: fitted.score(shuffled, own, labels + 1),
+        "sample_weight in parts": lambda: fitted.partial_fit(
+            shuffled, own, sample_weight=labels + 1
+        ),
+        "groups": lambda: sweep(cv=ByGroups()).fit(shuffled, own, groups=labels),
+    }.items():
+        cure = rf"X and {name.split()[0]} have .* give {name.split()[0]}\.loc\[X\.index\]"
+        with pytest.warns(UserWarning, match=cure):
+            call()
+    for fit, more in (
+        (model().fit, {"y_val": labels}),
+        (sweep(cv=None).fit, {"y_val": labels}),
+        (sweep(cv=None).fit, {"y_val": own, "sample_weight_val": labels + 1}),
+    ):
+        cure = rf"X_val and {list(more)[-1]} have .*\.loc\[X_val\.index\]"
+        with pytest.warns(UserWarning, match=cure):
+            fit(shuffled, own, X_val=shuffled, **more)
     model().fit(shuffled, labels[shuffled.index])
     model().fit(shuffled, labels.reset_index(drop=True))  # nothing is known of them
 

@@ -192,6 +192,14 @@ def test_the_first_of_equal_logits_is_ahead():
     assert np.array_equal(find("top1").of(V, y), V.argmax(axis=2) == y)
 
 
+def test_a_row_whose_logits_are_no_numbers_is_among_the_first_of_nothing():
+    nan, inf = np.nan, np.inf
+    V = np.array([[[nan, nan, nan]], [[nan, 1, 2]], [[inf, 1, 2]], [[-inf, 1, 2]]])
+    for label, expected in ((0, [False, False, True, False]), (1, [False, False, False, True])):
+        found = find("top2").of(V, np.full((4, 1), label))
+        assert found[:, 0].tolist() == expected
+
+
 def test_a_likelihood_too_small_for_a_probability_is_exact():
     V = np.array([[[0.0, 1000.0]]], np.float32)
     answers = Answers(V, np.array([[0]]), "mse", "numpy")
@@ -237,7 +245,15 @@ def test_settings_are_ranked_by_refit_then_by_accuracy_and_loss(scoring, refit, 
 def test_scorers_of_scikit_learn_are_found_where_it_is_installed(monkeypatch):
     metrics = pytest.importorskip("sklearn.metrics")
     found = asked(["f1_weighted"], None, {"mse"}).refit
-    assert found.of is metrics.get_scorer("f1_weighted") or found.kind == "estimator"
+    assert (found.kind, found.greater_is_better) == ("estimator", True)
+
+    class Model(pytest.importorskip("sklearn.dummy").DummyClassifier):
+        def predict(self, X):
+            return X[:, 0]
+
+    said, y = np.array([0, 1, 2, 2, 1, 0]), np.array([0, 1, 1, 2, 1, 2])
+    model = Model().fit(said[:, None], y)
+    assert found.of(model, said[:, None], y) == metrics.f1_score(y, said, average="weighted")
     monkeypatch.setitem(__import__("sys").modules, "sklearn.metrics", None)
     with pytest.raises(ValueError, match=r"is not built in: choose accuracy, .*softstep\[sklearn"):
         asked("f1_weighted", None, {"mse"})
@@ -250,6 +266,12 @@ def test_scorers_of_scikit_learn_are_found_where_it_is_installed(monkeypatch):
         (["ece", "auc"], None, ValueError, "roc_auc_ovr, average_precision or topK, such as top5"),
         (5, None, TypeError, "scoring must be a name, a list of names, a dict"),
         ([print], None, TypeError, "scoring must be a name, a list of names, a dict"),
+        (
+            ["ece", "brier", "ece"],
+            None,
+            ValueError,
+            "scoring names 'ece' twice: name each score once",
+        ),
         ([], None, ValueError, "scoring is empty"),
         ({}, None, ValueError, "scoring is empty"),
         ({"mine": 3}, None, TypeError, r"scoring\['mine'\] must be a name or a function, not 3"),

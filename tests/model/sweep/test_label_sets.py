@@ -266,8 +266,10 @@ def test_bad_labels_are_refused(sets, settings, message):
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(TypeError, match="missing must be the label that stands for none, not"):
+    with pytest.raises(TypeError, match="missing must be the number or the text that stands"):
         sweep({}, cv=2, missing=[-1]).fit(X, SETS)
+    with pytest.raises(TypeError, match="stands for no label, not True"):
+        sweep({}, cv=2, missing=True).fit(X, SETS)
     with pytest.raises(TypeError, match="refit_together must be True or False"):
         sweep({}, cv=2, refit_together="yes").fit(X, SETS)
 
@@ -278,8 +280,51 @@ def test_held_out_labels_are_those_of_the_same_sets():
     with pytest.raises(ValueError, match=r"y_val.* is not one of the classes"):
         sweep({}).fit(X, SETS, X_val=X, y_val=SETS[:, ::-1])
     none = np.where([False, True, False, False], np.nan, SETS)
-    with pytest.raises(ValueError, match="label set 1 has no labels in y_val"):
+    message = "label set 1 has no labels in the rows of y_val that count"
+    with pytest.raises(ValueError, match=message):
         sweep({}).fit(X, SETS, X_val=X, y_val=none)
+    some = np.where([False, True, False, False] & (np.arange(N)[:, None] < 60), np.nan, SETS)
+    held_out = {"X_val": X, "y_val": some, "sample_weight_val": 1.0 * (np.arange(N) < 60)}
+    with pytest.raises(ValueError, match=message):
+        sweep({}).fit(X, SETS, **held_out)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_held_out_labels_of_sets_may_be_floats(gaps):
+    """Also where each row has a single 1, as soft targets would."""
+    pair = np.column_stack([TWO, 1 - TWO])
+    sets = np.where(GONE[:, :2], np.nan, pair) if gaps else pair
+    found, expected = (
+        sweep({"learning_rate": [0.1, 0.5]}).fit(X, sets, X_val=X, y_val=labels).results_
+        for labels in (pair.astype(float), pair)
+    )
+    for name in ("mean_val_accuracy", "mean_val_loss"):
+        assert np.array_equal(found[name], expected[name])
+    with pytest.raises(ValueError, match=r"y_val\[:, 0\]\[0\] = 0.5 is not a whole number"):
+        sweep({}).fit(X, sets, X_val=X, y_val=np.full((N, 2), 0.5))
+
+
+def test_label_sets_of_tables_are_matched_by_name():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(SETS, columns=list("abcd"))
+    other = table[list("dbca")]
+    fitted = sweep({"learning_rate": 0.5}).fit(X, table, X_val=X, y_val=other)
+    expected = sweep({"learning_rate": 0.5}).fit(X, SETS, X_val=X, y_val=SETS)
+    found, theirs = (f.results_["mean_val_loss"] for f in (fitted, expected))
+    assert np.array_equal(found, theirs)
+    assert fitted.score(X, other) == fitted.score(X, table) == expected.score(X, SETS)
+    gone = other.astype(float).mask(GONE[:, ::-1])
+    assert fitted.score(X, gone) == fitted.score(X, gone[list("abcd")])
+    one, other = table[["a"]], table[["a"]].rename(columns={"a": "e"})
+    with pytest.warns(UserWarning, match="A column-vector"):
+        sweep({}).fit(X, one, X_val=X, y_val=other)  # there is nothing to be told apart
+    strange = table.rename(columns={"b": "e"})
+    for call in (
+        lambda: fitted.score(X, strange),
+        lambda: sweep({}).fit(X, table, X_val=X, y_val=strange),
+    ):
+        with pytest.raises(ValueError, match="has a label set 'e', which y had not, but a, b, c"):
+            call()
 
 
 # missing labels, however they are written
@@ -360,6 +405,21 @@ def test_without_its_name_it_is_a_label_like_any_other():
     assert np.array_equal(named.estimator(0).coef_, sweep({}, cv=2).fit(X, SETS).estimator(0).coef_)
 
 
+def test_a_number_does_not_stand_for_true():
+    found = inputs.label_sets(np.array([True, False, True]), 3, missing=1)[0]
+    assert found.observed is None
+    found = inputs.label_sets([True, False, 1], 3, missing=1)[0]
+    assert found.observed.tolist() == [True, True, False]
+
+
+def test_rows_without_a_label_are_no_rare_class():
+    y = np.where(np.arange(N) < 3, -1, THREE)
+    sweep({}, cv=5, missing=-1).fit(X, y)  # a warning would be an error
+    rare = np.where(np.arange(N) < 3, 3, THREE)
+    with pytest.warns(UserWarning, match="a class has 3 rows, fewer than the 5 folds"):
+        sweep({}, cv=5, missing=-1).fit(X, rare)
+
+
 def test_labels_of_one_set_may_be_missing_where_that_has_a_name():
     y = np.where(GONE[:, 0], -1, THREE)
     fitted = sweep({"learning_rate": 0.5}, cv=2, missing=-1).fit(X, y)
@@ -427,6 +487,16 @@ def test_together_settings_are_halved_and_diverge_as_one():
     assert (epochs == epochs[:, :1]).all()
     assert len(set(epochs[:, 0])) > 2
     assert fitted.results_["diverged"].reshape(8, 3).tolist() == [[True] * 3] + 7 * [[False] * 3]
+
+
+@pytest.mark.filterwarnings("ignore:the columns of X have")
+def test_a_label_set_on_which_every_setting_diverges_is_named():
+    rows = X.copy()
+    rows[3] = 1e25
+    sets = np.ma.array(many()[:, :2], mask=False)
+    sets[3, 0] = np.ma.masked
+    with pytest.raises(FloatingPointError, match="every setting diverged on label set 1: the log"):
+        sweep({}, cv=[(range(80), range(80, N))], batch_size=N).fit(rows, sets)
 
 
 @pytest.mark.filterwarnings("ignore:the columns of X have")

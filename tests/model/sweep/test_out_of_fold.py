@@ -137,6 +137,18 @@ def test_after_training_in_blocks_too(tmp_path):
     assert np.array_equal(fitted.out_of_fold(mapped), fitted.out_of_fold(X))
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "sparse"])
+def test_rows_in_another_order_are_refused(kind):
+    rows = KINDS.get(kind)
+    if rows is None:
+        rows = pytest.importorskip("scipy.sparse").csr_array(X * (RNG.random(X.shape) < 0.2))
+    fitted = sweep({"features": [(1, 4), (3, 6)]}).fit(rows, Y)
+    fitted.out_of_fold(rows)
+    for others in (rows[::-1], rows[np.r_[1, 0, 2:N]]):
+        with pytest.raises(ValueError, match="X holds other rows than fit was given, or in anoth"):
+            fitted.out_of_fold(others)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(NotFittedError, match="this SoftmaxSweep is not fitted"):
         sweep().out_of_fold(X)

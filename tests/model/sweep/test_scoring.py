@@ -1,13 +1,15 @@
 """Promise: a sweep scores each setting as its models would be scored, however rows are read, and
 goes by the score it is told to."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.model.scores import SCORES, Answers, Counts, find
 from softstep.model.sweep import folds
-from softstep.model.sweep.scoring import judged, passes
+from softstep.model.sweep.scoring import judged, passes, scoring
 
 N, D, C = 240, 6, 3
 RNG = np.random.default_rng(0)
@@ -104,6 +106,43 @@ def test_by_folds(backend):
     check_splits(fitted, judges, BUILT_IN, rel=1e-9)
 
 
+def test_a_set_of_weights_is_summed_once_however_many_blocks_there_are(monkeypatch):
+    summed, mass = [], judged.Judged.mass
+
+    def counting(self, k):
+        summed.append(k)
+        return mass(self, k)
+
+    monkeypatch.setattr(judged.Judged, "mass", counting)
+    monkeypatch.setattr(judged, "ROWS", 10)
+    sweep(scoring="brier", refit="accuracy", cv=3).fit(X, Y)
+    assert sorted(summed) == [0, 1, 2]
+
+
+def test_scores_of_all_rows_take_no_more_memory_than_is_reckoned(monkeypatch):
+    n, h = 2000, 300
+    for name, size in (("HELD", 1 << 22), ("WORK", 1 << 12), ("VALUES", 1 << 12)):
+        monkeypatch.setattr(judged, name, size)
+    y = np.arange(n) % 2
+    x = np.random.default_rng(1).standard_normal((n, 2)).astype(np.float32)
+    taken, hold = [], passes.of_all_rows
+
+    def measured(*arguments):
+        tracemalloc.start()
+        try:
+            found = hold(*arguments)
+            taken.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        return found
+
+    monkeypatch.setattr(scoring, "of_all_rows", measured)
+    rates = {"learning_rate": np.geomspace(1e-3, 1, h).tolist()}
+    sweep(rates, scoring="ece", epochs=1).fit(x[:100], y[:100], X_val=x, y_val=y)
+    reckoned = judged.bytes_needed([find("ece")], h, h, n, 2, 2, 4)
+    assert judged.HELD // 2 < taken[0] <= reckoned
+
+
 def test_by_bootstraps_on_the_rows_they_left_out_and_on_given_rows():
     judges = folds.bootstraps("poisson", 3, N, 0)[1]
     check_splits(sweep(scoring=BUILT_IN, n_bootstrap=3).fit(X, Y), judges, BUILT_IN)
@@ -189,9 +228,8 @@ def test_neither_blocks_nor_groups_of_heads_change_anything(monkeypatch):
     hold = passes._held
 
     def watched(*arguments):
-        P, y = hold(*arguments)
-        held.append(P.shape)
-        return P, y
+        held.append(hold(*arguments))
+        return held[-1]
 
     monkeypatch.setattr(passes, "_held", watched)
     monkeypatch.setattr(judged, "ROWS", 17)
@@ -199,7 +237,7 @@ def test_neither_blocks_nor_groups_of_heads_change_anything(monkeypatch):
     monkeypatch.setattr(judged, "HELD", 2 * 80 * C * 8)
     parts = sweep(scoring=BUILT_IN, cv=3).fit(X, Y)
     assert held
-    assert max(g for g, _, _ in held) == 2
+    assert max(len(P) for P in held) == 2
     for name, values in whole.results_.items():
         if "_val_" in name:
             np.testing.assert_allclose(parts.results_[name], values, rtol=1e-9, err_msg=name)
@@ -266,6 +304,39 @@ def test_a_function_sees_columns_by_name_and_sparse_rows_as_they_are():
     sweep(scoring=mine, cv=2).fit(sparse.csr_array(X), Y)
     assert set(kinds[: len(kinds) // 2]) == {False}
     assert set(kinds[len(kinds) // 2 :]) == {True}
+
+
+@pytest.mark.parametrize(
+    ("mine", "error", "message"),
+    [
+        (lambda model, x, y: None, TypeError, "gave None: its function must return a number"),
+        (lambda model, x, y: 1.0, TypeError, "sample_weight"),
+        (lambda model, x, y, sample_weight: 1 / 0, ZeroDivisionError, "division by zero"),
+    ],
+)
+def test_a_function_that_fails_does_so_before_the_training(mine, error, message):
+    epochs = []
+    fitted = sweep(scoring={"own": mine})
+    given = {**HELD_OUT, "sample_weight_val": np.ones(80) + np.eye(80)[0]}
+    if "number" in message:
+        del given["sample_weight_val"]
+    with pytest.raises(error, match=message) as info:
+        fitted.fit(X[TRAIN], Y[TRAIN], **given, callback=epochs.append)
+    assert not epochs
+    assert "scoring='own'" in str(info.value) + "".join(getattr(info.value, "__notes__", []))
+
+
+def test_a_score_that_is_no_number_is_said_and_ranks_last():
+    def mine(model, x, y):
+        return np.nan if model.learning_rate == 0.1 else model.score(x, y)
+
+    rates = {"learning_rate": [0.1, 0.001, 1.0]}
+    with pytest.warns(
+        UserWarning, match="scoring='score' is NaN for 1 of 3 settings, which rank l"
+    ):
+        fitted = sweep(rates, scoring=mine, cv=2).fit(X, Y)
+    assert np.isnan(fitted.results_["mean_val_score"]).tolist() == [True, False, False]
+    assert fitted.results_["rank"][0] == 3
 
 
 # going by a score

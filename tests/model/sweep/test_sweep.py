@@ -220,6 +220,21 @@ def test_splits_by_groups_and_incomplete_splits_are_taken_as_they_are():
     assert model.history_[-1].val_accuracy == pytest.approx(alone.score(X[test], Y[test]))
 
 
+@pytest.mark.parametrize("settings", [{"cv": 2}, {"cv": [([0, 1], [2])]}, {"n_bootstrap": 2}])
+def test_groups_that_no_splitter_takes_are_warned_of(settings):
+    with pytest.warns(UserWarning, match="groups are ignored: they count for a cv that splits by"):
+        sweep({}, **{"cv": None, "epochs": 1, **settings}).fit(X, Y, groups=np.arange(N) // 60)
+
+
+def test_a_fold_whose_rows_weigh_nothing_is_named():
+    weights = 1.0 * (np.arange(N) < 50)
+    folds_ = [(range(50), range(50, N)), (range(50, N), range(50))]
+    with pytest.raises(ValueError, match="the rows that split 1 learns from sum to zero"):
+        sweep({}, cv=folds_).fit(X, Y, weights)
+    with pytest.raises(ValueError, match="the rows that a head learns from sum to zero"):
+        sweep({}, cv=2).fit(X, Y, np.zeros(N))
+
+
 class Splitter:
     """Yields what it is given."""
 

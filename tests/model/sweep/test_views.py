@@ -200,7 +200,8 @@ def test_what_is_no_range_is_refused_in_a_sentence(features, error, text):
     [
         ([], ValueError, r"param_grid\['features'\] is empty"),
         ({}, ValueError, r"param_grid\['features'\] is empty"),
-        ([0, 5], TypeError, "features must be a range of columns, .* not 0"),
+        ([0, 5], TypeError, r"features must be a range of columns, .* not \[0, 5\]"),
+        ((0, 2.5), TypeError, r"features must be a range of columns, .* not \(0, 2.5\)"),
         ("0:5", TypeError, "features must be a range of columns, .* not '0:5'"),
         ({1: (0, 5)}, TypeError, r"the name of a range in param_grid\['features'\] is 1, no text"),
     ],
