@@ -1,6 +1,11 @@
-"""Commands in processes of their own."""
+"""Commands in processes of their own, Ctrl-C in this one, and what is waited for."""
 
+import contextlib
+import os
+import signal
 import subprocess
+import threading
+import time
 
 
 def run(*command, **keywords):
@@ -10,3 +15,30 @@ def run(*command, **keywords):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def comes_true(is_so, within=20.0):
+    """Whether `is_so()` is true before so many seconds have passed."""
+    until = time.monotonic() + within
+    while not is_so():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextlib.contextmanager
+def interrupted_when(is_time):
+    """Ctrl-C comes within this block, half a second after `is_time()` was true first."""
+
+    def interrupt():
+        comes_true(is_time)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

@@ -1,7 +1,8 @@
 """The heads of a sweep on the workers of an executor: dealt, trained there, brought together.
 
 The rows travel once to each worker (`shipment`), the heads to and fro (`parts`): with halving until
-its next decision, which is made over all of them (`rounds`). `crew` knows the kinds of executors.
+its next decision, which is made over all of them (`rounds`). `engines` are the kinds of executors,
+`crew` are the workers of one.
 """
 
 from softstep.model.shards.deaths import WorkerError

@@ -1,7 +1,5 @@
-"""The workers of an executor: what is taken for one, how many there are, and how tasks end."""
+"""The workers of an executor: what is taken for one, and how tasks end."""
 
-import contextlib
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import (
     BrokenExecutor,
@@ -14,29 +12,28 @@ from concurrent.futures import (
 from dataclasses import dataclass
 from typing import Any, Self
 
-from softstep.kernels import threads
 from softstep.model import inputs
 from softstep.model.shards.deaths import WorkerError
-from softstep.model.sweep.executor import tasks
-from softstep.model.sweep.executor.shipment import Filed, Sent
-from softstep.model.sweep.heads import Plan
+from softstep.model.sweep.executor.engines import Engine, engine_of
+from softstep.model.sweep.executor.tasks import TooOftenError
 
-COUNTS = ("num_workers", "_max_workers")  # that executors have: of mpi4py, of pools of processes
-POOL = "ProcessPoolExecutor"  # of processes here: Python's, loky's
 KILLED = "KilledWorker"  # Dask's error for a task whose workers died again and again
+FIRST = (
+    "its first task (it begins with the script that started it, but for what is below "
+    'if __name__ == "__main__")'
+)
 
 
 @dataclass(frozen=True)
 class Crew:
-    """The workers of `executor`.
+    """The workers of an executor.
 
-    most: how many tasks they are given at a time, at most. client: of Dask, if they are its.
-    greetings: the versions of softstep that they have, when they begin.
+    most: how many tasks they are given at a time, at most. greetings: the versions of softstep that
+    they have, when they begin.
     """
 
-    executor: Executor
+    engine: Engine
     most: int
-    client: Any
     greetings: list["Future[str]"]
 
     @classmethod
@@ -53,49 +50,39 @@ class Crew:
                 raise ValueError("n_tasks deals the heads to an executor: give executor too")
             return None
         _refuse_no_processes(executor)
-        client = executor._client if _is_dask(executor) else None
-        most = most or _count(executor, client)
-        return cls(executor, most, client, _greeted(executor, most))
+        engine = engine_of(executor)
+        if engine.workers == 0:
+            raise ValueError("executor has no workers, or is closed: give one that has some")
+        most = most or engine.workers
+        if most is None:
+            kind = type(executor).__name__
+            raise TypeError(f"{kind} does not say how many workers it has: give n_tasks")
+        return cls(engine, most, _greeted(engine, most))
 
     def check(self) -> None:
         """Wait until the workers have begun.
 
         Raises:
-            ValueError: they have another version of softstep. WorkerError: one died.
+            ValueError: they have another version of softstep, or none. WorkerError: one died.
         """
         from softstep import __version__
 
-        for greeting, _ in self._ended(dict.fromkeys(self.greetings, "what it does first")):
-            if greeting != __version__:
-                raise ValueError(
-                    f"a worker has softstep {greeting}, but here it is {__version__}: install the "
-                    "same everywhere"
-                )
+        try:
+            found = {greeting for greeting, _ in _ended(dict.fromkeys(self.greetings, FIRST))}
+        except ImportError as error:
+            raise ValueError(
+                f"a worker cannot import softstep ({error}): install softstep {__version__} there"
+            ) from error
+        others = sorted(found - {__version__})
+        if others:
+            raise ValueError(
+                f"a worker has softstep {others[0]}, but here it is {__version__}: install the "
+                "same everywhere"
+            )
 
-    def threads(self, n_threads: int | None) -> int | None:
-        """How many threads each worker uses at most: n_threads, or those that Dask gives it, or its
-        share of the cores where all are on this machine; None: as many as it finds."""
-        if n_threads is not None:
-            return n_threads
-        if self.client is not None:
-            return int(min(self.client.ncores().values()))
-        if any(kind.__name__ == POOL for kind in type(self.executor).__mro__):
-            return max(1, threads.at_most(None) // min(self.most, _count(self.executor, None)))
-        return None
-
-    @contextlib.contextmanager
-    def given(self, plan: Plan) -> Iterator[Any]:
-        """Within this block the workers have the plan: its arrays in a file, that each maps, or as
-        Dask scatters them. What the block is given is the first argument of tasks.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        if self.client is not None:
-            yield self.client.scatter(Sent.of(plan), broadcast=True, hash=False)
-            return
-        with tempfile.TemporaryDirectory(prefix="softstep-") as folder:
-            yield Filed.of(plan, folder)
+    def threads(self, n_threads: int | None, count: int) -> int | None:
+        """How many threads each of so many tasks takes at most: n_threads, if it is given."""
+        return self.engine.threads(count) if n_threads is None else n_threads
 
     def ended(
         self, work: Callable[..., Any], jobs: list[tuple[Any, ...]], names: list[str]
@@ -113,41 +100,33 @@ class Crew:
         try:
             for number, (job, name) in enumerate(zip(jobs, names, strict=True)):
                 try:
-                    future = self._submitted(work, job)
+                    future = self.engine.submit(work, job)
                 except BrokenExecutor as error:
                     raise WorkerError(_lost(error, [*futures.values(), name])) from error
                 futures[future], numbers[future] = name, number
-            for result, future in self._ended(futures):
+            for result, future in _ended(futures):
                 yield numbers.pop(future), result
         finally:
             for future in futures:
                 future.cancel()
 
-    def _submitted(self, work: Callable[..., Any], job: tuple[Any, ...]) -> "Future[Any]":
-        if self.client is None:
-            return self.executor.submit(work, *job)
-        import dask
 
-        # Equal tasks of two fits are two tasks. Weights go with them: they can be run again.
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
-            return self.executor.submit(work, *job, pure=False)
-
-    def _ended(self, futures: dict["Future[Any]", str]) -> Iterator[tuple[Any, "Future[Any]"]]:
-        """Their results as they end; what has ended is removed. That a worker died is said last."""
-        lost, reason = [], None
-        for future in as_completed(list(futures)):
-            name = futures.pop(future)
-            try:
-                result = future.result()
-            except Exception as error:
-                if not _is_death(error):
-                    raise
-                lost.append(name)
-                reason = reason or error
-            else:
-                yield result, future
-        if reason is not None:
-            raise WorkerError(_lost(reason, lost)) from reason
+def _ended(futures: dict["Future[Any]", str]) -> Iterator[tuple[Any, "Future[Any]"]]:
+    """Their results as they end; what has ended is removed. That a worker died is said last."""
+    lost, reason = [], None
+    for future in as_completed(list(futures)):
+        name = futures.pop(future)
+        try:
+            result = future.result()
+        except Exception as error:
+            if not _is_death(error):
+                raise
+            lost.append(name)
+            reason = reason or error
+        else:
+            yield result, future
+    if reason is not None:
+        raise WorkerError(_lost(reason, lost)) from reason
 
 
 def _refuse_no_processes(executor: Any) -> None:
@@ -164,44 +143,30 @@ def _refuse_no_processes(executor: Any) -> None:
         )
 
 
-def _is_dask(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "distributed"
-
-
-def _count(executor: Any, client: Any) -> int:
-    """How many workers there are."""
-    counts = (getattr(executor, name, None) for name in COUNTS)
-    found = next((n for n in counts if n is not None), None)
-    if client is not None:
-        found = len(client.ncores())
-    if found is None:
-        kind = type(executor).__name__
-        raise TypeError(f"{kind} does not say how many workers it has: give n_tasks")
-    if found < 1:
-        raise ValueError("executor has no workers: start some, then fit")
-    return int(found)
-
-
-def _greeted(executor: Executor, count: int) -> list["Future[str]"]:
-    """Have as many workers begin."""
+def _greeted(engine: Engine, most: int) -> list["Future[str]"]:
+    """What the workers answer."""
     try:
-        return [executor.submit(tasks.greet) for _ in range(count)]
+        return engine.greet(most)
     except BrokenExecutor as error:
         raise ValueError(
             "executor is broken, for a worker of it has died: make a new one"
         ) from error
     except RuntimeError as error:
+        if "shutdown" not in str(error):  # such as a script that starts itself again
+            raise
         raise ValueError(f"executor is closed ({error}): make a new one") from error
 
 
 def _is_death(error: Exception) -> bool:
     """Whether it says that a worker is gone, or its cluster."""
-    if isinstance(error, BrokenExecutor | CancelledError):
+    if isinstance(error, BrokenExecutor | CancelledError | TooOftenError):
         return True
-    return type(error).__name__ == KILLED and _is_dask(error)
+    return type(error).__name__ == KILLED
 
 
 def _lost(error: BaseException, names: list[str]) -> str:
     """What is said of a worker that died, and of the tasks that did not end."""
-    why = " ".join(str(error).split()) or type(error).__name__
+    why = " ".join(str(error).split())
+    if isinstance(error, CancelledError):  # what Dask says of that
+        why = "what it worked on is gone, with all workers that had it or with the scheduler"
     return f"a worker died, in {' or '.join(dict.fromkeys(names))}: {why}"

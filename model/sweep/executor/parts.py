@@ -20,13 +20,15 @@ OF_KINDS = ("optimum",)  # what kinds of trainings have besides what all have
 class Parcel:
     """Heads, whole groups or one of each, and how far they are.
 
-    kind: of their training. own: what that kind has of its own. best: (W, b), with patience.
-    records: what has become of them. alive: numbers of those that still train. curves: of epochs
-    that they have just run. solution, ends: what they were solved to, as `Training` has it.
+    kind: of their training. own: what that kind has of its own. threads: that the worker uses at
+    most. best: (W, b), with patience. records: what has become of them. alive: numbers of those
+    that still train. curves: of epochs that they have just run. solution, ends: what they were
+    solved to, as `Training` has it.
     """
 
     kind: type[Training]
     own: dict[str, Any]
+    threads: int | None
     heads: Heads
     bank: trainer.BankState
     best: tuple[Any, Array] | None
@@ -37,7 +39,7 @@ class Parcel:
     ends: Array | None = None
 
     @classmethod
-    def of(cls, training: Training, heads: Array) -> Self:
+    def of(cls, training: Training, heads: Array, threads: int | None) -> Self:
         """These heads of a training, as they are now."""
         groups, own_group = np.unique(training.heads.group[heads], return_inverse=True)
         best = None
@@ -46,6 +48,7 @@ class Parcel:
         return cls(
             kind=type(training),
             own={name: value for name, value in vars(training).items() if name in OF_KINDS},
+            threads=threads,
             heads=replace(training.heads.take(heads), group=own_group),
             bank=training.bank.take(heads),
             best=best,
@@ -59,6 +62,7 @@ class Parcel:
     def opened(self, plan: Plan) -> Training:
         """Their training, in which halving is not theirs to decide."""
         training = self.kind.__new__(self.kind)
+        plan = replace(plan, sgd=replace(plan.sgd, n_threads=self.threads))
         Training.__init__(training, self.heads, self.bank, plan)
         vars(training).update(self.own, halvings={})
         training.best = self.best or training.best

@@ -21,7 +21,7 @@ from softstep.model.sweep import results
 from softstep.model.sweep.executor import tasks
 from softstep.model.sweep.executor.crew import Crew
 from softstep.model.sweep.executor.parts import Parcel
-from softstep.model.sweep.heads import Plan, SweepEpoch, Training
+from softstep.model.sweep.heads import SweepEpoch, Training
 from softstep.model.sweep.solving import Solving, together
 from softstep.model.views import Weights
 
@@ -43,7 +43,9 @@ def train(training: Training, crew: Crew, callback: Callback, keeper: Keeper | N
             "memory, and a backend that computes there"
         )
     crew.check()
-    with crew.given(_for_workers(plan, crew)) as shipment:
+    backend, _ = choose(plan.sgd.backend)  # here, for all
+    plan = replace(plan, sgd=replace(plan.sgd, backend=backend.name))
+    with crew.engine.given(plan) as shipment:
         rounds = _Rounds(training, crew, shipment, callback)
         if isinstance(training, Solving):
             rounds.solve(training)
@@ -52,23 +54,17 @@ def train(training: Training, crew: Crew, callback: Callback, keeper: Keeper | N
             rounds.certify()
 
 
-def _for_workers(plan: Plan, crew: Crew) -> Plan:
-    """The plan with the backend that is chosen here, and the threads of each worker."""
-    backend, _ = choose(plan.sgd.backend)
-    threads = crew.threads(plan.sgd.n_threads)
-    return replace(plan, sgd=replace(plan.sgd, backend=backend.name, n_threads=threads))
-
-
 def dealt(load: Array, most: int) -> list[Array]:
     """The numbers of those with a load, dealt to at most so many hands, as evenly as can be: the
     largest first, each to the hand that has least. Equal ones go round."""
-    hands: list[list[int]] = [[] for _ in range(most)]
-    held = np.zeros(most)
-    for i in np.argsort(-load, kind="stable")[: np.count_nonzero(load)].tolist():
+    count = int(np.count_nonzero(load))
+    hands: list[list[int]] = [[] for _ in range(min(most, count))]
+    held = np.zeros(len(hands))
+    for i in np.argsort(-load, kind="stable")[:count].tolist():
         hand = int(held.argmin())
         hands[hand].append(i)
         held[hand] += load[i]
-    return [np.sort(hand) for hand in hands if hand]
+    return [np.sort(hand) for hand in hands]
 
 
 class _Ended:
@@ -188,7 +184,9 @@ class _Rounds:
         self, work: Callable[..., Any], deal: list[Array], *more: int
     ) -> contextlib.closing[Generator[tuple[int, Any]]]:
         """A task for each of these, as `Crew.ended` yields them; cancelled at the block's end."""
-        jobs = [(self.shipment, Parcel.of(self.training, heads), *more) for heads in deal]
+        threads = self.crew.threads(self.training.plan.sgd.n_threads, len(deal))
+        parcels = [Parcel.of(self.training, heads, threads) for heads in deal]
+        jobs = [(self.shipment, parcel, *more) for parcel in parcels]
         names = [self._name(i, heads, len(deal)) for i, heads in enumerate(deal)]
         return contextlib.closing(self.crew.ended(work, jobs, names))
 

@@ -3,6 +3,7 @@
 An array that is mapped from a file travels as the file's name: the worker maps it too.
 """
 
+import hashlib
 import io
 import os
 import pickle
@@ -17,6 +18,7 @@ from softstep.kernels.checks import Array
 from softstep.model.sweep.heads import Plan
 
 ALIGNED = 64  # bytes: where an array begins in the file
+LOOKED_AT = 64  # rows of a file's array, by which a worker knows that its file is the same
 
 
 def opened(X: Any) -> Any:
@@ -43,6 +45,7 @@ class Mapped:
     strides: tuple[int, ...]
     dtype: np.dtype[Any]
     releases: bool  # whether it was a memory map itself, whose pages are given back
+    digest: str  # of some of its rows
 
     @classmethod
     def of(cls, array: Array) -> Self | None:
@@ -55,14 +58,21 @@ class Mapped:
         if root is None or root.mode != "r" or root.filename is None or not array.size:
             return None
         offset = root.offset + array.ctypes.data - root.ctypes.data
-        releases = isinstance(array, np.memmap)
-        return cls(str(root.filename), offset, array.shape, array.strides, array.dtype, releases)
+        return cls(
+            file=str(root.filename),
+            offset=offset,
+            shape=array.shape,
+            strides=array.strides,
+            dtype=array.dtype,
+            releases=isinstance(array, np.memmap),
+            digest=_digest(array),
+        )
 
     def opened(self) -> Array:
         """The array, mapped from its file.
 
         Raises:
-            OSError: the file cannot be read here. ValueError: it is too short.
+            OSError: the file cannot be read here. ValueError: it is too short, or another one.
         """
         whole = _mapped(Path(self.file))
         try:
@@ -76,11 +86,22 @@ class Mapped:
             )
         except (TypeError, ValueError) as error:
             raise ValueError(f"{self.file} is shorter here than X, which lies in it") from error
+        if _digest(array) != self.digest:
+            raise ValueError(
+                f"{self.file} holds other values on {platform.node()} than where fit was called: "
+                "have the same file everywhere, or give X as an array"
+            )
         if self.releases:
             array._mmap, array.mode = whole._mmap, whole.mode
             array.filename, array.offset = whole.filename, self.offset
         found: Array = array
         return found
+
+
+def _digest(array: Array) -> str:
+    """Of some of its rows."""
+    rows = np.linspace(0, len(array) - 1, LOOKED_AT).astype(np.int64)
+    return hashlib.sha256(array[rows].tobytes()).hexdigest()
 
 
 class _Pickler(pickle.Pickler):
@@ -126,7 +147,12 @@ class Sent:
         return found
 
     def is_wanted(self) -> bool:
-        return True
+        """Whether the task that asks, of Dask, has not been cancelled."""
+        from distributed import get_worker
+
+        worker = get_worker()
+        task = worker.state.tasks.get(worker.get_current_task())
+        return task is not None and task.state != "cancelled"
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,33 @@ from softstep.model.sweep.executor.shipment import Filed, Sent
 from softstep.model.sweep.solving import Solving
 
 Shipment = Filed | Sent
+RUNS = 3  # of a task, at most, whose workers die
 
 
 class UnwantedError(Exception):
     """Nobody waits any more for what a task comes to."""
 
 
-def greet() -> str:
-    """The version of softstep that this worker has."""
-    from softstep import __version__
+class TooOftenError(Exception):
+    """A task has begun as often as it may, and its worker died each time."""
 
-    return __version__
+
+def counted(counts: str, work: Callable[..., Any], *job: Any) -> Any:
+    """work(*job), by a worker of Dask, which runs it again where its worker dies.
+
+    counts: where the scheduler keeps how often tasks have begun.
+
+    Raises:
+        TooOftenError: this one has begun `RUNS` times before.
+    """
+    from distributed import get_client, get_worker
+
+    client, place = get_client(), [counts, get_worker().get_current_task()]
+    begun = client.get_metadata(place, 0)
+    if begun == RUNS:
+        raise TooOftenError(f"it was run {RUNS} times, and its worker died each time")
+    client.set_metadata(place, begun + 1)
+    return work(*job)
 
 
 def train(shipment: Shipment, parcel: Parcel, first: int, stop: int) -> Parcel:

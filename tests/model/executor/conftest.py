@@ -4,6 +4,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from engines import engine
 
 
 def processes(count):
@@ -23,3 +24,16 @@ def own_pool():
     """Two processes of this test alone, which it may kill."""
     with processes(2) as executor:
         yield executor
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Of a Dask cluster of two processes."""
+    distributed = engine("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client

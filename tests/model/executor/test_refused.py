@@ -1,5 +1,7 @@
 """Promise: what can train no heads is refused in one sentence, before any rows are read."""
 
+import subprocess
+import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
@@ -41,12 +43,17 @@ class Deserted(Executor):
         (Client(), TypeError, r"not Client: give its get_executor\(\)"),
         (Executor, TypeError, "not type$"),
         (Silent(), TypeError, "Silent does not say how many workers it has: give n_tasks"),
-        (Deserted(), ValueError, "executor has no workers"),
+        (Deserted(), ValueError, "executor has no workers, or is closed"),
     ],
 )
 def test_what_is_no_executor_of_workers(executor, error, message):
     with pytest.raises(error, match=message):
         fit(given="not read", executor=executor)
+
+
+def test_no_workers_however_many_tasks_are_asked_for():
+    with pytest.raises(ValueError, match="executor has no workers"):
+        fit(given="not read", executor=Deserted(), n_tasks=4)
 
 
 def test_threads_for_they_are_used_already():
@@ -81,6 +88,30 @@ def test_workers_of_another_version(pool, monkeypatch):
     monkeypatch.setattr(softstep, "__version__", "9.9.9")
     with pytest.raises(ValueError, match=f"has softstep {installed}, but here it is 9.9.9"):
         fit(executor=pool)
+
+
+UNGUARDED = """
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+import numpy as np
+from softstep import SoftmaxSweep
+
+X, y = np.zeros((20, 2), np.float32), np.arange(20) % 2
+with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+    SoftmaxSweep({}, cv=2, epochs=1).fit(X, y, executor=executor)
+"""
+
+
+def test_a_script_whose_workers_start_it_again(tmp_path):
+    (tmp_path / "fit.py").write_text(UNGUARDED)
+    command = [sys.executable, str(tmp_path / "fit.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert (
+        "WorkerError: a worker died, in its first task (it begins with the script that started "
+        'it, but for what is below if __name__ == "__main__"): '
+    ) in done.stderr.splitlines()[-1]
+    assert "is closed" not in done.stderr
 
 
 def test_paths_of_other_files(pool, tmp_path):

@@ -100,6 +100,17 @@ def test_a_sweep_of_fewer_settings_than_workers(pool):
     assert_same_bits(found, expected)
 
 
+def test_folds_from_a_generator_and_more_tasks_than_any_machine_has_room_for(pool):
+    def folds():
+        for k in range(3):
+            judged = np.arange(N) % 3 == k
+            yield np.flatnonzero(~judged), np.flatnonzero(judged)
+
+    expected = sweep(cv=folds()).fit(X, Y)
+    found = sweep(cv=folds()).fit(X, Y, executor=pool, n_tasks=10**12)
+    assert_same_bits(found, expected)
+
+
 def test_a_callback_is_told_of_each_task(pool):
     told = []
     sweep(cv=2, halving=True).fit(X, Y, executor=pool, callback=told.append)

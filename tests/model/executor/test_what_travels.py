@@ -72,6 +72,16 @@ def test_a_map_travels_as_its_place(planned, memory, tmp_path):
         assert np.array_equal(opened[-3:], X[-3:, 10:90])
 
 
+def test_a_file_that_is_another_where_the_worker_is_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = shipment.Mapped.of(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    other = X.copy()
+    other[-1, 7] += 1
+    np.save(tmp_path / "x.npy", other)
+    with pytest.raises(ValueError, match=r"x.npy holds other values on .* than where fit was"):
+        mapped.opened()
+
+
 def test_a_map_that_may_differ_from_its_file_travels_as_what_it_holds(planned, tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="c")
@@ -84,7 +94,7 @@ def test_a_map_that_may_differ_from_its_file_travels_as_what_it_holds(planned, t
 def test_what_nobody_waits_for_is_given_up(planned, tmp_path):
     training = planned(X)
     filed = shipment.Filed.of(training.plan, str(tmp_path))
-    parcel = Parcel.of(training, np.arange(3))
+    parcel = Parcel.of(training, np.arange(3), threads=1)
     back = tasks.train(filed, parcel, 0, 2)
     assert back.curves.loss.shape == (2, 3)
     assert len(pickle.dumps(back)) < 50_000  # no rows
@@ -95,9 +105,9 @@ def test_what_nobody_waits_for_is_given_up(planned, tmp_path):
         look(None)
 
 
-def test_threads_of_one_machine_are_shared(pool, monkeypatch):
+def test_threads_of_one_machine_are_shared_by_the_tasks_there_are(pool, monkeypatch):
     monkeypatch.setenv("SOFTSTEP_NUM_THREADS", "6")
-    assert Crew.of(pool, None).threads(None) == 3
-    assert Crew.of(pool, 1).threads(None) == 6
-    assert Crew.of(pool, 8).threads(None) == 3
-    assert Crew.of(pool, None).threads(5) == 5
+    crew = Crew.of(pool, 8)
+    shares = [crew.threads(None, count) for count in (1, 2, 8)]
+    assert shares == [6, 3, 3]
+    assert crew.threads(5, 2) == 5

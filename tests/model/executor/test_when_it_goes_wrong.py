@@ -2,10 +2,12 @@
 
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
 from only import BETWEEN_PROCESSES
+from processes import interrupted_when
 from sweeps import assert_same_bits
 
 from softstep import SoftmaxSweep
@@ -72,19 +74,32 @@ def test_an_error_of_a_worker_is_the_error_it_would_be_here(pool):
         )
 
 
-def test_ctrl_c_cancels_what_is_left_and_takes_its_file_away(pool, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_a_callback_raises_cancels_what_is_left_and_takes_its_file_away(
+    kind, pool, tmp_path, monkeypatch
+):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def interrupt(epoch):
         assert [len(list(folder.iterdir())) for folder in tmp_path.iterdir()] == [1]
-        raise KeyboardInterrupt
+        raise kind
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(kind):
         sweep().fit(X, Y, executor=pool, n_tasks=8, callback=interrupt)
     assert list(tmp_path.iterdir()) == []
     quick = sweep(epochs=2)
     assert_same_bits(quick.fit(X, Y, executor=pool), sweep(epochs=2).fit(X, Y))
     assert list(tmp_path.iterdir()) == []
+
+
+@BETWEEN_PROCESSES
+def test_ctrl_c_ends_what_trains(pool):
+    settings = {"cv": None, "epochs": 100_000}
+    fit = partial(sweep(**settings).fit, X, Y, X_val=X, y_val=Y, executor=pool)
+    with interrupted_when(lambda: pool._pending_work_items), pytest.raises(KeyboardInterrupt):
+        fit()
+    for answer in [pool.submit(os.getpid) for _ in range(2)]:
+        assert answer.result(timeout=10)
 
 
 def test_what_falls_short_of_the_optimum_is_said_once(pool):
