@@ -15,7 +15,7 @@ from softstep.kernels._cupy.launch import (
     op,
     targets,
 )
-from softstep.kernels._cupy.linear import Tiling, logits
+from softstep.kernels._cupy.linear import logits, tiling_for
 from softstep.kernels._cupy.losses import DEFINES, codes
 from softstep.kernels.integers import ceil_div
 
@@ -54,16 +54,17 @@ def _packed(W):
     return packed
 
 
-def blocks_of_logits(X, W, b, feature_scale, room=0, cut=Tiling):
+def blocks_of_logits(X, W, b, feature_scale, room=0, cut=tiling_for):
     """Yields (first, V) for each block of rows: V (count, h·c) are their logits, in one memory.
 
-    The caller takes `room` more bytes for each row than losses and hits. cut: how the product is.
+    The caller takes `room` more bytes for each row than losses and hits. cut(X, W, rows,
+    columns, depth): the product's tiling.
     """
     n, d = X.shape
     h, _, c = W.shape
     if n == 0:
         return
-    tiling = cut(n, h * c, d)  # that of all rows, so that the blocks do not change the bits
+    tiling = cut(X, W, n, h * c, d)  # that of all rows, so that the blocks do not change the bits
     check_width(tiling.tiles[1], h, c)
     W, b = _packed(W), asarray(b)
     count = min(n, _block_rows((h * c + 2 * h) * W.dtype.itemsize + room))

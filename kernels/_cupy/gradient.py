@@ -18,12 +18,17 @@ def defines(dtype):
     return {"REAL": C_TYPE[np.dtype(dtype)], **DEFINES}
 
 
-class _Chunks(linear.InFloat32):
+class _Chunks(linear.Tiling):
     """A product whose sum over the rows is taken chunk by chunk, whatever its shape."""
 
     @property
     def part(self):
         return CHUNK
+
+
+def _without_tensor_cores(X, W, *shape):
+    """In L-BFGS a sum of many rows decides by its last bits."""
+    return linear.Tiling(*shape)
 
 
 @op
@@ -36,7 +41,7 @@ def gradient(data, bank):
     # a row's loss, and its share of the sums of a chunk
     room = 8 * h + (bank.W.size + bank.b.size) * bank.W.dtype.itemsize // CHUNK
     given = X, bank.W, bank.b, data.feature_scale
-    for first, V in blocks_of_logits(*given, room, cut=linear.InFloat32):
+    for first, V in blocks_of_logits(*given, room, cut=_without_tensor_cores):
         x = X[first : first + len(V)]
         _add_losses(V, heads, first, {**types_of(bank.W.dtype), "Y_SOFT": is_soft}, loss)
         _add_columns(V, db)

@@ -9,9 +9,7 @@
 // TILE_ROWS x TILE_COLUMNS is 64 x 64; for few columns 128 x 32 or 128 x 16, so that fewer of a
 // tile's columns are idle.
 //
-// With TENSOR_CORES (64 x 64 tiles, no float64) the tensor cores multiply, in TF32: float32 with 11
-// significant bits. Features but float32 fit into that, and the other factor goes in as two such
-// numbers, so that a deep sum loses nothing; with float32 features both are rounded to it.
+// linear_tensor.cu has the same kernels for wide and deep products, on the tensor cores.
 
 #include "common.cuh"
 
@@ -19,15 +17,8 @@
 
 #define THREADS (TILE_ROWS * TILE_COLUMNS / 16)
 #define A_STRIDE (TILE_ROWS + 4)     // spreads the transposing stores over the banks
-#define B_STRIDE (TILE_COLUMNS + 8)  // and the tensor cores' loads
 #define A_QUADS (TILE_ROWS * DEPTH / 4 / THREADS)                      // that a thread loads of A,
 #define B_QUADS ((TILE_COLUMNS * DEPTH / 4 + THREADS - 1) / THREADS)  // and of B
-
-#ifdef TENSOR_CORES
-#define SCALES_SUMS true  // not the features, which are to stay exact in TF32
-#else
-#define SCALES_SUMS false
-#endif
 
 // Four neighbours of a row with `length` items, from `column` on; 0 past its end.
 __device__ inline void load_quad(const REAL *row, long long column, long long length, bool aligned,
@@ -68,7 +59,7 @@ __device__ inline void load_slab(const REAL *B, long long depth, long long end, 
   }
 }
 
-__device__ inline void store_slab(const REAL quads[B_QUADS][4], REAL b[DEPTH][B_STRIDE]) {
+__device__ inline void store_slab(const REAL quads[B_QUADS][4], REAL b[DEPTH][TILE_COLUMNS]) {
 #pragma unroll
   for (int k = 0; k < B_QUADS; ++k) {
     const int q = threadIdx.x + k * THREADS;
@@ -76,124 +67,6 @@ __device__ inline void store_slab(const REAL quads[B_QUADS][4], REAL b[DEPTH][B_
       store_four(&b[q / (TILE_COLUMNS / 4)][q % (TILE_COLUMNS / 4) * 4], quads[k]);
   }
 }
-
-#ifdef TENSOR_CORES
-
-// Each of 8 warps has 16 x 32 of the tile, as four products of 16 x 8. In such a product lane
-// 4 g + t holds of A, 16 x 8, (g, t) (g + 8, t) (g, t + 4) (g + 8, t + 4); of B, 8 x 8, (t, g)
-// (t + 4, g); of the result (g, 2 t) (g, 2 t + 1) (g + 8, 2 t) (g + 8, 2 t + 1): the PTX manual,
-// mma.m16n8k8. The tensor cores ignore the last 13 bits of a float32.
-
-#if X_KIND == 0
-
-// Rounded to TF32.
-__device__ inline unsigned to_tf32(float x) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  unsigned bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-  return bits;
-#else
-  const unsigned bits = __float_as_uint(x);
-  return x != x ? bits : (bits + 0x1000u) & 0xffffe000u;
-#endif
-}
-
-__device__ inline unsigned a_factor(float x) { return to_tf32(x); }
-
-#else
-
-// Exact already: nothing is converted.
-__device__ inline unsigned a_factor(float x) { return __float_as_uint(x); }
-
-#endif
-
-// result += A B
-__device__ inline void multiply_16x8x8(const unsigned a[4], const unsigned b[2], float result[4]) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-               "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(result[0]), "+f"(result[1]), "+f"(result[2]), "+f"(result[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  for (int i = 0; i < 4; ++i)
-    for (int k = 0; k < 8; ++k) {
-      const unsigned a_k = __shfl_sync(FULL_WARP, a[i / 2 + k / 4 * 2], 4 * g + k % 4);
-      const unsigned b_k = __shfl_sync(FULL_WARP, b[k / 4], 4 * (2 * t + i % 2) + k % 4);
-      result[i] = fmaf(__uint_as_float(a_k & 0xffffe000u), __uint_as_float(b_k & 0xffffe000u),
-                       result[i]);
-    }
-#endif
-}
-
-// sums += the product of two slabs.
-__device__ inline void multiply_slabs(const float a[DEPTH][A_STRIDE],
-                                      const float b[DEPTH][B_STRIDE], float sums[4][4]) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, warp = threadIdx.x / 32;
-  const int row = warp % 4 * 16 + g, column = warp / 4 * 32 + g;
-#pragma unroll
-  for (int k = 0; k < DEPTH; k += 8) {
-    const unsigned a_k[4] = {a_factor(a[k + t][row]), a_factor(a[k + t][row + 8]),
-                             a_factor(a[k + t + 4][row]), a_factor(a[k + t + 4][row + 8])};
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float b_k[2] = {b[k + t][column + 8 * j], b[k + t + 4][column + 8 * j]};
-#if X_KIND == 0
-      const unsigned rounded[2] = {to_tf32(b_k[0]), to_tf32(b_k[1])};
-      multiply_16x8x8(a_k, rounded, sums[j]);
-#else
-      // The first 11 significant bits and the 13 that are left, of which 11 are read: off by less
-      // than 2^-21 |b|, which a sum of LEAST_TF32_DEPTH products rounds away.
-      unsigned high[2], low[2];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        high[i] = __float_as_uint(b_k[i]) & 0xffffe000u;
-        low[i] = __float_as_uint(b_k[i] - __uint_as_float(high[i]));
-      }
-      multiply_16x8x8(a_k, high, sums[j]);
-      multiply_16x8x8(a_k, low, sums[j]);
-#endif
-    }
-  }
-}
-
-// Where in the tile this thread's sums[i][j] is.
-__device__ inline int row_of_sum(int i, int j) {
-  return threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4 + j / 2 * 8;
-}
-__device__ inline int column_of_sum(int i, int j) {
-  return threadIdx.x / 128 * 32 + 8 * i + threadIdx.x % 4 * 2 + j % 2;
-}
-
-// What is infinite becomes NaN on the way: infinity is split into infinity and NaN, and times 0 it
-// is NaN. Outside the loop, sums that are NaN are taken again by FMAs, one product after the other.
-// a(r, k) and b(k, j) are the factors; row and column are those of the tile.
-template <class A, class B>
-__device__ inline void repair(float sums[4][4], long long row, long long column, long long rows,
-                              long long columns, long long begin, long long end, A a, B b) {
-  bool is_nan = false;
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 4; ++j) is_nan = is_nan || sums[i][j] != sums[i][j];
-  if (X_KIND == 0 || !is_nan) return;
-  float again[4][4] = {};
-  for (long long k = begin; k < end; ++k)
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const long long r = row + row_of_sum(i, j), c = column + column_of_sum(i, j);
-        if (r < rows && c < columns) again[i][j] = fma(a(r, k), b(k, c), again[i][j]);
-      }
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      if (sums[i][j] != sums[i][j]) sums[i][j] = again[i][j];
-}
-
-#else
 
 // Where in the tile this thread's sums[i][j] is.
 __device__ inline int row_of_sum(int i, int j) {
@@ -205,7 +78,7 @@ __device__ inline int column_of_sum(int i, int j) {
 
 // sums += the product of two slabs.
 __device__ inline void multiply_slabs(const REAL a[DEPTH][A_STRIDE],
-                                      const REAL b[DEPTH][B_STRIDE], REAL sums[4][4]) {
+                                      const REAL b[DEPTH][TILE_COLUMNS], REAL sums[4][4]) {
   const int row = row_of_sum(0, 0), column = column_of_sum(0, 0);
 #pragma unroll
   for (int k = 0; k < DEPTH; ++k) {
@@ -219,11 +92,8 @@ __device__ inline void multiply_slabs(const REAL a[DEPTH][A_STRIDE],
   }
 }
 
-#endif  // TENSOR_CORES
-
-// Writes this thread's sums, times the scale, to where the tile lies in a matrix (rows, columns),
-// plus the bias.
-__device__ inline void store_sums(const REAL sums[4][4], REAL scale, const REAL *bias, REAL *result,
+// Writes this thread's sums to where the tile lies in a matrix (rows, columns), plus the bias.
+__device__ inline void store_sums(const REAL sums[4][4], const REAL *bias, REAL *result,
                                   long long tile_row, long long tile_column, long long rows,
                                   long long columns) {
 #pragma unroll
@@ -233,7 +103,7 @@ __device__ inline void store_sums(const REAL sums[4][4], REAL scale, const REAL 
       const long long row = tile_row + row_of_sum(i, j);
       const long long column = tile_column + column_of_sum(i, j);
       if (row < rows && column < columns)
-        result[row * columns + column] = sums[i][j] * scale + (bias ? bias[column] : 0);
+        result[row * columns + column] = sums[i][j] + (bias ? bias[column] : 0);
     }
 }
 
@@ -271,16 +141,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   // logits of n rows of X from `first` on; or, if the depth is split into parts of `part` features,
   // b is null and V is (parts, n, c), one sum for each
   __shared__ __align__(16) REAL a_slab[2][DEPTH][A_STRIDE];
-  __shared__ __align__(16) REAL w_slab[2][DEPTH][B_STRIDE];
+  __shared__ __align__(16) REAL w_slab[2][DEPTH][TILE_COLUMNS];
   const long long row = blockIdx.x * (long long)TILE_ROWS;
   const long long column = blockIdx.y * (long long)TILE_COLUMNS;
   const long long begin = blockIdx.z * part, end = min(d, begin + part);
   X += first * stride;
-  const REAL x_scale = SCALES_SUMS ? 1 : s, sum_scale = SCALES_SUMS ? s : 1;
   const bool x_aligned = rows_are_aligned(X, d | stride, sizeof(Feature));  // both: by 4
   const bool w_aligned = rows_are_aligned(W, c, sizeof(REAL));
   REAL x[A_QUADS][4], w[B_QUADS][4], sums[4][4] = {};
-  load_rows(X, row, n, begin, end, stride, x_aligned, x_scale, x);
+  load_rows(X, row, n, begin, end, stride, x_aligned, s, x);
   load_slab(W, begin, end, column, c, w_aligned, w);
   int now = 0;
   for (long long depth = begin; depth < end; depth += DEPTH) {
@@ -288,19 +157,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     store_slab(w, w_slab[now]);
     __syncthreads();  // this slab is complete, and nobody reads the other buffer any more
     if (depth + DEPTH < end) {
-      load_rows(X, row, n, depth + DEPTH, end, stride, x_aligned, x_scale, x);
+      load_rows(X, row, n, depth + DEPTH, end, stride, x_aligned, s, x);
       load_slab(W, depth + DEPTH, end, column, c, w_aligned, w);
     }
     multiply_slabs(a_slab[now], w_slab[now], sums);
     now = 1 - now;
   }
-#ifdef TENSOR_CORES
-  repair(
-      sums, row, column, n, c, begin, end,
-      [&](long long r, long long k) { return load_feature(X, r * stride + k); },
-      [&](long long k, long long j) { return W[k * c + j]; });
-#endif
-  store_sums(sums, sum_scale, b, V + blockIdx.z * n * c, row, column, n, c);
+  store_sums(sums, b, V + blockIdx.z * n * c, row, column, n, c);
 }
 
 // ---- backward. The block's tile: features blockIdx.x, classes blockIdx.y, and of the depth, the
@@ -333,15 +196,14 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   // dV is (n, c), X is (n, d), its rows `stride` apart, dW is (d, c); or, if the rows are split into
   // parts of `part` rows, (parts, d, c), one sum for each
   __shared__ __align__(16) REAL a_slab[2][DEPTH][A_STRIDE];
-  __shared__ __align__(16) REAL dv_slab[2][DEPTH][B_STRIDE];
+  __shared__ __align__(16) REAL dv_slab[2][DEPTH][TILE_COLUMNS];
   const long long feature = blockIdx.x * (long long)TILE_ROWS;
   const long long column = blockIdx.y * (long long)TILE_COLUMNS;
   const long long begin = blockIdx.z * part, end = min(n, begin + part);
-  const REAL x_scale = SCALES_SUMS ? 1 : s, sum_scale = SCALES_SUMS ? s : 1;
   const bool x_aligned = rows_are_aligned(X, d | stride, sizeof(Feature));  // both: by 4
   const bool dv_aligned = rows_are_aligned(dV, c, sizeof(REAL));
   REAL x[A_QUADS][4], dv[B_QUADS][4], sums[4][4] = {};
-  load_features(X, begin, end, feature, d, stride, x_aligned, x_scale, x);
+  load_features(X, begin, end, feature, d, stride, x_aligned, s, x);
   load_slab(dV, begin, end, column, c, dv_aligned, dv);
   int now = 0;
   for (long long depth = begin; depth < end; depth += DEPTH) {
@@ -349,19 +211,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     store_slab(dv, dv_slab[now]);
     __syncthreads();  // this slab is complete, and nobody reads the other buffer any more
     if (depth + DEPTH < end) {
-      load_features(X, depth + DEPTH, end, feature, d, stride, x_aligned, x_scale, x);
+      load_features(X, depth + DEPTH, end, feature, d, stride, x_aligned, s, x);
       load_slab(dV, depth + DEPTH, end, column, c, dv_aligned, dv);
     }
     multiply_slabs(a_slab[now], dv_slab[now], sums);
     now = 1 - now;
   }
-#ifdef TENSOR_CORES
-  repair(
-      sums, feature, column, d, c, begin, end,
-      [&](long long f, long long k) { return load_feature(X, k * stride + f); },
-      [&](long long k, long long j) { return dV[k * c + j]; });
-#endif
-  store_sums(sums, sum_scale, nullptr, dW + blockIdx.z * d * c, feature, column, d, c);
+  store_sums(sums, nullptr, dW + blockIdx.z * d * c, feature, column, d, c);
 }
 
 #endif  // TILE_ROWS

@@ -1,4 +1,4 @@
-"""The linear layer: launchers of linear.cu.
+"""The linear layer: launchers of linear.cu and, on the tensor cores, of linear_tensor.cu.
 
 How a product is cut into tiles and parts follows from its shape alone, never from the GPU: the same
 shape gives the same bits everywhere.
@@ -33,33 +33,47 @@ THREADS = 256  # of a block of add_parts
 
 TILES = {16: 128, 32: 128, 64: 64}  # columns of a tile: its rows; few columns take a narrow one
 
-TF32 = "SOFTSTEP_TF32"  # "1" asks for tensor cores, "0" or nothing for none; read at call time
+# Tensor cores. "0" asks for none, "1" for those that round float32 features too; read at call time.
+TF32 = "SOFTSTEP_TF32"
 LEAST_TF32 = 80  # the first compute capability that has them
-LEAST_TF32_DEPTH = 32  # a sum of fewer products is off by less than two numbers for a factor are
+TENSOR_TILE, TENSOR_SLAB, TENSOR_THREADS = 128, 32, 256  # those of tensor.cuh
+EXACT_IN_TF32 = ("float16", "uint8", "bfloat16", "int8")
+# However the tensor cores round, a slab's sum is off by at most 160u and its weights by 8u: with so
+# many products that is within the bound of a plain sum (docs/gpu.md).
+LEAST_TENSOR_DEPTH = 256
+LEAST_TENSOR_WIDTH = 128  # rows and columns: a tile with less is mostly idle
 
 STORED = ("float32", "float64", "float16", "uint8", "bfloat16", "int8")
 X_KIND = {name: kind for kind, name in enumerate(STORED)}  # by the name of the dtype
 
 
-def asks_for_tf32():
-    """Whether the environment asks for tensor cores.
+def takes_tensor_cores(features, rows, columns, depth, *, may_round=False):
+    """Whether a product of features of this dtype, by its name, takes the tensor cores.
+
+    may_round: float32 features do too, if the environment asks for it.
 
     Raises:
-        ValueError: the variable is neither "1" nor "0".
-        BackendError: this GPU has none for TF32.
+        ValueError: the environment asks for neither "1" nor "0".
+        BackendError: it asks for "1", and this GPU has none for TF32.
     """
     asked = os.environ.get(TF32, "")
     if asked not in ("", "0", "1"):
         raise ValueError(f"{TF32} must be 1 or 0, not {asked!r}")
-    if asked != "1":
-        return False
-    found = compute_capability()
-    if found < LEAST_TF32:
+    if asked == "1" and (found := compute_capability()) < LEAST_TF32:
         raise BackendError(
             f"{TF32}=1 asks for TF32, which this GPU does not have: its compute capability is "
             f"{found / 10}, at least {LEAST_TF32 / 10} is needed. Unset {TF32}"
         )
-    return True
+    is_rounded = features == "float32" and may_round and asked == "1"
+    is_large = min(rows, columns) >= LEAST_TENSOR_WIDTH and depth >= LEAST_TENSOR_DEPTH
+    may = asked != "0" and (is_rounded or features in EXACT_IN_TF32)
+    return may and is_large and compute_capability() >= LEAST_TF32
+
+
+def tensor_bytes(item, across):
+    """Shared memory of a tile on the tensor cores: two struct Slabs, features of `item` bytes."""
+    features = TENSOR_TILE * TENSOR_SLAB * item
+    return 2 * (features if across else features * 3 // 2) + 2 * TENSOR_TILE * TENSOR_SLAB * 4
 
 
 def defines(dtype):
@@ -74,10 +88,13 @@ class Tiling:
     rows: int
     columns: int
     depth: int
+    on_tensor_cores: bool = False
 
     @property
     def tile(self):
         """Rows and columns of a tile."""
+        if self.on_tensor_cores:
+            return TENSOR_TILE, TENSOR_TILE
         columns = next((width for width in TILES if self.columns <= width), 64)
         return TILES[columns], columns
 
@@ -96,27 +113,31 @@ class Tiling:
     def parts(self):
         return ceil_div(self.depth, self.part)
 
-    @property
-    def may_take_tensor_cores(self):
-        """Whether they are worth it, and keep the bound of the products."""
-        return self.tile[1] == 64 and self.depth >= LEAST_TF32_DEPTH
-
     def launch(self, name, X, dtype, args, rows=None):
         """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
         tile_rows, tile_columns = self.tile
+        types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[_name_of(X)]}
+        down = ceil_div(self.rows if rows is None else rows, tile_rows)
+        grid = down, self.tiles[1], self.parts
+        if self.on_tensor_cores:
+            kernel = load_kernel("linear_tensor.cu", f"{name}_tensor", **types)
+            shared = tensor_bytes(X.dtype.itemsize, across=name == "linear_backward")
+            kernel(grid, (TENSOR_THREADS,), args, shared=shared)
+            return
         tile = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns, "DEPTH": DEPTH}
-        if asks_for_tf32() and self.may_take_tensor_cores and dtype != np.float64:
-            tile["TENSOR_CORES"] = 1
-        types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[X.dtype.type.__name__]}
         kernel = load_kernel("linear.cu", name, **types, **tile)
-        across = ceil_div(self.rows if rows is None else rows, tile_rows)
-        kernel((across, self.tiles[1], self.parts), (tile_rows * tile_columns // 16,), args)
+        kernel(grid, (tile_rows * tile_columns // 16,), args)
 
 
-class InFloat32(Tiling):
-    """A product without tensor cores, whatever is asked for."""
+def _name_of(X):
+    return X.dtype.type.__name__  # bfloat16 too, which NumPy calls otherwise
 
-    may_take_tensor_cores = False
+
+def tiling_for(X, factor, rows, columns, depth):
+    """How a product of features X is cut up, on the tensor cores where they are taken."""
+    shape = rows, columns, depth
+    takes = factor.dtype == np.float32 and takes_tensor_cores(_name_of(X), *shape, may_round=True)
+    return Tiling(*shape, on_tensor_cores=takes)
 
 
 def parts_for(result, count):
@@ -150,11 +171,12 @@ def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> V (n, c)
     n, d = X.shape
     c = W.shape[1]
-    check_width(Tiling(n, c, d).tiles[1], 1, c)
+    tiling = tiling_for(X, W, n, c, d)
+    check_width(tiling.tiles[1], 1, c)
     V = empty((n, c), W.dtype)  # `out` may be X, which is read until the end
     if n > 0:
         X, W, b = rows(X), asarray(W), asarray(b)
-        logits(X, 0, W, b, V, Tiling(n, c, d), feature_scale)
+        logits(X, 0, W, b, V, tiling, feature_scale)
     return result_in(out, V)
 
 
@@ -165,7 +187,7 @@ def linear_backward(dV, X, *, feature_scale=1.0):
     c = dV.shape[1]
     if n == 0:
         return zeros((d, c), dV.dtype), zeros((c,), dV.dtype)
-    tiling = Tiling(d, c, n)
+    tiling = tiling_for(X, dV, d, c, n)
     check_width(tiling.tiles[1], 1, c)
     dV, X = asarray(dV), rows(X)
     dW = empty((d, c), dV.dtype)

@@ -2,7 +2,8 @@
 
 Path A is one cooperative launch for many steps, for banks so small that launching would take longer
 than the arithmetic. Path B is two or three launches a step, replayed as a graph. Both give the same
-bits, and so do all tiles: what is chosen here is a matter of speed.
+bits, and so do all tiles: what is chosen here is a matter of speed. The tensor cores alone give
+other bits: wide heads take them for steps of many rows, whatever else is in the bank.
 """
 
 import math
@@ -21,12 +22,18 @@ from softstep.kernels._cupy.device import (
 from softstep.kernels._cupy.evaluate import targets_of_heads
 from softstep.kernels._cupy.kernel import capture, load_kernel
 from softstep.kernels._cupy.launch import Struct, check_width, op, scalar
-from softstep.kernels._cupy.linear import X_KIND
+from softstep.kernels._cupy.linear import (
+    TENSOR_THREADS,
+    TENSOR_TILE,
+    X_KIND,
+    takes_tensor_cores,
+    tensor_bytes,
+)
 from softstep.kernels._cupy.losses import DEFINES, codes
 from softstep.kernels.arrays import row_length
 from softstep.kernels.integers import ceil_div
 
-THREADS = 256  # of every block
+THREADS = TENSOR_THREADS  # of every block
 
 # path A
 REDUNDANT_BYTES = 128 * 1024  # more partial logits than this are not summed by every block
@@ -53,13 +60,15 @@ class _Call:
     """A call of `train` as its kernels see it.
 
     types: how all of them are compiled; row_types: what those that work on rows take besides.
-    batch: rows of a step, at most all there are. d, h, c: features, heads, classes.
-    job: what all of them are given (struct Job).
+    features, dtype: of X, of the arithmetic. rows: of all steps; batch: of a step, at most all
+    there are. d, h, c: features, heads, classes. job: what all of them are given (struct Job).
     """
 
     types: dict[str, Any]
     row_types: dict[str, Any]
-    dtype: np.dtype[Any]  # of the arithmetic
+    features: np.dtype[Any]
+    dtype: np.dtype[Any]
+    rows: int
     batch: int
     d: int
     h: int
@@ -135,8 +144,10 @@ def _call(data, bank, steps, weights, velocity, results):
     )
     return _Call(
         types=types_of(data.X.dtype),
+        features=np.dtype(data.X.dtype),
         row_types={"Y_SOFT": is_soft, "ROW_LANES": row_lanes(c)},
         dtype=dtype,
+        rows=len(steps.order),
         batch=batch,
         d=d,
         h=h,
@@ -202,6 +213,8 @@ def _steps_kernel(call):
 def _is_small(call):
     """Path A: a slice of the bank and of a batch fits into a block, and all blocks onto the GPU."""
     shared = _shared_bytes(call)
+    if _takes_tensor_cores(call, call.batch):
+        return False
     if not launches_cooperatively() or shared > shared_memory_of_a_block():
         return False
     _, blocks = _slices(call.d)
@@ -264,20 +277,63 @@ def _train_step_by_step(call):
         flags=empty((call.h, call.batch), np.int32),
     )
     args = (call.job, step_results)
-    launches = [*_forward(call), _update(call)]
+    last = call.rows - (call.steps - 1) * call.batch
+    takes = [_takes_tensor_cores(call, rows) for rows in (call.batch, last)]
+    alike = call.steps if takes[0] == takes[1] else call.steps - 1
 
-    def step():
-        for kernel, grid in launches:
-            kernel(grid, (THREADS,), args)
+    def step(launches):
+        for kernel, grid, shared in launches:
+            kernel(grid, (THREADS,), args, shared=shared)
 
     def steps():
         for _ in range(STEPS_PER_GRAPH):
-            step()
+            step(usual)
 
-    capture(steps, call.steps // STEPS_PER_GRAPH)
-    for _ in range(call.steps % STEPS_PER_GRAPH):
-        step()
+    usual = _launches(call, takes[0])
+    capture(steps, alike // STEPS_PER_GRAPH)
+    for _ in range(alike % STEPS_PER_GRAPH):
+        step(usual)
+    if alike < call.steps:
+        step(_launches(call, takes[1]))
     return call.steps % 2
+
+
+def steps_take_tensor_cores(features, rows, d, c):
+    """Whether steps of so many rows, of features of this dtype, do.
+
+    By a head and a step alone: what is beside a head must not decide its bits.
+    """
+    return c > WIDEST_TILE and takes_tensor_cores(features.name, rows, c, min(d, rows))
+
+
+def _takes_tensor_cores(call, rows):
+    return steps_take_tensor_cores(call.features, rows, call.d, call.c)
+
+
+def _launches(call, on_tensor_cores):
+    """What a step launches: kernels, their grids and bytes of dynamic shared memory."""
+    if not on_tensor_cores:
+        return [(kernel, grid, 0) for kernel, grid in (*_forward(call), _update(call))]
+    tile = {"TILE_FEATURES": TENSOR_TILE, "TILE_COLUMNS": TENSOR_TILE}
+    column_tiles = ceil_div(call.h * call.c, TENSOR_TILE)
+
+    def product(name, lines, across):
+        kernel = load_kernel("train_tensor.cu", name, **call.types, **tile)
+        shared = tensor_bytes(call.features.itemsize, across)
+        return kernel, (ceil_div(lines, TENSOR_TILE), column_tiles), shared
+
+    return [
+        product("train_logits_tensor", call.batch, across=False),
+        (*_rows(call), 0),
+        product("train_update_tensor", call.d, across=True),
+    ]
+
+
+def _rows(call):
+    """The kernel of the losses and gradients of a step's rows, and its grid."""
+    kernel = load_kernel("train_rows.cu", "train_rows", **call.types, **call.row_types)
+    blocks = ceil_div(call.batch * call.h * call.row_types["ROW_LANES"], THREADS)
+    return kernel, (blocks,)
 
 
 def _forward(call):
@@ -290,12 +346,7 @@ def _forward(call):
     if call.c <= WIDEST_TILE:
         defines |= call.row_types
         return [(load_kernel("train_forward.cu", "train_forward", **defines), grid)]
-    rows = load_kernel("train_rows.cu", "train_rows", **call.types, **call.row_types)
-    row_blocks = ceil_div(call.batch * call.h * call.row_types["ROW_LANES"], THREADS)
-    return [
-        (load_kernel("train_forward.cu", "train_logits", **defines), grid),
-        (rows, (row_blocks,)),
-    ]
+    return [(load_kernel("train_forward.cu", "train_logits", **defines), grid), _rows(call)]
 
 
 def _update(call):

@@ -5,20 +5,11 @@
 #include "common.cuh"
 #include "losses.cuh"
 #include "train.cuh"
+#include "train_update.cuh"
 
 constexpr int SIDE = 16;  // SIDE x SIDE threads have a part of the tile each
 static_assert(SIDE * SIDE == THREADS);
 constexpr int THREAD_FEATURES = TILE_FEATURES / SIDE, THREAD_COLUMNS = TILE_COLUMNS / SIDE;
-
-struct WeightTile {  // features x columns of the weights
-  long long first_feature, features, first_column, end_column, first_head;
-};
-
-__device__ __forceinline__ WeightTile this_tile(const Job &job) {
-  const long long first_column = (long long)blockIdx.y * TILE_COLUMNS;
-  return {(long long)blockIdx.x * TILE_FEATURES, job.features.d, first_column,
-          min(job.bank.h * job.bank.c, first_column + TILE_COLUMNS), first_column / job.bank.c};
-}
 
 // This thread's part of the next tiles of X (DEPTH rows, features) and dV (DEPTH rows, columns).
 struct Reader {
@@ -45,28 +36,6 @@ __device__ __forceinline__ void read(Reader &reader, const WeightTile &tile, con
     const long long r = r0 + at / TILE_COLUMNS, column = tile.first_column + at % TILE_COLUMNS;
     reader.v[i] =
         r < rows.count && column < tile.end_column ? dV[r * columns + column] : (REAL)0;
-  }
-}
-
-// Which heads of the tile are updated. One block for each head reports it.
-__device__ __forceinline__ void decide(const WeightTile &tile, const Job &job,
-                                       const StepResults &results, long long step, long long count,
-                                       int *updates) {
-  // -> updates (heads of the tile,)
-  const long long h = job.bank.h, c = job.bank.c;
-  for (long long head = tile.first_head + threadIdx.x / 32; head * c < tile.end_column;
-       head += THREADS / 32) {
-    const int *flags = results.flags + head * job.batches.size;
-    const bool is_updated =
-        job.results.active[step % 2 * h + head] && head_is_finite(flags, count, 1);
-    if (threadIdx.x % 32 == 0) updates[head - tile.first_head] = is_updated;
-    // The block that has the head's first weight.
-    if (blockIdx.x == 0 && head * c >= tile.first_column) {
-      if (threadIdx.x % 32 == 0) job.results.active[(step + 1) % 2 * h + head] = is_updated;
-      if (is_updated)
-        report_head(flags, results.loss + head * job.batches.size, count, 1,
-                    job.results.losses + step * h + head, job.results.correct + step * h + head);
-    }
   }
 }
 
@@ -106,32 +75,6 @@ __device__ __forceinline__ void add_bias(Gradient &sum, const REAL *v_tile) {
   }
 }
 
-__device__ __forceinline__ void update_tile(const WeightTile &tile, const Job &job,
-                                            const Gradient &sum, bool has_bias, const int *updates,
-                                            long long step) {
-  const Bank &bank = job.bank;
-  const Settings &settings = job.settings;
-#pragma unroll
-  for (int j = 0; j < THREAD_COLUMNS; ++j) {
-    const long long column = tile.first_column + threadIdx.x % SIDE * THREAD_COLUMNS + j;
-    const long long head = column / bank.c;
-    if (column >= tile.end_column || !updates[head - tile.first_head]) continue;
-    const REAL rate = settings.learning_rate[step * bank.h + head];
-    const REAL l2 = settings.l2[head], momentum = settings.momentum[head];
-#pragma unroll
-    for (int i = 0; i < THREAD_FEATURES; ++i) {
-      const long long k = tile.first_feature + threadIdx.x / SIDE * THREAD_FEATURES + i;
-      const long long at = weight_at(k, column, tile.features, bank.c);
-      if (k < tile.features)
-        update(bank.W + at, bank.MW ? bank.MW + at : nullptr, sum.weights[i][j], l2, momentum,
-               rate);
-    }
-    if (has_bias && settings.fit_bias)
-      update(bank.b + column, bank.Mb ? bank.Mb + column : nullptr, sum.bias[j],
-             settings.l2_bias ? l2 : (REAL)0, momentum, rate);
-  }
-}
-
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     train_update(const Job job, const StepResults results) {
   // X (n, d), dV (batch, N) -> W, MW (h, d, c), b, Mb (h, c); losses, correct (steps, h); active of
@@ -160,5 +103,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     if (has_bias) add_bias(sum, v_tile);
     __syncthreads();  // nobody reads them any more
   }
-  update_tile(tile, job, sum, has_bias, updates, step);
+#pragma unroll
+  for (int j = 0; j < THREAD_COLUMNS; ++j) {
+    const int column = t % SIDE * THREAD_COLUMNS + j;
+    const ColumnUpdate of = column_update(tile, job, updates, step, column);
+    if (!of.is_due) continue;
+#pragma unroll
+    for (int i = 0; i < THREAD_FEATURES; ++i)
+      update_weight(of, tile, job, t / SIDE * THREAD_FEATURES + i, sum.weights[i][j]);
+    if (has_bias) update_bias(of, job, sum.bias[j]);
+  }
 }

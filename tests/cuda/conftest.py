@@ -29,9 +29,8 @@ def run_on(machine):
         machine.launches_cooperatively = path == STEPS
         machine.log.clear()
         results = parity.run("train", arguments, "cupy")
-        launched = {line for line in machine.log if line.startswith("launch ")}
-        assert ("launch train_steps" in launched) == (path == STEPS)
-        assert ("launch train_update" in launched) == (path == LAUNCHES)
+        assert ("launch train_steps" in machine.log) == (path == STEPS)
+        assert any("launch train_update" in line for line in machine.log) == (path == LAUNCHES)
         return results
 
     return run

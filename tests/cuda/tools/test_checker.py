@@ -198,6 +198,40 @@ WRONG = {
         "if (t == 0)\n *reinterpret_cast<double *>(x + 1) = 0.0;",
         "misaligned",
     ),
+    "a copy read before it is waited for": (
+        "if (t < 16) emulator::copy_async(s + 4 * t, x + 4 * t, 16, 16); emulator::commit_copies();"
+        "\n flags[i] = s[t];",
+        "race or uninitialised",
+    ),
+    "a copy of no group": (
+        "if (t < 16) emulator::copy_async(s + 4 * t, x + 4 * t, 16, 16);"
+        "emulator::wait_for_copies(0); __syncthreads();\n flags[i] = s[t];",
+        "race",
+    ),
+    "the newest group left out": (
+        "emulator::commit_copies(); if (t < 16) emulator::copy_async(s + 4 * t, x, 16, 16);"
+        "emulator::commit_copies(); emulator::wait_for_copies(1); __syncthreads();"
+        "\n flags[i] = s[t];",
+        "race",
+    ),
+    "a copy that is there, without a barrier": (
+        "if (t < 16) emulator::copy_async(s + 4 * t, x + 4 * t, 16, 16); emulator::commit_copies();"
+        "emulator::wait_for_copies(0);\n flags[i] = s[63 - t];",
+        "race or uninitialised",
+    ),
+    "a copy to what is still read": (
+        "s[t] = t; __syncthreads(); flags[i] = s[63 - t];"
+        "\n if (t < 16) emulator::copy_async(s + 4 * t, x + 4 * t, 16, 16);",
+        "race",
+    ),
+    "a copy that writes past the end": (
+        "if (t < 16)\n emulator::copy_async(s + 4 * t + 4, x, 16, 16);",
+        "out of bounds",
+    ),
+    "a copy that reads past the end": (
+        "if (t < 16)\n emulator::copy_async(s + 4 * t, x + 4 * t + 68, 16, 16);",
+        "out of bounds",
+    ),
     "before the first element": ("if (i == 0)\n x[-1] = 0;", "out of bounds"),
     "past dynamic shared memory": ("\n d[t + 1] = 0;", "out of bounds"),
     "before a static shared array": ("int *p = s;\n p[t - 1] = 0;", "out of bounds"),
@@ -240,6 +274,18 @@ RIGHT = {
         for (int j = 0; j < 8; ++j) own[j] = j * t;
         int *p = own + x[i] % 8;
         x[i] = *p;""",
+    "copies in two groups": """
+        if (t < 8) emulator::copy_async(s + 4 * t, x + 4 * t, 16, 16);
+        emulator::commit_copies();
+        if (t < 8) emulator::copy_async(s + 32 + 4 * t, x + 4 * t, 16, 8);
+        emulator::commit_copies();
+        emulator::wait_for_copies(1);
+        __syncthreads();
+        flags[i] = s[t % 32];
+        emulator::wait_for_copies(0);
+        __syncthreads();
+        flags[i] += s[t];
+        if (t < 8) emulator::copy_async(s + 4 * t, s + 4 * t, 4, 0);""",
     "constants": "static const int table[4] = {3, 1, 4, 1}; x[i] = table[t % 4];",
 }
 

@@ -121,6 +121,88 @@ def test_float16_is_read_as_bits():
     np.testing.assert_array_equal(out, half.astype(np.float32))
 
 
+# ---- tensor cores and asynchronous copies
+
+KINDS = [("tf32", 8), ("f16", 8), ("f16", 16), ("bf16", 8), ("bf16", 16)]
+
+
+def as_bits(values, number):
+    if number == "f16":
+        return values.astype(np.float16).view(np.uint16)
+    bits = values.astype(np.float32).view(np.uint32)
+    return bits if number == "tf32" else (bits >> 16).astype(np.uint16)
+
+
+def product(A, B, C, number):
+    """C + A B, by one instruction."""
+    k, result = A.shape[1], C.astype(np.float32)
+    bits = "unsigned" if number == "tf32" else "unsigned short"
+    options = f"-DNUMBER={number}", f"-DBITS={bits}", f"-DK={k}"
+    module = emulator.compile_source(source("mma"), options)
+    emulator.launch(module["mma"], 1, 32, (as_bits(A, number), as_bits(B, number), result))
+    return result
+
+
+@pytest.mark.parametrize(("number", "k"), KINDS)
+def test_a_product_on_the_tensor_cores_is_that_of_its_matrices(number, k):
+    rng = np.random.default_rng(7)
+    A, B, C = (rng.integers(-9, 9, shape) for shape in ((16, k), (k, 8), (16, 8)))
+    np.testing.assert_array_equal(product(A, B, C, number), A @ B + C)
+
+
+@pytest.mark.parametrize(("number", "k"), KINDS)
+def test_its_sums_are_cut_off_at_the_last_bit_of_the_largest(number, k):
+    A, B = np.full((16, k), 2.0**-12), np.full((k, 8), 1.5 * 2.0**-12)
+    for first in (1.0, -1.0):  # each product is three quarters of the last bit
+        C = np.full((16, 8), first)
+        np.testing.assert_array_equal(product(first * A, B, C, number), C)
+    exact = np.float32(k * 1.5 * 2.0**-24)
+    np.testing.assert_array_equal(product(A, B, 0 * C, number), np.full((16, 8), exact))
+
+
+def test_infinity_and_nan_stay_in_their_row_and_column():
+    A, B = np.ones((16, 8)), np.ones((8, 8))
+    A[3, 1], B[2, 5] = np.inf, np.nan
+    found = product(A, B, np.zeros((16, 8)), "tf32")
+    expected = np.full((16, 8), 8.0)
+    expected[3], expected[:, 5] = np.inf, np.nan
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_last_13_bits_of_a_float32_are_not_read():
+    A = np.full((16, 8), np.float32(1 + 2.0**-10 + 2.0**-11))
+    found = product(A, np.eye(8), np.zeros((16, 8)), "tf32")
+    np.testing.assert_array_equal(found, np.full((16, 8), 1 + 2.0**-10))
+
+
+COPIES = """extern "C" __global__ void k(const int *x, int *out) {
+  __shared__ __align__(16) int s[64];
+  const int t = threadIdx.x;
+  s[t] = s[32 + t] = 7;
+  __syncthreads();
+  if (t < 8) emulator::copy_async(s + 4 * t, x + 4 * t, 16, GIVEN);
+  emulator::commit_copies();
+  if (t < 8) emulator::copy_async(s + 32 + 4 * t, x + 4 * t, 16, 16);
+  emulator::commit_copies();
+  emulator::wait_for_copies(LEFT);
+  __syncthreads();
+  out[t] = s[t];
+  out[32 + t] = s[32 + t];
+}"""
+
+
+@pytest.mark.parametrize("given", [0, 4, 16])
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_copies_are_there_when_their_group_was_waited_for(left, given):
+    x, out = np.arange(1, 33, dtype=np.int32), np.zeros(64, np.int32)
+    kernel = emulator.compile_source(COPIES, (f"-DGIVEN={given}", f"-DLEFT={left}"))["k"]
+    emulator.launch(kernel, 1, 32, (x, out))
+    first = np.where(np.arange(32) % 4 < given // 4, x, 0)  # what is not given is 0
+    missing = np.full(32, -1)
+    expected = [first if left < 2 else missing, x if left < 1 else missing]
+    np.testing.assert_array_equal(out.reshape(2, 32), expected)
+
+
 def test_definitions_reach_the_source():
     out = np.zeros(1)
     text = 'extern "C" __global__ void k(T *out) { *out = VALUE; }'
@@ -221,6 +303,17 @@ HANGS = {
         "int4 v =\n  *(int4 *)(out + 1); out[0] = v.x;",
         "misaligned",
         "(int4 *)",
+    ),
+    "a misaligned copy": (
+        "__shared__ __align__(16) int s[8];\n  emulator::copy_async(s, out + 1, 16, 16);",
+        "misaligned",
+        "copy_async",
+    ),
+    "a lane that has left a product": (
+        "unsigned a[4] = {}, b[2] = {}; float c[4] = {}; if (threadIdx.x == 5) return;\n"
+        "  emulator::mma(emulator::Number::tf32, 8, a, b, c);",
+        "lane mask",
+        "emulator::mma",
     ),
     "a null pointer": ("int *p = 0;\n  p[threadIdx.x] = 1;", "crash", "p[threadIdx.x] = 1"),
     "a division by zero": ("out[1] = 7 /\n  out[0];", "crash", "7 /"),

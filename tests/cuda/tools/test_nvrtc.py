@@ -25,7 +25,9 @@ BUDGET = {
     "gce_forward": (128, 256),
     "gradient_rows": (128, 0),
     "linear_backward": (168, 44_032),
+    "linear_backward_tensor": (255, 0),
     "linear_forward": (168, 44_032),
+    "linear_forward_tensor": (255, 0),
     "means": (32, 0),
     "mse_backward": (40, 0),
     "mse_forward": (64, 128),
@@ -42,9 +44,11 @@ BUDGET = {
     "surface_chunks": (64, 0),
     "train_forward": (128, 18_944),
     "train_logits": (128, 16_640),
+    "train_logits_tensor": (255, 0),
     "train_rows": (128, 0),
     "train_steps": (255, 0),
     "train_update": (128, 12_416),
+    "train_update_tensor": (255, 512),
     "unpack_bank": (40, 0),
 }
 

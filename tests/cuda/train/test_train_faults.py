@@ -6,11 +6,11 @@ import emulator
 import pytest
 from train_cases import LAUNCHES, STEPS, mixed
 
-from softstep.kernels._cupy import kernel
+from softstep.kernels._cupy import kernel, linear
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
-A, B, OWNERS, WIDE = STEPS, LAUNCHES, "by owner", "wide heads"
+A, B, OWNERS, WIDE, TENSOR = STEPS, LAUNCHES, "by owner", "wide heads", "tensor cores"
 WRONG, RACE, BLOCKS, UNSET, BOUNDS = (
     "wrong numbers", "race", "race between blocks", "uninitialised", "out of bounds",
 )  # fmt: skip
@@ -47,7 +47,7 @@ FAULTS = {
         "true ? weight_at", {BOUNDS},
     ),
     "weights past the last feature": (
-        B, "if (k < tile.features)\n        update", "update", {BOUNDS, BLOCKS},
+        B, "if (k < tile.features)\n    update", "update", {BOUNDS, BLOCKS},
     ),
     "rows of the tile above": (B, "* V_STRIDE + k * (int)c,", "* V_STRIDE,", {RACE, WRONG, UNSET}),
     "a slice's sum left out": (B, "total[i][j] += sum[i][j]", "total[i][j] = sum[i][j]", {WRONG}),
@@ -120,6 +120,61 @@ FAULTS = {
     "the bias added by every block": (
         A, "block.has_bias ? block.bias[column] : (REAL)0", "block.bias[column]", {UNSET},
     ),
+    # the tile on the tensor cores, which products of other ops have too
+    "a slab used before its copies are there": (
+        TENSOR, "    wait_for_copies();\n", "", {RACE},
+    ),
+    "copies that belong to no group": (TENSOR, "    commit_copies();\n", "", {RACE}),
+    "the newest group not waited for": (
+        TENSOR, "emulator::wait_for_copies(0)", "emulator::wait_for_copies(1)", {RACE},
+    ),
+    "a slab used before all have their copies": (
+        TENSOR, "__syncthreads();  // all of this slab", "// all of this slab", {RACE, UNSET},
+    ),
+    "one buffer for the slabs": (
+        TENSOR, "next = 1 - next;", "next = 0;", {RACE, UNSET},
+    ),
+    "lines of the slab before": (
+        TENSOR, "find_lines(depth + SLAB)", "find_lines(depth)", {WRONG},
+    ),
+    "features past the last of a line": (
+        TENSOR, "max(0, min(left - unit() * per_unit, per_unit))", "per_unit", {BOUNDS},
+    ),
+    "lines past the end of the depth": (
+        TENSOR, "inside = line() + i < left", "inside = true", {BOUNDS},
+    ),
+    "rows past the last of a step": (
+        TENSOR, "rows.index[min(row + r, rows.count - 1)]", "rows.index[row + r]", {BOUNDS},
+    ),
+    "columns past the last of the bank": (
+        TENSOR, "columns - 4 + j % 4", "first + j", {BOUNDS},
+    ),
+    "rows of the factors exchanged": (
+        TENSOR, "x[i / 2][2 * q + i % 2]", "x[i / 2][2 * q + 1 - i % 2]", {WRONG},
+    ),
+    "features of the factors exchanged": (
+        TENSOR, "[2 * q + r % 2]", "[2 * q + 1 - r % 2]", {WRONG},
+    ),
+    "places in the depth exchanged": (
+        TENSOR, "parts[q][part], parts[q + 1][part]", "parts[q + 1][part], parts[q][part]",
+        {WRONG},
+    ),
+    "columns of the sums by the thread alone": (
+        TENSOR, "+ 2 * thread_of_quad() + j % 2", "+ thread_of_quad() + j % 2",
+        {RACE, WRONG},
+    ),
+    "units read where they are not": (
+        TENSOR, "swizzled(place, column / 4) * 4", "column / 4 * 4", {WRONG},
+    ),
+    "what the first 11 bits leave left out": (TENSOR, "part < PARTS", "part < 1", {WRONG}),
+    "the first 12 bits for the first 11": (
+        TENSOR, "& 0xffffe000u", "& 0xfffff000u", {WRONG},
+    ),
+    "the sum of a slab left out": (TENSOR, "sums[i][j] += slab", "sums[i][j] = slab", {WRONG}),
+    "the bias of one slab": (TENSOR, "bias += slab", "bias = slab", {WRONG}),
+    "sums without the scale": (
+        TENSOR, "features.scale * sums[i][j]", "sums[i][j]", {WRONG},
+    ),
     "owners: no second barrier": (
         OWNERS,
         "if (!wait(block, exchange, counter, arrivals += gridDim.x)) return;\n      take_in",
@@ -133,6 +188,11 @@ FAULTS = {
 
 def problem(path):
     """A bank of more than one tile, slice and step, with a short last batch and tile."""
+    if path == TENSOR:  # one step, on tiles that are not full, of slabs that are not either
+        (X, y, order, _, W, b), options = cases.OPS["train"].arguments(
+            Size(44, 48, 132), "uint8", 0
+        )
+        return (X, y, order, len(X), 2 * W, b), {**options, "learning_rate": 0.07}
     size = Size(20, 70, 130, 2) if path == WIDE else Size(44, 70, 10, 3)
     (X, y, order, _, W, b), options = cases.OPS["train"].arguments(size, "float32", 0)
     options = {**options, "learning_rate": 0.07, "loss": mixed(size.h), "momentum": 0.5}
@@ -146,6 +206,9 @@ def finding(machine, run_on, monkeypatch):
     def find(path, schedule):
         if path == OWNERS:
             monkeypatch.setattr(launcher, "REDUNDANT_BYTES", 0)
+        if path == TENSOR:
+            monkeypatch.setattr(linear, "LEAST_TENSOR_DEPTH", 33)
+            monkeypatch.setattr(linear, "LEAST_TENSOR_WIDTH", 33)
         machine.check, machine.schedule = True, schedule
         arguments = problem(path)
         try:
@@ -158,7 +221,9 @@ def finding(machine, run_on, monkeypatch):
     return find
 
 
-FILES = ("train_forward.cu", "train_rows.cu", "train_update.cu", "train_steps.cu")
+FILES = (
+    "train_forward.cu", "train_rows.cu", "train_update.cu", "train_steps.cu", "train_tensor.cu",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -173,6 +238,6 @@ def test_a_planted_fault_is_found(fault, finding, monkeypatch):
 
 
 @pytest.mark.parametrize("schedule", emulator.SCHEDULES)
-@pytest.mark.parametrize("path", [A, B, WIDE, OWNERS])
+@pytest.mark.parametrize("path", [A, B, WIDE, OWNERS, TENSOR])
 def test_the_kernels_as_they_are_show_none(path, schedule, finding):
     assert finding(path, schedule) is None

@@ -1,12 +1,13 @@
 """What the kernels cost as they are compiled, and what that allows: the roofline of docs/gpu.md.
 
-    python budget.py
+    python budget.py           # a table of loops, and one of whole works
 
 For the main loop of a kernel: the instructions that a warp issues for 32 elements (an element is a
 logit, or a multiply-add of a product), and the bytes that an element needs from memory. A GPU
 issues four instructions a clock in each multiprocessor, float32 arithmetic half as fast where it
-has 64 lanes; its memory moves so many bytes. What takes longest is the limit: a calculation, in
-which latencies, bank conflicts and caches do not occur. No GPU was there to measure on.
+has 64 lanes; its tensor cores multiply so many numbers in a clock, its memory moves so many bytes.
+What takes longest is the limit: a calculation, in which latencies, bank conflicts and caches do not
+occur. No GPU was there to measure on. A launch moves every matrix once.
 """
 
 import importlib
@@ -20,9 +21,11 @@ from variants import KINDS
 from softstep.kernels._cupy import linear
 from softstep.kernels._cupy.kernel import options, source
 from softstep.kernels._cupy.launch import row_defines
+from softstep.kernels.integers import ceil_div
 
-# The module: `train` of the package is the op.
+# Modules: `train` and `evaluate` of the package are the ops.
 train = importlib.import_module("softstep.kernels._cupy.train")
+evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")
 
 FLOAT = np.dtype(np.float32)
 ARITHMETIC = ("FADD", "FMUL", "FFMA", "FMNMX", "FSETP", "FSEL", "FSET")  # on the float32 lanes
@@ -30,31 +33,48 @@ ARITHMETIC = ("FADD", "FMUL", "FFMA", "FMNMX", "FSETP", "FSEL", "FSET")  # on th
 
 @dataclass(frozen=True)
 class Gpu:
-    """Multiprocessors, GHz at boost, float32 lanes of a multiprocessor, TB/s: data sheets."""
+    """Data sheets: multiprocessors, GHz at boost, float32 lanes of a multiprocessor, products that
+    its tensor cores do in a clock in TF32, TB/s.
+    """
 
     name: str
     multiprocessors: int
     clock: float
     lanes: int
+    products: int
     bandwidth: float
 
-    def seconds(self, issued, arithmetic, size):
-        """What 32 elements take: to issue, on the float32 lanes, from memory."""
+    def seconds(self, cost):
+        """What a Cost takes, by its limits."""
         clocks = self.multiprocessors * self.clock * 1e9
-        return (
-            issued / 4 / clocks,
-            arithmetic * 32 / self.lanes / clocks,
-            size / self.bandwidth / 1e12,
-        )
+        return {
+            "instructions": cost.issued / 4 / clocks,
+            "float32 lanes": cost.arithmetic * 32 / self.lanes / clocks,
+            "tensor cores": cost.products / max(self.products, 1) / clocks,
+            "memory": cost.size / self.bandwidth / 1e12,
+        }
 
 
 GPUS = {
-    75: Gpu("T4", 40, 1.59, 64, 0.32),
-    80: Gpu("A100", 108, 1.41, 64, 2.04),
-    90: Gpu("H200", 132, 1.83, 128, 4.8),
-    100: Gpu("B200", 148, 1.85, 128, 8.0),
-    120: Gpu("RTX 5090", 170, 2.41, 128, 1.79),
+    75: Gpu("T4", 40, 1.59, 64, 0, 0.32),
+    80: Gpu("A100", 108, 1.41, 64, 512, 2.04),
+    90: Gpu("H200", 132, 1.83, 128, 1024, 4.8),
+    100: Gpu("B200", 148, 1.85, 128, 2048, 8.0),
+    120: Gpu("RTX 5090", 170, 2.41, 128, 128, 1.79),
 }
+PRODUCTS = 16 * 8 * 8  # of an instruction of the tensor cores
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Instructions that warps issue, those on the float32 lanes, products on the tensor cores,
+    bytes.
+    """
+
+    issued: float
+    arithmetic: float
+    products: float
+    size: float
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,17 @@ class Loop:
         code = sass.instructions(text, self.file, self.kernel, opts, architecture)
         return max(sass.loops(code), key=_products_in)
 
+    def cost(self, architecture, elements, size):
+        """Of so many elements, and bytes of them all."""
+        counts = sass.counts(self.code(architecture))
+        passes = elements / self.elements
+        return Cost(
+            issued=passes * sum(counts.values()),
+            arithmetic=passes * sum(counts[name] for name in ARITHMETIC),
+            products=passes * counts["HMMA"] * PRODUCTS,
+            size=size,
+        )
+
 
 def _products_in(code):
     counts = sass.counts(code)
@@ -103,24 +134,33 @@ def _rows():
 
 
 ALIGNED = {"if (aligned && column < length) {": "if (true) {"}
+COPIED_BY_16 = {"if (by_units) {": "if (true) {"}
+ELEMENTS_OF_SLAB = linear.TENSOR_TILE**2 * linear.TENSOR_SLAB / 8
 
 
 def _products():
     tile = {"TILE_ROWS": 64, "TILE_COLUMNS": 64, "DEPTH": linear.DEPTH, "REAL": "float"}
     for dtype in ("float32", "float16", "uint8"):
-        size = (np.dtype(dtype).itemsize + 4) / 64
-        for name, cores in (("", {}), (", TF32", {"TENSOR_CORES": 1})):
-            defines = {**tile, "X_KIND": KINDS[dtype], **cores}
-            elements = 64 * 64 * linear.DEPTH / 8
-            place = dtype + name, "linear.cu", "linear_forward"
-            yield Loop(*place, defines, elements, size, ALIGNED)
+        item, types = np.dtype(dtype).itemsize, {"REAL": "float", "X_KIND": KINDS[dtype]}
+        elements = 64 * 64 * linear.DEPTH / 8
+        place = dtype, "linear.cu", "linear_forward"
+        yield Loop(*place, {**tile, **types}, elements, (item + 4) / 64, ALIGNED)
+        place = dtype, "linear_tensor.cu", "linear_forward_tensor"
+        yield Loop(*place, types, ELEMENTS_OF_SLAB, (item + 4) / 128, COPIED_BY_16)
 
 
 def _training():
-    types = train.types_of(FLOAT)
+    types = {**train.types_of(FLOAT), "X_KIND": KINDS["float16"]}
     tile = {"TILE_FEATURES": train.TILE_FEATURES, "TILE_COLUMNS": 64, "DEPTH": train.DEPTH}
-    elements = 64 * 64 * train.DEPTH / 8
-    yield Loop("64 x 64", "train_update.cu", "train_update", {**types, **tile}, elements, 8 / 64)
+    forward = {**train._tile(64, True, "float"), "DEPTH": train.DEPTH, "SLICE_FEATURES": 32}
+    elements, size = 64 * 64 * train.DEPTH / 8, 6 / 64
+    place = "float16", "train_forward.cu", "train_logits"
+    yield Loop(*place, {**types, **forward}, elements, size)
+    yield Loop("float16", "train_update.cu", "train_update", {**types, **tile}, elements, size)
+    tile = {"TILE_FEATURES": linear.TENSOR_TILE, "TILE_COLUMNS": linear.TENSOR_TILE}
+    for kernel in ("train_logits_tensor", "train_update_tensor"):
+        place = "float16", "train_tensor.cu", kernel
+        yield Loop(*place, {**types, **tile}, ELEMENTS_OF_SLAB, 6 / 128, COPIED_BY_16)
 
 
 def loops():
@@ -131,17 +171,13 @@ def loops():
 
 def row(loop, architecture):
     """The cells of a loop on an architecture."""
-    counts = sass.counts(loop.code(architecture))
-    each = 32 / loop.elements
-    issued = sum(counts.values()) * each
-    arithmetic = sum(counts[name] for name in ARITHMETIC) * each
-    size = 32 * loop.size
-    times = GPUS[architecture].seconds(issued, arithmetic, size)
-    limit = ("instructions", "float32 lanes", "memory")[times.index(max(times))]
-    share = 100 * times[2] / max(times)
-    tensor = counts["HMMA"] * each
-    return [f"{issued:.2f}", f"{arithmetic:.2f}", f"{tensor:.3f}" if tensor else "", limit,
-            f"{share:.0f}%"]  # fmt: skip
+    cost = loop.cost(architecture, 32, 32 * loop.size)
+    times = GPUS[architecture].seconds(cost)
+    limit = max(times, key=times.get)
+    share = 100 * times["memory"] / times[limit]
+    tensor = cost.products / PRODUCTS
+    return [f"{cost.issued:.2f}", f"{cost.arithmetic:.2f}", f"{tensor:.3f}" if tensor else "",
+            limit, f"{share:.0f}%"]  # fmt: skip
 
 
 def table(architectures):
@@ -151,10 +187,71 @@ def table(architectures):
     lines = [heads, ["---", "---", "--:", "---", "--:", "--:", "--:", "---", "--:"]]
     for loop in loops():
         for architecture in architectures:
-            if "TENSOR_CORES" in loop.defines and architecture < linear.LEAST_TF32:
+            if loop.file in nvrtc.ON_TENSOR_CORES and architecture < linear.LEAST_TF32:
                 continue
             place = f"`{loop.kernel}`", loop.name, f"{loop.size:.3g}", GPUS[architecture].name
             lines.append([*place, *row(loop, architecture)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+# ---- whole works
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kernel in a work: products (rows, depth) x (depth, columns), or a pass over rows x columns
+    if the depth is 0, and the bytes that it moves.
+    """
+
+    name: str
+    kernel: str
+    rows: int
+    depth: int
+    columns: int
+    size: int
+
+    def milliseconds(self, loop, architecture):
+        """How long, and what limits it. No loop: its bytes alone."""
+        elements = self.rows * self.depth * self.columns
+        cost = loop.cost(architecture, elements, self.size) if loop else Cost(0, 0, 0, self.size)
+        times = GPUS[architecture].seconds(cost)
+        limit = max(times, key=times.get)
+        return 1e3 * times[limit], limit
+
+
+def works():
+    """Steps and evaluations of 52 heads of 1000 classes, of 1024 features of float16."""
+    heads, c, d, batch, n = 52, 1000, 1024, 1024, 50_000
+    columns = heads * c
+    W, X, V = 4 * d * columns, 2 * batch * d, 4 * batch * columns
+    step = f"a step: {heads} x {c} classes, {batch} rows of {d}"
+    yield Work(step, "train_logits", batch, d, columns, X + W + V)
+    yield Work(step, "train_rows", batch, 0, columns, 2 * V)
+    yield Work(step, "train_update", d, batch, columns, X + V + 2 * W)
+    X, V = 2 * n * d, 4 * n * columns
+    launches = ceil_div(n, evaluate.MOST_BYTES // (4 * columns * evaluate.CHUNK) * evaluate.CHUNK)
+    evaluation = f"evaluate: {n} x {d} -> {heads} x {c}"
+    yield Work(evaluation, "linear_forward", n, d, columns, X + launches * W + V)
+    yield Work(evaluation, "evaluate_rows", n, 0, columns, V)
+
+
+def table_of_works(architecture=90):
+    """Markdown: milliseconds of each kernel and work, without tensor cores and with them."""
+    found = {(loop.kernel, loop.name): loop for loop in loops()}
+    lines = [["work", "kernel", "float32, ms", "limit", "tensor cores, ms", "limit"],
+             ["---", "---", "--:", "---", "--:", "---"]]  # fmt: skip
+    sums = {}
+    for work in works():
+        cells = []
+        for i, kernel in enumerate((work.kernel, f"{work.kernel}_tensor")):
+            loop = found.get((kernel, "float16"))
+            time, limit = work.milliseconds(loop, architecture)
+            sums.setdefault(work.name, [0, 0])[i] += time
+            cells += [f"{time:.2f}", limit]
+        lines.append([work.name, f"`{work.kernel}`", *cells])
+    lines += [
+        [name, "all", f"{old:.2f}", "", f"{new:.2f}", ""] for name, (old, new) in sums.items()
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -163,3 +260,5 @@ if __name__ == "__main__":
         raise SystemExit(reason)
     print(f"NVRTC {nvrtc.version()}, for 32 elements, which a warp has:\n")
     print(table(nvrtc.architectures()))
+    print(f"\nOn one {GPUS[90].name}:\n")
+    print(table_of_works())

@@ -17,6 +17,9 @@ A `KernelError` is of kind "divergent barrier", "lane mask", "deadlock", "misali
 "trap", "crash" or "time limit"; with `check=True` also "misaligned" (any type), "out of bounds",
 "race", "race between blocks" or "uninitialised" (shared memory).
 
+`emulator::mma` and `emulator::copy_async` (interface.h) stand beside inline PTX, for mma.sync and
+cp.async: tensor cores cut their sums off as badly as on any GPU, copies come as late as they may.
+
 Limits: kernels are `extern "C"`; one shared array per declaration, inside a function; no `__half`
 and no `printf`. A thread that exits before a barrier of its block, or a lane that exits before it
 is named in a mask, is an error, though some GPUs let it pass. `-ftz=true` flushes double as well as

@@ -21,12 +21,14 @@ from pathlib import Path
 
 import variants
 
+from softstep.kernels._cupy import linear
 from softstep.kernels._cupy.kernel import options, source
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
 FULL = 80  # the architecture for which the tests compile every variant
 FLAGS = ("-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
 INSTALL = "pip install nvidia-cuda-nvrtc"
+ON_TENSOR_CORES = ("linear_tensor.cu", "train_tensor.cu")
 
 
 class CompileError(Exception):
@@ -154,11 +156,12 @@ def files():
     return sorted(path.name for path in folder.glob("*.cu"))
 
 
-def programs():
+def programs(architecture=FULL):
     """What is compiled: (file, options) -> the names of the kernels that run with these options."""
     found = collections.defaultdict(set)
     for file, name, defines in variants.everything():
-        found[file, options(defines)].add(name)
+        if architecture >= linear.LEAST_TF32 or file not in ON_TENSOR_CORES:
+            found[file, options(defines)].add(name)
     return dict(found)
 
 
@@ -167,7 +170,7 @@ def fewer_programs(architecture):
 
     Which of its variants that is differs from one architecture to the next.
     """
-    everything = programs()
+    everything = programs(architecture)
     if architecture == FULL:
         return everything
     order = list(everything.items())
@@ -197,7 +200,8 @@ def _compile(job):
 
 def compile_all(in_full=False):
     """(kernel, options, architecture) -> Cost; `in_full`: of all programs on all architectures."""
-    wanted = {arch: programs() if in_full else fewer_programs(arch) for arch in architectures()}
+    choose = programs if in_full else fewer_programs
+    wanted = {arch: choose(arch) for arch in architectures()}
     jobs = [(file, opts, arch) for arch in wanted for file, opts in wanted[arch]]
     # Processes: NVRTC compiles one program at a time in each.
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:

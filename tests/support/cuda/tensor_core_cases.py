@@ -1,4 +1,4 @@
-"""Products on tensor cores: sizes whose columns take them, and how far off the results may be."""
+"""Products on tensor cores: sizes that take them, and how far off the results may be."""
 
 import numpy as np
 
@@ -6,8 +6,9 @@ from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
 OPS = ("linear_forward", "linear_backward")
-DTYPES = ("float32", "float16", "uint8")
-SIZES = (Size(70, 36, 70), Size(35, 40, 130), Size(65, 100, 33), Size(33, 600, 64))
+EXACT = ("float16", "uint8")  # and float32 on request
+# Rows and columns that fill no tile, a depth that fills no slab; lines that are aligned, and not.
+SIZES = (Size(257, 272, 132), Size(256, 259, 131))
 
 
 def truth_and_bounds(op, arguments):

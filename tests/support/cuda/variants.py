@@ -70,7 +70,8 @@ def _linear():
         for columns in linear.TILES if kind < 2 else (16,):
             yield from _products(types, linear.TILES[columns], columns)
         if kind != 1:
-            yield from _products({**types, "TENSOR_CORES": 1}, 64, 64)
+            for name in ("linear_forward_tensor", "linear_backward_tensor"):
+                yield "linear_tensor.cu", name, types
     for kind in (0, 2, 3, 4, 5):  # of `gradient` with weights of float64
         yield from _products({"REAL": "double", "X_KIND": kind}, 64, 64)
     for dtype in C_TYPE:
@@ -106,6 +107,9 @@ def _train():
         yield "train_steps.cu", "train_steps", {**types, **slices, **labels}
         yield "train_rows.cu", "train_rows", {**types, **wide_soft}
         if kind > 1:
+            tile = {"TILE_FEATURES": linear.TENSOR_TILE, "TILE_COLUMNS": linear.TENSOR_TILE}
+            for name in ("train_logits_tensor", "train_update_tensor"):
+                yield "train_tensor.cu", name, {**types, **tile}
             continue
         for tile in (train._tile(128, True, real), train._tile(16, False, real)):
             yield "train_forward.cu", "train_forward", {**forward, **tile, **labels}

@@ -21,7 +21,7 @@ namespace emulator {
 struct Access {
   unsigned block, time, code;  // time 0: there was none
   unsigned short thread;
-  bool atomic;
+  bool atomic, under_way;  // under_way: an asynchronous copy that is not there yet
 };
 
 struct Cell {
@@ -165,7 +165,7 @@ static bool happened_before(const Access &past) {
 // ---- one access
 
 enum Kind { reads, writes };
-enum Flags { plain = 0, atomic = 1, any_alignment = 2 };
+enum Flags { plain = 0, atomic = 1, any_alignment = 2, begins_copy = 4, ends_copy = 8 };
 static const char *const deeds[] = {"reads", "writes"};
 
 static int distance(const Access &a, const Access &b) {
@@ -191,7 +191,12 @@ static void check_order(const Access &past, Kind past_kind, const Access &mine, 
        past.block, past_kind == writes ? "wrote" : "read");
 }
 
-static void check_cell(Cell &cell, Kind kind, const Access &mine) {
+static void check_cell(Cell &cell, Kind kind, const Access &mine, bool ends_copy) {
+  if (cell.write.under_way && !ends_copy) {
+    error.other_code = cell.write.code;
+    fail("race", {}, "%s what an asynchronous copy of thread %u has not brought yet,", deeds[kind],
+         cell.write.thread);
+  }
   check_order(cell.write, writes, mine, kind);
   if (kind == reads) return record_read(cell, mine);
   for (const Access &past : cell.reads) check_order(past, reads, mine, kind);
@@ -232,19 +237,28 @@ static void check(const volatile void *pointer, size_t size, Kind kind, const vo
     fail("out of bounds", {}, "%s %zu bytes outside %s", deeds[kind], size,
          region.shared ? "its block's shared arrays" : "the arrays of the launch");
   const Access mine = {current->block->id, now, static_cast<unsigned>(error.code),
-                       static_cast<unsigned short>(current->id), (flags & atomic) != 0};
+                       static_cast<unsigned short>(current->id), (flags & atomic) != 0,
+                       (flags & begins_copy) != 0};
   const size_t first = (address - region.begin) / region.item;
   const size_t last = (address + size - 1 - region.begin) / region.item;
   for (size_t i = first; i <= last; ++i) {
     if (region.shared && kind == reads && !region.cells[i].write.time)
       fail("uninitialised", {}, "reads shared memory that nobody has written");
-    check_cell(region.cells[i], kind, mine);
+    check_cell(region.cells[i], kind, mine, (flags & ends_copy) != 0);
   }
 }
 
 void touch_vector(const void *address, size_t size, bool is_write) {
   check(address, size, is_write ? writes : reads, __builtin_return_address(0));
 }
+
+// To the others a copy is a write from its beginning to its end.
+void on_copy_begun(const Copy &copy) {
+  if (copy.given) check(copy.from, copy.given, reads, copy.code, any_alignment);
+  check(copy.to, copy.size, writes, copy.code, begins_copy);
+}
+
+void on_copy_done(const Copy &copy) { check(copy.to, copy.size, writes, copy.code, ends_copy); }
 
 static void check_atomic(volatile void *address, size_t size, Kind kind, int order, void *code) {
   check(address, size, kind, code, atomic);

@@ -39,6 +39,18 @@ long long nanoseconds();  // the globaltimer: how long threads have slept in thi
 [[noreturn]] void trap(Site);
 void fence();
 
+// cp.async: `size` bytes to shared memory, of which the first `given` come from memory and the rest
+// are 0. They are there once their group has been waited for, all but the newest `left` groups.
+void copy_async(void *to, const void *from, unsigned size, unsigned given,
+                Site site = Site::here());
+void commit_copies();
+void wait_for_copies(unsigned left);
+
+// mma.sync.m16n8k<k>, row.col, sums in float32. The words of a and b hold one TF32 or two of 16 bits.
+enum class Number { tf32, f16, bf16 };
+void mma(Number, int k, const unsigned *a, const unsigned *b, float *sums,
+         Site site = Site::here());
+
 // Called before a vector type is read or written in memory.
 void touch_vector(const void *address, size_t size, bool is_write);
 

@@ -1,6 +1,7 @@
 // Runs a grid of CUDA threads as fibers of one OS thread.
 #include "runtime.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -59,6 +60,8 @@ WEAK void on_launch(unsigned) {}
 WEAK void on_block_start(const Block &) {}
 WEAK void on_barrier(const Block &) {}
 WEAK void on_syncwarp(const Thread *, unsigned) {}
+WEAK void on_copy_begun(const Copy &) {}
+WEAK void on_copy_done(const Copy &) {}
 WEAK void fence() {}
 WEAK void touch_vector(const void *address, size_t size, bool) {
   if (reinterpret_cast<uintptr_t>(address) % size) {
@@ -68,6 +71,9 @@ WEAK void touch_vector(const void *address, size_t size, bool) {
 }
 
 // ---- memory
+
+// 0xff bytes are NaNs: a value that nobody wrote shows.
+static void poison(char *memory, size_t size) { memset(memory, 0xff, size); }
 
 // Memory kept for the next launch, and replaced when that needs more.
 struct Mapping {
@@ -297,6 +303,104 @@ long long nanoseconds() { return slept; }
 
 void trap(Site site) { fail("trap", site, "called __trap"); }
 
+// ---- asynchronous copies. They come as late as they may, and leave 0xff bytes until then.
+
+void copy_async(void *to, const void *from, unsigned size, unsigned given, Site site) {
+  for (const void *address : {static_cast<const void *>(to), from})
+    if (reinterpret_cast<uintptr_t>(address) % size)
+      fail("misaligned", site, "copies %u bytes at %p", size, address);
+  const Copy copy = {to, from, size, given, __builtin_return_address(0)};
+  on_copy_begun(copy);
+  poison(static_cast<char *>(to), size);
+  current->copies.push_back(copy);
+}
+
+void commit_copies() { current->group_ends.push_back(current->copies.size()); }
+
+void wait_for_copies(unsigned left) {
+  std::vector<size_t> &ends = current->group_ends;
+  if (ends.size() <= left) return;
+  const size_t groups = ends.size() - left, done = ends[groups - 1];
+  for (size_t i = 0; i < done; ++i) {
+    const Copy &copy = current->copies[i];
+    memcpy(copy.to, copy.from, copy.given);
+    memset(static_cast<char *>(copy.to) + copy.given, 0, copy.size - copy.given);
+    on_copy_done(copy);
+  }
+  current->copies.erase(current->copies.begin(), current->copies.begin() + done);
+  ends.erase(ends.begin(), ends.begin() + groups);
+  for (size_t &end : ends) end -= done;
+}
+
+// ---- tensor cores
+
+// The number in a word, or in the half of one.
+static double number_in(Number number, unsigned word, int half) {
+  if (number == Number::f16) {
+    const unsigned bits = word >> 16 * half & 0xffff, exponent = bits >> 10 & 31;
+    const double fraction = bits & 1023, rest = fraction == 0 ? INFINITY : NAN;
+    const double size = exponent == 0    ? ldexp(fraction, -24)
+                        : exponent == 31 ? rest
+                                         : ldexp(1024 + fraction, exponent - 25);
+    return bits >> 15 ? -size : size;
+  }
+  const unsigned bits = number == Number::tf32 ? word & 0xffffe000u : word >> 16 * half << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// How tensor cores round is not specified. These do it as badly as any that have been looked at:
+// what is added is cut off at the last bit of the largest, and the sum is cut off to a float.
+static float sum_cut_off(const double *terms, int count) {
+  double largest = 0, sum = 0;
+  for (int i = 0; i < count; ++i) {
+    sum += terms[i];
+    largest = fmax(largest, fabs(terms[i]));
+  }
+  if (largest == 0 || !isfinite(sum)) return sum;
+  int exponent;
+  frexp(largest, &exponent);
+  const double unit = ldexp(1, exponent - 24);
+  sum = 0;
+  for (int i = 0; i < count; ++i) sum += static_cast<long long>(terms[i] / unit);
+  sum *= unit;
+  const float rounded = sum;
+  return isfinite(rounded) && fabs(rounded) > fabs(sum) ? nextafterf(rounded, 0) : rounded;
+}
+
+// Lane 4 g + t holds, with e numbers in a word, in word r
+//   of A the row g + 8 (r % 2), and of its numbers from 4 e (r / 2) + e t on,
+//   of B the column g, and of its numbers from 4 e r + e t on,
+// and of the sums (g, 2 t), (g, 2 t + 1), (g + 8, 2 t), (g + 8, 2 t + 1): the PTX manual, "Matrix
+// Fragments for mma".
+void mma(Number number, int k, const unsigned *a, const unsigned *b, float *sums, Site site) {
+  const unsigned *words[2] = {a, b};
+  const auto mine = reinterpret_cast<unsigned long long>(words);
+  const int lane = current->id % 32, g = lane / 4, t = lane % 4;
+  meet(~0u, mine, lane, "mma.sync", site);
+  const Thread *warp = warp_of(current);
+  const auto words_of = [&](int lane, int factor) {
+    return reinterpret_cast<const unsigned *const *>(warp[lane].value)[factor];
+  };
+  const int e = number == Number::tf32 ? 1 : 2;
+  float result[4];
+  for (int i = 0; i < 4; ++i) {
+    const int row = g + i / 2 * 8, column = 2 * t + i % 2;
+    double terms[17] = {sums[i]};
+    for (int q = 0; q < k; ++q) {
+      const int word = q / (4 * e), of_row = q % (4 * e) / e;
+      const unsigned *from_a = words_of(row % 8 * 4 + of_row, 0);
+      const unsigned *from_b = words_of(column * 4 + of_row, 1);
+      terms[1 + q] = number_in(number, from_a[2 * word + row / 8], q % e) *
+                     number_in(number, from_b[word], q % e);
+    }
+    result[i] = sum_cut_off(terms, 1 + k);
+  }
+  meet(~0u, mine, lane, "mma.sync", site);  // all have read what the others hold
+  memcpy(sums, result, sizeof result);
+}
+
 static void run_thread() {
   launch.kernel(launch.arguments);
   Block &block = *current->block;
@@ -330,9 +434,6 @@ void *static_shared(size_t offset) {
   return current->block->shared + static_shared_begin() + offset;
 }
 
-// 0xff bytes are NaNs: a value that nobody wrote shows.
-static void poison(char *memory, size_t size) { memset(memory, 0xff, size); }
-
 size_t reserve_shared(size_t size) {
   const size_t offset = static_shared_used;
   static_shared_used += round_up(size) + shared_gap;
@@ -360,6 +461,8 @@ static void start(Block &block, unsigned id) {
     thread.id = i;
     thread.index = coordinates(i, launch.block);
     thread.block = &block;
+    thread.copies.clear();
+    thread.group_ends.clear();
     start_fiber(thread.fiber, stack_of(thread), stack_size, run_thread);
   }
   make_ready(block.threads, threads_per_block);

@@ -24,6 +24,13 @@ enum class State : uint8_t { ready, yielded, at_barrier, in_warp, done };
 
 struct Block;
 
+struct Copy {  // asynchronous; `code` is the place of the call
+  void *to;
+  const void *from;
+  unsigned size, given;
+  const void *code;
+};
+
 struct Thread {
   Fiber fiber;
   Block *block;
@@ -37,6 +44,8 @@ struct Thread {
   int source;
   unsigned long long value, answer;
   unsigned ballot;
+  std::vector<Copy> copies;         // that it has not waited for, and
+  std::vector<size_t> group_ends;  // how many of them are in the groups up to each
 };
 
 struct Block {
@@ -94,5 +103,7 @@ void on_launch(unsigned blocks_alive);
 void on_block_start(const Block &);
 void on_barrier(const Block &);
 void on_syncwarp(const Thread *warp, unsigned mask);
+void on_copy_begun(const Copy &);
+void on_copy_done(const Copy &);
 
 }  // namespace emulator
