@@ -317,15 +317,15 @@ def _launches(call, on_tensor_cores):
     tile = {"TILE_FEATURES": TENSOR_TILE, "TILE_COLUMNS": TENSOR_TILE}
     column_tiles = ceil_div(call.h * call.c, TENSOR_TILE)
 
-    def product(name, lines, across):
+    def product(name, lines, shared):
         kernel = load_kernel("train_tensor.cu", name, **call.types, **tile)
-        shared = tensor_bytes(call.features.itemsize, across)
         return kernel, (ceil_div(lines, TENSOR_TILE), column_tiles), shared
 
+    slabs = [tensor_bytes(call.features.itemsize, across) for across in (False, True)]
     return [
-        product("train_logits_tensor", call.batch, across=False),
+        product("train_logits_tensor", call.batch, slabs[0]),
         (*_rows(call), 0),
-        product("train_update_tensor", call.d, across=True),
+        product("train_update_tensor", call.d, slabs[1] + 4 * TENSOR_TILE),  # and which heads
     ]
 
 

@@ -48,7 +48,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   // X (n, d), dV (batch, N) -> W, MW (h, d, c), b, Mb (h, c); losses, correct (steps, h); active of
   // the next step, in the other row of (2, h)
   extern __shared__ __align__(16) char memory[];
-  __shared__ int updates[TILE_COLUMNS];  // of each head of the tile: is it updated?
+  // Of each head of the tile: is it updated?
+  int *updates = reinterpret_cast<int *>(memory + 2 * sizeof(Slabs<true>));
   const Features &features = job.features;
   const long long columns = job.bank.h * job.bank.c, step = end_step(results);
   const Rows rows = rows_of_step(job.batches, step);

@@ -48,7 +48,7 @@ BUDGET = {
     "train_rows": (128, 0),
     "train_steps": (255, 0),
     "train_update": (128, 12_416),
-    "train_update_tensor": (255, 512),
+    "train_update_tensor": (255, 0),
     "unpack_bank": (40, 0),
 }
 
