@@ -285,6 +285,7 @@ RIGHT = {
         emulator::wait_for_copies(0);
         __syncthreads();
         flags[i] += s[t];
+        __syncthreads();
         if (t < 8) emulator::copy_async(s + 4 * t, s + 4 * t, 4, 0);""",
     "constants": "static const int table[4] = {3, 1, 4, 1}; x[i] = table[t % 4];",
 }
