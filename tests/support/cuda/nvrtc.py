@@ -239,10 +239,11 @@ def table(measured):
     ]  # fmt: skip
     rows.append(["---", *["--:"] * (len(rows[0]) - 1)])
     for name in sorted(compiled):
-        of_kernel = [top[name, arch] for arch in archs]
-        rows.append([f"`{name}`", compiled[name], *(cost.registers for cost in of_kernel)])
+        of_kernel = {arch: top[name, arch] for arch in archs if (name, arch) in top}
+        registers = [of_kernel[arch].registers if arch in of_kernel else "" for arch in archs]
+        rows.append([f"`{name}`", compiled[name], *registers])
         for field in ("shared", "stack", "spills"):
-            rows[-1].append(max(getattr(cost, field) for cost in of_kernel))
+            rows[-1].append(max(getattr(cost, field) for cost in of_kernel.values()))
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
 
 
