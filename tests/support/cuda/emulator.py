@@ -220,6 +220,7 @@ def compile_source(source, options=(), name="kernel.cu", check=False):
     # The definitions come after the header, which they could break.
     text = f'#include "{HERE}/emulator/cuda_emulator.h"\n{_definitions(options)}#line 1 "{name}"\n'
     preprocessed = _run(*_compiler(), "-E", "-x", "c++", "-", text=text + source)
+    preprocessed = preprocessed.replace(f"{HERE}/", "")  # the same in every checkout
     text = rewrite(preprocessed)
     flags = [*KERNEL_FLAGS, *(CHECK_FLAGS if check else ["-O2"])]
     runtime = _runtime(check)
