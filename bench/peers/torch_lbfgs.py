@@ -4,6 +4,7 @@ All heads that are still going are one product, forward and backward; a head lea
 good as was asked.
 """
 
+import time
 from typing import Any
 
 import torch
@@ -95,8 +96,12 @@ class _Pairs:
         return -q
 
 
-def stacked(X: Any, y: Any, c: int, l2: Any, goals: Any) -> Any:
-    """θ (h, d + 1, c) of heads with these l2, each at its first point that is at most its goal."""
+def stacked(X: Any, y: Any, c: int, l2: Any, goals: Any, most_seconds: float) -> tuple[Any, Any]:
+    """θ (h, d + 1, c) of heads with these l2, each at its first point that is at most its goal.
+
+    After `most_seconds` it is broken off. Also returned: (h,), which heads are not there yet.
+    """
+    end = time.perf_counter() + most_seconds
     X, y, l2, goals = map(torch.from_numpy, (X, y, l2.astype("f4"), goals))
     f_of, going = _Objective(X, y, c, l2), torch.arange(len(l2))
     theta = torch.zeros(len(l2), X.shape[1] + 1, c)
@@ -105,6 +110,8 @@ def stacked(X: Any, y: Any, c: int, l2: Any, goals: Any) -> Any:
         f, g = f_of(theta)
         direction, step = pairs.direction(g), torch.ones(len(l2))
         for _ in range(MOST_ROUNDS):
+            if not len(going) or time.perf_counter() > end:
+                break
             trial = theta + _times(step, direction)
             f_trial, g_trial = f_of(trial)
             taken = f_trial <= f + DECREASE * (step * _dots(g, direction)).double()
@@ -118,11 +125,10 @@ def stacked(X: Any, y: Any, c: int, l2: Any, goals: Any) -> Any:
             if over.any():
                 found[going[over]] = theta[over]
                 stay = torch.nonzero(~over)[:, 0]
-                if not len(stay):
-                    break
                 going, goals, step, f = (x[stay] for x in (going, goals, step, f))
                 theta, g, direction = (x[stay] for x in (theta, g, direction))
                 pairs, f_of = pairs.take(stay), f_of.take(stay)
-        else:
-            found[going] = theta
-    return found.numpy()
+        found[going] = theta
+        left = torch.zeros(len(found), dtype=torch.bool)
+        left[going] = True
+    return found.numpy(), left.numpy()

@@ -1,5 +1,7 @@
 """L-BFGS for a bank of heads: they go round by round together, each by its own history and step.
 
+What its pairs correct is curvature.py's, later class_curvature.py's.
+
 A round evaluates one trial point of every head that is still going, in one call for all of them.
 Nocedal and Wright, Numerical Optimization, 2nd ed., algorithm 7.4 (the two loops) and section 3.5;
 the line search brackets a step that meets the weak Wolfe conditions (Lewis and Overton, Nonsmooth
@@ -13,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import Array
+from softstep.model.optimum import class_curvature
+from softstep.model.optimum.class_curvature import ClassCurvature
 from softstep.model.optimum.curvature import Curvature
-from softstep.model.optimum.problem import Problem
+from softstep.model.optimum.problem import PROVEN, Problem
 from softstep.model.optimum.space import Space
 
 HISTORY, LEAST_HISTORY = 20, 3  # pairs of each head
@@ -22,6 +26,9 @@ HISTORY_BYTES = 1 << 29  # of all heads'
 DECREASE, CURVATURE = 1e-4, 0.9  # of the Wolfe conditions
 NEARLY = 0.8  # of the slope at the start, which the approximate ones allow at the end
 MOST_TRIALS = 20  # of a line search
+# After so many steps, and as many as it costs, a head looks at the curvature where it is, and again
+# after twice as many. Those of heads on their way take so many bytes; others wait for them.
+LEAST_STEPS, LOOKED_BYTES = 24, 1 << 28
 MOST_IDLE = 15  # steps in which neither f nor its gradient gets less, as far as can be told
 
 ARRAYS = 12  # float64, the size of all weights: points, gradients, directions, those on the way
@@ -32,9 +39,18 @@ def history_length(h: int, size: int) -> int:
     return int(np.clip(HISTORY_BYTES // (8 * h * size), LEAST_HISTORY, HISTORY))
 
 
-def bytes_needed(h: int, size: int) -> int:
-    """Bytes that h heads of `size` numbers take on their way, besides the heads themselves."""
-    return 8 * h * size * (ARRAYS + history_length(h, size))
+def bytes_needed(n: int, h: int, d: int, c: int) -> int:
+    """Bytes that h heads of d features and c classes take on their way over n rows, besides
+    themselves."""
+    size = (d + 1) * c
+    looked = min(h, room(d, c)) * class_curvature.bytes_of_head(d, c)
+    looked += class_curvature.bytes_to_find(n, d, c) if looked else 0
+    return 8 * h * size * (ARRAYS + history_length(h, size)) + looked
+
+
+def room(d: int, c: int) -> int:
+    """How many heads of d features and c classes know the curvature where they are at a time."""
+    return LOOKED_BYTES // class_curvature.bytes_of_head(d, c)
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,38 @@ class Descent:
         self._trials, self._idle = np.zeros((2, h), np.int64)
         self._least_norm = np.zeros(h)
         self._cache: tuple[Array, Problem] | None = None
+        d, c = theta.shape[1] - 1, theta.shape[2]
+        looks = curvature.axes is not None and room(d, c) > 0
+        first = max(LEAST_STEPS, class_curvature.evaluations(len(problem.data.X), d))
+        self._looked: dict[int, ClassCurvature] = {}
+        self._next_look = np.where(looks & np.isin(problem.loss, PROVEN), first, np.inf)
+        self._room = room(d, c)
+
+    def ready(self, heads: Array) -> Array:
+        """Those of these heads that can go on; others wait until one that has looked leaves."""
+        waiting = []
+        for k in heads[self.n_iter[heads] >= self._next_look[heads]]:
+            if k in self._looked or len(self._looked) < self._room:
+                self._look(k)
+            else:
+                waiting.append(k)
+        return np.setdiff1d(heads, waiting, assume_unique=True)
+
+    def leave(self, heads: Array) -> None:
+        """These heads go no further, for now. One that goes on later looks first."""
+        for k in heads:
+            if self._looked.pop(k, None) is not None:
+                self._next_look[k] = self.n_iter[k]
+
+    def _look(self, k: int) -> None:
+        """Have head k go by the curvature where it is."""
+        only = np.array([k])
+        self._looked.pop(k, None)  # two at a time would take twice the memory
+        found = ClassCurvature.at(self.at.theta[k], self.problem.take(only), self.space)
+        self._next_look[k] = 2 * self.n_iter[k]
+        if found is not None:
+            self._looked[k] = found
+            self._aim(only)
 
     def place(self, heads: Array, theta: Array) -> None:
         """Put these heads there; nothing is known of those points before `start`."""
@@ -204,7 +252,11 @@ class Descent:
             alphas.append(np.float32(rho[i] * _dot(S[i], q)))
             q -= alphas[-1] * Y[i]
         newest = Y[newest_first[0]].reshape(shape) if newest_first else None
-        size = self.curvature.divide(k, q.reshape(shape), newest)
+        looked = self._looked.get(k)
+        if looked is None or newest is None:  # along the gradient again: as at the beginning
+            size = self.curvature.divide(k, q.reshape(shape), newest)
+        else:
+            size = looked.divide(q.reshape(shape), newest)
         if newest_first:  # as long as the newest pair says
             gamma = np.float32(1 / np.float64(rho[newest_first[0]] * size))
             q *= gamma if np.isfinite(gamma) else 1

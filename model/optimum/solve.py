@@ -8,6 +8,7 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model.optimum.absent import are_absent, without_absent
+from softstep.model.optimum.class_curvature import without_common
 from softstep.model.optimum.curvature import Curvature
 from softstep.model.optimum.kept import Keep
 from softstep.model.optimum.lbfgs import HISTORY, Descent
@@ -129,7 +130,7 @@ class _Solve:
         W, b = without_absent(problem, W.astype(np.float64), b.astype(np.float64))
         center, curvature = Curvature.of(problem, self.c)
         self.space = Space(center)
-        theta = self.space.variables(W, b)
+        theta = self._without_common(self.space.variables(W, b))
         self.descent = Descent(problem, self.space, curvature, theta)
         self.provable = problem.provable
         self.least = np.full(len(W), -np.inf)
@@ -139,6 +140,14 @@ class _Solve:
         self.proven_at = np.full(len(W), -1)  # the steps that a head had taken at its last proof
         self.W, self.b = W.astype(self.dtype), b.astype(self.dtype)  # what is returned, and of it
         self.objective, self.norm = np.full((2, len(W)), np.nan)  # NaN: not known
+
+    def _without_common(self, theta: Array) -> Array:
+        """θ without what all classes of a head have in common, which l2 alone is about."""
+        present = ~are_absent(theta[:, -1])
+        rows = slice(None) if self.problem.l2_bias and self.problem.fit_bias else slice(-1)
+        for k in np.flatnonzero(self.problem.provable):
+            theta[k, rows] = without_common(theta[k, rows], present[k])
+        return theta
 
     def run(self) -> Solution:
         try:
@@ -180,12 +189,14 @@ class _Solve:
         descent.start(heads, dtype)
         going = self._far(heads, margin)
         while len(going) and not self.stopped:
-            moved = descent.round(going, dtype)
+            moved = descent.round(descent.ready(going), dtype)
             if self.keep is not None and len(moved):
                 self.keep(moved, *self.space.weights(descent.at.theta[moved], self.dtype))
             arrived = np.setdiff1d(moved, self._far(moved, margin), assume_unique=True)
             over = descent.stuck[going] | (descent.n_iter[going] >= self.most)
-            going = np.setdiff1d(going[~over], arrived, assume_unique=True)
+            left = np.setdiff1d(going[~over], arrived, assume_unique=True)
+            descent.leave(np.setdiff1d(going, left, assume_unique=True))
+            going = left
             self._tell(going)
         return ~np.isin(heads, self._far(heads, margin))
 

@@ -11,7 +11,7 @@ from softstep.bench.studies.optimum import evaluations, ours, theirs
 from softstep.bench.studies.optimum.results import Results
 from softstep.bench.studies.optimum.works import WORKS
 
-pytest.importorskip("sklearn.linear_model")
+LogisticRegression = pytest.importorskip("sklearn.linear_model").LogisticRegression
 WORK = replace(WORKS["digits"](True), C=np.array([1e-3, 0.1]))
 
 
@@ -50,10 +50,21 @@ def test_scikit_learn_ends_at_its_first_iterate_that_is_as_good(least):
 
 def test_torch_ends_each_head_where_it_is_as_good(least):
     pytest.importorskip("torch")
-    heads, _ = optimum.torch_heads(WORK, least)
+    heads, _, there = optimum.torch_heads(WORK, least)
+    assert len(there) == len(WORK.C)
     found = WORK.objectives(heads.W, heads.b, WORK.C)
     assert (found <= least * (1 + 2e-6)).all()
     assert (found > least).any()
+
+
+def test_who_takes_too_long_is_broken_off(least):
+    pytest.importorskip("torch")
+    goals = theirs.goals_of(least)
+    assert len(theirs.loop(WORK, goals, print, most_seconds=0)[0].W) == 1
+    assert len(optimum.torch_heads(WORK, least, 0)[2]) == 0
+    with theirs.ending_at(goals, 0) as above:
+        LogisticRegression().fit(WORK.X, WORK.y)
+    assert above == []
 
 
 def test_what_is_measured_is_kept_and_told(tmp_path, capsys, monkeypatch):

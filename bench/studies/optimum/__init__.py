@@ -12,7 +12,8 @@ Accuracies on the test rows are compared at each C.
 
 What SGD gets to on the same rows of MNIST is beside it (`sgd`). Each work runs in a process of its
 own; what is done is kept in the file of --out, work by work and line by line, so that a run may be
-cut short and its works run one at a time with --only.
+cut short and its works run one at a time with --only. With --enough whoever has taken a tenth more
+than is asked at least is broken off; the line says after how many C, and compares those.
 
 --proofs puts 200 problems to SciPy instead; --evaluations counts, for each choice of curvature, how
 often the objective is evaluated, which noise does not touch.
@@ -32,9 +33,10 @@ from softstep.bench.problems import Array
 from softstep.bench.studies import parser, proofs
 from softstep.bench.studies.optimum import ours, theirs
 from softstep.bench.studies.optimum.evaluations import print_evaluations
-from softstep.bench.studies.optimum.results import Results, apart
+from softstep.bench.studies.optimum.results import ASKED, Results, apart
 from softstep.bench.studies.optimum.works import FOLDS, WORKS, Work
 
+MORE = 1.1  # than is asked, of what is enough
 REPEATS = 21  # of a fit that takes milliseconds
 
 
@@ -43,7 +45,7 @@ def tell(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
-def measure(key: str, quick: bool, results: Results) -> None:
+def measure(key: str, quick: bool, results: Results, enough: bool = False) -> None:
     """Everybody's part of this work."""
     work = WORKS[key](quick)
     tell(work.name)
@@ -65,36 +67,52 @@ def measure(key: str, quick: bool, results: Results) -> None:
     note += f", best accuracy {accuracies.max():.4f}"
     note += "".join(f"; {line}" for line in solved.said)
     put("softstep", seconds=solved.seconds, note=note, accuracies=accuracies.tolist())
+
+    def most(who: str) -> float:
+        return MORE * ASKED[key, who][0] * solved.seconds if enough else np.inf
+
     if key == "folds":
-        _folds(work, quick, solved, results)
+        _folds(work, quick, solved, results, most("scikit-learn"))
         return
     least = work.objectives(solved.whole.W, solved.whole.b, work.C)
 
-    def compare(who: str, heads: ours.Heads, seconds: float) -> None:
-        above = work.objectives(heads.W, heads.b, work.C) / least - 1
-        off = apart(work.accuracies(heads.W, heads.b), accuracies)
-        put(who, seconds=seconds, above=float(above.max()), apart=off)
-        tell(f"{who}: {seconds:.1f} s")
+    def compare(who: str, heads: ours.Heads, seconds: float, done: Array) -> None:
+        W, b = heads.W[done], heads.b[done]
+        above = work.objectives(W, b, work.C[done]) / least[done] - 1
+        off = apart(work.accuracies(W, b), accuracies[done])
+        note = broken_off(len(done), len(work.C))
+        put(who, seconds=seconds, above=float(above.max()), apart=off, note=note)
+        tell(f"{who}: {seconds:.1f} s {note}")
 
-    for centred, who in ((False, "scikit-learn"), (True, "scikit-learn, features centred")):
-        compare(who, *theirs.loop(work, theirs.goals_of(least), tell, centred=centred))
     if key == "embeddings" and installed("torch"):
-        compare("torch", *torch_heads(work, least))
+        compare("torch", *torch_heads(work, least, most("torch")))
+    for centred, who in ((False, "scikit-learn"), (True, "scikit-learn, features centred")):
+        goals, seconds = theirs.goals_of(least), most("scikit-learn")
+        heads, seconds = theirs.loop(work, goals, tell, centred=centred, most_seconds=seconds)
+        compare(who, heads, seconds, np.arange(len(heads.W)))
 
 
-def torch_heads(work: Work, least: Array) -> tuple[ours.Heads, float]:
-    """All heads by one stacked L-BFGS, and its seconds."""
+def broken_off(done: int, count: int) -> str:
+    """A note on who was not let go on after so many C of `count`."""
+    return "" if done == count else f"broken off after {done} of {count} C"
+
+
+def torch_heads(
+    work: Work, least: Array, most_seconds: float = np.inf
+) -> tuple[ours.Heads, float, Array]:
+    """All heads by one stacked L-BFGS, its seconds, and which heads got there in `most_seconds`."""
     from softstep.bench.peers.torch_lbfgs import stacked
 
     l2 = 1 / (work.C * len(work.X))
 
-    def solve(rows: slice, goals: Array) -> Array:
+    def solve(rows: slice, goals: Array) -> tuple[Array, Array]:
         X = work.X[rows]
-        return stacked(X - X.mean(axis=0), work.y[rows], work.classes, l2, goals)
+        return stacked(X - X.mean(axis=0), work.y[rows], work.classes, l2, goals, most_seconds)
 
     solve(slice(ours.FEW_ROWS), np.full(len(l2), np.inf))  # what is loaded at first use
-    theta, seconds = clocked(lambda: solve(slice(None), theirs.goals_of(least)))
-    return ours.Heads(theta[:, :-1], theta[:, -1]).uncentred(work.X), seconds
+    (theta, left), seconds = clocked(lambda: solve(slice(None), theirs.goals_of(least)))
+    heads = ours.Heads(theta[:, :-1], theta[:, -1]).uncentred(work.X)
+    return heads, seconds, np.flatnonzero(~left)
 
 
 def _one_head(work: Work, results: Results) -> None:
@@ -107,13 +125,17 @@ def _one_head(work: Work, results: Results) -> None:
     put("scikit-learn", seconds=seconds, above=above)
 
 
-def _folds(work: Work, quick: bool, solved: ours.Solved, results: Results) -> None:
+def _folds(
+    work: Work, quick: bool, solved: ours.Solved, results: Results, most_seconds: float
+) -> None:
     goals = []
     for (learn, _), heads in zip(work.folds, solved.folds, strict=True):
         goals.append(theirs.goals_of(work.objectives(heads.W, heads.b, work.C, learn)))
-    seconds, above = theirs.cross_validated(quick, goals)
-    tell(f"LogisticRegressionCV: {seconds:.1f} s")
+    seconds, above, done = theirs.cross_validated(quick, goals, most_seconds)
+    tell(f"LogisticRegressionCV: {seconds:.1f} s, {done} C")
     note = f"LogisticRegressionCV, {theirs.SIDE_BY_SIDE} folds of {FOLDS} run"
+    if done < len(work.C):
+        note += f", {broken_off(done, len(work.C))}"
     all_rows = results.parts.get("mnist", {}).get("scikit-learn")
     if all_rows is not None:
         note += f"; {all_rows['seconds']:.4g} s of it the loop on all rows"
@@ -121,9 +143,10 @@ def _folds(work: Work, quick: bool, solved: ours.Solved, results: Results) -> No
     results.put("folds", "scikit-learn", work=work.name, seconds=seconds, above=above, note=note)
 
 
-def _in_a_process(key: str, quick: bool, path: Path) -> int:
+def _in_a_process(key: str, quick: bool, path: Path, enough: bool) -> int:
     command = [sys.executable, "-m", __name__, "--only", key, "--out", str(path)]
-    done = subprocess.run([*command, *["--quick"][:quick]], check=False, stdout=subprocess.DEVNULL)
+    command += ["--quick"][:quick] + ["--enough"][:enough]
+    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
     return done.returncode
 
 
@@ -133,6 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--quick", action="store_true", help="small sizes")
     options.add_argument("--only", choices=WORKS, action="append", help="this work alone")
     options.add_argument("--out", type=Path, help="a .json that keeps what is done")
+    options.add_argument("--enough", action="store_true", help="break off who is slow enough")
     options.add_argument("--proofs", action="store_true", help="200 problems against SciPy")
     options.add_argument("--evaluations", action="store_true", help="count evaluations")
     given = options.parse_args(argv)
@@ -145,10 +169,10 @@ def main(argv: list[str] | None = None) -> int:
     keys = given.only or list(WORKS)
     if len(keys) == 1:
         results = Results(given.out)
-        measure(keys[0], given.quick, results)
+        measure(keys[0], given.quick, results, given.enough)
         print(results.table())
         return 0
     path = given.out or Path("optimum.json")
-    failed = [key for key in keys if _in_a_process(key, given.quick, path)]
+    failed = [key for key in keys if _in_a_process(key, given.quick, path, given.enough)]
     print(Results(path).table())
     return int(bool(failed))

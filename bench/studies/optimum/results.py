@@ -53,6 +53,8 @@ class Results:
 
 def _line(work: str, who: str, figures: dict[str, Any], ours: float) -> tuple[str, ...]:
     ratio = "" if who == "softstep" else f"{figures['seconds'] / ours:.1f}"
+    if "broken off" in (figures.get("note") or ""):
+        ratio = f"more than {ratio}"
     asked = ASKED.get((work, who))
     above = [f"{figures[key]:.1e}" if key in figures else "" for key in ("above", "apart")]
     return (

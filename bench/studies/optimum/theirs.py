@@ -2,10 +2,11 @@
 
 import multiprocessing
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -22,19 +23,26 @@ ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 SIDE_BY_SIDE = 2  # folds, a process with one thread for each
 
 
+class _OverTime(Exception):
+    """Raised in a fit that is not to begin."""
+
+
 @contextmanager
-def ending_at(goals: Array) -> Iterator[list[float]]:
-    """Within this block the k-th fit ends when its objective is at most goals[k].
+def ending_at(goals: Array, most_seconds: float = np.inf) -> Iterator[list[float]]:
+    """Within this block the k-th fit ends when its objective is at most goals[k]; after so many
+    seconds the block ends, at the beginning of a fit.
 
     Yields a list that gets, from each fit, how far it ended above the objectives that the goals
     were made of, relative to them: more than TOL where it did not get there.
     """
     from scipy import optimize
 
-    minimize, left = optimize.minimize, iter(goals)
+    minimize, left, end = optimize.minimize, iter(goals), time.perf_counter() + most_seconds
     above: list[float] = []
 
     def ending(fun: Any, x0: Any, *, callback: Any = None, **options: Any) -> Any:
+        if time.perf_counter() > end:
+            raise _OverTime
         goal = next(left)
 
         def is_as_good(intermediate_result: Any) -> None:
@@ -47,11 +55,16 @@ def ending_at(goals: Array) -> Iterator[list[float]]:
 
     with warnings.catch_warnings(), mock.patch.object(optimize, "minimize", ending):
         warnings.simplefilter("ignore")  # that it has not converged
-        yield above
+        with suppress(_OverTime):
+            yield above
 
 
-def loop(work: Work, goals: Array, tell: Any, *, centred: bool = False) -> tuple[Heads, float]:
+def loop(
+    work: Work, goals: Array, tell: Any, *, centred: bool = False, most_seconds: float = np.inf
+) -> tuple[Heads, float]:
     """A loop over C that starts each fit from the last one's weights, and its seconds.
+
+    It is broken off after a fit that ends later than `most_seconds`; the heads are those so far.
 
     centred: with the mean taken off each feature first, which leaves the objectives as they are
     where the bias is free, and better conditioned.
@@ -71,6 +84,8 @@ def loop(work: Work, goals: Array, tell: Any, *, centred: bool = False) -> tuple
             models.append(model)
             total += seconds
             tell(f"C = {C:.3g}: {model.n_iter_[0]} iterations, {seconds:.1f} s")
+            if total > most_seconds:
+                break
     heads = Heads.of(models)
     return (heads.uncentred(work.X) if centred else heads), total
 
@@ -87,9 +102,11 @@ def one_fit(work: Work, goals: Array, repeats: int) -> tuple[float, float]:
     return seconds, max(above)
 
 
-def cross_validated(quick: bool, goals: list[Array]) -> tuple[float, float]:
-    """Seconds that LogisticRegressionCV takes for its folds on two processes, and how far above
-    the objectives it ended at most.
+def cross_validated(
+    quick: bool, goals: list[Array], most_seconds: float = np.inf
+) -> tuple[float, float, int]:
+    """Seconds that LogisticRegressionCV takes for its folds on two processes, how far above the
+    objectives it ended at most, and the least number of C it got to in `most_seconds`.
 
     Two of them are run, side by side as its own processes would; all take as many times as long as
     they are more.
@@ -99,19 +116,22 @@ def cross_validated(quick: bool, goals: list[Array]) -> tuple[float, float]:
         mock.patch.dict(os.environ, dict.fromkeys(ONE_THREAD, "1")),  # as joblib's processes have
         ProcessPoolExecutor(SIDE_BY_SIDE, context) as pool,
     ):
-        runs = [pool.submit(_fold, quick, k, goals[k]) for k in range(SIDE_BY_SIDE)]
+        most = most_seconds * SIDE_BY_SIDE / len(goals)
+        runs = [pool.submit(_fold, quick, k, goals[k], most) for k in range(SIDE_BY_SIDE)]
         seconds, above = zip(*(run.result() for run in runs), strict=True)
-    return max(seconds) * len(goals) / SIDE_BY_SIDE, max(above)
+    times = max(seconds) * len(goals) / SIDE_BY_SIDE
+    return times, max(map(max, above)), min(map(len, above))
 
 
-def _fold(quick: bool, number: int, goals: Array) -> tuple[float, float]:
+def _fold(quick: bool, number: int, goals: Array, most: float) -> tuple[float, list[float]]:
     from sklearn.linear_model import LogisticRegressionCV
 
     work = WORKS["folds"](quick)
     model = LogisticRegressionCV(Cs=work.C, cv=[work.folds[number]], n_jobs=1, refit=False, **NEVER)
-    with ending_at(goals) as above:
-        _, seconds = clocked(lambda: model.fit(work.X, work.y))
-    return seconds, max(above)
+    began = time.perf_counter()
+    with ending_at(goals, most) as above:
+        model.fit(work.X, work.y)
+    return time.perf_counter() - began, above
 
 
 def goals_of(objectives: Array) -> Array:

@@ -1,0 +1,178 @@
+"""The curvature where a head is, class by class: what L-BFGS goes by far from zero weights.
+
+∂²f/∂θ_j∂θ_k = Σ_r w_r p_j ([j = k] - p_k) z zᵀ / n + λ [j = k], z the centred features and a 1
+for the bias. The blocks of its diagonal, B_j, are inverted. What the others say is that where all
+classes shift alike nothing changes: such a shift is taken out of what B⁻¹ gives. Without that, on
+MNIST at C = 100 it takes ten times the steps.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from softstep import kernels
+from softstep.kernels.arrays import taken, to_host
+from softstep.kernels.checks import Array, compute_dtype
+from softstep.model.optimum.absent import are_absent
+from softstep.model.optimum.problem import Problem
+from softstep.model.optimum.space import Space
+
+# A class is curved by the rows that are near its boundary: those that make up so much of its
+# curvature are added up, and at most so many for each feature.
+SHARE, ROWS_PER_FEATURE = 0.95, 4
+BLOCK_ROWS = 1 << 14  # that are looked through at a time
+GROUP_BYTES = 1 << 26  # of the B_j that are added up at a time
+INVERTED = 64  # rows of a triangle that is inverted as it is
+NOISE = float(np.finfo(np.float32).eps)  # of a B_j, relative to its trace
+
+
+def bytes_of_head(d: int, c: int) -> int:
+    """Bytes of the curvature of a head with d features and c classes."""
+    return 4 * c * (d + 1) ** 2
+
+
+def bytes_to_find(n: int, d: int, c: int) -> int:
+    """Bytes that it takes to find that of a head over n rows, besides itself."""
+    rows, group = min(n, BLOCK_ROWS), max(1, GROUP_BYTES // (8 * (d + 1) ** 2))
+    return 8 * (min(c, group) + 4) * (d + 1) ** 2 + 4 * rows * (2 * (d + 1) + 3 * c)
+
+
+def evaluations(n: int, d: int) -> float:
+    """As how many evaluations of the head it takes as long: 4 n d c operations each."""
+    rows = min(n, ROWS_PER_FEATURE * d)
+    return d * (rows + 4 * d) / (4 * max(n, 1))
+
+
+def without_common(x: Array, present: Array) -> Array:
+    """x (…, c) without what all classes that are present, (c,) bool, have in common."""
+    common = x.sum(axis=-1, keepdims=True, where=present) / present.sum(dtype=x.dtype)
+    return np.where(present, x - common, x)
+
+
+@dataclass(frozen=True)
+class ClassCurvature:
+    """Of one head, θ (d + 1, c).
+
+    inverse: (c, d + 1, d + 1) float32, L⁻¹ of each B_j = L Lᵀ: however it is rounded, B⁻¹ is
+    positive. present: (c,), the classes that are not left out.
+    """
+
+    inverse: Array
+    present: Array
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")
+    def at(cls, theta: Array, problem: Problem, space: Space) -> Self | None:
+        """That of the one head of `problem` at θ (d + 1, c).
+
+        None where it is not finite, or lost in what float32 rounds.
+        """
+        size, c = theta.shape
+        inverse = np.empty((c, size, size), np.float32)
+        together = max(1, GROUP_BYTES // (8 * size * size))
+        for first in range(0, c, together):
+            group = slice(first, first + together)
+            blocks = _blocks(theta, problem, space, group)
+            if not np.isfinite(blocks).all():
+                return None
+            try:
+                for j, block in enumerate(blocks, first):
+                    inverse[j] = _inverted(np.linalg.cholesky(block))
+            except np.linalg.LinAlgError:
+                return None
+        return cls(inverse, ~are_absent(theta[-1]))
+
+    def divide(self, q: Array, y: Array) -> float:
+        """Multiply q (d + 1, c) by the inverse curvature H, in place.
+
+        Returns:
+            yᵀ H y of y (d + 1, c).
+        """
+        root, root_of_y = (_each(self.inverse, without_common(x, self.present)) for x in (q, y))
+        q[:] = without_common(_each(self.inverse.transpose(0, 2, 1), root), self.present)
+        return float(np.einsum("dj,dj->", root_of_y, root_of_y, dtype=np.float64))
+
+
+def _each(matrices: Array, x: Array) -> Array:
+    # (c, d, d), x (d, c) -> (d, c), each class by its own; one column at a time is the fastest
+    product: Array = (matrices @ x.T[:, :, None])[:, :, 0].T
+    return product
+
+
+def _blocks(theta: Array, problem: Problem, space: Space, group: slice) -> Array:
+    """B_j of these classes, (classes, d + 1, d + 1)."""
+    X = problem.data.X
+    W, b = (x[0] for x in space.weights(theta[None], compute_dtype(X)))
+    most = ROWS_PER_FEATURE * len(theta) / len(X)
+    blocks: Array = problem.total(_sums, W, b, space.center, group, most)[0] / len(X)
+    diagonal = np.einsum("jii->ji", blocks)
+    noise = NOISE * diagonal.sum(axis=1, keepdims=True) + np.finfo(np.float32).tiny
+    diagonal += noise
+    diagonal[:, : None if problem.l2_bias else -1] += problem.l2[0]
+    return blocks
+
+
+def _sums(
+    problem: Problem, W: Array, b: Array, center: Array, group: slice, most: float
+) -> tuple[Array]:
+    """Σ w p_j (1 - p_j) z zᵀ over the rows, about, of these classes of one head: of each class at
+    most so many rows to a row."""
+    # W (d, c), b (c,) -> (classes, d + 1, d + 1)
+    size = len(W) + 1
+    total = np.zeros((len(b[group]), size, size))
+    for part in problem.rows():
+        for first in range(0, len(part.X), BLOCK_ROWS):
+            rows = slice(first, first + BLOCK_ROWS)
+            X = part.X[rows]
+            P = _probabilities(X, W, b, problem)[:, group]
+            v = P * (1 - P)
+            if part.sample_weight is not None:
+                v *= _weights(part)[rows, None]
+            for block, of_class in zip(total, v.T, strict=True):
+                block += _outer(X, of_class, problem, center, most)
+    return (total,)
+
+
+def _probabilities(X: Any, W: Array, b: Array, problem: Problem) -> Array:
+    # X (n, d), W (d, c), b (c,) -> P (n, c)
+    how: dict[str, Any] = {"backend": problem.backend, "n_threads": problem.n_threads}
+    V = kernels.linear_forward(X, W, b, feature_scale=problem.data.feature_scale, **how)
+    return to_host(kernels.softmax_forward(V, **how))
+
+
+def _weights(part: Any) -> Array:
+    """Those of the rows of one head, (n,)."""
+    weights = np.atleast_2d(to_host(part.sample_weight))
+    own: Array = weights[0 if part.weight_index is None else part.weight_index[0]]
+    return own
+
+
+def _outer(X: Any, v: Array, problem: Problem, center: Array, most: float) -> Array:
+    # X (n, d), v (n,) -> Σ v z zᵀ, (d + 1, d + 1): about, of the rows whose v is largest
+    d = len(center)
+    order = np.argsort(-v, kind="stable")
+    total = np.cumsum(v[order], dtype=np.float64)
+    count = int(min(np.searchsorted(total, SHARE * total[-1]) + 1, np.ceil(most * len(v))))
+    if not total[count - 1] > 0:
+        return np.zeros((d + 1, d + 1))
+    rows = np.sort(order[:count])
+    Z = np.empty((count, d + 1), np.float32)
+    Z[:, :d] = to_host(taken(X, rows))
+    Z[:, :d] *= np.float32(problem.data.feature_scale)
+    Z[:, :d] -= center.astype(np.float32)
+    Z[:, d] = problem.fit_bias
+    Z *= np.sqrt(v[rows] * (total[-1] / total[count - 1])).astype(np.float32)[:, None]
+    return Z.T @ Z
+
+
+def _inverted(L: Array) -> Array:
+    """L⁻¹ of a lower triangle, by halves."""
+    if len(L) <= INVERTED:
+        return np.linalg.inv(L)
+    half = len(L) // 2
+    inverse = np.zeros_like(L)
+    top, bottom = _inverted(L[:half, :half]), _inverted(L[half:, half:])
+    inverse[:half, :half], inverse[half:, half:] = top, bottom
+    inverse[half:, :half] = -bottom @ (L[half:, :half] @ top)
+    return inverse

@@ -1,0 +1,163 @@
+"""Promise: far from zero weights a head goes by the curvature where it is, and takes few steps."""
+
+import numpy as np
+import pytest
+
+from softstep.model import trainer
+from softstep.model.datasets import load_digits
+from softstep.model.optimum import class_curvature, lbfgs
+from softstep.model.optimum.absent import ABSENT
+from softstep.model.optimum.class_curvature import ClassCurvature
+from softstep.model.optimum.problem import Problem
+from softstep.model.optimum.settings import Optimum
+from softstep.model.optimum.solve import solve
+from softstep.model.optimum.space import Space
+
+RNG = np.random.default_rng(0)
+DIGITS = load_digits()
+X, Y = DIGITS.X_train.astype("f4"), DIGITS.y_train
+D, C = X.shape[1], 10
+
+
+def posed(l2, X=X, y=Y, **settings):
+    data = trainer.Rows(X, y, sample_weight=settings.pop("sample_weight", None))
+    loss = np.array(["cross_entropy"] * len(l2))
+    common = {"l2_bias": False, "fit_bias": True, "loss": loss}
+    return Problem(data=data, l2=np.asarray(l2), **common | settings)
+
+
+def solved(problem, start=0.0, **settings):
+    h = len(problem.l2)
+    W, b = np.zeros((h, D, C), "f4") + start, np.zeros((h, C), "f4")
+    return solve(problem, W, b, optimum=Optimum(1e-6, 10_000), **settings)
+
+
+def second_derivatives(problem, theta, space, j):
+    """∂²f/∂θ_j² of the one head, by central differences in float64."""
+    size, step = len(theta), 1e-4
+    found = np.empty((size, size))
+    for i in range(size):
+        ends = []
+        for sign in (1, -1):
+            moved = theta.copy()
+            moved[i, j] += sign * step
+            _, dW, db = problem.value(*space.weights(moved[None], np.float64))
+            ends.append(space.gradient(dW, db)[0, :, j])
+        found[i] = (ends[0] - ends[1]) / (2 * step)
+    return found
+
+
+@pytest.fixture
+def all_rows(monkeypatch):
+    monkeypatch.setattr(class_curvature, "SHARE", 1.0)
+    monkeypatch.setattr(class_curvature, "ROWS_PER_FEATURE", 1e9)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sample_weight": RNG.integers(0, 3, 60).astype("f4")},
+        {"y": RNG.dirichlet(np.ones(3), 60)},
+        {"l2_bias": True},
+        {"fit_bias": False},
+    ],
+    ids=lambda settings: next(iter(settings), "plain"),
+)
+def test_it_inverts_the_second_derivatives_of_each_class(settings, all_rows, monkeypatch):
+    monkeypatch.setattr(class_curvature, "BLOCK_ROWS", 25)  # three blocks
+    monkeypatch.setattr(class_curvature, "GROUP_BYTES", 500)  # of two classes
+    monkeypatch.setattr(class_curvature, "INVERTED", 2)
+    features, n = RNG.standard_normal((60, 4)).astype("f4"), 60
+    problem = posed([0.01], features, **{"y": np.arange(n) % 3} | settings)
+    center = features.mean(axis=0) if problem.has_free_bias else np.zeros(4)
+    space, theta = Space(center.astype("f8")), RNG.standard_normal((5, 3))
+    found = ClassCurvature.at(theta, problem, space)
+    for j in range(3):
+        inverse = found.inverse[j].astype("f8").T @ found.inverse[j]
+        B = second_derivatives(problem, theta, space, j)
+        free = slice(None) if problem.fit_bias else slice(-1)
+        product = (inverse @ B)[free, free]
+        # float32 sums of 60 rows and their square root, against a condition of some 100
+        np.testing.assert_allclose(product, np.eye(5)[free, free], atol=60 * 100 * 2**-24)
+
+
+def test_few_rows_of_a_class_stand_for_all(monkeypatch):
+    theta = RNG.standard_normal((D + 1, C))
+    problem, space = posed([1e-6]), Space(X.mean(axis=0).astype("f8"))
+    assert len(X) > class_curvature.ROWS_PER_FEATURE * (D + 1)
+    few = class_curvature._blocks(theta, problem, space, slice(None))
+    monkeypatch.setattr(class_curvature, "SHARE", 1.0)
+    monkeypatch.setattr(class_curvature, "ROWS_PER_FEATURE", 1e9)
+    every = class_curvature._blocks(theta, problem, space, slice(None))
+    traces = (np.trace(B, axis1=1, axis2=2) for B in (few, every))
+    np.testing.assert_allclose(*traces, rtol=0.2)
+
+
+def test_a_step_has_nothing_that_all_classes_have_in_common():
+    theta = RNG.standard_normal((D + 1, C))
+    theta[-1, 4] = ABSENT
+    found = ClassCurvature.at(theta, posed([1e-3]), Space(np.zeros(D)))
+    q = RNG.standard_normal((D + 1, C)).astype("f4")
+    q[:, 4] = 0  # it is left out
+    y = RNG.standard_normal((D + 1, C)).astype("f4")
+    size = np.abs(q).max() * np.linalg.norm(found.inverse, axis=(1, 2)).max() ** 2
+    found.divide(q, y)
+    assert np.abs(q).max() > 0
+    assert np.abs(q.sum(axis=1)).max() <= (D + C) * 2**-24 * size
+    assert not q[:, 4].any()
+
+
+def test_a_curvature_that_is_not_finite_is_not_taken():
+    theta, space = np.zeros((D + 1, C)), Space(np.zeros(D))
+    assert ClassCurvature.at(theta, posed([1.0], X), space) is not None
+    assert ClassCurvature.at(theta, posed([1.0], X * np.float32(1e25)), space) is None
+
+
+def test_a_curvature_that_rounding_makes_negative_is_not_taken(monkeypatch):
+    monkeypatch.setattr(class_curvature, "NOISE", -1.0)
+    theta, space = np.zeros((D + 1, C)), Space(np.zeros(D))
+    assert ClassCurvature.at(theta, posed([1e-9]), space) is None
+    assert solved(posed([1e-6])).converged[0]  # by what it began with
+
+
+@pytest.mark.parametrize("l2", [1e-6, 1e-8])
+def test_a_head_with_little_l2_takes_less_than_half_the_steps(l2, monkeypatch):
+    steps = solved(posed([l2])).n_iter[0]
+    monkeypatch.setattr(lbfgs, "LEAST_STEPS", 10**9)
+    assert 0 < steps < solved(posed([l2])).n_iter[0] / 2
+
+
+def test_heads_that_wait_for_each_other_have_the_bits_of_heads_alone(monkeypatch):
+    l2 = [1e-2, 1e-5, 1e-6, 1e-7]
+    alone = [solved(posed([value])) for value in l2]
+    monkeypatch.setattr(lbfgs, "LOOKED_BYTES", class_curvature.bytes_of_head(D, C))
+    assert lbfgs.room(D, C) == 1
+    together = solved(posed(l2))
+    for k, one in enumerate(alone):
+        assert one.n_iter[0] == together.n_iter[k]
+        np.testing.assert_array_equal(one.W[0], together.W[k])
+
+
+def test_what_all_classes_have_in_common_at_the_start_is_gone_at_the_end():
+    start = RNG.standard_normal((D, 1)).astype("f4")
+    found, zero = solved(posed([1e-4]), start), solved(posed([1e-4]))
+    assert found.converged[0]
+    assert abs(found.objective[0] / zero.objective[0] - 1) <= 2e-6  # each is within 1e-6
+    assert np.abs(found.W.sum(axis=2)).max() <= C * np.abs(found.W).max() * 1e-6
+
+
+def test_a_class_without_rows_stays_out(monkeypatch):
+    monkeypatch.setattr(lbfgs, "LEAST_STEPS", 2)
+    weight = (Y != 4).astype("f4")
+    found = solved(posed([1e-5], sample_weight=weight))
+    assert found.converged[0]
+    assert not found.W[0, :, 4].any()
+
+
+def test_its_memory_is_counted():
+    n, d, c = 60_000, 784, 10
+    with_looks = lbfgs.bytes_needed(n, 40, d, c)
+    assert lbfgs.room(d, c) == 10
+    assert with_looks > 10 * class_curvature.bytes_of_head(d, c) > 2e8
+    assert lbfgs.room(4096, 1000) == 0  # one head's would not fit: it has none
