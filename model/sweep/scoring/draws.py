@@ -105,16 +105,19 @@ class Draws:
 
     @np.errstate(invalid="ignore")
     def winner(self, order: Array, cost: Any) -> Winner:
-        """How good the best is, of the settings `order`, the best first. cost: `Score.cost`."""
+        """How good the best is, of the settings `order`, the best first. cost: `Score.cost`. A draw
+        of no rows chooses nothing."""
+        chooses = (self._drawn_weight[:, order] > 0).all(axis=1)
         drawn = self._drawn[self.refit][:, order] / self._drawn_weight[:, order]
         left = self._left[:, order] / self._left_weight[:, order]
         costs = np.where(np.isnan(drawn), np.inf, np.round(cost(drawn), DIGITS))
         chosen = costs.argmin(axis=1)  # of equal ones that which is ranked first
-        scores = left[np.arange(COUNT), chosen]
+        scores = np.where(chooses, left[np.arange(COUNT), chosen], np.nan)
         low, high = _middle(scores)
         known = np.isfinite(scores)
         score = scores[known].mean() if known.any() else np.nan
-        return Winner(float(score), float(low), float(high), float((chosen == 0).mean()))
+        wins = (chosen[chooses] == 0).mean()
+        return Winner(float(score), float(low), float(high), float(wins))
 
 
 def bytes_needed(names: int, groups: int, rows: int) -> int:

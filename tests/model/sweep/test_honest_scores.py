@@ -86,6 +86,21 @@ def test_weights_of_rows_count_in_the_draws():
     np.testing.assert_allclose(fitted.results_["low_val_accuracy"], low, rtol=1e-9)
 
 
+def test_a_draw_of_no_rows_chooses_nothing():
+    fitted = sweep().fit(X, Y, X_val=X[:3], y_val=Y[:3])
+    counts, order = COUNTS[:3], np.argsort(fitted.results_["rank"], kind="stable")
+    values = np.stack([rights(fitted.estimator(i), np.arange(3)) for i in order], axis=1)
+    some = counts.any(axis=0)
+    assert 0 < (~some).sum() < 100
+    means = counts.T[some] @ values / counts.T[some].sum(axis=1, keepdims=True)
+    chosen = np.round(-means, 12).argmin(axis=1)
+    assert fitted.best_wins_ == np.mean(chosen == 0)
+    left = (counts.T == 0)[some]
+    known = left.any(axis=1)
+    scores = (left[known] * values.T[chosen[known]]).sum(axis=1) / left[known].sum(axis=1)
+    assert fitted.best_score_ == pytest.approx(scores.mean(), rel=1e-9)
+
+
 def test_only_means_over_rows_have_intervals():
     fitted = sweep(scoring=["accuracy", "ece", "macro_f1"], refit="ece").fit(X, Y, X_val=X, y_val=Y)
     names = {name for name in fitted.results_ if name.startswith(("low_", "high_"))}
