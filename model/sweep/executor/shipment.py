@@ -119,7 +119,11 @@ class _Pickler(pickle.Pickler):
 
 class _Unpickler(pickle.Unpickler):
     def persistent_load(self, mapped: Mapped) -> Array:
-        return mapped.opened()
+        """What is twice in the plan is mapped once, as it is in memory once."""
+        maps: dict[Mapped, Array] = vars(self).setdefault("maps", {})
+        if mapped not in maps:
+            maps[mapped] = mapped.opened()
+        return maps[mapped]
 
 
 def packed(plan: Plan) -> tuple[bytes, list[memoryview]]:

@@ -63,7 +63,9 @@ def test_a_map_travels_as_its_place(planned, memory, tmp_path):
     (tmp_path / "folder").mkdir()
     filed = shipment.Filed.of(plan, str(tmp_path / "folder"))
     assert (tmp_path / "folder" / "rows").stat().st_size < 2_000_000
-    opened = filed.plan().data.X
+    found = filed.plan()
+    opened = found.data.X
+    assert found.held_out.X is opened  # mapped once, as X is there once
     assert isinstance(opened, np.memmap) == isinstance(plan.data.X, np.memmap)
     assert np.array_equal(opened, X[:, 10:90])
     if memory is not None:
