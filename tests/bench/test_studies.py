@@ -16,6 +16,8 @@ PARTS = (
     *(f"optimum.{n}" for n in ("__main__", "evaluations", "ours", "results", "theirs", "works")),
     *(f"over_rows.{name}" for name in ("__main__", "problem", "ranks")),
     *(f"sparse.{name}" for name in ("__main__", "corpus")),
+    *(f"workers.{n}" for n in ("__main__", "bits", "calculated", "chart", "curves", "engines")),
+    *(f"workers.{n}" for n in ("kills", "memory", "model", "ranks", "works")),
 )
 NAMES = [
     name
