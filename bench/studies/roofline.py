@@ -1,9 +1,8 @@
-"""The least that the GPU kernels of a step can cost: a calculation, not a measurement.
+"""The least that the GPU kernels of a workload can cost: a calculation, not a measurement.
 
-Prints the table in docs/gpu.md. A kernel takes at least as long as its floating-point operations
-take at the peak, and as long as its bytes take at the memory's bandwidth. The peaks are the
-vendor's figures for float32 without tensor cores: NVIDIA A100 80 GB SXM (data sheet 2021), H100 SXM
-(data sheet 2023).
+Prints a table of docs/gpu.md. A kernel takes at least as long as its floating-point operations
+take at the peak of float32 without tensor cores, and as long as its bytes take at the memory's
+bandwidth. Both are the vendor's figures: NVIDIA's data sheets, with the clock at boost.
 """
 
 from dataclasses import dataclass
@@ -14,25 +13,45 @@ from softstep.kernels.integers import ceil_div
 
 @dataclass(frozen=True)
 class Gpu:
-    """Peak of the arithmetic, FLOP/s, and of the memory, bytes/s."""
+    """A GPU by its data sheet.
+
+    multiprocessors: how many. clock: GHz. lanes: of float32, in a multiprocessor. products: of its
+    tensor cores in a clock, in TF32. bandwidth: of the memory, TB/s. shared: memory that a block
+    may have, KB.
+    """
 
     name: str
-    flop_per_s: float
-    bytes_per_s: float
+    multiprocessors: int
+    clock: float
+    lanes: int
+    products: int
+    bandwidth: float
+    shared: int
+
+    @property
+    def clocks(self) -> float:
+        """Clocks of all multiprocessors in a second."""
+        return self.multiprocessors * self.clock * 1e9
 
     def floor(self, flop: int, size: int) -> float:
-        """Seconds."""
-        return max(flop / self.flop_per_s, size / self.bytes_per_s)
+        """The least seconds that so many operations and bytes take."""
+        return max(flop / (2 * self.lanes * self.clocks), size / (self.bandwidth * 1e12))
 
 
-GPUS = (Gpu("A100", 19.5e12, 2.039e12), Gpu("H100", 67e12, 3.35e12))
+# by compute capability
+GPUS = {
+    75: Gpu("T4", 40, 1.59, 64, 0, 0.32, 64),
+    80: Gpu("A100", 108, 1.41, 64, 512, 2.04, 163),
+    90: Gpu("H200", 132, 1.83, 128, 1024, 4.8, 227),
+    100: Gpu("B200", 148, 1.85, 128, 2048, 8.0, 227),
+    120: Gpu("RTX 5090", 170, 2.41, 128, 128, 1.79, 99),
+}
 
 
 @dataclass(frozen=True)
-class Step:
-    """Steps of `train`: n rows of d features in batches, h heads of c classes, bytes a feature."""
+class Work:
+    """n rows of d features, of so many bytes each; h heads of c classes; rows of a batch."""
 
-    name: str
     n: int
     d: int
     c: int
@@ -41,45 +60,55 @@ class Step:
     feature_bytes: int
 
     @property
+    def name(self) -> str:
+        heads = f"{self.h} x " if self.h > 1 else ""
+        stored = {1: "uint8", 2: "float16", 4: "float32"}[self.feature_bytes]
+        return f"{self.n}x{self.d} -> {heads}{self.c}, {stored}, batch {self.batch}"
+
+    @property
     def steps(self) -> int:
+        """Of an epoch."""
         return ceil_div(self.n, self.batch)
 
     def kernels(self) -> dict[str, tuple[int, int]]:
-        """FLOP and bytes of each launch: features, weights and gradients once, nothing kept."""
+        """FLOP and bytes: features and weights once, logits written, and read by `evaluate`."""
         columns = self.h * self.c
-        product = 2 * self.batch * self.d * columns
-        X, W, V = self.batch * self.d * self.feature_bytes, 4 * self.d * columns, 4 * columns
+        product, W = 2 * self.d * columns, 4 * self.d * columns  # of a row, of all
+        X, V = self.d * self.feature_bytes, 4 * columns  # of a row
         return {
-            "forward": (product, X + W + self.batch * V),
-            "update": (product, X + 2 * W + self.batch * V),
+            "forward of a step, µs": (self.batch * product, self.batch * (X + V) + W),
+            "update of a step, µs": (self.batch * product, self.batch * (X + V) + 2 * W),
+            "evaluate, ms": (self.n * product, self.n * (X + 2 * V) + W),
         }
 
 
-STEPS = (
-    Step("60000x784->10, uint8", 60_000, 784, 10, 1, 100, 1),
-    Step("60000x784->10, float32", 60_000, 784, 10, 1, 100, 4),
-    Step("20000x784->10, 52 heads, float32", 20_000, 784, 10, 52, 100, 4),
-    Step("20480x1024->1000, float32", 20_480, 1_024, 1_000, 1, 256, 4),
+WORKS = (
+    Work(60_000, 784, 10, 1, 100, 1),
+    Work(60_000, 784, 10, 52, 100, 1),
+    Work(100_000, 4_096, 10, 1, 256, 4),
+    Work(20_480, 1_024, 1_000, 1, 256, 4),
+    Work(50_000, 1_024, 1_000, 52, 1_024, 2),
 )
 
 
 def table() -> str:
     """A markdown table: a line for each kernel of each workload."""
+    names = [gpu.name for gpu in GPUS.values()]
     lines = [
-        "| workload | kernel | MFLOP a step | MB a step "
-        + "".join(f"| {gpu.name}, µs a step | {gpu.name}, ms an epoch " for gpu in GPUS)
-        + "|",
-        "|---|---|" + "---:|" * (2 + 2 * len(GPUS)),
+        "| " + " | ".join(["workload", "kernel", "MFLOP", "MB", *names]) + " |",
+        "|---|---|" + "---:|" * (2 + len(names)),
     ]
-    for step in STEPS:
-        for kernel, (flop, size) in step.kernels().items():
-            floors = [gpu.floor(flop, size) for gpu in GPUS]
-            cells = "".join(f"| {1e6 * f:.2f} | {1e3 * f * step.steps:.2f} " for f in floors)
-            lines.append(f"| {step.name} | {kernel} | {flop / 1e6:.2f} | {size / 1e6:.2f} {cells}|")
+    for work in WORKS:
+        for kernel, (flop, size) in work.kernels().items():
+            per_second = 1e6 if kernel.endswith("µs") else 1e3
+            floors = [f"{per_second * gpu.floor(flop, size):.2f}" for gpu in GPUS.values()]
+            cells = [work.name, kernel, f"{flop / 1e6:.2f}", f"{size / 1e6:.2f}", *floors]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Print the table."""
     parser("roofline", __doc__).parse_args(argv)
     print(table())
     return 0

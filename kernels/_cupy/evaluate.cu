@@ -1,6 +1,10 @@
 // What trained heads do on rows: labels, losses, hits. A block of rows at a time: `count` rows of
 // X from `first` on, whose logits V of all h heads are (count, h, c), so h*count rows of c.
 
+#ifdef Y_SOFT
+#define ROWS_DIVERGE  // by the losses of their heads
+#endif
+
 #include "common.cuh"
 #include "losses.cuh"
 

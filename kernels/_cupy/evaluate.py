@@ -7,7 +7,6 @@ from softstep.kernels._cupy.device import MAX_GRID, free_memory
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import (
     C_TYPE,
-    WARP,
     Struct,
     blocks_for,
     check_width,
@@ -130,8 +129,7 @@ def _add_block(first, V, heads, is_soft, sums):
     losses, right = empty((count, h), V.dtype), empty((count, h), np.uint8)
     sizes = tuple(map(np.int64, (first, count, h)))
     args = (V, heads, losses, right, *sizes, np.int64(c))
-    # A row has a warp of its own: how its loss is summed depends on its head.
-    _launch_rows("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=is_soft, least_threads=WARP)
+    _launch_rows("evaluate_rows", count * h, c, args, V.dtype, Y_SOFT=is_soft)
     _add_up(losses, right, heads, sums, sizes)
 
 

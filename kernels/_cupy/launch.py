@@ -111,14 +111,14 @@ def blocks_for(count, per_block):
     return min(ceil_div(count, per_block), BLOCKS_PER_MULTIPROCESSOR * multiprocessors())
 
 
-def row_defines(c, dtype, most=VALUES[-1], least_threads=FEWEST_LANES):
+def row_defines(c, dtype, most=VALUES[-1]):
     """How a kernel on rows of c columns is compiled, with at most `most` values in a thread.
 
     Few columns are the work of some lanes, with up to eight values each: rows then share a warp.
     """
     threads = WARP if c <= WARP_ROW else ROW_BLOCK
     most = min(most, REGISTER_VALUES[dtype])
-    while least_threads < threads <= WARP and c <= min(most, SHARER_VALUES) * threads // 2:
+    while FEWEST_LANES < threads <= WARP and c <= min(most, SHARER_VALUES) * threads // 2:
         threads //= 2
     enough = (v for v in VALUES if v * threads >= c)
     values = min(next(enough, most), most)  # if that is not enough, tile by tile
@@ -130,13 +130,11 @@ def row_defines(c, dtype, most=VALUES[-1], least_threads=FEWEST_LANES):
     }
 
 
-def launch_rows(
-    file, name, rows, c, args, *, dtype, most=VALUES[-1], least_threads=FEWEST_LANES, **defines
-):
+def launch_rows(file, name, rows, c, args, *, dtype, most=VALUES[-1], **defines):
     """Run a kernel that works on rows of c columns."""
     if rows == 0:
         return
-    of_rows = row_defines(c, dtype, most, least_threads)
+    of_rows = row_defines(c, dtype, most)
     block = WARP_BLOCK if of_rows["ROW_THREADS"] <= WARP else ROW_BLOCK
     kernel = load_kernel(file, name, **of_rows, **defines)
     kernel((blocks_for(rows, block // of_rows["ROW_THREADS"]),), (block,), args)

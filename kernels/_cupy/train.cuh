@@ -3,7 +3,8 @@
 // A bank has N = h*c columns: column k*c + j is class j of head k. Two paths to the same bits:
 //   A  train_steps.cu, many steps in one cooperative launch, for small banks.
 //   B  two launches a step, train_forward and train_update; three where a head is wider than a
-//      tile: train_logits, train_rows, train_update.
+//      tile, train_logits, train_rows, train_update, or where few tiles go through many features:
+//      then train_slices in place of train_logits.
 // A sum runs in an order that depends on d, c and the rows of the step alone: not on the path, the
 // tile, the grid or the heads beside it. A logit is added up slice by slice of SLICE_FEATURES
 // features, from the bias on. What a compiler might or might not contract to an fma is written as
@@ -80,6 +81,25 @@ __device__ __forceinline__ long long weight_at(long long feature, long long colu
                                                long long c) {
   const long long head = column / c;
   return (head * d + feature) * c + column - head * c;
+}
+
+// Neighbouring logits from the parts that `count` slices have of them, slice by slice: load(k, part)
+// gets those of slice k. All loads of a group are on their way before the first is waited for.
+template <int WIDTH, class Load>
+__device__ __forceinline__ void add_slices(REAL (&sum)[WIDTH], long long count, Load load) {
+  constexpr int GROUP = 64 / sizeof(REAL);
+#pragma unroll
+  for (int j = 0; j < WIDTH; ++j) sum[j] = 0;
+  for (long long k = 0; k < count; k += GROUP) {
+    REAL part[GROUP][WIDTH] = {};
+#pragma unroll
+    for (int i = 0; i < GROUP; ++i)
+      if (k + i < count) load(k + i, part[i]);
+#pragma unroll
+    for (int i = 0; i < GROUP; ++i)
+#pragma unroll
+      for (int j = 0; j < WIDTH; ++j) sum[j] += part[i][j];
+  }
 }
 
 constexpr int FINITE = 1, RIGHT = 2;  // flags of a row of one head
@@ -210,10 +230,10 @@ __device__ __forceinline__ int train_row(REAL *v, const Targets &targets, long l
       targets.weights ? targets.weights[targets.weight_index[head] * targets.n + row] : (REAL)1;
   const REAL factor = weight / (REAL)rows;
   const unsigned char code = targets.loss_codes[head];
+  const long long label = targets.labels[targets.y_index[head] * targets.n + row];
   *loss = 0;
   if (!all_finite(v, c)) return 0;
   const Largest top = largest(v, c);
-  const long long label = targets.labels[targets.y_index[head] * targets.n + row];
 #if Y_SOFT
   *loss = weight * soft_gradient(v, c, targets.soft + row * c, top, code, factor);
 #else
@@ -259,14 +279,16 @@ __device__ __forceinline__ void report_head(const int *flags, const REAL *loss, 
 // The first kernel of a step reads counter[0] and writes counter[1], the last one the other way
 // round: no block reads what another block of its launch writes.
 struct StepResults {
-  long long *counter;  // (2,): the step that comes next, and 1 + the one that is under way
-  REAL *dV;            // (batch, N): logits, then their gradient
-  REAL *loss;          // (h, batch)
-  int *flags;          // (h, batch)
+  long long *counter;     // (2,): the step that comes next, and 1 + the one that is under way
+  REAL *dV;               // (batch, N): logits, then their gradient
+  REAL *loss;             // (h, batch)
+  int *flags;             // (h, batch)
+  REAL *slices;           // (slice_count, batch, N): parts of the logits, or null
+  long long slice_count;  // of the features
 };
 
 __device__ __forceinline__ bool is_first_thread() {
-  return blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0;
+  return blockIdx.x == 0 && blockIdx.y == 0 && blockIdx.z == 0 && threadIdx.x == 0;
 }
 
 __device__ __forceinline__ long long begin_step(const StepResults &results) {

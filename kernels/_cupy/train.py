@@ -6,6 +6,7 @@ bits, and so do all tiles: what is chosen here is a matter of speed. The tensor 
 other bits: wide heads take them for steps of many rows, whatever else is in the bank.
 """
 
+import functools
 import math
 import os
 from dataclasses import dataclass
@@ -42,11 +43,15 @@ PATIENCE = "SOFTSTEP_BARRIER_SECONDS"  # how long blocks wait for each other; re
 PATIENCE_SECONDS = 30.0
 
 # path B
-DEPTH = 16  # of the features, or of the rows, that a tile takes at a time
+DEPTH = 16  # of the features, or of the rows, that a tile takes at a time, if it takes no more
 TILE_FEATURES = 64  # of the update
 WIDEST_TILE = 128
 STEPS_PER_GRAPH = 50
 ENOUGH_BLOCKS = 128
+SPLIT_FEATURES = 256  # from so many on blocks share out the slices, where there are few tiles
+SPLIT_BLOCKS = 512  # into about so many blocks
+SPLIT_BYTES = 64 << 20  # of the parts of the logits, at most
+TILE_BYTES = 32 << 10  # of the low tiles of the features and the weights
 
 
 def types_of(dtype):
@@ -193,11 +198,13 @@ def _slices(d):
 def _bytes_of_block(batch, d, h, c, item):
     """The shared memory of train_steps: struct Block, for items of so many bytes."""
     features, _ = _slices(d)
-    x_slices = 2 * 4 * ceil_div(batch, 4) * (features + 4)
+    padded = 4 * ceil_div(batch, 4)
+    x_slices = 2 * padded * (features + 4)
     bank_and_velocity = 2 * (features + 1) * h * c
-    gradient_and_loss = batch * h * (c + 1)
+    gradient_and_loss = (padded * c + batch) * h
     flags_and_updates = (batch + 1) * h + 1
-    return (x_slices + bank_and_velocity + gradient_and_loss) * item + flags_and_updates * 4
+    reals = x_slices + bank_and_velocity + gradient_and_loss
+    return 3 * padded * 8 + reals * item + flags_and_updates * 4
 
 
 def _shared_bytes(call):
@@ -225,7 +232,7 @@ def _train_in_one_launch(call):
     """All steps, in launches of STEPS_PER_LAUNCH. Returns which row of `active` is valid."""
     _, blocks = _slices(call.d)
     launches = ceil_div(call.steps, STEPS_PER_LAUNCH)
-    size = call.batch * call.h * call.c
+    size = 4 * ceil_div(call.batch, 4) * call.h * call.c
     by_owner = blocks * size * call.dtype.itemsize > REDUNDANT_BYTES
     patience, gave_up = _patience(), zeros((1,), np.uint32)
     exchange = Struct(
@@ -270,31 +277,30 @@ def _patience():
 
 def _train_step_by_step(call):
     """All steps, as graphs of STEPS_PER_GRAPH. Returns which row of `active` is valid."""
-    step_results = Struct(
-        counter=zeros((2,), np.int64),
-        dV=empty((call.batch, call.h * call.c), call.dtype),
-        loss=empty((call.h, call.batch), call.dtype),
-        flags=empty((call.h, call.batch), np.int32),
-    )
-    args = (call.job, step_results)
+    results = {
+        "counter": zeros((2,), np.int64),
+        "dV": empty((call.batch, call.h * call.c), call.dtype),
+        "loss": empty((call.h, call.batch), call.dtype),
+        "flags": empty((call.h, call.batch), np.int32),
+    }
     last = call.rows - (call.steps - 1) * call.batch
     takes = [_takes_tensor_cores(call, rows) for rows in (call.batch, last)]
     alike = call.steps if takes[0] == takes[1] else call.steps - 1
 
     def step(launches):
-        for kernel, grid, shared in launches:
-            kernel(grid, (THREADS,), args, shared=shared)
+        for launch in launches:
+            launch()
 
     def steps():
         for _ in range(STEPS_PER_GRAPH):
             step(usual)
 
-    usual = _launches(call, takes[0])
+    usual = _launches(call, results, takes[0])
     capture(steps, alike // STEPS_PER_GRAPH)
     for _ in range(alike % STEPS_PER_GRAPH):
         step(usual)
     if alike < call.steps:
-        step(_launches(call, takes[1]))
+        step(_launches(call, results, takes[1]))
     return call.steps % 2
 
 
@@ -310,10 +316,25 @@ def _takes_tensor_cores(call, rows):
     return steps_take_tensor_cores(call.features, rows, call.d, call.c)
 
 
-def _launches(call, on_tensor_cores):
-    """What a step launches: kernels, their grids and bytes of dynamic shared memory."""
-    if not on_tensor_cores:
-        return [(kernel, grid, 0) for kernel, grid in (*_forward(call), _update(call))]
+def _launches(call, results, on_tensor_cores):
+    """What a step launches. results: the first fields of struct StepResults."""
+    tiling, (_, count) = _tiling(call), _slices(call.d)
+    slices = None
+    if on_tensor_cores:
+        kernels = _on_tensor_cores(call)
+    else:
+        kernels = [(kernel, grid, 0) for kernel, grid in (*_forward(call, tiling), _update(call))]
+        if tiling.parts > 1:
+            slices = empty((count, call.batch, call.h * call.c), call.dtype)
+    args = call.job, Struct(**results, slices=slices, slice_count=np.int64(count))
+    return [
+        functools.partial(kernel, grid, (THREADS,), args, shared=shared)
+        for kernel, grid, shared in kernels
+    ]
+
+
+def _on_tensor_cores(call):
+    """The kernels of a step, their grids and bytes of dynamic shared memory."""
     tile = {"TILE_FEATURES": TENSOR_TILE, "TILE_COLUMNS": TENSOR_TILE}
     column_tiles = ceil_div(call.h * call.c, TENSOR_TILE)
 
@@ -324,37 +345,99 @@ def _launches(call, on_tensor_cores):
     slabs = [tensor_bytes(call.features.itemsize, across) for across in (False, True)]
     return [
         product("train_logits_tensor", call.batch, slabs[0]),
-        (*_rows(call), 0),
+        (*_rows(call, THREADS // call.row_types["ROW_LANES"]), 0),
         product("train_update_tensor", call.d, slabs[1] + 4 * TENSOR_TILE),  # and which heads
     ]
 
 
-def _rows(call):
-    """The kernel of the losses and gradients of a step's rows, and its grid."""
+def _rows(call, of_block):
+    """The kernel of the losses and gradients of a step's rows, and its grid.
+
+    of_block: how many rows of heads a block takes.
+    """
     kernel = load_kernel("train_rows.cu", "train_rows", **call.types, **call.row_types)
-    blocks = ceil_div(call.batch * call.h * call.row_types["ROW_LANES"], THREADS)
-    return kernel, (blocks,)
+    return kernel, (ceil_div(call.batch * call.h, of_block),)
 
 
-def _forward(call):
-    """The kernels of a step's logits and gradients, one or two, and their grids."""
+@dataclass(frozen=True)
+class _Tiling:
+    """How the logits are cut up without tensor cores: by their shape alone.
+
+    rows, columns: of a tile. depth: features it takes at a time. row_tiles, column_tiles: how many.
+    parts: into how many the slices of the features are shared out.
+    """
+
+    rows: int
+    columns: int
+    depth: int
+    row_tiles: int
+    column_tiles: int
+    parts: int
+
+    @property
+    def tile(self):
+        """How the kernels are compiled for it."""
+        return {"TILE_ROWS": self.rows, "TILE_COLUMNS": self.columns, "DEPTH": self.depth}
+
+    @property
+    def grid(self):
+        return self.row_tiles, self.column_tiles, self.parts
+
+
+def _tiling(call):
+    item = call.dtype.itemsize
+    features, _ = _slices(call.d)
     columns, column_tiles = _tile_columns(call.h, call.c)
     is_high = ceil_div(call.batch, 64) * column_tiles >= ENOUGH_BLOCKS
-    tile = _tile(columns, is_high, call.types["REAL"])
-    defines = {**call.types, **tile, "SLICE_FEATURES": _slices(call.d)[0], "DEPTH": DEPTH}
-    grid = (ceil_div(call.batch, tile["TILE_ROWS"]), column_tiles)
-    if call.c <= WIDEST_TILE:
-        defines |= call.row_types
-        return [(load_kernel("train_forward.cu", "train_forward", **defines), grid)]
-    return [(load_kernel("train_forward.cu", "train_logits", **defines), grid), _rows(call)]
+    rows = _high_rows(columns, item) if is_high else 16
+    row_tiles = ceil_div(call.batch, rows)
+    return _Tiling(
+        rows=rows,
+        columns=columns,
+        depth=DEPTH if is_high else _low_depth(features, columns, item),
+        row_tiles=row_tiles,
+        column_tiles=column_tiles,
+        parts=_parts(call, row_tiles * column_tiles),
+    )
+
+
+def _parts(call, tiles):
+    """Into how many parts the slices are shared out: one where there are enough tiles."""
+    _, slices = _slices(call.d)
+    size = slices * call.batch * call.h * call.c * call.dtype.itemsize
+    if tiles >= ENOUGH_BLOCKS or call.d < SPLIT_FEATURES or size > SPLIT_BYTES:
+        return 1
+    each = ceil_div(slices, ceil_div(SPLIT_BLOCKS, tiles))
+    return ceil_div(slices, each)
+
+
+def _forward(call, tiling):
+    """The kernels of a step's logits and gradients, one or two, and their grids."""
+    defines = {**call.types, **tiling.tile, "SLICE_FEATURES": _slices(call.d)[0]}
+    if tiling.parts > 1:  # a thread of the second kernel adds up the parts of a logit
+        kernel = load_kernel("train_forward.cu", "train_slices", **defines)
+        return [(kernel, tiling.grid), _rows(call, max(1, THREADS // call.c))]
+    if call.c > WIDEST_TILE:
+        kernel = load_kernel("train_forward.cu", "train_logits", **defines)
+        return [(kernel, tiling.grid), _rows(call, THREADS // call.row_types["ROW_LANES"])]
+    kernel = load_kernel("train_forward.cu", "train_forward", **defines, **call.row_types)
+    return [(kernel, tiling.grid)]
 
 
 def _update(call):
     """The kernel of a step's update, and its grid."""
-    columns = _update_columns(call.h * call.c, call.dtype)
-    tile = {"TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": columns, "DEPTH": DEPTH}
+    tile = _update_tile(call.h * call.c, call.dtype)
     kernel = load_kernel("train_update.cu", "train_update", **call.types, **tile)
-    return kernel, (ceil_div(call.d, TILE_FEATURES), ceil_div(call.h * call.c, columns))
+    return kernel, tuple(
+        map(ceil_div, (call.d, call.h * call.c), (TILE_FEATURES, tile["TILE_COLUMNS"]))
+    )
+
+
+def _update_tile(columns, dtype):
+    """A tile of the update: a narrow one leaves registers for more rows at a time."""
+    width = _update_columns(columns, dtype)
+    depth = DEPTH if width > 32 else 48 if dtype == np.float32 else 32
+    return {"TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": width, "DEPTH": depth}
 
 
 def _update_columns(columns, dtype):
@@ -372,7 +455,13 @@ def _tile_columns(h, c):
     return width, tiles[width]
 
 
-def _tile(columns, is_high, real):
-    """A tile of the logits; as high as registers and 48 KB of shared memory allow, or low."""
-    high = 4096 // columns if real == "float" else 2048 // columns
-    return {"TILE_ROWS": min(64, high) if is_high else 16, "TILE_COLUMNS": columns}
+def _high_rows(columns, item):
+    """The rows of a tile that is as high as registers and 48 KB of shared memory allow."""
+    return min(64, (16 << 10) // (columns * item))
+
+
+def _low_depth(features, columns, item):
+    """How much of a slice a tile of 16 rows takes at a time: all loads of that are on their way."""
+    room = (TILE_BYTES // item - 16 * 4) // (16 + columns)
+    divisors = (depth for depth in range(DEPTH, features + 1, DEPTH) if features % depth == 0)
+    return max(depth for depth in divisors if depth <= max(room, DEPTH))

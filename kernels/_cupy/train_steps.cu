@@ -5,6 +5,9 @@
 // Each block works out all rows; or, by_owner, its share of them, which a second barrier hands on.
 // What a block holds fits its shared memory, so that an int can count it.
 //
+// A step is so small that it mostly waits for memory. So a thread has many loads on the way before
+// it uses the first, and the rows' numbers are there before their features are asked for.
+//
 // -D SLICE_FEATURES
 
 #include "common.cuh"
@@ -63,6 +66,15 @@ __device__ __forceinline__ int load_cg(const int *at) {
   asm volatile("ld.global.cg.s32 %0, [%1];" : "=r"(value) : "l"(at));
   return value;
 }
+__device__ __forceinline__ void load_four_cg(const float *at, float *four) {
+  asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(four[0]), "=f"(four[1]), "=f"(four[2]), "=f"(four[3])
+               : "l"(at));
+}
+__device__ __forceinline__ void load_four_cg(const double *at, double *four) {
+  asm volatile("ld.global.cg.v2.f64 {%0, %1}, [%2];" : "=d"(four[0]), "=d"(four[1]) : "l"(at));
+  asm volatile("ld.global.cg.v2.f64 {%0, %1}, [%2];" : "=d"(four[2]), "=d"(four[3]) : "l"(at + 2));
+}
 #else
 __device__ __forceinline__ void add_release(unsigned *counter) {
   __atomic_fetch_add(counter, 1u, __ATOMIC_RELEASE);
@@ -85,12 +97,13 @@ template <class T>
 __device__ __forceinline__ T load_cg(const T *at) {
   return *at;
 }
+__device__ __forceinline__ void load_four_cg(const REAL *at, REAL *four) { load_four(at, four); }
 #endif
 
 // ---- what a block has
 
 struct Exchange {      // what blocks hand to each other
-  REAL *partials;      // (2, blocks, batch, N): each block's part of the logits, for two steps
+  REAL *partials;      // (2, blocks, padded, N): each block's part of the logits, for two steps
   REAL *dV;            // (batch, N)
   REAL *loss;          // (batch, h)
   int *flags;          // (batch, h)
@@ -102,16 +115,17 @@ struct Exchange {      // what blocks hand to each other
 
 struct Block {
   // In shared memory; _bytes_of_block in train.py is its size.
+  long long *index;      // (3, padded): rows of three steps
   REAL *x_slices;        // (2, padded, SLICE_STRIDE): features of two steps' rows
   REAL *w, *velocity;    // (SLICE_FEATURES, N)
+  REAL *v;               // (padded, N): logits, then their gradient
   REAL *bias;            // (N,)
   REAL *bias_velocity;   // (N,)
-  REAL *v;               // (batch, N): logits, then their gradient
   REAL *loss;            // (batch, h)
   int *flags;            // (batch, h)
   int *updates;          // (h,): is the head updated?
   int *all_came;         // (1,): did all blocks come to the barrier?
-  int heads, classes, columns, padded;
+  int heads, classes, columns, padded;  // padded: rows of a step, up to a multiple of 4
   long long first_feature;
   bool has_bias;
 };
@@ -120,13 +134,14 @@ __device__ __forceinline__ Block this_block(REAL *shared, const Job &job) {
   const int heads = (int)job.bank.h, classes = (int)job.bank.c, columns = heads * classes;
   const int batch = (int)job.batches.size, padded = (batch + 3) / 4 * 4;
   Block block;
-  block.x_slices = shared;
+  block.index = (long long *)shared;
+  block.x_slices = (REAL *)(block.index + 3 * padded);
   block.w = block.x_slices + 2 * padded * SLICE_STRIDE;
   block.velocity = block.w + SLICE_FEATURES * columns;
-  block.bias = block.velocity + SLICE_FEATURES * columns;
+  block.v = block.velocity + SLICE_FEATURES * columns;
+  block.bias = block.v + padded * columns;
   block.bias_velocity = block.bias + columns;
-  block.v = block.bias_velocity + columns;
-  block.loss = block.v + batch * columns;
+  block.loss = block.bias_velocity + columns;
   block.flags = (int *)(block.loss + batch * heads);
   block.updates = block.flags + batch * heads;
   block.all_came = block.updates + heads;
@@ -203,25 +218,74 @@ __device__ __forceinline__ bool wait(const Block &block, const Exchange &exchang
 
 // ---- the parts of a step
 
-__device__ __forceinline__ void gather(const Job &job, Rows rows, long long first_feature,
-                                       REAL *x) {
+// The rows of a step, from shared memory.
+__device__ __forceinline__ Rows rows_in_block(const Block &block, const Job &job, long long step) {
+  return {block.index + step % 3 * block.padded, rows_of_step(job.batches, step).count};
+}
+
+__device__ __forceinline__ REAL *x_of_step(const Block &block, long long step) {
+  return block.x_slices + step % 2 * block.padded * SLICE_STRIDE;
+}
+
+// Two steps ahead: a step reads its own, and gathers the features of the next.
+__device__ __forceinline__ void fetch_index(const Block &block, const Job &job, long long step) {
+  const Rows rows = rows_of_step(job.batches, step);
+  long long *index = block.index + step % 3 * block.padded;
+  for (int r = threadIdx.x; r < rows.count; r += THREADS) index[r] = rows.index[r];
+}
+
+constexpr int QUADS = 4;  // of features, that a thread has on the way
+
+__device__ __forceinline__ void gather(const Block &block, const Job &job, long long step,
+                                       bool aligned) {
   // -> x (rows, SLICE_STRIDE): this block's features of the rows, zeros up to a multiple of 4 rows
-  const long long d = job.features.d;
-  const int padded = ((int)rows.count + 3) / 4 * 4;
-  for (int i = threadIdx.x; i < padded * SLICE_FEATURES; i += THREADS) {
-    const int r = i / SLICE_FEATURES, f = i % SLICE_FEATURES;
-    x[r * SLICE_STRIDE + f] =
-        r < rows.count && first_feature + f < d
-            ? load_feature(job.features.X,
-                           rows.index[r] * job.features.stride + first_feature + f) *
-                  job.features.scale
-            : (REAL)0;
+  constexpr int PER_ROW = SLICE_FEATURES / 4;
+  const Features &features = job.features;
+  const Rows rows = rows_in_block(block, job, step);
+  const int count = (int)rows.count, quads = (count + 3) / 4 * 4 * PER_ROW;
+  const int width = (int)min(features.d - block.first_feature, (long long)SLICE_FEATURES);
+  REAL *x = x_of_step(block, step);
+  for (int first = threadIdx.x; first < quads; first += QUADS * THREADS) {
+    REAL four[QUADS][4];
+    // What is outside is read where X begins, and not used: so that no load waits for a branch.
+#pragma unroll
+    for (int k = 0; k < QUADS; ++k) {
+      const int r = (first + k * THREADS) / PER_ROW, f = (first + k * THREADS) % PER_ROW * 4;
+      const int inside = r < count ? width - f : 0;
+      const long long row = r < count ? rows.index[r] : 0;
+      const long long at = row * features.stride + block.first_feature + f;
+      if (aligned) {
+        load_four_features(features.X, inside > 0 ? at : 0, four[k]);
+      } else {
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          four[k][i] = load_feature(features.X, i < inside ? at + i : 0);
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < QUADS; ++k) {
+      const int r = (first + k * THREADS) / PER_ROW, f = (first + k * THREADS) % PER_ROW * 4;
+      const int inside = r < count ? width - f : 0;
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        four[k][i] = i < inside ? four[k][i] * features.scale : (REAL)0;
+      if (first + k * THREADS < quads) store_four(x + r * SLICE_STRIDE + f, four[k]);
+    }
   }
+}
+
+__device__ __forceinline__ void gather(const Block &block, const Job &job, long long step) {
+  const Features &features = job.features;
+  if (rows_are_aligned(features.X, features.d | features.stride, sizeof(Feature)))
+    gather(block, job, step, true);
+  else
+    gather(block, job, step, false);
 }
 
 __device__ __forceinline__ void partial_logits(const Block &block, const REAL *x, int count,
                                                REAL *partial) {
-  // x (rows, SLICE_STRIDE) -> partial (rows, N); a thread takes four rows of one column at a time
+  // x (rows, SLICE_STRIDE) -> partial (rows, N), up to a multiple of 4 rows; a thread takes four rows
+  // of one column at a time
   const int columns = block.columns;
   for (int i = threadIdx.x; i < (count + 3) / 4 * columns; i += THREADS) {
     const int r = i / columns * 4, column = i % columns;
@@ -241,43 +305,31 @@ __device__ __forceinline__ void partial_logits(const Block &block, const REAL *x
     }
 #pragma unroll
     for (int k = 0; k < 4; ++k)
-      if (r + k < count) store_cg(partial + (long long)(r + k) * columns + column, sum[k]);
+      store_cg(partial + (long long)(r + k) * columns + column, sum[k]);
   }
 }
 
-// The sum of what all blocks have at one place, in the order of the blocks.
-__device__ __forceinline__ REAL sum_of_blocks(const REAL *partial, long long block_stride) {
-  constexpr int GROUP = 8;  // loads in flight
-  REAL sum = 0;
-  for (unsigned k = 0; k < gridDim.x; k += GROUP) {
-    REAL value[GROUP];
-#pragma unroll
-    for (int i = 0; i < GROUP; ++i)
-      value[i] = k + i < gridDim.x ? load_cg(partial + (k + i) * block_stride) : (REAL)0;
-#pragma unroll
-    for (int i = 0; i < GROUP; ++i) sum += value[i];
-  }
-  return sum;
-}
-
-struct Pairs {  // of a row and a head, that a block works out
+struct Pairs {  // of a row and a head, that a block works out: from a multiple of 4 on
   int first, end;
 };
 
 __device__ __forceinline__ Pairs share_of_block(int pairs, bool by_owner) {
   if (!by_owner) return {0, pairs};
-  const int share = (pairs + (int)gridDim.x - 1) / (int)gridDim.x;
+  const int share = ((pairs + (int)gridDim.x - 1) / (int)gridDim.x + 3) / 4 * 4;
   const int first = (int)min(blockIdx.x * (long long)share, (long long)pairs);
   return {first, min(first + share, pairs)};
 }
 
 __device__ __forceinline__ void rows_of_block(const Block &block, const Job &job, Rows rows,
                                               Pairs share, const REAL *partial) {
-  // partial (blocks, batch, N) -> v, loss and flags of the share
-  const int classes = block.classes, heads = block.heads;
-  const long long block_stride = job.batches.size * block.columns;
-  for (int i = share.first * classes + threadIdx.x; i < share.end * classes; i += THREADS)
-    block.v[i] = sum_of_blocks(partial + i, block_stride);
+  // partial (blocks, padded, N) -> v, loss and flags of the share
+  const int classes = block.classes, heads = block.heads, size = block.padded * block.columns;
+  for (int i = share.first * classes + 4 * threadIdx.x; i < share.end * classes; i += 4 * THREADS) {
+    REAL logits[4];
+    add_slices(logits, gridDim.x,
+               [&](long long k, REAL *part) { load_four_cg(partial + k * size + i, part); });
+    store_four(block.v + i, logits);
+  }
   __syncthreads();  // the logits are complete
   for (int pair = share.first + threadIdx.x / ROW_LANES; pair < share.end;
        pair += THREADS / ROW_LANES) {
@@ -302,13 +354,26 @@ __device__ __forceinline__ void hand_out(const Block &block, const Exchange &exc
   }
 }
 
-__device__ __forceinline__ void take_in(const Block &block, const Exchange &exchange, int pairs) {
-  for (int i = threadIdx.x; i < pairs * block.classes; i += THREADS)
-    block.v[i] = load_cg(exchange.dV + i);
-  for (int i = threadIdx.x; i < pairs; i += THREADS) {
-    block.loss[i] = load_cg(exchange.loss + i);
-    block.flags[i] = load_cg(exchange.flags + i);
+template <class T>
+__device__ __forceinline__ void take_in(const T *from, int count, T *to) {
+  // from, to (count,)
+  constexpr int AT_ONCE = 64 / sizeof(T);  // loads on the way
+  for (int first = threadIdx.x; first < count; first += AT_ONCE * THREADS) {
+    T value[AT_ONCE];
+    // Past the end it is the last once more: so that no load waits for a branch.
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; ++k)
+      value[k] = load_cg(from + min(first + k * THREADS, count - 1));
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; ++k)
+      if (first + k * THREADS < count) to[first + k * THREADS] = value[k];
   }
+}
+
+__device__ __forceinline__ void take_in(const Block &block, const Exchange &exchange, int pairs) {
+  take_in(exchange.dV, pairs * block.classes, block.v);
+  take_in(exchange.loss, pairs, block.loss);
+  take_in(exchange.flags, pairs, block.flags);
   __syncthreads();
 }
 
@@ -329,19 +394,24 @@ __device__ __forceinline__ void decide(const Block &block, const Job &job, long 
   __syncthreads();  // it is known which heads are updated
 }
 
-// A thread has four features of one column; the last N items are the bias, in one block.
+// A thread has four features of one column. In one block another warp has the bias, so that neither
+// waits for the other.
 __device__ __forceinline__ void update_bank(const Block &block, const Job &job, const REAL *x,
                                             long long step, int count) {
   const Settings &settings = job.settings;
   const int columns = block.columns, weight_items = SLICE_FEATURES / 4 * columns;
-  const bool has_bias = block.has_bias && settings.fit_bias;
-  for (int i = threadIdx.x; i < weight_items + (has_bias ? columns : 0); i += THREADS) {
-    const int column = i % columns, head = column / block.classes;
+  const int first_bias = (weight_items + 31) / 32 * 32;
+  const int items = block.has_bias && settings.fit_bias ? first_bias + columns : weight_items;
+  for (int i = threadIdx.x; i < items; i += THREADS) {
+    const bool is_bias = i >= first_bias;
+    if (i >= weight_items && !is_bias) continue;
+    const int column = is_bias ? i - first_bias : i % columns, head = column / block.classes;
     if (!block.updates[head]) continue;
     const REAL rate = settings.learning_rate[step * block.heads + head];
     const REAL l2 = settings.l2[head], momentum = settings.momentum[head];
-    if (i >= weight_items) {
+    if (is_bias) {
       REAL sum = 0;
+#pragma unroll 8
       for (int r = 0; r < count; ++r) sum += block.v[r * columns + column];
       update(block.bias + column, job.bank.Mb ? block.bias_velocity + column : nullptr, sum,
              settings.l2_bias ? l2 : (REAL)0, momentum, rate);
@@ -349,7 +419,7 @@ __device__ __forceinline__ void update_bank(const Block &block, const Job &job, 
     }
     const int f = i / columns * 4;
     REAL sum[4] = {};
-#pragma unroll 4
+#pragma unroll 8
     for (int r = 0; r < count; ++r) {
       REAL features[4];
       load_four(x + r * SLICE_STRIDE + f, features);
@@ -373,24 +443,25 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   // first_step, ..., stop_step - 1
   extern __shared__ __align__(16) REAL shared[];
   const Block block = this_block(shared, job);
-  const long long block_stride = job.batches.size * block.columns;
+  const long long size = block.padded * block.columns;
   load_bank(block, job);
-  gather(job, rows_of_step(job.batches, first_step), block.first_feature, block.x_slices);
+  fetch_index(block, job, first_step);
+  if (first_step + 1 < stop_step) fetch_index(block, job, first_step + 1);
+  __syncthreads();  // it is known which rows are gathered
+  gather(block, job, first_step);
   __syncthreads();
 
   unsigned *counter = exchange.arrivals + launch, arrivals = 0;
   for (long long step = first_step; step < stop_step; ++step) {
-    const Rows rows = rows_of_step(job.batches, step);
+    const Rows rows = rows_in_block(block, job, step);
     const int count = (int)rows.count, pairs = count * block.heads;
-    const int turn = (int)((step - first_step) % 2);
-    const REAL *x = block.x_slices + turn * block.padded * SLICE_STRIDE;
+    const REAL *x = x_of_step(block, step);
     // A slow block may still read the other half.
-    REAL *partial = exchange.partials + turn * gridDim.x * block_stride;
-    partial_logits(block, x, count, partial + blockIdx.x * block_stride);
+    REAL *partial = exchange.partials + step % 2 * gridDim.x * size;
+    partial_logits(block, x, count, partial + blockIdx.x * size);
     arrive(counter);
-    if (step + 1 < stop_step)
-      gather(job, rows_of_step(job.batches, step + 1), block.first_feature,
-             block.x_slices + (1 - turn) * block.padded * SLICE_STRIDE);
+    if (step + 1 < stop_step) gather(block, job, step + 1);
+    if (step + 2 < stop_step) fetch_index(block, job, step + 2);
     if (!wait(block, exchange, counter, arrivals += gridDim.x)) return;
 
     const Pairs share = share_of_block(pairs, exchange.by_owner);

@@ -48,7 +48,7 @@ struct Gradient {
 __device__ __forceinline__ void add_rows(Gradient &sum, const REAL *x_tile, const REAL *v_tile) {
   const REAL *x_part = x_tile + threadIdx.x / SIDE * THREAD_FEATURES;
   const REAL *v_part = v_tile + threadIdx.x % SIDE * THREAD_COLUMNS;
-#pragma unroll
+#pragma unroll 16
   for (int r = 0; r < DEPTH; ++r) {
     REAL x[THREAD_FEATURES], v[THREAD_COLUMNS];
 #pragma unroll

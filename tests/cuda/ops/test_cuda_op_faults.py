@@ -96,8 +96,8 @@ FAULTS = {
     ),
     "a wrong lane": Fault(
         "softmax_backward", Size(3, 1, 40),
-        "__shfl_xor_sync(FULL_WARP, sum.high, lanes)", "__shfl_xor_sync(FULL_WARP, sum.high, 1)",
-        (WRONG,),
+        "__shfl_xor_sync(lanes_of_reduction(), sum.high, lanes)",
+        "__shfl_xor_sync(lanes_of_reduction(), sum.high, 1)", (WRONG,),
     ),
     "half of the lanes": Fault(
         "softmax_backward", Size(3, 1, 40),
@@ -111,8 +111,8 @@ FAULTS = {
     ),
     "a lane left out": Fault(
         "softmax_forward", Size(3, 1, 40),
-        "const REAL high = __shfl_xor_sync(FULL_WARP", "const REAL high = __shfl_xor_sync(0xffff",
-        ("lane mask",),
+        "const REAL high = __shfl_xor_sync(lanes_of_reduction()",
+        "const REAL high = __shfl_xor_sync(0xffff", ("lane mask",),
     ),
     "a row too many": Fault(
         "softmax_forward", Size(3, 1, 5),
@@ -243,6 +243,10 @@ FAULTS = {
     ),
     "a chunk left out": Fault(
         "evaluate", Size(600, 3, 3, 2), "chunk < chunks;", "chunk < chunks - 1;", (WRONG,),
+    ),
+    "rows of other heads in a row's sums": Fault(
+        "evaluate", Size(300, 3, 3, 3), "#define ROWS_DIVERGE  // by", "// by",
+        ("lane mask", "deadlock"), each_loss,
     ),
     "the first head's labels for all": Fault(
         "evaluate", Size(300, 3, 3, 2), "targets.labels + targets.y_index[head] * targets.n + r",

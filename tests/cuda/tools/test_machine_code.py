@@ -1,9 +1,12 @@
 """Promise: instructions are counted in the machine code that NVRTC makes, loop by loop."""
 
 import budget
+import numpy as np
 import nvrtc
 import pytest
 import sass
+
+from softstep.kernels._cupy.kernel import options, source
 
 pytestmark = pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing()))
 
@@ -55,6 +58,8 @@ MOST = {
     ("softmax_forward", "10 classes"): 72,
     ("softmax_forward", "100 classes"): 54,
     ("softmax_forward", "1000 classes"): 34,
+    ("softmax_forward", "30000 classes"): 80,
+    ("evaluate_rows", "10 classes"): 236,
     ("linear_forward_tensor", "uint8"): 0.26,
     ("linear_forward_tensor", "float16"): 0.24,
     ("train_logits_tensor", "float16"): 0.24,
@@ -68,3 +73,28 @@ def test_the_main_loops_keep_to_their_budget(place):
     (loop,) = (loop for loop in budget.loops() if (loop.kernel, loop.name) == place)
     issued = sum(sass.counts(loop.code(90)).values()) * 32 / loop.elements
     assert MOST[place] / 2 < issued <= MOST[place]
+
+
+LOADS = """
+        /*0000*/                   LDG.E R2, desc[UR4][R8.64] ;
+        /*0010*/              @!P0 LDG.E.128 R4, desc[UR4][R10.64+0x10] ;
+        /*0020*/                   FADD R0, R1, R3 ;
+        /*0030*/                   LDG.E R3, desc[UR4][R8.64+0x20] ;
+        /*0040*/                   FMUL R4, R4, R0 ;
+        /*0050*/                   LDG.E R5, desc[UR4][R8.64+0x30] ;
+"""
+
+
+def test_loads_are_counted_until_one_of_them_is_used():
+    assert sass.loads_on_the_way(sass.parsed(f".text.loads:\n{LOADS}", "loads")) == 3
+
+
+def test_a_thread_of_a_small_bank_asks_for_much_before_it_waits():
+    """Its step is trips to memory: four times four features at once, 16 slices of four logits."""
+    types = {**budget.train.types_of(np.dtype(np.uint8)), "SLICE_FEATURES": 32}
+    opts = options({**types, "Y_SOFT": 0, "ROW_LANES": 2})
+    code = sass.instructions(source("train_steps.cu"), "train_steps.cu", "train_steps", opts, 90)
+    loops = [(sass.counts(loop), sass.loads_on_the_way(loop)) for loop in sass.loops(code)]
+    of_features = [most for count, most in loops if count["I2FP"] == 16 and count["LDG"] == 4]
+    assert of_features == [4, 4]  # before the first step, and in each for the next
+    assert 16 in [most for count, most in loops if count["LDG"] == 16 and count["FADD"] == 64]

@@ -10,7 +10,9 @@ from softstep.kernels._cupy import kernel, linear
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
-A, B, OWNERS, WIDE, TENSOR = STEPS, LAUNCHES, "by owner", "wide heads", "tensor cores"
+A, B, OWNERS, WIDE, SLICES, TENSOR = (
+    STEPS, LAUNCHES, "by owner", "wide heads", "slices", "tensor cores",
+)  # fmt: skip
 WRONG, RACE, BLOCKS, UNSET, BOUNDS = (
     "wrong numbers", "race", "race between blocks", "uninitialised", "out of bounds",
 )  # fmt: skip
@@ -24,10 +26,10 @@ launcher = importlib.import_module("softstep.kernels._cupy.train")
 FAULTS = {
     # a step in two launches
     "tiles read before they are complete": (
-        B, "__syncthreads();  // the tiles are complete\n    if (k +", "if (k +", {RACE, UNSET},
+        B, "__syncthreads();  // the tiles are complete\n      if (k +", "if (k +", {RACE, UNSET},
     ),
     "tiles overwritten while they are read": (
-        B, "sum);\n    __syncthreads();  // nobody", "sum);\n    // nobody", {RACE},
+        B, "sum);\n      __syncthreads();  // nobody", "sum);\n      // nobody", {RACE},
     ),
     "tiles of the update read before they are complete": (
         B, "__syncthreads();  // the tiles are complete\n    if (r0 +", "if (r0 +", {RACE, UNSET},
@@ -73,6 +75,28 @@ FAULTS = {
     "the bias updated by every block": (
         B, "has_bias = blockIdx.x == 0 && t", "has_bias = t", {BLOCKS, WRONG},
     ),
+    # slices of the features in blocks of their own
+    "slices: each in the place of the first": (
+        SLICES, "results.slices + slice * job", "results.slices + 0 * job", {BLOCKS, WRONG},
+    ),
+    "slices: the features of the first for all": (
+        SLICES, "read(reader, job, first_slice * SLICE_FEATURES)", "read(reader, job, 0)", {WRONG},
+    ),
+    "slices: the bias in each": (
+        SLICES, "slice == 0 && column < tile.columns", "column < tile.columns", {WRONG},
+    ),
+    "slices: the tile's rows for all": (
+        SLICES, "V[(tile.first_row + row_of_sum(i)) *", "V[row_of_sum(i) *", {BLOCKS, WRONG},
+    ),
+    "slices: one left out": (
+        SLICES, "results.slice_count,\n", "results.slice_count - 1,\n", {WRONG},
+    ),
+    "slices: the step's number written by all of them": (
+        SLICES, "blockIdx.z == 0 && threadIdx", "threadIdx", {BLOCKS},
+    ),
+    "slices: logits used before they are complete": (
+        SLICES, "__syncthreads();  // the logits are complete\n  }\n", "}\n", {RACE},
+    ),
     "wide heads: the row above": (
         WIDE, "results.dV + pair * c", "results.dV + max(pair - 1, 0ll) * c",
         {RACE, BLOCKS, WRONG},
@@ -103,10 +127,32 @@ FAULTS = {
         A, "  __syncthreads();  // what this", "  // what this", {BLOCKS},
     ),
     "one buffer for the partial logits": (
-        A, "partials + turn * gridDim.x * block_stride", "partials", {BLOCKS, WRONG},
+        A, "partials + step % 2 * gridDim.x * size", "partials", {BLOCKS, WRONG},
     ),
     "one buffer for the features": (
-        A, "x_slices + (1 - turn) * block", "x_slices + turn * block", {RACE, WRONG, UNSET},
+        A, "x_slices + step % 2 * block", "x_slices + 0 * block", {RACE, WRONG, UNSET},
+    ),
+    "rows gathered before it is known which": (
+        A, "__syncthreads();  // it is known which rows are gathered", "", {RACE, UNSET},
+    ),
+    "one place for the rows' numbers": (
+        A, "index = block.index + step % 3 * block", "index = block.index + 0 * block",
+        {RACE, WRONG, UNSET},
+    ),
+    "features of the row above": (
+        A, "row = r < count ? rows.index[r]", "row = r < count ? rows.index[max(r - 1, 0)]",
+        {WRONG},
+    ),
+    "rows past the end of a short step": (
+        A, "row = r < count ? rows.index[r] : 0", "row = rows.index[r]", {BOUNDS, UNSET, RACE},
+    ),
+    "features past the end of the last slice": (
+        A, "(int)min(features.d - block.first_feature, (long long)SLICE_FEATURES)",
+        "SLICE_FEATURES", {BOUNDS, WRONG},
+    ),
+    "four features at a time where rows are not aligned": (
+        A, "if (rows_are_aligned(features.X", "if (true || rows_are_aligned(features.X",
+        {"misaligned", BOUNDS, WRONG},
     ),
     "sums used before they are complete": (
         A, "__syncthreads();  // the logits are complete\n  for", "for", {RACE, UNSET},
@@ -180,8 +226,15 @@ FAULTS = {
         "if (!wait(block, exchange, counter, arrivals += gridDim.x)) return;\n      take_in",
         "arrivals += gridDim.x;\n      take_in", {BLOCKS, UNSET},
     ),
+    "owners: shares from anywhere on": (
+        OWNERS, "(int)gridDim.x + 3) / 4 * 4;", "(int)gridDim.x);", {"misaligned", WRONG},
+    ),
+    "owners: places that are not taken in": (
+        OWNERS, "< count) to[first", "< count - 1) to[first", {WRONG, UNSET},
+    ),
     "owners: pairs without one": (
-        OWNERS, "(pairs + (int)gridDim.x - 1) / (int)gridDim.x", "pairs / (int)gridDim.x", {WRONG},
+        OWNERS, "((pairs + (int)gridDim.x - 1) / (int)gridDim.x + 3) / 4 * 4",
+        "pairs / (int)gridDim.x / 4 * 4", {WRONG},
     ),
 }  # fmt: skip
 
@@ -209,6 +262,8 @@ def finding(machine, run_on, monkeypatch):
         if path == TENSOR:
             monkeypatch.setattr(linear, "LEAST_TENSOR_DEPTH", 33)
             monkeypatch.setattr(linear, "LEAST_TENSOR_WIDTH", 33)
+        if path == SLICES:
+            monkeypatch.setattr(launcher, "SPLIT_FEATURES", 0)
         machine.check, machine.schedule = True, schedule
         arguments = problem(path)
         try:
@@ -238,6 +293,6 @@ def test_a_planted_fault_is_found(fault, finding, monkeypatch):
 
 
 @pytest.mark.parametrize("schedule", emulator.SCHEDULES)
-@pytest.mark.parametrize("path", [A, B, WIDE, OWNERS, TENSOR])
+@pytest.mark.parametrize("path", [A, B, WIDE, SLICES, OWNERS, TENSOR])
 def test_the_kernels_as_they_are_show_none(path, schedule, finding):
     assert finding(path, schedule) is None

@@ -116,7 +116,7 @@ def test_no_sum_is_atomic():
         atomics = re.findall(r"\b(?:atom|red)\.\S+", ptx)
         assert set(atomics) <= {RELEASE}
         assert bool(atomics) == (name == "train_steps")
-    assert len(seen) == 7
+    assert len(seen) == 8
 
 
 def test_the_bias_is_added_in_a_loop_that_most_threads_leave_out():

@@ -18,9 +18,11 @@ import nvrtc
 import sass
 from variants import KINDS
 
+from softstep.bench.studies.roofline import GPUS
 from softstep.kernels._cupy import linear
 from softstep.kernels._cupy.kernel import options, source
 from softstep.kernels._cupy.launch import row_defines
+from softstep.kernels._cupy.losses import DEFINES
 from softstep.kernels.integers import ceil_div
 
 # Modules: `train` and `evaluate` of the package are the ops.
@@ -29,39 +31,6 @@ evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")
 
 FLOAT = np.dtype(np.float32)
 ARITHMETIC = ("FADD", "FMUL", "FFMA", "FMNMX", "FSETP", "FSEL", "FSET")  # on the float32 lanes
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """Data sheets: multiprocessors, GHz at boost, float32 lanes of a multiprocessor, products that
-    its tensor cores do in a clock in TF32, TB/s.
-    """
-
-    name: str
-    multiprocessors: int
-    clock: float
-    lanes: int
-    products: int
-    bandwidth: float
-
-    def seconds(self, cost):
-        """What a Cost takes, by its limits."""
-        clocks = self.multiprocessors * self.clock * 1e9
-        return {
-            "instructions": cost.issued / 4 / clocks,
-            "float32 lanes": cost.arithmetic * 32 / self.lanes / clocks,
-            "tensor cores": cost.products / max(self.products, 1) / clocks,
-            "memory": cost.size / self.bandwidth / 1e12,
-        }
-
-
-GPUS = {
-    75: Gpu("T4", 40, 1.59, 64, 0, 0.32),
-    80: Gpu("A100", 108, 1.41, 64, 512, 2.04),
-    90: Gpu("H200", 132, 1.83, 128, 1024, 4.8),
-    100: Gpu("B200", 148, 1.85, 128, 2048, 8.0),
-    120: Gpu("RTX 5090", 170, 2.41, 128, 128, 1.79),
-}
 PRODUCTS = 16 * 8 * 8  # of an instruction of the tensor cores
 
 
@@ -76,13 +45,23 @@ class Cost:
     products: float
     size: float
 
+    def seconds(self, gpu):
+        """By what may be the limit, each as if all else took no time."""
+        return {
+            "instructions": self.issued / 4 / gpu.clocks,
+            "float32 lanes": self.arithmetic * 32 / gpu.lanes / gpu.clocks,
+            "tensor cores": self.products / max(gpu.products, 1) / gpu.clocks,
+            "memory": self.size / gpu.bandwidth / 1e12,
+        }
+
 
 @dataclass(frozen=True)
 class Loop:
     """The main loop of a kernel.
 
     elements: of a pass of a warp. size: bytes of an element. usual: what is compiled in place of
-    conditions that tell the usual path from another one.
+    conditions that tell the usual path from another one. passes: how many loops go over all
+    elements, as over rows of several tiles.
     """
 
     name: str
@@ -92,16 +71,18 @@ class Loop:
     elements: float
     size: float
     usual: dict = field(default_factory=dict)
+    passes: int = 1
 
     def code(self, architecture):
-        """Its instructions: those of the loop that multiplies most."""
+        """Its instructions: those of the loops that multiply most."""
         text = source(self.file)
         for old, new in self.usual.items():
             assert old in text
             text = text.replace(old, new)
         opts = options(self.defines)
         code = sass.instructions(text, self.file, self.kernel, opts, architecture)
-        return max(sass.loops(code), key=_products_in)
+        most = sorted(sass.loops(code), key=_products_in)[-self.passes :]
+        return [instruction for loop in most for instruction in loop]
 
     def cost(self, architecture, elements, size):
         """Of so many elements, and bytes of them all."""
@@ -120,6 +101,9 @@ def _products_in(code):
     return counts["FFMA"] + 100 * counts["HMMA"]
 
 
+ONE_SCALE = {"if (is_power(s)) {": "if (true) {"}
+
+
 def _rows():
     for kernel, file, size, defines in (
         ("softmax_forward", "softmax.cu", 8, {}),
@@ -129,8 +113,19 @@ def _rows():
         for c in (10, 100, 1000):
             of_rows = row_defines(c, FLOAT)
             elements = 32 // of_rows["ROW_THREADS"] * c
-            usual = {"if (is_power(s)) {": "if (true) {"}
-            yield Loop(f"{c} classes", file, kernel, {**of_rows, **defines}, elements, size, usual)
+            yield Loop(
+                f"{c} classes", file, kernel, {**of_rows, **defines}, elements, size, ONE_SCALE
+            )
+    # Of a row of several tiles each pass of a warp takes a tile's part; the row is read twice, the
+    # second time from L2.
+    of_rows = row_defines(30_000, FLOAT)
+    work = "30000 classes", "softmax.cu", "softmax_forward"
+    yield Loop(*work, of_rows, 32 * of_rows["ROW_VALUES"], 8, ONE_SCALE, passes=2)
+    of_rows = row_defines(10, FLOAT, evaluate.MOST_VALUES)
+    alone = {**of_rows, "ROW_THREADS": 32, "ROW_VALUES": 1}
+    for work, threads in (("10 classes", of_rows), ("10 classes, a warp for each row", alone)):
+        place, elements = (work, "evaluate.cu", "evaluate_rows"), 32 // threads["ROW_THREADS"] * 10
+        yield Loop(*place, {**threads, **DEFINES, "Y_SOFT": 0}, elements, 4, ONE_SCALE)
 
 
 ALIGNED = {"if (aligned && column < length) {": "if (true) {"}
@@ -151,8 +146,13 @@ def _products():
 
 def _training():
     types = {**train.types_of(FLOAT), "X_KIND": KINDS["float16"]}
-    tile = {"TILE_FEATURES": train.TILE_FEATURES, "TILE_COLUMNS": 64, "DEPTH": train.DEPTH}
-    forward = {**train._tile(64, True, "float"), "DEPTH": train.DEPTH, "SLICE_FEATURES": 32}
+    tile = train._update_tile(1000, FLOAT)
+    forward = {
+        "TILE_ROWS": train._high_rows(64, FLOAT.itemsize),
+        "TILE_COLUMNS": 64,
+        "DEPTH": train.DEPTH,
+        "SLICE_FEATURES": 32,
+    }
     elements, size = 64 * 64 * train.DEPTH / 8, 6 / 64
     place = "float16", "train_forward.cu", "train_logits"
     yield Loop(*place, {**types, **forward}, elements, size)
@@ -172,7 +172,7 @@ def loops():
 def row(loop, architecture):
     """The cells of a loop on an architecture."""
     cost = loop.cost(architecture, 32, 32 * loop.size)
-    times = GPUS[architecture].seconds(cost)
+    times = cost.seconds(GPUS[architecture])
     limit = max(times, key=times.get)
     share = 100 * times["memory"] / times[limit]
     tensor = cost.products / PRODUCTS
@@ -200,39 +200,46 @@ def table(architectures):
 @dataclass(frozen=True)
 class Work:
     """A kernel in a work: products (rows, depth) x (depth, columns), or a pass over rows x columns
-    if the depth is 0, and the bytes that it moves.
+    if the depth is 1, and the bytes that it moves. loop: the name of the kernel's in the table of
+    loops; of a kernel that is not there the bytes alone count.
     """
 
     name: str
     kernel: str
+    loop: str
     rows: int
     depth: int
     columns: int
     size: int
 
     def milliseconds(self, loop, architecture):
-        """How long, and what limits it. No loop: its bytes alone."""
+        """How long, and what limits it."""
         elements = self.rows * self.depth * self.columns
         cost = loop.cost(architecture, elements, self.size) if loop else Cost(0, 0, 0, self.size)
-        times = GPUS[architecture].seconds(cost)
+        times = cost.seconds(GPUS[architecture])
         limit = max(times, key=times.get)
         return 1e3 * times[limit], limit
 
 
 def works():
-    """Steps and evaluations of 52 heads of 1000 classes, of 1024 features of float16."""
-    heads, c, d, batch, n = 52, 1000, 1024, 1024, 50_000
+    """Steps and evaluations of 52 heads of 1000 classes, and evaluations of 52 of 10."""
+    heads, c, d, batch, n, half = 52, 1000, 1024, 1024, 50_000, "float16"
     columns = heads * c
     W, X, V = 4 * d * columns, 2 * batch * d, 4 * batch * columns
     step = f"a step: {heads} x {c} classes, {batch} rows of {d}"
-    yield Work(step, "train_logits", batch, d, columns, X + W + V)
-    yield Work(step, "train_rows", batch, 0, columns, 2 * V)
-    yield Work(step, "train_update", d, batch, columns, X + V + 2 * W)
+    yield Work(step, "train_logits", half, batch, d, columns, X + W + V)
+    yield Work(step, "train_rows", half, batch, 1, columns, 2 * V)
+    yield Work(step, "train_update", half, d, batch, columns, X + V + 2 * W)
     X, V = 2 * n * d, 4 * n * columns
     launches = ceil_div(n, evaluate.MOST_BYTES // (4 * columns * evaluate.CHUNK) * evaluate.CHUNK)
     evaluation = f"evaluate: {n} x {d} -> {heads} x {c}"
-    yield Work(evaluation, "linear_forward", n, d, columns, X + launches * W + V)
-    yield Work(evaluation, "evaluate_rows", n, 0, columns, V)
+    yield Work(evaluation, "linear_forward", half, n, d, columns, X + launches * W + V)
+    yield Work(evaluation, "evaluate_rows", half, n, 1, columns, V)
+    n, d, columns = 60_000, 784, 520
+    X, W, V = n * d, 4 * d * columns, 4 * n * columns
+    evaluation = f"evaluate: {n} x {d} -> 52 x 10, uint8"
+    yield Work(evaluation, "linear_forward", "uint8", n, d, columns, X + W + V)
+    yield Work(evaluation, "evaluate_rows", "10 classes", n, 1, columns, V)
 
 
 def table_of_works(architecture=90):
@@ -244,7 +251,7 @@ def table_of_works(architecture=90):
     for work in works():
         cells = []
         for i, kernel in enumerate((work.kernel, f"{work.kernel}_tensor")):
-            loop = found.get((kernel, "float16"))
+            loop = found.get((kernel, work.loop)) or found.get((work.kernel, work.loop))
             time, limit = work.milliseconds(loop, architecture)
             sums.setdefault(work.name, [0, 0])[i] += time
             cells += [f"{time:.2f}", limit]

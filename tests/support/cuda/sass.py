@@ -39,11 +39,16 @@ def missing():
 
 @dataclass(frozen=True)
 class Instruction:
-    """at: its address. code: such as "FFMA". target: where it jumps to, or None."""
+    """at: its address. code: such as "FFMA". target: where it jumps to, or None. rest: operands."""
 
     at: int
     code: str
     target: int | None
+    rest: str = ""
+
+    def registers(self):
+        """Those that are named; of several neighbours the first."""
+        return re.findall(r"\bR\d+\b", self.rest)
 
 
 def instructions(text, name, kernel, opts, architecture):
@@ -70,7 +75,7 @@ def parsed(listing, kernel):
             labels.update(dict.fromkeys(waiting, at))
             waiting.clear()
             lines.append((at, found["code"], found["rest"]))
-    return [Instruction(at, code, _target(code, rest, labels)) for at, code, rest in lines]
+    return [Instruction(at, code, _target(code, rest, labels), rest) for at, code, rest in lines]
 
 
 def _target(code, rest, labels):
@@ -95,6 +100,19 @@ def loops(code):
             ]
         )
     return found
+
+
+def loads_on_the_way(code):
+    """How many loads from memory a thread asks for, at most, before it uses one of them."""
+    waiting, most = set(), 0
+    for each in code:
+        registers = each.registers()
+        if each.code == "LDG":
+            waiting.add(registers[0])
+            most = max(most, len(waiting))
+        elif waiting.intersection(registers):
+            waiting.clear()
+    return most
 
 
 def counts(code):

@@ -9,7 +9,7 @@ import importlib
 import numpy as np
 
 from softstep.kernels._cupy import checks, linear, mse, surface
-from softstep.kernels._cupy.launch import C_TYPE, FEWEST_LANES, VALUES, WARP, WARP_ROW, row_defines
+from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
 from softstep.kernels._cupy.losses import DEFINES
 
 # Modules: `train`, `evaluate` and `gradient` of the package are the ops.
@@ -26,10 +26,10 @@ def everything():
         yield from part()
 
 
-def _of_rows(file, name, most=VALUES[-1], least_threads=FEWEST_LANES, **defines):
+def _of_rows(file, name, most=VALUES[-1], **defines):
     for dtype in C_TYPE:
         for c in (10, WARP_ROW, 1 << 20):  # lanes of a warp have the row, or a warp, or a block
-            yield file, name, {**row_defines(c, dtype, most, least_threads), **defines}
+            yield file, name, {**row_defines(c, dtype, most), **defines}
 
 
 def _rows():
@@ -41,9 +41,7 @@ def _rows():
         for name in ("mse_forward", "mse_backward", "softmax_mse_backward"):
             yield from _of_rows("mse.cu", name, mse.MOST_VALUES, Y_SOFT=soft)
         of_rows = {"most": evaluate.MOST_VALUES, **DEFINES}
-        yield from _of_rows(
-            "evaluate.cu", "evaluate_rows", **of_rows, least_threads=WARP, Y_SOFT=soft
-        )
+        yield from _of_rows("evaluate.cu", "evaluate_rows", **of_rows, Y_SOFT=soft)
     yield from _of_rows("evaluate.cu", "predict_rows", **of_rows)
     for name in ("gce_forward", "gce_backward"):
         yield from _of_rows("gce.cu", name, **DEFINES, Y_SOFT=0)
@@ -93,17 +91,17 @@ def _surface():
 
 def _train():
     labels, wide_soft = {"Y_SOFT": 0, "ROW_LANES": 2}, {"Y_SOFT": 1, "ROW_LANES": 32}
-    depth, slices = {"DEPTH": train.DEPTH}, {"SLICE_FEATURES": 32}
+    slices = {"SLICE_FEATURES": 32}
     for kind in KINDS.values():
         arithmetic = np.dtype(np.float64 if kind == 1 else np.float32)
         types = {**train.types_of(arithmetic), "X_KIND": kind}
-        real = types["REAL"]
-        forward, update = {**types, **depth, **slices}, {**types, **depth, "TILE_FEATURES": 64}
-        square = train._tile(64, True, real)
-        yield "train_forward.cu", "train_forward", {**forward, **square, **labels}
-        yield "train_forward.cu", "train_logits", {**forward, **square}
-        widest = train._update_columns(1000, arithmetic)
-        yield "train_update.cu", "train_update", {**update, "TILE_COLUMNS": widest}
+        square, low = _tile(64, arithmetic), _tile(16, arithmetic, features=64)
+        yield "train_forward.cu", "train_forward", {**types, **square, **labels}
+        yield "train_forward.cu", "train_logits", {**types, **square}
+        yield "train_forward.cu", "train_slices", {**types, **low}
+        for columns in (10, 1000):
+            update = train._update_tile(columns, arithmetic)
+            yield "train_update.cu", "train_update", {**types, **update}
         yield "train_steps.cu", "train_steps", {**types, **slices, **labels}
         yield "train_rows.cu", "train_rows", {**types, **wide_soft}
         if kind > 1:
@@ -111,12 +109,21 @@ def _train():
             for name in ("train_logits_tensor", "train_update_tensor"):
                 yield "train_tensor.cu", name, {**types, **tile}
             continue
-        for tile in (train._tile(128, True, real), train._tile(16, False, real)):
-            yield "train_forward.cu", "train_forward", {**forward, **tile, **labels}
-        yield "train_forward.cu", "train_forward", {**forward, **square, **wide_soft}
-        yield "train_update.cu", "train_update", {**update, "TILE_COLUMNS": 16}
+        for tile in (_tile(128, arithmetic), low, _tile(128, arithmetic, features=64)):
+            yield "train_forward.cu", "train_forward", {**types, **tile, **labels}
+        yield "train_forward.cu", "train_forward", {**types, **square, **wide_soft}
+        yield "train_forward.cu", "train_slices", {**types, **_tile(64, arithmetic, features=64)}
         yield "train_steps.cu", "train_steps", {**types, **slices, **wide_soft}
         yield "train_rows.cu", "train_rows", {**types, **labels}
+
+
+def _tile(columns, dtype, features=None):
+    """A tile of the logits: a high one, or a low one that takes slices of so many features."""
+    item = dtype.itemsize
+    rows = 16 if features else train._high_rows(columns, item)
+    depth = train._low_depth(features, columns, item) if features else train.DEPTH
+    sizes = {"TILE_ROWS": rows, "TILE_COLUMNS": columns, "DEPTH": depth}
+    return {**sizes, "SLICE_FEATURES": features or 32}
 
 
 def _gradient():
