@@ -16,17 +16,19 @@ PAGE = (DOCS / "scaling.md").read_text(encoding="utf-8")
 FIRST, WORKSTATION, _dask, CHUNKS, RANKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 
 
-def test_programs(tmp_path, monkeypatch):
+def test_programs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     digits = load_digits()
     np.save("embeddings.npy", digits.X_train)
+    np.save("labels.npy", digits.y_train)
     grid = {"learning_rate": [0.1, 0.2]}
     given = {"SoftmaxSweep": SoftmaxSweep, "ProcessPoolExecutor": ProcessPoolExecutor, "grid": grid}
-    given |= {"multiprocessing": multiprocessing, "X": digits.X_train, "y": digits.y_train}
+    given |= {"multiprocessing": multiprocessing, "y": digits.y_train}
     exec(FIRST, given)
     expected = SoftmaxSweep(grid, cv=5, random_state=0).fit(digits.X_train, digits.y_train)
     assert np.array_equal(given["sweep"].best_estimator_.coef_, expected.best_estimator_.coef_)
-    exec(WORKSTATION, given | {"__name__": "__main__"})
+    exec(WORKSTATION, {"__name__": "__main__"})
+    assert str(expected.best_params_) in capsys.readouterr().out
     assert len(list(tmp_path.glob("overnight/checkpoint-*.npz"))) == 2  # one for each task
 
 
