@@ -24,10 +24,12 @@ from softstep.kernels.ops import (
     surface_forward,
     train,
 )
+from softstep.kernels.scaled import Scaled
 
 __all__ = [
     "CSR",
     "BackendError",
+    "Scaled",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "evaluate",

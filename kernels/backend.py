@@ -164,6 +164,11 @@ def densest_csr(argument: str | None = None) -> float:
     return 0.0 if sparse is None else float(sparse.DENSEST)
 
 
+def reads_scaled(argument: str | None = None) -> bool:
+    """Whether the backend that runs reads `Scaled` rows. Raises as `choose`."""
+    return hasattr(choose(argument)[0].load(), "READS_SCALED")
+
+
 def use_backend(name: str) -> contextlib.AbstractContextManager[None]:
     """Within this block every op without a `backend=` argument runs on `name`.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from softstep.kernels.csr import CSR
 from softstep.kernels.losses import Loss
+from softstep.kernels.scaled import Scaled
 
 Array = np.ndarray[Any, Any]
 
@@ -19,13 +20,14 @@ Array = np.ndarray[Any, Any]
 class Data:
     """Rows and what the heads learn from them.
 
-    X: (n, d), as stored, its rows may lie apart; or CSR. feature_scale: multiplies the features.
+    X: (n, d), as stored, its rows may lie apart; or CSR, or `Scaled`. feature_scale: multiplies the
+        features.
     y: label sets (t, n) int64, or soft targets (n, c), float32 or float64.
     sample_weight: weight sets (s, n) in the dtype of the arithmetic, or None.
     y_index, weight_index: (h,) int64, which label set and which weight set each head uses.
     """
 
-    X: Array | CSR
+    X: Array | CSR | Scaled
     y: Array
     sample_weight: Array | None
     y_index: Array

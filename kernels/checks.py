@@ -23,6 +23,7 @@ from softstep.kernels.arrays import (
 from softstep.kernels.bundles import Bank, Data, SGDSteps
 from softstep.kernels.csr import CSR
 from softstep.kernels.losses import Loss, Targets, find
+from softstep.kernels.scaled import Scaled
 
 FEATURE_DTYPES = ("float32", "float64", "float16", "bfloat16", "uint8", "int8")
 FLOAT_DTYPES = ("float32", "float64")
@@ -31,12 +32,14 @@ CSR_DTYPES = (*FLOAT_DTYPES, "uint8", "int8")
 SUM_TOLERANCE = 2**-10
 
 Array = np.ndarray[Any, Any]
+Features = Array | CSR | Scaled
 
 
 def features(value: Any) -> Array:
     """X, (n, d), in the dtype it is stored in; its rows may lie apart, as those of `X[:, a:b]`."""
-    if isinstance(value, CSR):
-        raise TypeError("X is CSR, which this op does not read: give it dense rows")
+    for kind in (CSR, Scaled):
+        if isinstance(value, kind):
+            raise TypeError(f"X is {kind.__name__}, which this op does not read: give dense rows")
     X = asarray(value, "X")
     _dtype_in("X", X, FEATURE_DTYPES)
     _ndim("X", X, 2, "(n, d)")
@@ -45,9 +48,33 @@ def features(value: Any) -> Array:
     return rows(X)
 
 
-def features_or_csr(value: Any) -> Array | CSR:
-    """X, (n, d): as `features`, or CSR."""
-    return _compressed(value) if isinstance(value, CSR) else features(value)
+def features_of_any_form(value: Any) -> Features:
+    """X, (n, d): as `features`, or CSR, or `Scaled`."""
+    return _compressed(value) if isinstance(value, CSR) else features_or_scaled(value)
+
+
+def features_or_scaled(value: Any) -> Array | Scaled:
+    """X, (n, d): as `features`, or `Scaled`."""
+    return _scaled(value) if isinstance(value, Scaled) else features(value)
+
+
+def _scaled(given: Scaled) -> Scaled:
+    """Rows in host memory, and what they are scaled by in the dtype of their arithmetic."""
+    X, columns = features(given.X), given.columns
+    if is_on_gpu(X):
+        raise TypeError("X.X is on a GPU: Scaled rows are in host memory")
+    if columns is not None:
+        columns = on_host(columns, "X.columns")
+        if columns.dtype != compute_dtype(X):
+            raise TypeError(
+                f"X.columns is {columns.dtype}, but {X.dtype} features take {compute_dtype(X)}"
+            )
+        if columns.shape != (3, X.shape[1]):
+            raise ValueError(
+                f"X.columns has shape {columns.shape}, but X.X has {X.shape[1]} features: it must "
+                f"be {(3, X.shape[1])}"
+            )
+    return Scaled(X, flag("X.unit", given.unit), columns)
 
 
 def _compressed(X: CSR) -> CSR:
@@ -73,14 +100,16 @@ def _compressed(X: CSR) -> CSR:
     return CSR(contiguous(data), as_dtype(columns, kind), as_dtype(indptr, kind), d)
 
 
-def memory_of(X: Array | CSR) -> dict[str, Array]:
+def memory_of(X: Features) -> dict[str, Array]:
     """The arrays that X is, by name."""
     if isinstance(X, CSR):
         return {f"X.{name}": getattr(X, name) for name in ("data", "indices", "indptr")}
+    if isinstance(X, Scaled):
+        return {"X.X": X.X} if X.columns is None else {"X.X": X.X, "X.columns": X.columns}
     return {"X": X}
 
 
-def compute_dtype(X: Array | CSR) -> np.dtype[Any]:
+def compute_dtype(X: Features) -> np.dtype[Any]:
     """The dtype of the arithmetic and the weights: float64 for float64 features, else float32."""
     return np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
 
@@ -189,7 +218,7 @@ def in_place(name: str, value: Any) -> Array:
     return updated
 
 
-def weights(W: Any, b: Any, X: Array | CSR) -> tuple[Array, Array]:
+def weights(W: Any, b: Any, X: Features) -> tuple[Array, Array]:
     """One head: W (d, c) and b (c,)."""
     W, b = contiguous(asarray(W, "W")), contiguous(asarray(b, "b"))
     _ndim("W", W, 2, "(d, c)")
@@ -197,7 +226,7 @@ def weights(W: Any, b: Any, X: Array | CSR) -> tuple[Array, Array]:
     return W, b
 
 
-def bank(W: Any, b: Any, X: Array | CSR, *, may_be_wider: bool = False) -> tuple[Array, Array]:
+def bank(W: Any, b: Any, X: Features, *, may_be_wider: bool = False) -> tuple[Array, Array]:
     """A bank of heads: W (h, d, c) and b (h, c); one head, (d, c) and (c,), is a bank of one.
 
     may_be_wider: whether float64 will do for features of any dtype.
@@ -211,7 +240,7 @@ def bank(W: Any, b: Any, X: Array | CSR, *, may_be_wider: bool = False) -> tuple
     return W, b
 
 
-def bank_in_place(W: Any, b: Any, X: Array | CSR) -> tuple[Array, Array]:
+def bank_in_place(W: Any, b: Any, X: Features) -> tuple[Array, Array]:
     """A bank that is trained: W (h, d, c) and b (h, c)."""
     W, b = in_place("W", W), in_place("b", b)
     _ndim("W", W, 3, "(h, d, c)")
@@ -219,7 +248,7 @@ def bank_in_place(W: Any, b: Any, X: Array | CSR) -> tuple[Array, Array]:
     return W, b
 
 
-def _weights_fit(W: Array, b: Array, X: Array | CSR, dtype: np.dtype[Any]) -> None:
+def _weights_fit(W: Array, b: Array, X: Features, dtype: np.dtype[Any]) -> None:
     for name, array in (("W", W), ("b", b)):
         if array.dtype != dtype:
             raise TypeError(f"{name} is {array.dtype}, but {X.dtype} features take {dtype} weights")
@@ -444,7 +473,7 @@ def active_heads(value: Any, h: int) -> Array:
     return array
 
 
-def decays(value: Any, X: Array | CSR, momentum: Array, velocity: Any) -> Array | None:
+def decays(value: Any, X: Features, momentum: Array, velocity: Any) -> Array | None:
     """What the weights of each head are multiplied by, (h,) float64; None for dense rows."""
     if not isinstance(X, CSR):
         if value is not None:

@@ -15,7 +15,8 @@ Common to all ops:
     ml_dtypes, or a tensor. Columns of a wider matrix, `X[:, a:b]`, are read where they are; what
     does not lie in rows is copied.
     linear_forward, predict, evaluate and train also take rows in compressed form, `CSR`, on the
-    numpy and the numba backend, and then compute with those values alone that are stored.
+    numpy and the numba backend, and then compute with those values alone that are stored. These ops
+    and gradient take `Scaled` rows there too, which they scale as they read them.
     Arrays on an NVIDIA GPU stay there, also to be checked, and results come back on the device, and
     in the library, X came from; as CuPy arrays if that library has no `from_dlpack`. JAX makes
     float32 and int32 of 64-bit results unless `jax_enable_x64` is set. A GPU backend that was asked
@@ -38,6 +39,7 @@ from softstep.kernels.csr import CSR, settle
 from softstep.kernels.errors import BackendError
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
+from softstep.kernels.scaled import Scaled
 
 
 def linear_forward(
@@ -53,7 +55,7 @@ def linear_forward(
     """Logits of one head: V = s X W + b, with s = feature_scale.
 
     Args:
-        X: features, (n, d), or CSR.
+        X: features, (n, d), or CSR, or Scaled.
         W, b: weights (d, c) and bias (c,), float64 for float64 features, else float32.
         feature_scale: multiplies the features, 1/255 for pixels.
 
@@ -64,7 +66,7 @@ def linear_forward(
         TypeError, ValueError, BackendError: as all ops do.
     """
     ops = _reading(X, load(backend, n_threads, X=X, W=W, b=b, out=out))
-    x = checks.features_or_csr(X)
+    x = checks.features_of_any_form(X)
     W, b = checks.weights(W, b, x)
     target = checks.out_array(out, (len(x), len(b)), W.dtype, W, b, *checks.memory_of(x).values())
     V = ops.linear_forward(x, W, b, feature_scale=checks.scale(feature_scale), out=target)
@@ -322,7 +324,7 @@ def predict(
     Holds the logits of one block of rows at a time, never all (n, h·c).
 
     Args:
-        X: features, (n, d), or CSR.
+        X: features, (n, d), or CSR, or Scaled.
         W, b: one head, (d, c) and (c,), or a bank, (h, d, c) and (h, c).
         feature_scale: multiplies the features.
 
@@ -333,7 +335,7 @@ def predict(
         TypeError, ValueError, BackendError: as all ops do.
     """
     ops = _reading(X, load(backend, n_threads, X=X, W=W, b=b))
-    x = checks.features_or_csr(X)
+    x = checks.features_of_any_form(X)
     single = np.ndim(W) == 2
     W, b = checks.bank(W, b, x)
     found = ops.predict(x, W, b, feature_scale=checks.scale(feature_scale))
@@ -360,7 +362,7 @@ def evaluate(
     right when the largest logit is where the largest target is. No rows, or no weight: NaN.
 
     Args:
-        X: features, (n, d), or CSR.
+        X: features, (n, d), or CSR, or Scaled.
         y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
         W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,).
         loss: "mse", "cross_entropy" or "gce", one for all heads or one for each.
@@ -375,7 +377,7 @@ def evaluate(
         TypeError, ValueError, BackendError: as all ops do.
     """
     ops = _reading(X, load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight))
-    x = checks.features_or_csr(X)
+    x = checks.features_of_any_form(X)
     W, b = checks.bank(W, b, x)
     heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, len(W)))
     data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
@@ -406,7 +408,7 @@ def gradient(
     a logit that is not finite gets NaN in all three. No rows: 0.
 
     Args:
-        X: features, (n, d).
+        X: features, (n, d), or Scaled.
         y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
         W, b: a bank, (h, d, c) and (h, c), or one head, (d, c) and (c,). Of float64 they may be for
             features of any dtype, which are then widened as they are read: all is in float64.
@@ -422,7 +424,7 @@ def gradient(
         TypeError, ValueError, BackendError: as all ops do.
     """
     ops = load(backend, n_threads, X=X, y=y, W=W, b=b, sample_weight=sample_weight)
-    x = checks.features(X)
+    ops, x = _reading(X, ops), checks.features_or_scaled(X)
     W, b = checks.bank(W, b, x, may_be_wider=True)
     heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, len(W)))
     data = _data(x, y, heads, sample_weight, y_index, weight_index, feature_scale)
@@ -528,7 +530,7 @@ def train(
     weights are infinite a feature that does not occur counts nothing.
 
     Args:
-        X: features, (n, d), or CSR.
+        X: features, (n, d), or CSR, or Scaled.
         y: integer labels, (n,), or (t, n) for t label sets; or float targets (n, c).
         order: row numbers in the order they are visited, (m,), each in [0, n).
         batch_size: rows per step.
@@ -569,7 +571,7 @@ def train(
         active=active,
     )
     given = (W, b, active, *(velocity if isinstance(velocity, tuple | list) else ()))
-    ops, x = _reading(X, ops), checks.features_or_csr(X)
+    ops, x = _reading(X, ops), checks.features_of_any_form(X)
     W, b = checks.bank_in_place(W, b, x)
     h, _, c = W.shape
     heads = Bank(W=W, b=b, loss=checks.bank_losses(loss, h))
@@ -628,11 +630,10 @@ def _reading(X: Any, ops: Any) -> Any:
     """Where the backend `ops` has the ops for rows of this form.
 
     Raises:
-        BackendError: X is CSR, which it does not read.
+        BackendError: X is CSR, or Scaled, which it does not read.
     """
-    if not isinstance(X, CSR):
-        return ops
-    if not hasattr(ops, "sparse"):
-        name = ops.__name__.rpartition("._")[2]
-        raise BackendError(f"the {name} backend does not read CSR: give dense rows, or use another")
-    return ops.sparse
+    for kind, reads in ((CSR, hasattr(ops, "sparse")), (Scaled, hasattr(ops, "READS_SCALED"))):
+        if isinstance(X, kind) and not reads:
+            name, cure = ops.__name__.rpartition("._")[2], "give dense rows, or use another"
+            raise BackendError(f"the {name} backend does not read {kind.__name__}: {cure}")
+    return ops.sparse if isinstance(X, CSR) else ops

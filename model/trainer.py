@@ -16,7 +16,7 @@ from softstep import kernels
 from softstep.kernels.arrays import host_copy, is_on_gpu, to_device_of, to_host
 from softstep.kernels.backend import beside, choose
 from softstep.kernels.checks import compute_dtype
-from softstep.kernels.csr import settle
+from softstep.kernels.csr import CSR, settle
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.losses import LOSSES
 from softstep.model import inputs, schedules, views
@@ -340,9 +340,10 @@ def run_steps(
     X: Any = data.X
     decay = None
     if isinstance(X, inputs.MadeRows):
-        X, decay = None if sgd.has_momentum else X.compressed(sgd.backend), bank.decay
-        if X is None:
+        X = X.as_read(sgd.backend)
+        if X is None or (isinstance(X, CSR) and sgd.has_momentum):
             return _run_dense_steps(data, bank, sgd, order, done=done, total=total)
+        decay = bank.decay if isinstance(X, CSR) else None
     steps = ceil_div(len(order), sgd.batch_size)
     figures = kernels.train(
         X,
@@ -587,7 +588,7 @@ def evaluate(data: Rows, W: Any, b: Any, sgd: SGDSettings) -> tuple[np.ndarray, 
         return _means(over_rows(data, _totals, W, b, sgd))
     if isinstance(X, inputs.MadeRows):
         made = X
-        X = made.compressed(sgd.backend)
+        X = made.as_read(sgd.backend)
         if X is None:
             return evaluate_parts((data.taken(rows) for rows in made.blocks()), W, b, sgd)
     figures = kernels.evaluate(

@@ -18,7 +18,10 @@ from softstep.kernels._numba.surface import surface_forward
 from softstep.kernels._numba.train import train
 from softstep.kernels.arrays import rows as to_backend
 
+READS_SCALED = True  # rows that are scaled as they are read
+
 __all__ = [
+    "READS_SCALED",
     "compiled_kernels",
     "cross_entropy_backward",
     "cross_entropy_forward",

@@ -31,10 +31,12 @@ from softstep.kernels._numba.simd.products import (
     logits_tiles,
     rows_to_lanes,
 )
+from softstep.kernels._numba.simd.scaling import Scaling, features
 from softstep.kernels._numba.simd.targets import first_largest, label_of, weight_of
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import filled, lanes_of, load, select, store
 from softstep.kernels.integers import ceil_div
+from softstep.kernels.scaled import Scaled
 from softstep.kernels.threads import threads_for
 
 BLOCK_ROWS = 112  # full vectors of rows, and full tiles
@@ -45,6 +47,7 @@ class Layer(NamedTuple):
     """Rows and a bank, as the tiles of a wide bank read them."""
 
     X: np.ndarray  # (n, d or more), as stored
+    scaling: Scaling
     order: np.ndarray  # (n,): 0, 1, …
     in_place: bool  # whether X is read where it is stored
     scale: float
@@ -82,11 +85,12 @@ class EvaluateScratch(NamedTuple):
 
 
 def _layer(X, W, b, feature_scale):
-    X = stored(X)
+    X, scaling = features(X)
     return Layer(
         X=X,
+        scaling=scaling,
         order=np.arange(len(X)),
-        in_place=in_place(X, W.shape[1], W.dtype),
+        in_place=in_place(X, scaling, W.shape[1], W.dtype),
         scale=feature_scale,
         classes=W.shape[2],
         W=pack_wide(W),
@@ -97,7 +101,8 @@ def _layer(X, W, b, feature_scale):
 def _row_blocks(layer, workers):
     rows, dtype = min(BLOCK_ROWS, len(layer.X)), layer.W.dtype
     d, columns = layer.W.shape[1], len(layer.b)
-    return row_blocks(layer.X, d, dtype, rows=rows, columns=columns, workers=workers)
+    X = layer.X if layer.in_place else None
+    return row_blocks(X, d, dtype, rows=rows, columns=columns, workers=workers)
 
 
 def predict_scratch(layer, blocks, workers):
@@ -126,7 +131,8 @@ def _block_logits(layer, start, rows, blocks, worker):
     V, tile, W = blocks.V[worker], blocks.tile[worker], layer.W
     X, x0 = (blocks.X[0], start) if layer.in_place else (blocks.X[worker], 0)
     if not layer.in_place:
-        gather_rows(layer.X, W.shape[1], layer.order, start, rows, X, 0)
+        order, ahead = layer.order, start + rows
+        gather_rows(layer.X, layer.scaling, W.shape[1], order, start, rows, ahead, X, 0)
     for g in range(groups_of(len(W))):
         v, vectors = group(g, len(W))
         logits_tiles(X, x0, W, layer.b, layer.scale, v, vectors, 0, rows, V, tile)
@@ -197,7 +203,8 @@ def _predict_alone(X, W, b, scale, found):
         np.full(1, -1),
     )
     T, best = np.empty((1, vectors * lanes, lanes), W.dtype), np.empty((1, lanes), W.dtype)
-    job = Predict(Layer(X, np.arange(n), False, scale, c, packed, bias), found)
+    unscaled = Scaling(False, np.zeros((3, 0), W.dtype))
+    job = Predict(Layer(X, unscaled, np.arange(n), False, scale, c, packed, bias), found)
     _predict_block(job, PredictScratch(blocks, T, best), 0, 0, 0, 0)
 
 
@@ -206,7 +213,8 @@ def predict(X, W, b, *, feature_scale=1.0):
     n, (h, d, c) = len(X), W.shape
     found = np.empty((h, n), np.int64)
     if n and n <= BLOCK_ROWS and threads_for(2 * n * d * h * c) == 1:
-        call(_predict_alone, stored(X), W, b, feature_scale, found)
+        rows = X[:] if isinstance(X, Scaled) else X
+        call(_predict_alone, stored(rows), W, b, feature_scale, found)
     elif n:
         layer = _layer(X, W, b, feature_scale)
         workers = threads_for(2 * n * d * h * c)

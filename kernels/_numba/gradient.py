@@ -20,7 +20,6 @@ from softstep.kernels._numba.simd.layout import (
     padded,
     panels,
     per_column,
-    stored,
     unpack_wide,
     zeros,
 )
@@ -34,6 +33,7 @@ from softstep.kernels._numba.simd.products import (
     outer_tile,
     rows_to_lanes,
 )
+from softstep.kernels._numba.simd.scaling import Scaling, features
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import lanes_of, load, load_doubles, store
 from softstep.kernels.integers import ceil_div
@@ -54,6 +54,7 @@ class Job(NamedTuple):
     """What the kernel is to do. Columns are those of layout.py: of each head, its classes."""
 
     X: np.ndarray  # (n, d or more), as stored
+    scaling: Scaling
     order: np.ndarray  # (n,): 0, 1, …
     first: int  # the rows of this call
     end: int
@@ -128,7 +129,8 @@ def _do(job, scratch, step, phase, item, worker):
         r0 = item * GATHERED
         count = min(GATHERED, rows - r0)
         if not job.in_place:
-            gather_rows(job.X, d, job.order, start + r0, count, scratch.X, r0)
+            at = start + r0
+            gather_rows(job.X, job.scaling, d, job.order, at, count, at + count, scratch.X, r0)
         gather_panels(scratch.X, d, x0 + r0, count, scratch.P, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)
@@ -203,13 +205,15 @@ def gradient(data, bank):
     total, dW, db = np.zeros(h), np.zeros((h, d, c)), np.zeros((h, c))
     if n == 0:
         return total, dW, db
-    X, W, b = stored(data.X), pack_wide(bank.W), per_column(bank.b, c, bank.b.dtype)
+    (X, scaling), W = features(data.X), pack_wide(bank.W)
+    b = per_column(bank.b, c, bank.b.dtype)
     job = Job(
         X=X,
+        scaling=scaling,
         order=np.arange(n),
         first=0,
         end=n,
-        in_place=in_place(X, d, W.dtype),
+        in_place=in_place(X, scaling, d, W.dtype),
         scale=data.feature_scale,
         learning=lessons,
         classes=c,

@@ -5,17 +5,21 @@ import numpy as np
 from softstep.kernels._numba.linear_narrow import backward_narrow, forward_narrow
 from softstep.kernels._numba.linear_wide import backward_wide, forward_wide
 from softstep.kernels._numba.simd.layout import WIDEST_NARROW
+from softstep.kernels.scaled import Scaled
 
 
 def linear_forward(X, W, b, *, feature_scale=1.0, out=None):
     # X (n, d), W (d, c), b (c,) -> out (n, c)
-    if out is None:
-        out = np.empty((len(X), len(b)), W.dtype)
-    elif np.may_share_memory(X, out):  # out is written while X is still read
-        X = X.copy()
+    V, read = out, X.X if isinstance(X, Scaled) else X
+    if out is None or np.may_share_memory(read, out):  # which is written while X is still read
+        V = np.empty((len(X), len(b)), W.dtype)
     if len(X):
         forward = forward_narrow if len(b) <= WIDEST_NARROW else forward_wide
-        forward(X, W, b, feature_scale, out)
+        forward(X, W, b, feature_scale, V)
+    if out is None:
+        return V
+    if V is not out:
+        out[:] = V
     return out
 
 

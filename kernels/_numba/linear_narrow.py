@@ -1,10 +1,11 @@
-"""The linear layer with few columns: vectors run along the features, rows are read in place."""
+"""The linear layer with few columns: vectors run along the features. Rows are read in place, unless
+they are scaled."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from softstep.kernels._numba.jit import INLINE, STRICT, call, jit
+from softstep.kernels._numba.jit import INLINE, PART, STRICT, call, jit
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.dots import (
@@ -13,10 +14,21 @@ from softstep.kernels._numba.simd.dots import (
     rows_in_lanes,
     sums_of_columns,
 )
-from softstep.kernels._numba.simd.layout import empty, lanes, pack_narrow, padded, stored, zeros
+from softstep.kernels._numba.simd.layout import (
+    empty,
+    lanes,
+    odd_lines,
+    pack_narrow,
+    padded,
+    stored,
+    zeros,
+)
+from softstep.kernels._numba.simd.products import gather_rows
+from softstep.kernels._numba.simd.scaling import Scaling, features
 from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
+from softstep.kernels.scaled import Scaled
 from softstep.kernels.threads import threads_for
 
 ITEM_ROWS = 60  # of the forward pass
@@ -27,6 +39,7 @@ PART_ROWS, MAX_PARTS = 5 * BLOCK_ROWS, 16
 
 class Forward(NamedTuple):
     X: np.ndarray  # (n, d or more), as stored
+    scaling: Scaling
     d: int
     order: np.ndarray  # (n,): 0, 1, …
     W: np.ndarray  # (columns padded, d padded)
@@ -40,6 +53,7 @@ class ForwardScratch(NamedTuple):
 
     T: np.ndarray  # (workers, columns padded, lanes): logits, a row in each lane
     sums: np.ndarray  # (workers, columns padded, lanes, lanes): the same, lanes not yet added
+    X: np.ndarray  # (workers, lanes, d padded): rows that are scaled
 
 
 class Backward(NamedTuple):
@@ -63,6 +77,11 @@ def _forward(pool, size, worker, job, scratch):
     work_through(pool, size, worker, job, scratch, 1, _begin_forward, _forward_rows)
 
 
+@jit(STRICT)
+def _forward_scaled(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 1, _begin_forward, _forward_scaled_rows)
+
+
 @jit(INLINE)
 def _begin_forward(job, scratch, step, phase):
     return ceil_div(len(job.X), ITEM_ROWS) if step == 0 else OVER
@@ -70,28 +89,32 @@ def _begin_forward(job, scratch, step, phase):
 
 @jit(INLINE)
 def _forward_rows(job, scratch, step, phase, item, worker):
-    T, n, d = scratch.T[worker], len(job.X), job.d
+    T, sums, n, d = scratch.T[worker], scratch.sums[worker], len(job.X), job.d
     block = rows_in_lanes(T)
     for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
         count = min(block, n - at)
-        ahead = min(at + ITEM_ROWS, n - count)
-        logits_of_rows(
-            job.X,
-            d,
-            job.order,
-            at,
-            count,
-            ahead,
-            d,
-            job.W,
-            job.b,
-            job.scale,
-            T,
-            scratch.sums[worker],
-        )
-        for i in range(count):
-            for c in range(len(job.b)):
-                job.out[at + i, c] = T[c, i]
+        ahead, order = min(at + ITEM_ROWS, n - count), job.order
+        logits_of_rows(job.X, d, order, at, count, ahead, d, job.W, job.b, job.scale, T, sums)
+        _write(T, at, count, job.out)
+
+
+@jit(INLINE)
+def _forward_scaled_rows(job, scratch, step, phase, item, worker):
+    T, sums, X = scratch.T[worker], scratch.sums[worker], scratch.X[worker]
+    n, d, block = len(job.X), job.d, rows_in_lanes(T)
+    for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
+        count, order = min(block, n - at), job.order
+        gather_rows(job.X, job.scaling, d, order, at, count, at + count, X, 0)
+        logits_of_rows(X, d, order, 0, count, 0, 0, job.W, job.b, job.scale, T, sums)
+        _write(T, at, count, job.out)
+
+
+@jit(PART)
+def _write(T, at, count, out):
+    # T (columns padded, lanes) -> out (n, c), `count` rows from `at` on
+    for i in range(count):
+        for c in range(out.shape[1]):
+            out[at + i, c] = T[c, i]
 
 
 @jit(STRICT)
@@ -105,26 +128,30 @@ def _forward_alone(X, W, b, scale, out):
             packed[j, i] = W[i, j]
     T = np.empty((1, len(packed), lanes), W.dtype)
     sums = np.empty((1, len(packed), lanes, lanes), W.dtype)
-    job = Forward(X, d, np.arange(len(X)), packed, b, scale, out)
-    scratch = ForwardScratch(T, sums)
+    unscaled = Scaling(False, np.zeros((3, 0), W.dtype))
+    job = Forward(X, unscaled, d, np.arange(len(X)), packed, b, scale, out)
+    scratch = ForwardScratch(T, sums, np.zeros((1, 0, 0), W.dtype))
     for item in range(_begin_forward(job, scratch, 0, 0)):
         _forward_rows(job, scratch, 0, 0, item, 0)
 
 
 def forward_narrow(X, W, b, scale, out):
     # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
-    (n, d), c, X = X.shape, len(b), stored(X)
-    workers, width, dtype = threads_for(2 * n * d * c), lanes(W.dtype), W.dtype
+    (n, d), c, dtype = X.shape, len(b), W.dtype
+    workers, width, scales = threads_for(2 * n * d * c), lanes(dtype), isinstance(X, Scaled)
     if workers == 1:
-        call(_forward_alone, X, W, b, scale, out)
+        call(_forward_alone, stored(X[:] if scales else X), W, b, scale, out)
         return
-    packed = pack_narrow(W[None])
-    job = Forward(X=X, d=d, order=np.arange(n), W=packed, b=b, scale=scale, out=out)
+    packed, (X, scaling) = pack_narrow(W[None]), features(X)
+    job = Forward(
+        X=X, scaling=scaling, d=d, order=np.arange(n), W=packed, b=b, scale=scale, out=out
+    )
     scratch = ForwardScratch(
         T=empty((workers, len(packed), width), dtype),
         sums=empty((workers, len(packed), width, width), dtype),
+        X=empty((workers, width * scales, odd_lines(d, dtype)), dtype),
     )
-    pool.run(_forward, workers, job, scratch)
+    pool.run(_forward_scaled if scales else _forward, workers, job, scratch)
 
 
 @jit(STRICT)

@@ -26,6 +26,7 @@ from softstep.kernels._numba.simd.products import (
     next_tile,
     outer_tile,
 )
+from softstep.kernels._numba.simd.scaling import Scaling, features, is_any
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import fma, lanes_of, load, load_first, store, store_first
 from softstep.kernels.integers import ceil_div
@@ -45,6 +46,7 @@ PACKED_ROWS = 32  # of an item that packs
 
 class Forward(NamedTuple):
     X: np.ndarray  # (n, d or more), as stored
+    scaling: Scaling
     order: np.ndarray  # (n,): 0, 1, …
     in_place: bool  # whether X is read where it is stored
     W: np.ndarray  # (d, c)
@@ -79,18 +81,19 @@ class Blocks(NamedTuple):
     gathered: np.ndarray  # (workers,): where the rows in the worker's block begin, -1: none yet
 
 
-def in_place(X, d, dtype):
+def in_place(X, scaling, d, dtype):
     """Whether a tile may read the features X (n, d or more) where they are stored, without a
     padding."""
-    fits = min(len(X), d) >= TILE_ROWS
+    fits = min(len(X), d) >= TILE_ROWS and not is_any(scaling)
     return X.dtype == dtype and X.strides[0] % CONFLICT_BYTES != 0 and fits
 
 
 def row_blocks(X, d, dtype, *, rows, columns, workers):
+    """X: the rows, where they are read in place; else None."""
     n = lanes(dtype)
     rows, padded_d = padded(rows, max(n, TILE_ROWS)), odd_lines(d, dtype)
     return Blocks(
-        X=X[None] if in_place(X, d, dtype) else zeros((workers, rows, padded_d), dtype),
+        X=zeros((workers, rows, padded_d), dtype) if X is None else X[None],
         V=empty((workers, ceil_div(columns, n), rows, n), dtype),
         tile=empty((workers, TILE_VECTORS, TILE_ROWS, n), dtype),
         gathered=np.full(workers, -1),
@@ -126,8 +129,8 @@ def _do_forward(job, blocks, step, phase, item, worker):
         blocks_of_columns = _blocks_of(job.packed)
         start, g = item // blocks_of_columns * ITEM_ROWS, item % blocks_of_columns * BLOCK_GROUPS
         if not job.in_place and start != blocks.gathered[worker]:
-            count = min(ITEM_ROWS, len(job.X) - start)
-            gather_rows(job.X, len(job.W), job.order, start, count, blocks.X[worker], 0)
+            count, X, d = min(ITEM_ROWS, len(job.X) - start), blocks.X[worker], len(job.W)
+            gather_rows(job.X, job.scaling, d, job.order, start, count, start + count, X, 0)
             blocks.gathered[worker] = start
         _forward_block(job, start, g, blocks, worker)
 
@@ -167,19 +170,21 @@ def _forward_block(job, start, g0, blocks, worker):
 
 def forward_wide(X, W, b, scale, out):
     # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
-    (n, d), c, dtype, X = X.shape, len(b), W.dtype, stored(X)
+    (n, d), c, dtype, (X, scaling) = X.shape, len(b), W.dtype, features(X)
     workers, width = threads_for(2 * n * d * c), lanes(dtype)
     job = Forward(
         X=X,
+        scaling=scaling,
         order=np.arange(n),
-        in_place=in_place(X, d, dtype),
+        in_place=in_place(X, scaling, d, dtype),
         W=W,
         packed=empty((ceil_div(c, width), d, width), dtype),
         b=per_column(b[None], c, dtype),
         scale=scale,
         out=out,
     )
-    blocks = row_blocks(X, d, dtype, rows=min(ITEM_ROWS, n), columns=0, workers=workers)
+    there = X if job.in_place else None
+    blocks = row_blocks(there, d, dtype, rows=min(ITEM_ROWS, n), columns=0, workers=workers)
     pool.run(_forward, workers, job, blocks)
 
 

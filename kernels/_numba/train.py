@@ -4,6 +4,7 @@ This file makes the job; train_narrow.py and train_wide.py do it, in two ways wi
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,17 @@ from softstep.kernels._numba.losses import Learning, learning
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.simd import layout
 from softstep.kernels._numba.simd.layout import padded
+from softstep.kernels._numba.simd.scaling import Scaling, features
 from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
 from softstep.kernels._numba.simd.vector import lanes_of
-from softstep.kernels._numba.train_narrow import narrow_alone, narrow_scratch, train_narrow
+from softstep.kernels._numba.train_narrow import (
+    narrow_alone,
+    narrow_scratch,
+    train_narrow,
+    train_narrow_scaled,
+)
 from softstep.kernels._numba.train_wide import train_wide, wide_scratch
+from softstep.kernels.scaled import Scaled
 from softstep.kernels.threads import threads_for, worthwhile
 
 # About a tenth of a second on one core: between calls of so much Python notices Ctrl-C.
@@ -27,6 +35,7 @@ class Job(NamedTuple):
     """What the kernels are to do. Columns are those of layout.py: of each head, its classes."""
 
     X: np.ndarray  # (n, d or more), as stored; float16 and bfloat16 as their bits
+    scaling: Scaling
     d: int
     scale: float  # multiplies the features
     learning: Learning
@@ -49,7 +58,7 @@ class Job(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One of the two kinds of kernel."""
+    """One of the kinds of kernel."""
 
     pack: Callable  # W (h, d, c) -> as the kernel stores it
     unpack: Callable  # and back, in place
@@ -63,6 +72,7 @@ NARROW = Kind(
     kernel=train_narrow,
     scratch=narrow_scratch,
 )
+NARROW_SCALED = NARROW._replace(kernel=train_narrow_scaled)
 WIDE = Kind(
     pack=layout.pack_wide,
     unpack=layout.unpack_wide,
@@ -83,10 +93,15 @@ def train(data, bank, steps):
     if velocity is None and np.count_nonzero(steps.momentum):
         velocity = np.zeros_like(W), np.zeros_like(b)
     is_narrow = steps.columns <= layout.WIDEST_NARROW
-    if is_narrow and worthwhile(4 * W.size * len(steps.order)) < 2:
+    are_few = is_narrow and worthwhile(4 * W.size * len(steps.order)) < 2
+    scales = isinstance(data.X, Scaled)
+    if are_few and scales and len(data.X) <= len(steps.order):
+        data, scales = replace(data, X=data.X[:]), False
+    if are_few and not scales:
         _train_few(data, bank, steps, lessons, velocity, losses, correct)
     else:
-        kind = NARROW if is_narrow else WIDE
+        narrow = NARROW_SCALED if scales else NARROW
+        kind = narrow if is_narrow else WIDE
         _train_many(kind, data, bank, steps, lessons, velocity, losses, correct)
     return losses, correct
 
@@ -101,8 +116,10 @@ def _train_many(kind, data, bank, steps, lessons, velocity, losses, correct):
     if velocity is not None:
         MW, Mb = velocity
         velocities = kind.pack(MW), layout.per_column(Mb, c, dtype)
+    X, scaling = features(data.X)
     job = Job(
-        X=layout.stored(data.X),
+        X=X,
+        scaling=scaling,
         d=W.shape[1],
         scale=data.feature_scale,
         learning=lessons,
@@ -193,6 +210,7 @@ def _train_alone(rows, lessons, bank, velocity, settings, flags, results):
             columns[2, column], columns[3, column] = l2s[k], momenta[k]
     job = Job(
         X,
+        Scaling(False, np.zeros((3, 0), W.dtype)),
         d,
         scale,
         Learning(labels, soft, weights, y_index, weight_index, codes),

@@ -3,7 +3,8 @@
 A batch is cut into parts of PART_ROWS rows or more, by its length alone. A step has two phases: the
 parts, forward to the logits and back to the part's outer products while its rows are near; then
 the features, where the parts are added in their order and the weights updated. Features are read
-where they are stored; while a part is worked on, the rows of the next one are prefetched.
+where they are stored; while a part is worked on, the rows of the next one are prefetched. Rows that
+are scaled are gathered before, some of a part at a time, by a kernel of its own.
 """
 
 from typing import NamedTuple
@@ -20,7 +21,9 @@ from softstep.kernels._numba.simd.dots import (
     rows_in_lanes,
     sums_of_columns,
 )
-from softstep.kernels._numba.simd.layout import lanes, padded, zeros
+from softstep.kernels._numba.simd.layout import lanes, odd_lines, padded, zeros
+from softstep.kernels._numba.simd.products import gather_rows
+from softstep.kernels._numba.simd.scaling import is_any
 from softstep.kernels._numba.simd.tiles import DOT_ROWS, OUTER_VECTORS
 from softstep.kernels._numba.simd.update import (
     Columns,
@@ -36,6 +39,7 @@ from softstep.kernels.integers import ceil_div
 PARTS, WEIGHTS = range(2)  # the phases
 PART_ROWS = 50 // DOT_ROWS * DOT_ROWS
 MAX_PARTS = 16  # of a batch: longer ones have longer parts
+GATHERED_BYTES = 1 << 18  # of rows that are scaled, which stay in the second cache
 
 
 class Scratch(NamedTuple):
@@ -49,6 +53,8 @@ class Scratch(NamedTuple):
     lanes: Lanes
     dV: np.ndarray  # (workers, rows of a part, columns)
     sums: np.ndarray  # (workers, columns padded, lanes, lanes): logits, their lanes not yet added
+    X: np.ndarray  # (workers, rows, d padded): rows that are scaled
+    in_turn: np.ndarray  # (rows,): 0, 1, …
 
 
 def narrow_scratch(job, workers):
@@ -56,6 +62,9 @@ def narrow_scratch(job, workers):
     h, dtype, n = len(job.active), job.W.dtype, lanes(job.W.dtype)
     rows = min(job.batch, len(job.order))
     parts = min(ceil_div(rows, PART_ROWS), MAX_PARTS)
+    width, gathered = odd_lines(job.d, dtype), 0
+    if is_any(job.scaling):
+        gathered = max(min(PART_ROWS, GATHERED_BYTES // (width * dtype.itemsize)), n)
     return Scratch(
         loss=zeros((h, padded(rows, n)), dtype),
         right=zeros((h, padded(rows, n)), dtype),
@@ -65,6 +74,8 @@ def narrow_scratch(job, workers):
         lanes=row_lanes(workers, columns, job.classes, dtype),
         dV=zeros((workers, part_rows(rows), columns), dtype),
         sums=zeros((workers, columns, n, n), dtype),
+        X=zeros((workers, gathered, width), dtype),
+        in_turn=np.arange(gathered),
     )
 
 
@@ -77,6 +88,11 @@ def part_rows(rows):
 @jit(STRICT)
 def train_narrow(pool, size, worker, job, scratch):
     work_through(pool, size, worker, job, scratch, 2, _begin, _do)
+
+
+@jit(STRICT)
+def train_narrow_scaled(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 2, _begin, _do_scaled)
 
 
 @jit(PART)
@@ -113,6 +129,8 @@ def _scratch_of_one(job):
         ),
         np.zeros((1, part_rows(rows), columns), W.dtype),
         np.zeros((1, columns, n, n), W.dtype),
+        np.zeros((1, 0, 0), W.dtype),
+        np.arange(0),
     )
 
 
@@ -131,50 +149,71 @@ def _begin(job, scratch, step, phase):
 
 @jit(INLINE)
 def _do(job, scratch, step, phase, item, worker):
-    start, heads = step * job.batch, len(job.active)
+    start = step * job.batch
     rows = min(job.batch, len(job.order) - start)
-    parts, bias_vectors = ceil_div(rows, part_rows(rows)), ceil_div(len(job.b), lanes_of(job.b))
     if phase == PARTS:
         _part(job, scratch, start, rows, item, worker)
-    elif item < heads:
-        record(job, scratch, step, rows, item)
-    elif item < heads + bias_vectors:
-        _bias(job, scratch, parts, item - heads)
     else:
-        _weights(job, scratch, parts, item - heads - bias_vectors)
+        _add_parts(job, scratch, step, rows, item)
+
+
+@jit(INLINE)
+def _do_scaled(job, scratch, step, phase, item, worker):
+    start = step * job.batch
+    rows = min(job.batch, len(job.order) - start)
+    if phase == PARTS:
+        _scaled_part(job, scratch, start, rows, item, worker)
+    else:
+        _add_parts(job, scratch, step, rows, item)
 
 
 @jit(PART)
 def _part(job, scratch, start, rows, item, worker):
     """A part forward and back; meanwhile, prefetch the part this worker is likely to take next."""
-    part, size = part_rows(rows), len(scratch.dV)
-    parts = ceil_div(rows, part)
-    at = start + item * part
-    count = min(part, start + rows - at)
-    is_last = item + 1 == (worker + 1) * parts // size  # of its share: on to that of the next batch
-    ahead = start + rows + worker * parts // size * part if is_last else at + part
-    ahead = min(ahead, len(job.order) - part)
-    d, dV = job.d, scratch.dV[worker]
-    forward_end = backward_begin = prefetch_split(d, job.X.itemsize)
+    at, count, ahead = _place(job, scratch, start, rows, item, worker)
+    X, d, order, dV = job.X, job.d, job.order, scratch.dV[worker]
+    forward_end = backward_begin = prefetch_split(d, X.itemsize)
     if ahead < 0:  # there are fewer rows than a part has: nothing to prefetch
         forward_end, backward_begin = 0, d
-    _rows(job, scratch, start, rows, at, count, ahead, forward_end, worker)
-    G = scratch.G[item]
-    outer_products(job.X, d, job.order, at, count, ahead, backward_begin, dV, False, G)
+    _rows(job, scratch, X, order, at, start, rows, at, count, ahead, forward_end, worker)
+    outer_products(X, d, order, at, count, ahead, backward_begin, dV, False, scratch.G[item])
     sums_of_columns(dV, count, False, scratch.Gb[item])
 
 
 @jit(PART)
-def _rows(job, scratch, start, rows, at, count, ahead, split, worker):
-    """Forward to the losses and to the gradient of the logits, for order[at : at + count]."""
+def _scaled_part(job, scratch, start, rows, item, worker):
+    """The same of rows that are scaled first, as many at a time as the worker has room for."""
+    at, count, ahead = _place(job, scratch, start, rows, item, worker)
+    X, in_turn, d, dV = scratch.X[worker], scratch.in_turn, job.d, scratch.dV[worker]
+    for r0 in range(0, count, len(X)):
+        mine, later = min(len(X), count - r0), max(ahead + r0, 0)
+        gather_rows(job.X, job.scaling, d, job.order, at + r0, mine, later, X, 0)
+        _rows(job, scratch, X, in_turn, 0, start, rows, at + r0, mine, 0, 0, worker)
+        outer_products(X, d, in_turn, 0, mine, 0, d, dV, r0 > 0, scratch.G[item])
+        sums_of_columns(dV, mine, r0 > 0, scratch.Gb[item])
+
+
+@jit(PART)
+def _place(job, scratch, start, rows, item, worker):
+    """Where a part begins in the order, how many rows it has, and where what is prefetched does."""
+    part, size = part_rows(rows), len(scratch.dV)
+    parts = ceil_div(rows, part)
+    at = start + item * part
+    is_last = item + 1 == (worker + 1) * parts // size  # of its share: on to that of the next batch
+    ahead = start + rows + worker * parts // size * part if is_last else at + part
+    return at, min(part, start + rows - at), min(ahead, len(job.order) - part)
+
+
+@jit(PART)
+def _rows(job, scratch, X, order, x0, start, rows, at, count, ahead, split, worker):
+    """Forward to the losses and to the gradient of the logits, for job.order[at : at + count]:
+    rows order[x0 : x0 + count] of X."""
     T, dV, sums = scratch.lanes.T[worker], scratch.dV[worker], scratch.sums[worker]
-    block, b = rows_in_lanes(T), job.b[: len(job.active) * job.classes]
+    block, d, b = rows_in_lanes(T), job.d, job.b[: len(job.active) * job.classes]
     for r0 in range(0, count, block):
-        taken = min(block, count - r0)
+        taken, later = min(block, count - r0), ahead + r0
+        logits_of_rows(X, d, order, x0 + r0, taken, later, split, job.W, b, job.scale, T, sums)
         first = at + r0
-        logits_of_rows(
-            job.X, job.d, job.order, first, taken, ahead + r0, split, job.W, b, job.scale, T, sums
-        )
         heads_of_rows(
             job.learning,
             scratch.lanes,
@@ -189,6 +228,19 @@ def _rows(job, scratch, start, rows, at, count, ahead, split, worker):
         for i in range(taken):
             for j in range(len(T)):
                 dV[r0 + i, j] = T[j, i]
+
+
+@jit(PART)
+def _add_parts(job, scratch, step, rows, item):
+    """An item of the second phase: figures of a head, a vector of the bias, or some features."""
+    heads, parts = len(job.active), ceil_div(rows, part_rows(rows))
+    bias_vectors = ceil_div(len(job.b), lanes_of(job.b))
+    if item < heads:
+        record(job, scratch, step, rows, item)
+    elif item < heads + bias_vectors:
+        _bias(job, scratch, parts, item - heads)
+    else:
+        _weights(job, scratch, parts, item - heads - bias_vectors)
 
 
 @jit(PART)

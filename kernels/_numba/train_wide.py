@@ -1,8 +1,8 @@
 """Gradient descent of a wide bank, of many columns: vectors run along the columns.
 
 A step has four phases, each cut into items that write apart: the batch's rows, widened to the dtype
-of the arithmetic; tiles of logits; blocks of rows, from logits to their gradient; tiles of weights,
-each with its outer products and its update. docs/kernels.md draws them.
+of the arithmetic and scaled; tiles of logits; blocks of rows, from logits to their gradient; tiles
+of weights, each with its outer products and its update. docs/kernels.md draws them.
 """
 
 from typing import NamedTuple
@@ -104,7 +104,8 @@ def _do(job, scratch, step, phase, item, worker):
     if phase == GATHER:
         r0 = item * GATHERED
         count = min(GATHERED, rows - r0)
-        gather_rows(job.X, d, job.order, start + r0, count, X, r0)
+        at = start + r0
+        gather_rows(job.X, job.scaling, d, job.order, at, count, at + count, X, r0)
         gather_panels(X, d, r0, count, scratch.P, r0)
     elif phase == LOGITS:
         chunks = ceil_div(rows, LOGIT_ROWS)

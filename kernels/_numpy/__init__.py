@@ -14,7 +14,10 @@ from softstep.kernels._numpy.surface import surface_forward
 from softstep.kernels._numpy.train import train
 from softstep.kernels.arrays import rows as to_backend
 
+READS_SCALED = True  # rows that are scaled as they are read
+
 __all__ = [
+    "READS_SCALED",
     "cross_entropy_backward",
     "cross_entropy_forward",
     "evaluate",

@@ -19,8 +19,9 @@ def labels_by(forward, X, W, b, feature_scale):
     labels = np.empty((len(W), len(X)), dtype=np.int64)
     for start in range(0, len(X), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
+        x = X[rows]
         for k in range(len(W)):
-            V = forward(X[rows], W[k], b[k], feature_scale=feature_scale)
+            V = forward(x, W[k], b[k], feature_scale=feature_scale)
             labels[k, rows] = V.argmax(axis=1)
     return labels
 
@@ -37,8 +38,9 @@ def figures_by(forward, data, bank):
     loss_sum, right_sum, weight_sum = np.zeros((3, len(bank.W)))
     for start in range(0, len(data.X), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
+        x = data.X[rows]
         for k, loss in enumerate(bank.loss):
-            V = forward(data.X[rows], bank.W[k], bank.b[k], feature_scale=data.feature_scale)
+            V = forward(x, bank.W[k], bank.b[k], feature_scale=data.feature_scale)
             y, w = targets_of_head(data, k, rows), weights_of_head(data, k, rows, V.dtype)
             loss_sum[k] += np.sum(w * row_losses(V, y, loss), dtype=np.float64)
             right_sum[k] += np.sum(w * right_rows(V, y), dtype=np.float64)

@@ -2,9 +2,13 @@
 
 import numpy as np
 
+from softstep.kernels.scaled import Scaled
+
 
 def scaled(X, feature_scale):
     """The features as the arithmetic reads them: s X, in float64 for float64 X, else float32."""
+    if isinstance(X, Scaled):
+        X = X[:]
     dtype = np.float64 if X.dtype == np.float64 else np.float32
     if feature_scale == 1.0:
         return X.astype(dtype, copy=False)

@@ -108,8 +108,8 @@ class Check:
 
 SIZES = (Size(1, 1, 2), Size(37, 17, 3, h=3), Size(230, 785, 10, h=2))
 FEATURE_DTYPES = ("float64", "float32", "float16", "uint8")
-# Results have the bits of float32 (tests/kernels/test_narrow_features.py). To save the time that
-# their kernels take to compile, the cases that are drawn (random.py) have none of these.
+# Results have the bits of float32 (tests/kernels/features/test_narrow_features.py). To save the
+# time that their kernels take to compile, the cases that are drawn (random.py) have none of these.
 AS_FLOAT32 = ("int8", "bfloat16")
 READS_FEATURES = ("linear_forward", "linear_backward", "predict", "evaluate", "gradient", "train")
 TAKES_A_LOSS = ("surface_forward", "evaluate", "gradient", "train")

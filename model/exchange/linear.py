@@ -143,12 +143,12 @@ class Linear:
 def _apart(fitted: Fitted, scaler: Scaler) -> tuple[Array, Scaler]:
     """b, and a scaler of all columns as they are given, whose means are numbers of the dtype of the
     weights: what rounding takes from them is in b. Columns that the model does not see stay."""
-    schema = fitted.schema
-    center, inverse, rest = scaler.constants(fitted.W.dtype, schema.scale)
+    W, schema = fitted.W, fitted.schema
+    center, inverse, rest = scaler.constants(len(W), W.dtype, schema.scale)
     mean, scale = np.zeros(schema.width), np.ones(schema.width)
     seen = slice(*schema.columns)
     mean[seen], scale[seen] = center, 1 / np.abs(inverse.astype(np.float64))
-    b = fitted.b if rest is None else fitted.b + rest.astype(np.float64) @ fitted.W
+    b = fitted.b if not rest.any() else fitted.b + rest.astype(np.float64) @ W
     return b, Scaler(False, mean, scale)
 
 

@@ -14,7 +14,7 @@ from softstep.model.inputs.label_sets import (
 from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
-from softstep.model.inputs.scaled import ScaledRows, measured, scaled
+from softstep.model.inputs.scaled import ScaledRows, measured, refuse_on_gpu, scaled
 from softstep.model.inputs.schema import Schema
 from softstep.model.inputs.settings import (
     check_seed,
@@ -85,6 +85,7 @@ __all__ = [
     "placed",
     "refuse_balanced_in_parts",
     "refuse_non_finite",
+    "refuse_on_gpu",
     "row_weights",
     "scaled",
     "seed",

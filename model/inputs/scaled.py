@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels import Scaled
 from softstep.kernels.arrays import is_on_gpu
+from softstep.kernels.backend import reads_scaled
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model.inputs.rows import refuse_non_finite
 from softstep.model.inputs.sharded import Shard, ShardedRows
-from softstep.model.inputs.sparse import MadeRows
+from softstep.model.inputs.sparse import MadeRows, placed
 from softstep.model.views import Moments, Scaler
 
 # Sums are taken of so many values at once, 1 MB in float64, and so many times as many are made: the
 # same chunks of rows give the same bits.
 MOMENT_VALUES, CHUNKS = 1 << 17, 8
-PIECE = 1 << 17  # values that are scaled at once: half a MB in float32, for the second cache
 
 
 class ScaledRows(MadeRows):
@@ -27,20 +28,18 @@ class ScaledRows(MadeRows):
     def __init__(self, X: Any, scaler: Scaler, feature_scale: float) -> None:
         self.X, self.scaler, self.feature_scale = X, scaler, feature_scale
         self.shape, self.dtype = X.shape, compute_dtype(X)
+        self._scaled = scaler.of(X, feature_scale)
 
-    @np.errstate(all="ignore")  # what is not finite is refused by name, by those who read it
     def __getitem__(self, rows: Any) -> Array:
         if isinstance(rows, int):
             row: Array = self[np.array([rows])][0]
             return row
-        given = self.X[rows] if isinstance(rows, slice) else np.asarray(rows)
-        made = np.empty((len(given), self.shape[1]), self.dtype)
-        write = self.scaler.rows_of(self.dtype, self.feature_scale)
-        step = max(1, PIECE // self.shape[1])
-        for first in range(0, len(made), step):
-            piece = given[first : first + step]
-            write(piece if isinstance(rows, slice) else self.X[piece], made[first : first + step])
-        return made
+        return self._scaled[rows]
+
+    def as_read(self, backend: str | None) -> Scaled | None:
+        """All rows as the ops scale them while they read them; None where they do not: rows of a
+        sparse matrix, and on a GPU."""
+        return self._scaled if isinstance(self.X, np.ndarray) and reads_scaled(backend) else None
 
     def astype(self, dtype: Any, order: str = "K") -> "ScaledRows":
         return ScaledRows(self.X.astype(dtype), self.scaler, self.feature_scale)
@@ -55,7 +54,7 @@ def scaled(X: Any, scaler: Scaler | None, feature_scale: float) -> tuple[Any, fl
     if scaler is None:
         return X, feature_scale
     refuse_on_gpu(X)
-    return ScaledRows(X, scaler, feature_scale), 1.0
+    return ScaledRows(placed(X, "numpy"), scaler, feature_scale), 1.0
 
 
 def refuse_on_gpu(X: Any) -> None:

@@ -11,6 +11,7 @@ from softstep.kernels.arrays import is_on_gpu, to_device_of
 from softstep.kernels.backend import densest_csr, to_backend
 from softstep.kernels.checks import Array
 from softstep.kernels.csr import CSR
+from softstep.kernels.scaled import Scaled
 
 BLOCK_BYTES = 1 << 24
 
@@ -30,9 +31,9 @@ class MadeRows(ABC):
     def size(self) -> int:
         return math.prod(self.shape)
 
-    def compressed(self, backend: str | None) -> CSR | None:
-        """All rows as the ops read them without making them dense; None where there is no such
-        form."""
+    def as_read(self, backend: str | None) -> CSR | Scaled | None:
+        """All rows in a form that the ops of the backend read, without making them before; None
+        where there is none."""
         return None
 
     def __len__(self) -> int:
@@ -83,9 +84,9 @@ class SparseRows(MadeRows):
     def astype(self, dtype: Any, order: str = "K") -> "SparseRows":
         return SparseRows(self.matrix.astype(dtype))
 
-    def compressed(self, backend: str | None) -> CSR | None:
-        """All rows as the ops read them without making them dense; None where it would take longer,
-        or the backend cannot."""
+    def as_read(self, backend: str | None) -> CSR | None:
+        """All rows as they are stored; None where the ops would take longer, or cannot read
+        them."""
         stored = self.matrix
         if stored.nnz > densest_csr(backend) * self.size:
             return None
@@ -130,11 +131,11 @@ def placed(X: Any, backend: str | None, like: Any = None) -> Any:
 
 
 def by_rows(op: Callable[[Any], Any], X: Any, backend: str | None) -> Any:
-    """op(X), for an op that computes each row by itself; rows that are made as CSR, or block by
-    block."""
+    """op(X), for an op that computes each row by itself; rows that are made as the op reads them,
+    or block by block."""
     if not isinstance(X, MadeRows):
         return op(X)
-    compressed = X.compressed(backend)
-    if compressed is not None:
-        return op(compressed)
+    read = X.as_read(backend)
+    if read is not None:
+        return op(read)
     return np.concatenate([op(X[rows]) for rows in X.blocks()])

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from softstep import kernels
+from softstep.kernels import Scaled
 from softstep.kernels.arrays import to_device_of, to_host
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.kernels.integers import ceil_div
@@ -149,8 +150,10 @@ class Problem:
         """
         data, step = self.data, self._step(dtype, columns)
         for X, first in self._blocks():
+            read = self._as_read(X, dtype)
             for start in range(0, len(X), step):
-                x = X[start : start + step]
+                some = slice(start, start + step)
+                x: Any = replace(read, X=read.X[some]) if isinstance(read, Scaled) else read[some]
                 part = slice(first + start, first + start + len(x))
                 yield replace(
                     data,
@@ -177,14 +180,20 @@ class Problem:
 
     def _step(self, dtype: Any, columns: int) -> int:
         """The most rows of a block; see `rows`."""
-        X, step = self.data.X, len(self.data.X)
+        X: Any = self.data.X
+        step = len(X)
         if dtype is not None:
             step = max(1, WIDENED_VALUES // max(X.shape[1], columns))
         if self._is_soft:
             step = min(step, soft_rows(self.data.y.shape[1]))
-        if isinstance(X, MadeRows):
+        if isinstance(self._as_read(X, dtype), MadeRows):
             step = min(step, X.rows_at_once)
         return step
+
+    def _as_read(self, X: Any, dtype: Any) -> Any:
+        """X, or, where its own dtype will do, as the ops scale it while they read it."""
+        read = X.as_read(self.backend) if isinstance(X, ScaledRows) and dtype is None else None
+        return X if read is None else read
 
     def _blocks(self) -> Iterator[tuple[Any, int]]:
         """The rows as they are read, and the number of the first: at once, or blocks of a file."""

@@ -431,7 +431,9 @@ class SoftmaxSweep(OutOfFold, Params):
         if not scales:
             inputs.warn_of_spread(first.X, schema.scale, first.labels, self.solver)
         X = views.seen(X, seen.span) if in_blocks else first.X
-        X = X if in_blocks or scales else inputs.placed(X, self.backend)
+        if scales:  # in host memory
+            inputs.refuse_on_gpu(X)
+        X = X if in_blocks else inputs.placed(X, "numpy" if scales else self.backend)
         return X, [schema, *(by_view[v] for v in seen.of_setting)], seen
 
     def estimator(self, index: int, split: int | None = None) -> SoftmaxRegression:

@@ -6,16 +6,15 @@ Weights W̃, b̃ of scaled rows and W, b of u are the same model where W = W̃/�
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels.checks import Array
+from softstep.kernels import Scaled
+from softstep.kernels.checks import Array, compute_dtype
 
 SCALINGS = (None, "standard", "l2", "l2+standard")
-WIDE_VALUES = 1 << 17  # that are float64 at a time: 1 MB
 LOSS = 2  # roundings of values around 1, in eps, that count for nothing
 UNIT_ROUNDINGS = 4  # of eps: how far rounding may move the values of a row of unit length
 
@@ -72,45 +71,28 @@ class Scaler:
             return self
         return Scaler(self.unit, factor * self.mean, abs(factor) * self.scale)
 
-    def rows_of(self, dtype: np.dtype[Any], factor: float) -> Callable[[Array, Array], None]:
-        """What writes the scaled rows of s x, s the factor: called with x (r, d), of any dtype, and
-        where they go, (r, d) of this dtype, float32 or float64."""
-        kind, is_wide = dtype.type, dtype == np.float64
+    def of(self, X: Any, factor: float) -> Scaled:
+        """The scaled rows of s X (n, d), s the factor, which is in their constants."""
         factor = math.copysign(1, factor) if self.unit else factor
-        first = factor if self.mean is None or is_wide else 1.0  # else it is in the constants
-        if self.mean is not None:
-            center, inverse, rest = self.constants(dtype, factor / first)
+        if self.mean is None and factor == 1:
+            return Scaled(X, self.unit)
+        return Scaled(X, self.unit, self.constants(X.shape[1], compute_dtype(X), factor))
 
-        def write(x: Array, out: Array) -> None:
-            if self.unit or x.dtype == np.float16:
-                x = widened(x, out)
-            if self.unit:
-                to_unit_length(x)
-            if first != 1:
-                x = np.multiply(x, kind(first), out=out)
-            if self.mean is not None:
-                np.subtract(x, center, out=out)
-                out *= inverse
-                if rest is not None:
-                    out += rest
-            elif x is not out:
-                out[:] = x
-
-        return write
-
-    def constants(self, dtype: np.dtype[Any], factor: float) -> tuple[Array, Array, Array | None]:
-        """Those by which rows s x, s the factor, are scaled in this dtype, (d,) each:
+    def constants(self, d: int, dtype: np.dtype[Any], factor: float) -> Array:
+        """The columns of `Scaled`, (3, d), for rows s x, s the factor:
         (s x - μ)/σ = (x - center) · inverse + rest.
 
         center is μ/s rounded; rest is what that takes from the scaled columns, 0 where these lose
-        as much by rounding, and None if it is 0 for all.
+        as much by rounding.
         """
-        assert self.mean is not None
-        exact, inverse = self.mean / factor, factor * self.inverse
+        mean, inverse = np.zeros(d), np.ones(d)
+        if self.mean is not None:
+            mean, inverse = self.mean, self.inverse
+        exact, inverse = mean / factor, factor * inverse
         center = exact.astype(dtype)
         rest = (center - exact) * inverse
         rest[np.abs(rest) <= LOSS * np.finfo(dtype).eps] = 0
-        return center, inverse.astype(dtype), rest.astype(dtype) if rest.any() else None
+        return np.stack([center, inverse, rest]).astype(dtype)
 
     def begun(self, W: Array) -> Array:
         """The first weights of scaled rows, from any W (d, c): 0 for constant columns."""
@@ -134,55 +116,6 @@ class Scaler:
             return W, b
         shifted = b + self.mean @ W.astype(np.float64)
         return (W * self.divisor[:, None]).astype(W.dtype), shifted.astype(b.dtype)
-
-
-def widened(x: Array, out: Array) -> Array:
-    """x (r, d) in out, which is returned.
-
-    NumPy takes float16 number by number; its bits take an eighth of the time. In their new places
-    the exponent is too small by 112, also of subnormal numbers and 0.
-    """
-    is_half = x.dtype == np.float16 and out.dtype == np.float32
-    if not is_half or (x.view(np.uint16) & 0x7FFF).max(initial=0) >= 0x7C00:  # infinite, or NaN
-        out[:] = x
-    else:
-        bits = out.view(np.int32)
-        np.copyto(bits, x.view(np.int16))  # its sign in all bits from the 16th on
-        np.left_shift(bits, 13, out=bits)
-        np.bitwise_and(bits, ~0x70000000, out=bits)  # the sign in the last alone
-        out *= 2.0**112
-    return out
-
-
-def to_unit_length(x: Array) -> None:
-    """Divide rows (r, d) by their lengths, in place; rows of zeros stay.
-
-    Rows so long or so short that squares, or the length in the dtype of x, leave the range of
-    normal numbers are first multiplied by a power of two.
-    """
-    found, limits = lengths(x), np.finfo(x.dtype)
-    least = max(float(limits.tiny), np.finfo(np.float64).tiny ** 0.5 / np.finfo(np.float64).eps)
-    odd = np.flatnonzero(~((found >= least) & (found <= limits.max)))
-    if len(odd):
-        rows = x[odd]
-        _, exponent = np.frexp(np.abs(rows).max(axis=1, initial=0))
-        rows = np.ldexp(rows, -exponent[:, None])
-        x[odd], found[odd] = rows, lengths(rows)
-        found[found == 0] = 1
-    x /= found[:, None].astype(x.dtype)
-
-
-@np.errstate(over="ignore", invalid="ignore")  # of rows that are scaled first, or refused
-def lengths(x: Array) -> Array:
-    """‖x‖ of each row, (r,) float64; its bits depend on that row alone."""
-    found = np.empty(len(x))
-    step = max(1, WIDE_VALUES // x.shape[1])
-    for start in range(0, len(x), step):
-        # Not by einsum, whose buffers end within rows.
-        wide = x[start : start + step].astype(np.float64)
-        wide *= wide
-        found[start : start + step] = wide.sum(axis=1)
-    return np.sqrt(found)
 
 
 @dataclass(eq=False)

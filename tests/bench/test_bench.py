@@ -36,7 +36,7 @@ TINY_WORKLOADS = [
     *cases.op_workloads((TINY,)),
     *cases.seed_workloads(TINY),
 ]
-NOT_OPS = {"BackendError", "CSR", "use_backend"}
+NOT_OPS = {"BackendError", "CSR", "Scaled", "use_backend"}
 ONE_ROUND = Pace(rounds=1, pause=0, burst=0)
 LIMITS = peak.Peak({1: 100.0, 2: 200.0}, 30.0)
 

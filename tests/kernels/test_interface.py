@@ -15,7 +15,7 @@ from softstep import kernels
 from softstep.kernels import _numpy, bundles, losses, ops
 from softstep.kernels.registry import BACKENDS
 
-NO_OPS = {"BackendError", "CSR", "use_backend"}
+NO_OPS = {"BackendError", "CSR", "Scaled", "use_backend"}
 NAMES = [name for name in kernels.__all__ if name not in NO_OPS]
 BY_OPS = ("backend", "n_threads")
 DESIGNED = {

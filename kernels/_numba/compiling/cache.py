@@ -13,7 +13,7 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.core.serialize import dumps
 
-from softstep.kernels import csr, integers, losses
+from softstep.kernels import csr, integers, losses, scaled
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 LOG = logging.getLogger("softstep")  # without a handler, as by default: plain lines on stderr
@@ -117,7 +117,7 @@ class Entries:
 
 @functools.cache
 def stamp():
-    """A digest of what kernels are compiled from and by: all sources of `_numba`, three files
+    """A digest of what kernels are compiled from and by: all sources of `_numba`, four files
     outside it, Numba and LLVM.
 
     Of what is in the sources and of their names below `_numba`; when and where they were written
@@ -125,7 +125,7 @@ def stamp():
     """
     room = Path(__file__).parents[1]
     files = {path.relative_to(room).as_posix(): path for path in room.rglob("*.py")}
-    files |= {module.__name__: Path(module.__file__) for module in (csr, integers, losses)}
+    files |= {module.__name__: Path(module.__file__) for module in (csr, integers, losses, scaled)}
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}\n".encode())
     for name, path in sorted(files.items()):
         content = path.read_bytes()

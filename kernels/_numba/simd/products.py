@@ -1,6 +1,7 @@
 """Products of wide banks, from the tiles of tiles.py, and rows turned into lanes and back."""
 
 from softstep.kernels._numba.jit import PART, jit
+from softstep.kernels._numba.simd.scaling import gather_scaled, is_by_columns, scale_rows
 from softstep.kernels._numba.simd.tiles import (
     LINE_BYTES,
     TILE_ROWS,
@@ -25,19 +26,23 @@ from softstep.kernels.integers import ceil_div
 
 
 @jit(PART)
-def gather_rows(X, d, order, at, count, out, r0):
+def gather_rows(X, scaling, d, order, at, count, ahead, out, r0):
     # X (n, d or more) -> out[r0 : r0 + count] (rows, d padded) = X[order[at : at + count], :d],
-    # widened
+    # widened and scaled; as many rows from `ahead` on are prefetched
+    if is_by_columns(scaling):
+        gather_scaled(X, scaling.columns, d, order, at, count, ahead, out, r0)
+        return
     lanes, line = lanes_of(out), LINE_BYTES // X.itemsize
     rest = d % lanes
     for i in range(count):
-        row, later = order[at + i], order[min(at + i + count, len(order) - 1)]
+        row, later = order[at + i], order[min(ahead + i, len(order) - 1)]
         for j in range(0, d, line):
             prefetch(X, (later, j))
         for j in range(0, d - rest, lanes):
             store(out, (r0 + i, j), load_for(X, (row, j), out))
         if rest:
             store(out, (r0 + i, d - rest), load_first_for(X, (row, d - rest), rest, out))
+    scale_rows(scaling, out, r0, count, d)
 
 
 @jit(PART)

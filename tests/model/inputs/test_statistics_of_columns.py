@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep.kernels.scaled import lengths, to_unit_length, widened
 from softstep.model.sweep import folds, memory
 from softstep.model.views import Scaler
-from softstep.model.views.scaler import lengths, to_unit_length, widened
 
 door = importlib.import_module("softstep.model.inputs.scaled")  # where a function has its name
 
@@ -197,7 +197,7 @@ def test_a_column_that_scikit_learn_takes_for_constant_is():
 def test_rows_of_any_length_are_brought_to_unit_length(dtype):
     limits = np.finfo(dtype)
     rows = RNG.uniform(0.5, 0.99, (40, 7)).astype(dtype)
-    expected = rows / lengths(rows)[:, None].astype(dtype)
+    expected = rows * (1 / lengths(rows))[:, None].astype(dtype)
     for power in (limits.maxexp, limits.maxexp // 2 + 3, -50, limits.minexp + 1):
         scaled = np.ldexp(rows, power)
         assert np.isfinite(scaled).all()

@@ -115,6 +115,19 @@ def rounded_for(typingctx, array, x):
 
 
 @intrinsic
+def rounded_as(typingctx, x, array):
+    """x rounded to the precision in which `load` reads the array; a vector as before."""
+
+    def emit(context, builder, sig, args):
+        narrow = llvm_vector(Vector(vector_of(array.dtype).dtype, x.lanes))
+        if narrow == args[0].type:
+            return args[0]
+        return builder.fpext(builder.fptrunc(args[0], narrow), args[0].type)
+
+    return x(x, array), emit
+
+
+@intrinsic
 def exponent_and_fraction(typingctx, x):
     """(n, f) with x = 2^n f and 1 <= f < 2, for normal x > 0."""
 
