@@ -4,9 +4,9 @@
 one thread, by MPI ranks that have a part of the rows each, and over the chunks of a Dask array on
 as many workers. The objectives must be within 2 tol of those of one process, and all be proven.
 
-With --kills N a rank, and a worker of Dask's, is killed with SIGKILL N times each, at a random
-moment of a fit that keeps its state every second. A run of MPI ends then, and one process resumes
-it on all rows; Dask computes again what the worker had.
+With --kills N that is not timed, but of two ranks and of two workers of Dask's one is killed with
+SIGKILL N times each, at a random moment of a fit. A run of MPI ends then, and one process resumes
+on all rows what it kept every second; Dask computes again what the worker had.
 """
 
 import contextlib
@@ -72,8 +72,8 @@ def launched(ranks: int, rows: int, fits: int, folder: Path) -> subprocess.Popen
     if launcher is None:
         raise SystemExit("mpiexec is not installed: pip install mpich")
     command = [launcher, "-n", str(ranks), sys.executable, "-m", RANKS]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen([*command, str(rows), str(fits), str(folder)], stderr=quiet)
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen([*command, str(rows), str(fits), str(folder)], **quiet)
 
 
 def by_mpi(ranks: int, rows: int, fits: int) -> Found:
@@ -164,7 +164,12 @@ def kill(
     name: str, trial: Callable[..., tuple[str, Found]], X: Any, y: Any, kills: Any, alone: Found
 ) -> bool:
     """An engine's line of kills; returns whether all came to the same optimum."""
-    ended = [trial(X, y, after, victim) for after, victim in kills]
+    ended = []
+    for after, victim in kills:
+        ended.append(trial(X, y, after, victim))
+        what, found = ended[-1]
+        verdict = "the same optimum" if found.is_as(alone) else "ANOTHER OPTIMUM"
+        print(f"  {name}, killed after {after:.1f} s: {what}; {verdict}", flush=True)
     same = sum(found.is_as(alone) for _, found in ended)
     counts = "; ".join(f"{n} {what}" for what, n in Counter(what for what, _ in ended).items())
     print(f"{name}: {len(ended)} kills: {counts}; the same optimum {same} times", flush=True)
@@ -186,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
     alone = timed(lambda: problem.sweep().fit(X, y), given.fits)
     same = [say("1 process", alone, alone)]
     engines = [name for name in ("mpi4py", "distributed") if importlib.util.find_spec(name)]
-    for count in (1, 2, 4):
+    for count in () if given.kills else (1, 2, 4):
         if "mpi4py" in engines:
             found = by_mpi(count, len(X), given.fits)
             same.append(say(f"{count} MPI ranks", found, alone))
