@@ -13,7 +13,7 @@ LARGE = 10.0  # standard deviation of a column beyond which it is not scaled
 OFF = 30.0  # mean of a column beyond which it is not about zero
 UNEVEN = 100.0  # times the least one
 SHORT = 0.1  # length of a row, about the mean, below which a step changes next to nothing
-CURE = "scale them, for instance by scikit-learn's StandardScaler"
+CURE = 'give scaling="standard" (--scaling standard)'
 
 
 def warn_of_spread(X: Array, scale: float, names: Any, solver: str, name: str = "X") -> None:
@@ -36,7 +36,7 @@ def warn_of_spread(X: Array, scale: float, names: Any, solver: str, name: str = 
     counted = np.where(is_dense & (spread > 0), spread, np.inf)
     least, most, off = int(counted.argmin()), int(spread.argmax()), int(np.abs(mean).argmax())
     largest = f"standard deviations up to {_place(most, names, spread)}"
-    cure = f"{CURE}, or give pixels as uint8, or set feature_scale (--feature-scale)"
+    cure = f"{CURE}, or pixels as uint8, or set feature_scale (--feature-scale)"
     if spread[most] > UNEVEN * counted[least]:
         said = f"standard deviations from {_place(least, names, spread)} to "
         said += _place(most, names, spread)

@@ -1,9 +1,11 @@
 """A path of optima: accuracy, loss and the size of the weights against C."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from softstep.kernels.losses import Loss
 from softstep.model.plots import style
 from softstep.model.plots.sweep import by_loss
 
@@ -11,7 +13,8 @@ HEIGHT = 6.2
 
 
 def regularisation(results: dict[str, Any], *, theme: str = "light") -> Any:
-    """A figure of heads that were solved for a grid of C, or of l2, whose axis then runs backwards.
+    """A figure of heads that were solved for a grid of C, or of l2, whose axis then runs backwards;
+    a line for each of the other settings.
 
     Args:
         results: `SoftmaxSweep.results_` of a sweep by solver="lbfgs": rank, mean_val_accuracy,
@@ -22,11 +25,11 @@ def regularisation(results: dict[str, Any], *, theme: str = "light") -> Any:
     figure = style.new_figure(look, height=HEIGHT)
     accuracy, loss, size = figure.subplots(3, 1, sharex=True)
     name = "C" if "param_C" in results else "l2"
-    for kind, heads in by_loss(results).items():
-        heads = heads[np.argsort(results[f"param_{name}"][heads], kind="stable")]
+    for kind, heads in _paths(results, name):
         x, colour = results[f"param_{name}"][heads], look.colours[kind.code % len(look.colours)]
         mean, std = (results[f"{figure}_val_accuracy"][heads] for figure in ("mean", "std"))
-        accuracy.plot(x, mean, "o-", color=colour, markersize=4, label=kind.axis)
+        label = None if kind.axis in accuracy.get_legend_handles_labels()[1] else kind.axis
+        accuracy.plot(x, mean, "o-", color=colour, markersize=4, label=label)
         accuracy.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
         loss.plot(x, results["mean_val_loss"][heads], "o-", color=colour, markersize=4)
         size.plot(x, results["weight_norm"][heads], "o-", color=colour, markersize=4)
@@ -47,6 +50,19 @@ def regularisation(results: dict[str, Any], *, theme: str = "light") -> Any:
     figure.align_ylabels([accuracy, loss, size])
     style.legend(accuracy, look, loc="lower right")
     return figure
+
+
+def _paths(results: dict[str, Any], name: str) -> Iterator[tuple[Loss, Any]]:
+    """The entries of each line, with their loss: those that have all in common but C or l2, in the
+    order of that."""
+    others = [n for n in results if n.startswith("param_") and n != f"param_{name}"]
+    others += [n for n in ("label_set",) if n in results]
+    for kind, heads in by_loss(results).items():
+        alike: dict[Any, list[int]] = {}
+        for head in heads.tolist():
+            alike.setdefault(tuple(results[n][head] for n in others), []).append(head)
+        for some in map(np.array, alike.values()):
+            yield kind, some[np.argsort(results[f"param_{name}"][some], kind="stable")]
 
 
 def _best(results: dict[str, Any], name: str) -> str:

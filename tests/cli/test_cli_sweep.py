@@ -202,7 +202,7 @@ def test_what_fell_away_and_an_end_of_the_span_are_said(capsys):
     assert re.search(r"  dropped after \d epochs$", out, re.M)
     assert "the largest tried" not in out  # a larger one diverged
     _, out, _ = softstep(capsys, *SWEEP, "--loss", "mse", "--lr", "0.1,1,10")
-    assert "the best rate is the largest tried: move the span of --lr" in out
+    assert "the best rate, 10, is the largest tried: extend --lr upwards\n" in out
 
 
 @pytest.mark.parametrize(

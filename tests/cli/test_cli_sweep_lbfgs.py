@@ -37,7 +37,7 @@ def test_the_bounds_are_printed_and_how_many_are_proven(found):
     assert "3 of the 3 on all rows are proven to be within 1e-06 of the optimum" in out
     assert re.search(r"^9 heads in \S+ s and \d+ rounds;", out, re.M)
     assert len(re.findall(r"C \S+  loss cross_entropy  bound \d", out)) == 3
-    assert "the best C is the largest tried: move the span of --C" in out
+    assert "the best C, 10, is the largest tried: extend --C upwards\n" in out
 
 
 def test_the_folder_holds_the_path_the_model_and_a_report(found):
@@ -69,6 +69,16 @@ def test_the_path_figure_has_a_point_for_each_C(found):
         np.testing.assert_array_equal(line.get_xdata(), table["param_C"])
         np.testing.assert_array_equal(line.get_ydata(), table[name])
     assert size.get_xlabel() == "C"
+
+
+def test_each_range_of_features_has_its_line(found):
+    table, _ = results.read(found[0])
+    both = {name: np.concatenate([column, column]) for name, column in table.items()}
+    both["param_features"] = np.fromiter([(0, 32), (32, 64)] * 3, object, 6)
+    accuracy, *_ = plots.regularisation(both).axes
+    *lines, _ = accuracy.lines  # the last one marks the best
+    assert [line.get_xdata().tolist() for line in lines] == 2 * [table["param_C"].tolist()]
+    assert len(accuracy.get_legend_handles_labels()[1]) == 1
 
 
 def test_along_l2_the_axis_runs_backwards(found):

@@ -324,7 +324,7 @@ def test_columns_that_are_not_scaled_are_warned_of_once():
     uneven = X * [1, 1, 1e-3, 1]
     for rows, words in (
         (PIXELS.astype(float), r"columns of X have standard deviations up to \d+"),
-        (PIXELS.astype(int), "StandardScaler, or give pixels as uint8"),
+        (PIXELS.astype(int), r'give scaling="standard" \(--scaling standard\), or pixels as uint8'),
         (uneven, r"from 0.00\d+ \(column 2\) to"),
         (pandas.DataFrame(uneven, columns=NAMES), r"\(column 'depth'\)"),
     ):

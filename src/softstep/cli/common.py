@@ -80,6 +80,17 @@ def factor(text: str) -> float | Literal["auto"]:
         ) from None
 
 
+def columns(text: str) -> tuple[int, int]:
+    """START:STOP, columns counted from 0, as `features` takes them."""
+    start, _, stop = text.partition(":")
+    try:
+        return int(start), int(stop)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give columns as START:STOP, such as 0:768 for the first 768"
+        ) from None
+
+
 def add_seed(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--seed", type=int, default=0, help=f"seed of {what} (0)")
 

@@ -18,7 +18,8 @@ from softstep.model.sweep.settings import SweepSettings
 from softstep.report import page, subject
 from softstep.report.picture import file_names
 from softstep.runs import folder, recipe, record, workers
-from softstep.runs.sweep import FILES, fit, honest, rows, save
+from softstep.runs.results import SCALED, in_words
+from softstep.runs.sweep import FILES, at_an_end, fit, honest, rows, save
 
 SHOWN = 10  # settings in the table that is printed
 
@@ -91,6 +92,8 @@ OPTIONS = {
     "momentum": "--momentum",
     "C": "--C",
     "loss": "--loss",
+    "scaling": "--scaling",
+    "features": "--features",
 }
 DEFAULTS = {
     "sgd": {
@@ -138,6 +141,20 @@ def _add_grid(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--momentum", type=numbers, help="as for --lr (default 0)")
     parser.add_argument(
+        "--scaling",
+        type=scalings,
+        metavar="NAMES",
+        help=f"one or more of {', '.join(SCALED)} (default none): standard brings columns to "
+        "mean 0 and variance 1, l2 rows to unit length",
+    )
+    parser.add_argument(
+        "--features",
+        type=ranges,
+        metavar="RANGES",
+        help="one or more ranges of columns to learn from, START:STOP, such as 0:768,768:1536 "
+        "(default: all columns)",
+    )
+    parser.add_argument(
         "--tol",
         type=float,
         help="of lbfgs: how near to the optimum, relative to it (default 1e-6)",
@@ -182,6 +199,19 @@ def loss_names(text: str) -> list[str]:
     return names
 
 
+def scalings(text: str) -> list[str | None]:
+    """Names of scalings separated by commas, without repeats."""
+    names = list(dict.fromkeys(text.split(",")))
+    if not set(names) <= set(SCALED):
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(SCALED)}")
+    return [SCALED[name] for name in names]
+
+
+def ranges(text: str) -> list[tuple[int, int]]:
+    """Ranges of columns separated by commas, without repeats."""
+    return list(dict.fromkeys(map(common.columns, text.split(","))))
+
+
 @common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     figures: Path | None = arguments.figures
@@ -208,8 +238,8 @@ def run(arguments: argparse.Namespace) -> int:
             times = fit(sweep, given, executor=executor, **keeping)
         best = sweep.best_estimator_
         accuracy = best.score(data.X_test, data.y_test)
-        notes = [given.judged, *honest(sweep), times]
-        print("\n".join([*_best_lines(sweep), *_at_the_end(sweep), *notes[1:]]))
+        notes = [given.judged, *at_an_end(sweep), *honest(sweep), times]
+        print("\n".join([*_best_lines(sweep), *notes[1:]]))
         print(f"test accuracy of the best {accuracy:.4f}")
         about = record.record(
             "sweep",
@@ -313,17 +343,5 @@ def _figure(mean: float, std: float, form: str) -> str:
     return f"{mean:{form}}" + ("" if np.isnan(std) else f" ±{std:.2g}")
 
 
-def _at_the_end(sweep: SoftmaxSweep) -> list[str]:
-    """A hint if the best rate or C is the smallest or largest of several tried with its loss."""
-    best = sweep.best_params_
-    name, what = ("learning_rate", "rate") if sweep.solver == "sgd" else ("C", "C")
-    same = [p for p in sweep.results_["params"] if p["loss"] == best["loss"]]
-    values = sorted({p[name] for p in same if name in p})
-    ends = {values[0]: "smallest", values[-1]: "largest"} if len(values) > 1 else {}
-    if best.get(name) not in ends:
-        return []
-    return [f"the best {what} is the {ends[best[name]]} tried: move the span of {OPTIONS[name]}"]
-
-
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, int | float) else in_words(value)

@@ -7,6 +7,7 @@ from typing import Any
 from softstep.cli import common
 from softstep.kernels.losses import LOSSES
 from softstep.model.settings import Settings
+from softstep.model.views import SCALINGS
 from softstep.runs import folder, recipe
 
 
@@ -20,6 +21,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--val-labels", metavar="FILE", help="their labels, as --labels")
     add_recipe(parser)
+    _add_what_it_sees(parser)
     parser.add_argument("--max-steps", type=int, help="stop after this many steps")
     common.add_seed(parser, "the order of the rows, and of the rows held out")
     parser.add_argument("--out", type=Path, help="where to save the model (runs/NAME.npz)")
@@ -47,6 +49,21 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_what_it_sees(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scaling",
+        choices=[scaling for scaling in SCALINGS if scaling is not None],
+        help="columns to mean 0 and variance 1, rows to unit length, or these and then the columns "
+        "(default: as they are)",
+    )
+    parser.add_argument(
+        "--features",
+        type=common.columns,
+        metavar="START:STOP",
+        help="the columns to learn from, such as 0:768 for the first 768 (default: all)",
+    )
+
+
 @common.to_the_end
 def run(arguments: argparse.Namespace) -> int:
     common.say_backend()
@@ -58,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         feature_scale=arguments.feature_scale,
+        scaling=arguments.scaling,
+        features=arguments.features,
         max_steps=arguments.max_steps,
         random_state=arguments.seed,
     )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from softstep.report import html_page
+from softstep.runs.results import in_words
 
 
 def summary(results: dict[str, Any], settings: dict[str, Any], notes: list[str]) -> list[str]:
@@ -46,4 +47,4 @@ def table(results: dict[str, Any]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else f"{value:.4g}"
-    return str(value)
+    return in_words(value)

@@ -15,6 +15,7 @@ from softstep.kernels.losses import LOSSES
 from softstep.model import archive
 from softstep.model.archive import DataError
 from softstep.model.inputs import choice
+from softstep.model.views import SCALINGS
 from softstep.runs import record
 from softstep.runs.folder import write_text
 
@@ -23,8 +24,9 @@ LONGEST = 1 << 26  # bytes of a file; of 100 000 settings and 20 epochs they hav
 MOST_COLUMNS = 1_000  # of results.csv
 # The columns that a report needs at least, and those that do not hold floats.
 NEEDED = ("rank", "mean_val_accuracy", "mean_val_loss")
-NUMBERS, LOSS_NAMES = ("epochs", "n_iter", "rank"), ("param_loss",)
-FLAGS = ("converged", "diverged")
+NUMBERS, FLAGS = ("epochs", "n_iter", "rank"), ("converged", "diverged")
+LOSS, SCALING, RANGE = "param_loss", "param_scaling", "param_features"
+TEXTS = (LOSS, SCALING, RANGE, "features_name")
 
 
 def write(folder: Path, results: dict[str, Any], curves: Any) -> None:
@@ -35,7 +37,7 @@ def write(folder: Path, results: dict[str, Any], curves: Any) -> None:
     """
     names = [name for name in results if name != "params"]
     rows = zip(*(results[name].tolist() for name in names), strict=True)
-    cells = (["" if value != value else value for value in row] for row in rows)
+    cells = (map(_cell, row) for row in rows)
     write_text(folder / RESULTS, _csv(names, cells))
     head = [f"setting_{i}" for i in range(curves.shape[1])]
     write_text(folder / CURVES, _csv(head, curves.tolist()))
@@ -49,6 +51,22 @@ def read(folder: Path) -> tuple[dict[str, Any], Any]:
     """
     results = _results(folder / RESULTS)
     return results, _loss_curves(folder / CURVES, len(results["rank"]))
+
+
+def in_words(value: Any) -> str:
+    """A setting that is no number, as the options of the commands have it."""
+    if isinstance(value, tuple):
+        return ":".join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+SCALED = {in_words(scaling): scaling for scaling in SCALINGS}
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, tuple):
+        return in_words(value)
+    return "" if value != value else value
 
 
 def _csv(head: list[str], rows: Iterable[Any]) -> str:
@@ -90,24 +108,41 @@ def _results(path: Path) -> dict[str, Any]:
                 column.append(_value(name, cell))
     if not len(columns["rank"]):
         raise DataError(f"{path} is damaged: it holds no setting")
-    return {name: np.array(c, bool if name in FLAGS else None) for name, c in columns.items()}
+    return {name: _array(name, column) for name, column in columns.items()}
 
 
 def _column(name: str) -> Any:
     """Where the values of a column are collected: in no more memory than their type takes."""
-    if name in LOSS_NAMES:
+    if name in TEXTS:
         return []
     return array("q" if name in NUMBERS else "b" if name in FLAGS else "d")
 
 
+def _array(name: str, column: Any) -> Any:
+    if name == RANGE:  # pairs stay pairs
+        return np.fromiter(column, object, len(column))
+    return np.array(column, bool if name in FLAGS else None)
+
+
 def _value(name: str, cell: str) -> Any:
-    if name in LOSS_NAMES:
-        return choice(name, cell, LOSSES)
+    if name in TEXTS:
+        return _text(name, cell)
     if name in FLAGS:
         return cell == "True"
     if name in NUMBERS:
         return int(cell)
     return float(cell) if cell else np.nan
+
+
+def _text(name: str, cell: str) -> Any:
+    if name == LOSS:
+        return choice(name, cell, LOSSES)
+    if name == SCALING:
+        return SCALED[choice(name, cell, SCALED)]
+    if name == RANGE:
+        start, stop = map(int, cell.split(":"))
+        return start, stop
+    return cell
 
 
 def _loss_curves(path: Path, settings: int) -> Any:

@@ -125,6 +125,27 @@ def honest(sweep: SoftmaxSweep) -> list[str]:
     ]
 
 
+# Settings with a best value somewhere between two ends: what they are called, and their options.
+ORDERED = {"learning_rate": ("rate", "--lr"), "l2": ("l2", "--l2"), "C": ("C", "--C")}
+
+
+def at_an_end(sweep: SoftmaxSweep) -> list[str]:
+    """A sentence for each setting of which the best has the smallest or the largest value tried
+    with the same loss on the same features: a better one may lie beyond. Not below an l2 of 0."""
+    best, said = sweep.best_params_, []
+    names = "loss", "features", "scaling"
+    same = [p for p in sweep.results_["params"] if all(p.get(n) == best.get(n) for n in names)]
+    for name, (what, option) in ORDERED.items():
+        values = sorted({p[name] for p in same if name in p})
+        if len(values) < 2 or best[name] not in (values[0], values[-1]) or best[name] == 0:
+            continue
+        end, way = ("smallest", "down") if best[name] == values[0] else ("largest", "up")
+        said.append(
+            f"the best {what}, {best[name]:.4g}, is the {end} tried: extend {option} {way}wards"
+        )
+    return said
+
+
 def _compile(sweep: SoftmaxSweep, rows: Rows, **least: int) -> None:
     """Compile what training, judging and certifying this bank takes, by a little of it.
 

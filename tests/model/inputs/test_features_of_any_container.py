@@ -181,7 +181,7 @@ FLAGS = (COUNTS > 3).astype(np.uint8)
         (FLAGS, "if these uint8 are numbers and no pixels, set feature_scale=1"),
         (COUNTS.astype(np.uint8), "if these uint8 are numbers and no pixels"),
         (X * 1e-4, "standard deviations up to 0.000.* alone"),
-        (X + 2005, r"means up to 2\.01e\+03 .*StandardScaler"),
+        (X + 2005, r'means up to 2\.01e\+03 .*give scaling="standard"'),
         (np.hstack([X, np.full((N, 1), 1e6)]), r"means up to 1e\+06 \(column 4\)"),
     ],
 )
