@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import gpu, is_on_gpu, to_host
+from softstep.kernels.arrays import gpu, is_on_gpu, taken, to_host
 from softstep.kernels.checks import FEATURE_DTYPES, Array
 from softstep.kernels.integers import ceil_div
 from softstep.model.inputs import tables
@@ -18,7 +18,7 @@ from softstep.model.inputs.arrays import (
     numbers_of,
     refuse_unread,
 )
-from softstep.model.inputs.names import names_of
+from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.sharded import Shard, ShardedRows
 from softstep.model.inputs.sparse import MadeRows, SparseRows, compressed
 from softstep.model.views import Range, seen
@@ -47,6 +47,14 @@ class Features:
         if columns == self.columns:
             return self
         return replace(self, X=seen(self.X, columns), columns=columns)
+
+    def taken(self, rows: Any) -> Any:
+        """Some of the rows for a model to read, by number or `...` for all, with the names of their
+        columns; sparse ones as SciPy has them."""
+        if isinstance(self.X, SparseRows):
+            return self.X.matrix if rows is ... else self.X.matrix[rows]
+        X = self.X if rows is ... else taken(self.X, rows)
+        return X if self.names is None else NamedColumns.of(np.asarray(X), tuple(self.names))
 
     @cached_property
     def extremes(self) -> tuple[Any, Any]:

@@ -9,6 +9,8 @@ from softstep.kernels.arrays import on_host
 from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.fitted import not_fitted
+from softstep.model.scores import Score
+from softstep.model.sweep.lone_score import score_of
 
 
 class PredictsByBest:
@@ -20,6 +22,7 @@ class PredictsByBest:
     """
 
     best_estimator_: Any
+    _refit: Score
     classes_: Any
     missing: Any
     refit_together: Any
@@ -63,15 +66,19 @@ class PredictsByBest:
         return found if found.dtype.kind == "O" else inputs.as_given(found, X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy, as `SoftmaxRegression.score`; for label sets the mean over them. Labels that
-        are missing, and label sets that were skipped, do not count.
+        """With `scoring` the score of `refit`, by which the best was chosen, as GridSearchCV has it
+        (of loss, brier and ece less is better); without it accuracy, as `SoftmaxRegression.score`.
+        For label sets the mean over them; labels that are missing, and label sets that were
+        skipped, do not count.
 
-        Raises as `decision_function`; TypeError or ValueError for y or weights of another form.
+        Raises as `decision_function`; TypeError or ValueError for y or weights of another form, and
+        ValueError for labels of which the score can say nothing: unknown ones, or none of a class
+        that AUC or average precision compares with the others.
         """
         self._require_fit()
-        best = self.best_estimator_
+        best, refit = self.best_estimator_, self._refit
         if not isinstance(best, list) and self.missing is None:
-            return float(best.score(X, y, sample_weight))
+            return score_of(refit, best, X, y, sample_weight)
         best = best if isinstance(best, list) else [best]
         inputs.warn_of_other_rows(X, {"y": y})
         sets = inputs.label_sets(y, None, "y", self.missing, may_be_soft=False)
@@ -80,7 +87,7 @@ class PredictsByBest:
             raise ValueError(f"y has shape {np.shape(y)}, but there are {len(best)} label sets")
         sets = inputs.by_name(sets, y, self._set_names, "y")
         scores = [
-            one.score(X, found.values, _weights(sample_weight, found.observed))
+            score_of(refit, one, X, found.values, _weights(sample_weight, found.observed))
             for one, found in zip(best, sets, strict=True)
             if one is not None
         ]

@@ -17,6 +17,7 @@ from softstep.model.optimum.settings import refuse_kept_tasks
 from softstep.model.optimum.solve import Solution
 from softstep.model.params import Params
 from softstep.model.regression import SoftmaxRegression, held_out_features
+from softstep.model.scores import SCORES
 from softstep.model.shards import door
 from softstep.model.shards.ranks import fit_over
 from softstep.model.sweep import data, few_rows, memory, results
@@ -597,6 +598,7 @@ class SoftmaxSweep(OutOfFold, Params):
         self._set_best_scores([winner for winner in winners if winner is not None], labels)
         self._trained, self.results_, self.seed_ = found, table, training.plan.seed
         self._set_names = labels.names
+        self._refit = plan.asked.refit if plan.asked.scores else SCORES["accuracy"]
         self.loss_curves_: np.ndarray = training.curves.loss[:, training.heads.split == ALL_ROWS]
         self.best_index_, self.best_params_, self.best_estimator_ = of_best
         self.n_iter_: Any = self._each(lambda best: best.n_iter_)

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from softstep.kernels.arrays import taken
 from softstep.kernels.checks import Array
 from softstep.model import inputs
-from softstep.model.inputs import NamedColumns, Schema, SparseRows
+from softstep.model.inputs import Schema
 from softstep.model.regression import SoftmaxRegression
 from softstep.model.scores import Score, number
 from softstep.model.sweep import results
@@ -44,7 +43,7 @@ class Estimators:
         judges = np.zeros(len(heads), np.int64) if judges is None else judges
         for judge in np.unique(judges).tolist():  # whose rows are picked out once
             own, weights = self._rows(judge)
-            X, given = _as_given(rows, own), {} if weights is None else {"sample_weight": weights}
+            X, given = rows.taken(own), {} if weights is None else {"sample_weight": weights}
             for i in np.flatnonzero(judges == judge).tolist():
                 split = None if some.split[i] == ALL_ROWS else int(some.split[i])
                 model = trained.estimator(int(some.group[i]), split)
@@ -77,12 +76,3 @@ def _called(score: Score, model: SoftmaxRegression, X: Any, y: Array, given: Any
     except Exception as error:
         error.add_note(f"This was raised by scoring={score.name!r}.")
         raise
-
-
-def _as_given(rows: inputs.Features, own: Any) -> Any:
-    """These rows, by number or `...` for all, with the names of their columns; sparse ones as SciPy
-    has them."""
-    if isinstance(rows.X, SparseRows):
-        return rows.X.matrix if own is ... else rows.X.matrix[own]
-    X = rows.X if own is ... else taken(rows.X, own)
-    return X if rows.names is None else NamedColumns.of(np.asarray(X), tuple(rows.names))

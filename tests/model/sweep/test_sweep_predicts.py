@@ -5,6 +5,7 @@ import pytest
 
 from softstep import SoftmaxSweep
 from softstep.model import NotFittedError
+from softstep.model.scores import SCORES
 
 RNG = np.random.default_rng(0)
 Y = np.arange(90) % 3
@@ -59,6 +60,76 @@ def test_label_sets_have_a_prediction_each():
     assert scores[0] != scores[1]
     with pytest.raises(ValueError, match=r"y has shape \(90,\), but there are 2 label sets"):
         fitted.score(X, Y)
+
+
+UNEVEN = np.flatnonzero((Y < 2) | (np.arange(90) < 45))  # the last class has half as many rows
+
+
+def cohen_kappa(model, x, y, sample_weight=None):
+    metrics = pytest.importorskip("sklearn.metrics")
+    return metrics.cohen_kappa_score(y, model.predict(x), sample_weight=sample_weight)
+
+
+@pytest.mark.parametrize("weights", [None, RNG.integers(3, size=len(UNEVEN))])
+@pytest.mark.parametrize("scoring", [*SCORES, cohen_kappa])
+def test_with_scoring_its_score_is_that_by_which_the_best_was_chosen(scoring, weights):
+    fitted = sweep(cv=None, scoring=scoring)
+    x, y = X[UNEVEN], Y[UNEVEN]
+    fitted.fit(X[:60], Y[:60], X_val=x, y_val=y, sample_weight_val=weights)
+    name = scoring if isinstance(scoring, str) else "score"
+    expected = fitted.results_[f"mean_val_{name}"][fitted.best_index_]
+    found = fitted.score(x, y, weights)
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert abs(found) > 1e-3
+    if scoring != "accuracy":
+        assert found != fitted.best_estimator_.score(x, y, weights)
+
+
+def test_with_several_scores_it_is_that_of_refit():
+    scoring = {"hits": "accuracy", "error": "brier"}
+    fitted = sweep(scoring=scoring, refit="error").fit(X, Y)
+    best = fitted.best_estimator_
+    away = best.predict_proba(X) - np.eye(3)[Y]
+    assert fitted.score(X, Y) == pytest.approx((away**2).sum(axis=1).mean(), rel=1e-9)
+    fitted = sweep(scoring=scoring, refit="hits").fit(X, Y)
+    assert fitted.score(X, Y) == fitted.best_estimator_.score(X, Y)
+    assert fitted.score(X, np.full(90, 7)) == 0  # an unknown label is never right
+    soft = 0.8 * np.eye(3)[Y] + 0.2 / 3
+    fitted = sweep(cv=[(range(60), range(60, 90))], scoring="brier").fit(X, soft)
+    away = fitted.predict_proba(X) - soft
+    assert fitted.score(X, soft) == pytest.approx((away**2).sum(axis=1).mean(), rel=1e-9)
+
+
+def test_the_score_of_label_sets_is_the_mean_over_them_of_the_labels_that_are_there():
+    gaps = SETS.astype(float)
+    gaps[::4, 1] = np.nan
+    fitted = sweep(scoring="roc_auc_ovr").fit(X, SETS)
+    aucs = []
+    for t, best in enumerate(fitted.best_estimator_):
+        there = ~np.isnan(gaps[:, t])
+        alone = sweep(scoring="roc_auc_ovr").fit(X, SETS[:, t])
+        alone.best_estimator_ = best
+        aucs.append(alone.score(X[there], SETS[there, t]))
+    assert fitted.score(X, gaps) == pytest.approx(np.mean(aucs), rel=1e-12)
+    assert 0.5 < min(aucs) < max(aucs)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "y", "weights", "message"),
+    [
+        ("roc_auc_ovr", np.minimum(Y, 1), None, "but y has none of class 2"),
+        ("roc_auc_ovr", Y, Y < 2, "but y has none of class 2"),
+        ("neg_log_loss", Y + 5, None, "is not one of the classes"),
+        ("ece", Y, np.ones(7), r"has shape \(7,\), but there are 90 rows"),
+        (cohen_kappa, Y, np.zeros(90), "the weights of the rows sum to zero"),
+        ("brier", Y[:7], None, "7"),
+    ],
+)
+def test_a_score_that_says_nothing_is_refused(scoring, y, weights, message):
+    fitted = sweep(scoring=scoring).fit(X, Y)
+    given = weights if weights is None else np.asarray(weights, float)
+    with pytest.raises(ValueError, match=message):
+        fitted.score(X, y, given)
 
 
 def test_before_fit_it_says_so():
