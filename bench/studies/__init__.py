@@ -1,6 +1,8 @@
 """Measurements of one question each: `python -m softstep.bench.studies.<name>`."""
 
 import argparse
+import subprocess
+import sys
 
 
 def parser(name: str, about: str | None) -> argparse.ArgumentParser:
@@ -10,3 +12,9 @@ def parser(name: str, about: str | None) -> argparse.ArgumentParser:
         description=about,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def run_apart(name: str, *arguments: str) -> int:
+    """The exit code of the study `name` in a process of its own, whose table is not shown."""
+    command = [sys.executable, "-m", f"{__name__}.{name}", *arguments]
+    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode

@@ -20,7 +20,6 @@ often the objective is evaluated, which noise does not touch.
 """
 
 import functools
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -30,7 +29,7 @@ import numpy as np
 from softstep.bench.measure import clocked
 from softstep.bench.peers import installed
 from softstep.bench.problems import Array
-from softstep.bench.studies import parser, proofs
+from softstep.bench.studies import parser, proofs, run_apart
 from softstep.bench.studies.optimum import ours, theirs
 from softstep.bench.studies.optimum.evaluations import print_evaluations
 from softstep.bench.studies.optimum.results import ASKED, Results, apart
@@ -143,13 +142,6 @@ def _folds(
     results.put("folds", "scikit-learn", work=work.name, seconds=seconds, above=above, note=note)
 
 
-def _in_a_process(key: str, quick: bool, path: Path, enough: bool) -> int:
-    command = [sys.executable, "-m", __name__, "--only", key, "--out", str(path)]
-    command += ["--quick"][:quick] + ["--enough"][:enough]
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-    return done.returncode
-
-
 def main(argv: list[str] | None = None) -> int:
     """Measure what is asked for, and print the table of all there is."""
     options = parser("optimum", __doc__)
@@ -173,6 +165,7 @@ def main(argv: list[str] | None = None) -> int:
         print(results.table())
         return 0
     path = given.out or Path("optimum.json")
-    failed = [key for key in keys if _in_a_process(key, given.quick, path, given.enough)]
+    rest = ["--out", str(path), *["--quick"][: given.quick], *["--enough"][: given.enough]]
+    failed = [key for key in keys if run_apart("optimum", "--only", key, *rest)]
     print(Results(path).table())
     return int(bool(failed))

@@ -26,7 +26,7 @@ ASKED = {
 }
 
 
-class Results:
+class Kept:
     """By the word of the work, then by who did it, a dict of figures."""
 
     def __init__(self, path: Path | None):
@@ -42,13 +42,24 @@ class Results:
             text = json.dumps({"machine": machine(), "parts": self.parts}, indent=1)
             self.path.write_text(f"{text}\n", encoding="utf-8")
 
+
+class Results(Kept):
+    """Those of optima."""
+
     def table(self) -> str:
         """Markdown: a line for each part."""
-        lines = [HEADINGS, ("---",) * len(HEADINGS)]
-        for work, parts in self.parts.items():
-            for who, figures in parts.items():
-                lines.append(_line(work, who, figures, parts["softstep"]["seconds"]))
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        lines = [
+            _line(work, who, figures, parts["softstep"]["seconds"])
+            for work, parts in self.parts.items()
+            for who, figures in parts.items()
+        ]
+        return markdown(HEADINGS, lines)
+
+
+def markdown(headings: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+    """A table."""
+    whole = [headings, ("---",) * len(headings), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in whole)
 
 
 def _line(work: str, who: str, figures: dict[str, Any], ours: float) -> tuple[str, ...]:

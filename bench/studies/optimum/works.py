@@ -11,7 +11,7 @@ from softstep.model.datasets import load_digits, load_mnist
 
 SEED = 0
 FOLDS = 5
-PATCH, STRIDE = 6, 2  # pixels of the random features
+PATCH, STRIDE = 6, 2  # pixels of the random features, and from one to the next
 BLOCK = 5_000  # rows whose logits are computed at once, to judge what was found
 
 
@@ -96,21 +96,31 @@ def embeddings(n: int, d: int, count: int) -> Work:
     data: Any = load_mnist()
     rows = rng.permutation(len(data.X_train))[: n + n // 5]
     images = (data.X_train[rows] / np.float32(255)).reshape(-1, 28, 28)
-    X = _pooled(images, d // 4, rng)
-    direction = images.reshape(len(images), -1) @ rng.standard_normal(784)
-    y = np.empty(len(images), np.int64)
-    for label in range(10):
-        own = np.flatnonzero(data.y_train[rows] == label)
-        y[own] = 10 * label + np.argsort(np.argsort(direction[own])) * 10 // len(own)
+    X = pooled(images, d // 4, rng)
+    y = hundred_classes(images, data.y_train[rows], rng)
     C = np.geomspace(1e-3, 1e3, count)
     name = f"embeddings {n}x{d}->100, {count} C from 1e-3 to 1e3"
     return Work(name, X[:n], y[:n], X[n:], y[n:], C)
 
 
-def _pooled(images: Array, count: int, rng: Any) -> Array:
-    # images (n, 28, 28) -> (n, 4 · count): as many kernels, rectified, their means over quarters
-    windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
-    windows = windows[:, ::STRIDE, ::STRIDE]
+def hundred_classes(images: Array, labels: Array, rng: Any) -> Array:
+    """Each of ten labels cut into ten of equal size by a random direction of the pixels, (n,)."""
+    pixels = images.reshape(len(images), -1)
+    direction = pixels @ rng.standard_normal(pixels.shape[1])
+    y = np.empty(len(images), np.int64)
+    for label in range(10):
+        own = np.flatnonzero(labels == label)
+        y[own] = 10 * label + np.argsort(np.argsort(direction[own])) * 10 // len(own)
+    return y
+
+
+def pooled(
+    images: Array, count: int, rng: Any, *, patch: int = PATCH, stride: int = STRIDE
+) -> Array:
+    """So many random patches of images (n, side, side) as convolution kernels, rectified, and their
+    means over quarters: (n, 4 · count) float32."""
+    windows = np.lib.stride_tricks.sliding_window_view(images, (patch, patch), axis=(1, 2))
+    windows = windows[:, ::stride, ::stride]
     picks = rng.integers((len(images), windows.shape[1], windows.shape[2]), size=(count, 3))
     kernels = windows[tuple(picks.T)].reshape(count, -1)
     kernels = kernels - kernels.mean(axis=1, keepdims=True)
@@ -118,7 +128,7 @@ def _pooled(images: Array, count: int, rng: Any) -> Array:
     half = windows.shape[1] // 2
     features = np.empty((len(images), 2, 2, count), np.float32)
     for start in range(0, len(images), 500):
-        found = windows[start : start + 500].reshape(-1, *windows.shape[1:3], PATCH**2) @ kernels.T
+        found = windows[start : start + 500].reshape(-1, *windows.shape[1:3], patch**2) @ kernels.T
         np.maximum(found, 0, out=found)
         for i, top in enumerate((found[:, :half], found[:, half:])):
             for j, part in enumerate((top[:, :, :half], top[:, :, half:])):
