@@ -16,7 +16,8 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model.optimum import class_curvature
-from softstep.model.optimum.class_curvature import ClassCurvature
+from softstep.model.optimum.absent import are_absent
+from softstep.model.optimum.class_curvature import ClassCurvature, without_common
 from softstep.model.optimum.curvature import Curvature
 from softstep.model.optimum.problem import PROVEN, Problem
 from softstep.model.optimum.space import Space
@@ -107,10 +108,11 @@ class Descent:
         self._least_norm = np.zeros(h)
         self._cache: tuple[Array, Problem] | None = None
         d, c = theta.shape[1] - 1, theta.shape[2]
-        looks = curvature.axes is not None and room(d, c) > 0
+        self._convex, self._present = np.isin(problem.loss, PROVEN), ~are_absent(theta[:, -1])
+        looks = self._convex & (room(d, c) > 0)
         first = max(LEAST_STEPS, class_curvature.evaluations(len(problem.data.X), d))
         self._looked: dict[int, ClassCurvature] = {}
-        self._next_look = np.where(looks & np.isin(problem.loss, PROVEN), first, np.inf)
+        self._next_look = np.where(looks, first, np.inf)
         self._room = room(d, c)
 
     def ready(self, heads: Array) -> Array:
@@ -238,7 +240,9 @@ class Descent:
             pairs = int(self._pairs[k])
             newest_first = [pair % m for pair in range(pairs - 1, max(0, pairs - m) - 1, -1)]
             self._two_loops(k, newest_first, q)
-            self._direction[k] = -q.reshape(self._direction[k].shape)
+            q = q.reshape(self._direction[k].shape)
+            # What float32 rounds is in all directions, and no curvature but l2 would take it back.
+            self._direction[k] = -without_common(q, self._present[k]) if self._convex[k] else -q
         self._slope[heads] = _dots(self._direction[heads], self.at.g[heads])
         self._step[heads], self._low[heads], self._high[heads] = 1, 0, np.inf
         self._trials[heads] = 0
