@@ -153,7 +153,8 @@ def _outer(X: Any, v: Array, problem: Problem, center: Array, most: float) -> Ar
     d = len(center)
     order = np.argsort(-v, kind="stable")
     total = np.cumsum(v[order], dtype=np.float64)
-    count = int(min(np.searchsorted(total, SHARE * total[-1]) + 1, np.ceil(most * len(v))))
+    most_rows = min(int(np.ceil(most * len(v))), len(v))
+    count = min(int(np.searchsorted(total, SHARE * total[-1])) + 1, most_rows)
     if not total[count - 1] > 0:
         return np.zeros((d + 1, d + 1))
     rows = np.sort(order[:count])

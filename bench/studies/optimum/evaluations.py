@@ -1,5 +1,6 @@
 """How often the objective is evaluated until a head is proven, by the curvature to begin with."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -9,11 +10,10 @@ import numpy as np
 from softstep.bench.studies.optimum.ours import TOL
 from softstep.bench.studies.optimum.works import WORKS, Work
 from softstep.model import trainer
-from softstep.model.optimum import curvature, lbfgs, solve
+from softstep.model.optimum import class_curvature, curvature, solve
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.settings import Optimum
 
-NEVER = 10**9  # steps
 L2 = 10.0 ** np.arange(-1, -7, -1)
 CLASSES = "axes, then the classes"
 KINDS = ("as they are", "centred", "each feature", "axes", CLASSES)
@@ -86,9 +86,12 @@ def _beginning(kind: str) -> Any:
             center = np.zeros_like(center)
         return center, replace(found, axes=None, inverse=np.ones_like(found.inverse))
 
+    has_axes, looks = kind != "each feature", kind.startswith(CLASSES)
+    patches = ExitStack()
     if kind in ("as they are", "centred"):
-        return mock.patch.object(curvature.Curvature, "of", plain)
-    if kind == "each feature":
-        return mock.patch.object(curvature, "has_axes", return_value=False)
-    steps = NEVER if kind == "axes" else lbfgs.LEAST_STEPS
-    return mock.patch.object(lbfgs, "LEAST_STEPS", steps)
+        patches.enter_context(mock.patch.object(curvature.Curvature, "of", plain))
+    patches.enter_context(mock.patch.object(curvature, "has_axes", return_value=has_axes))
+    # A head looks at the curvature of its classes as soon as it may, whatever it costs; or never.
+    cost = 0 if looks else np.inf
+    patches.enter_context(mock.patch.object(class_curvature, "evaluations", return_value=cost))
+    return patches
