@@ -349,8 +349,12 @@ def _numbers(path: Path, line: int, row: list[str], columns: Columns) -> list[fl
     except ValueError:
         pass
     j = next(j for j in columns.features if not is_number(row[j]))
-    cure = ": write decimals with a point" if DECIMAL_COMMA.fullmatch(row[j]) else ""
-    raise DataError(f"{path}: line {line}, column {j + 1}: {row[j]!r} is not a number{cure}")
+    cure = f"take the column out, or, if it holds the labels, say --label {j}"
+    if DECIMAL_COMMA.fullmatch(row[j]):
+        cure = "write decimals with a point"
+    elif stands_for_none(row[j]):
+        cure = "fill it in, or take out its row or column"
+    raise DataError(f"{path}: line {line}, column {j + 1}: {row[j]!r} is not a number: {cure}")
 
 
 def _no_label(path: Path, line: int, column: int) -> DataError:

@@ -863,8 +863,12 @@ def test_features_that_are_not_2_d_or_empty_are_named(shape, tmp_path):
     [
         ("a,b,c\n1,2,3\n4,5\n", ": line 3 ", ["has 2 columns", "has 3"]),
         ("1,2,3\n4,5,6,7\n", ": line 2 ", ["has 4 columns"]),
-        ("1,2,3\n4,five,6\n", ": line 2, column 2: ", ["'five' is not a number"]),
-        ("1,2,3\n\n4,,6\n", ": line 3, column 2: ", ["'' is not a number"]),
+        (
+            "1,2,3\n4,five,6\n",
+            ": line 2, column 2: ",
+            ["'five' is not a number: take", "--label 1"],
+        ),
+        ("1,2,3\n\n4,,6\n", ": line 3, column 2: ", ["'' is not a number: fill it in"]),
         ("1,2,3\n4,5_0,6\n", ": line 2, column 2: ", ["'5_0' is not a number"]),
         ("1,two,3\n4,5,6\n", ": line 1, column 2: ", ["'two' is not a number"]),
         (",a,label\n0,1,2\n", ": line 1, column 1 ", ["has no name", "index=False"]),
