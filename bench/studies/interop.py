@@ -6,6 +6,7 @@ X as the kernels read it, rounded: what polars and pyarrow take for themselves i
 The tables are those of docs/interop.md.
 """
 
+import gc
 import importlib
 import os
 import re
@@ -180,6 +181,7 @@ def refused(error: Any) -> Any:
 
 def copies(operation: Any, size: Any) -> Any:
     """How often `size` bytes fit into what NumPy allocates at the operation's peak, rounded."""
+    gc.collect()  # what the operation before has left in circles
     before, _ = tracemalloc.get_traced_memory()
     tracemalloc.reset_peak()
     operation()

@@ -32,13 +32,18 @@ def interrupted_when(is_time):
     """Ctrl-C comes within this block, half a second after `is_time()` was true first."""
 
     def interrupt():
-        comes_true(is_time)
-        time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            comes_true(is_time)
+        finally:  # or the block would never end
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGINT)
 
+    # A process that was started in the background may ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
         yield
     finally:
         thread.join()
+        signal.signal(signal.SIGINT, before)

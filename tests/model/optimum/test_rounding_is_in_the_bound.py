@@ -143,7 +143,7 @@ def without_rounding(self, problem, f, b, center, d):
 def test_without_what_is_rounded_it_would_not_hold(monkeypatch):
     pytest.importorskip("scipy.optimize")
     monkeypatch.setattr(Sizes, "errors", without_rounding)
-    found = proofs.check(extreme(15), 1e-12)
+    found = proofs.check(extreme(5), 1e-12)
     assert found.converged
     assert not found.holds
 
