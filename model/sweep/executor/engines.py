@@ -90,6 +90,7 @@ class Dask(Engine):
         """Its arrays are in the memory of each worker."""
         rows = self.client.scatter(Sent.of(plan), broadcast=True, hash=False)
         try:
+            self.client.replicate(rows)  # where a busy worker was left out
             yield rows
             self.client.set_metadata([self.counts], {})
         finally:
