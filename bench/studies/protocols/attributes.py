@@ -1,5 +1,6 @@
 """40 binary attributes of the same images: a logistic regression for each, judged over folds."""
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -70,7 +71,9 @@ def loop(rows: Rows, folds: slice = slice(None)) -> Array:
     from sklearn.preprocessing import StandardScaler
 
     def scores(x: Any, y: Any, x_judge: Any, y_judge: Any) -> tuple[Any, Any]:
-        p = LogisticRegression().fit(x, y).predict_proba(x_judge)[:, 1]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has not converged, as it is by default
+            p = LogisticRegression().fit(x, y).predict_proba(x_judge)[:, 1]
         return roc_auc_score(y_judge, p), average_precision_score(y_judge, p)
 
     found = []
