@@ -34,8 +34,13 @@ def bytes_of_head(d: int, c: int) -> int:
 
 def bytes_to_find(n: int, d: int, c: int) -> int:
     """Bytes that it takes to find that of a head over n rows, besides itself."""
-    rows, group = min(n, BLOCK_ROWS), max(1, GROUP_BYTES // (8 * (d + 1) ** 2))
-    return 8 * (min(c, group) + 4) * (d + 1) ** 2 + 4 * rows * (2 * (d + 1) + 3 * c)
+    rows = min(n, BLOCK_ROWS)
+    return 8 * (min(c, _together(d)) + 4) * (d + 1) ** 2 + 4 * rows * (2 * (d + 1) + 3 * c)
+
+
+def _together(d: int) -> int:
+    """How many B_j of d features are added up at a time."""
+    return max(1, GROUP_BYTES // (8 * (d + 1) ** 2))
 
 
 def evaluations(n: int, d: int) -> float:
@@ -70,7 +75,7 @@ class ClassCurvature:
         """
         size, c = theta.shape
         inverse = np.empty((c, size, size), np.float32)
-        together = max(1, GROUP_BYTES // (8 * size * size))
+        together = _together(size - 1)
         for first in range(0, c, together):
             group = slice(first, first + together)
             blocks = _blocks(theta, problem, space, group)

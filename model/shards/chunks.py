@@ -20,7 +20,7 @@ from softstep.kernels.checks import Array
 from softstep.model.inputs import ShardedRows
 from softstep.model.inputs.sharded import Form, Shard, Shards
 from softstep.model.shards.deaths import WorkerError
-from softstep.model.shards.own import own_rows
+from softstep.model.shards.own import Request, own_rows
 
 KILLED = "KilledWorker"  # Dask's error for a task whose workers died again and again
 TOGETHER = 8  # answers that are combined by one task
@@ -28,15 +28,6 @@ PATIENCE = 20.0  # seconds after which it is asked whether there are workers lef
 OF_CLUSTER = (None, "distributed", "dask.distributed")  # what the scheduler is called then
 # Targets and weights go in the graph, so that they can be had again.
 QUIET = {"distributed.admin.large-graph-warning-threshold": "1 TB"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """function(shard, pieces, *arguments) of each shard, combined."""
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    combine: Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,20 @@
-"""The rows of one shard, as a rank or a task of Dask's opens them."""
+"""One shard, as a rank or a task of Dask has it: what it is asked, how its rows are opened."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from softstep.model import inputs
 from softstep.model.inputs.sharded import Form
+
+
+@dataclass(frozen=True)
+class Request:
+    """function(…, *arguments) of each shard, combined."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    combine: Callable[[Any, Any], Any]
 
 
 def own_rows(given: Any, name: str) -> tuple[Any, Form]:

@@ -22,19 +22,10 @@ from softstep.model import inputs
 from softstep.model.inputs import NamedColumns, ShardedRows
 from softstep.model.inputs.sharded import Form, Shard, Shards
 from softstep.model.resume.signals import deferred
-from softstep.model.shards.own import own_rows
+from softstep.model.shards.own import Request, own_rows
 
 ROWS = {"X": ("y", "sample_weight", "groups"), "X_val": ("y_val", "sample_weight_val")}
 LONGEST_NAP = 0.005  # seconds, of a rank that waits
-
-
-@dataclass(frozen=True)
-class Request:
-    """function(ranks, *arguments) on each rank, combined."""
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    combine: Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)

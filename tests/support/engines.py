@@ -1,5 +1,6 @@
 """Engines that other packages bring, or why a test of theirs is skipped."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -18,6 +19,19 @@ def engine(*names):
             return importlib.import_module(name)
     pytest.skip(f"{names[0]} is not installed")
     return None
+
+
+@contextlib.contextmanager
+def client_of_two():
+    """Of a Dask cluster of two processes."""
+    distributed = engine("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
 
 
 def mpiexec(count, *command):

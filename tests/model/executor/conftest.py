@@ -4,7 +4,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from engines import engine
+from engines import client_of_two
 
 
 def processes(count):
@@ -29,11 +29,5 @@ def own_pool():
 @pytest.fixture(scope="module")
 def client():
     """Of a Dask cluster of two processes."""
-    distributed = engine("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with client_of_two() as client:
         yield client

@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import over_rows
 import pytest
-from engines import engine
+from engines import client_of_two, engine
 from only import BETWEEN_PROCESSES
 from over_rows import LABELS, MODELS, N, X, Y, assert_same_optimum, assert_same_sweep, objective
 
@@ -18,13 +18,7 @@ CHUNKS = (100, 0, 250, 50, 200)  # as rows that were filtered leave them
 
 @pytest.fixture(scope="module")
 def client():
-    distributed = engine("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    with client_of_two() as client:
         yield client
 
 
