@@ -203,6 +203,7 @@ class SoftmaxRegression(Params, Exchange):
     features_: views.Range
     mean_: np.ndarray
     scale_: np.ndarray
+    seed_: int
     _scaler: views.Scaler | None
     _folded: tuple[np.ndarray, np.ndarray]  # what coef_ and intercept_ were published from
     feature_scale_: float

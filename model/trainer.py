@@ -416,6 +416,9 @@ class EpochSums:
 
     steps: int
     rows: int
+    batch_size: int
+    planned: int
+    heads: int
 
     def __init__(self, batch_size: int, planned: int, heads: int):
         """planned: the rows of the epoch. heads: how many train."""

@@ -24,6 +24,10 @@ class ScaledRows(MadeRows):
     """Rows s X as a scaler makes them, in the dtype of their arithmetic."""
 
     block_bytes = 1 << 23  # in the cache, when a kernel reads it
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    scaler: Scaler
+    feature_scale: float
 
     def __init__(self, X: Any, scaler: Scaler, feature_scale: float) -> None:
         self.X, self.scaler, self.feature_scale = X, scaler, feature_scale

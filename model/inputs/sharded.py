@@ -90,6 +90,11 @@ class ShardedRows(MadeRows):
     """A matrix (n, d) in shards, in the dtype of its rows; rows that are asked for come here."""
 
     block_bytes = 1 << 23  # the fewest bytes that rows take which are made at once, of any kind
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    shards: Shards
+    names: tuple[str, ...] | None
+    given: np.dtype[Any]
 
     def __init__(self, shards: Shards, form: Form) -> None:
         """form: of all its rows."""

@@ -57,6 +57,9 @@ class MadeRows(ABC):
 class SparseRows(MadeRows):
     """A matrix of SciPy's in compressed rows (CSR), which gives rows as a dense array."""
 
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
     def __init__(self, matrix: Any) -> None:
         self.matrix = matrix
         self.shape = matrix.shape

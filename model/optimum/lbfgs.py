@@ -90,6 +90,14 @@ class Descent:
             heads and losses.
     """
 
+    history: int
+    problem: Problem
+    space: Space
+    curvature: Curvature
+    at: Points
+    n_iter: Array
+    stuck: Array
+
     def __init__(self, problem: Problem, space: Space, curvature: Curvature, theta: Array):
         h, size = len(theta), theta[0].size
         bank = h if problem.columns is None else problem.columns // theta.shape[2]

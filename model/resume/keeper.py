@@ -112,6 +112,7 @@ class Keeper:
     saved: Saved | None
     number: int
     steps_at_once: int
+    clock: Clock
 
     def __init__(self, store: Store, every: float, saved: Saved | None):
         self.saved, self.number, self.steps_at_once = saved, 0, 1

@@ -84,6 +84,11 @@ class Ranks:
     rows: of X and X_val, once they are `gathered`. kept: what it keeps beside them, by number.
     """
 
+    comm: Any
+    given: dict[str, Any]
+    rank: int
+    size: int
+
     def __init__(self, comm: Any, given: dict[str, Any]):
         self.comm, self.given = comm, given
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
@@ -214,6 +219,9 @@ class OfRanks(Shards):
     """The rows that ranks were given under a name."""
 
     kind = "rank"
+    ranks: Ranks
+    name: str
+    starts: list[int]
 
     def __init__(self, ranks: Ranks, name: str, starts: list[int]):
         super().__init__()

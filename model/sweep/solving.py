@@ -22,6 +22,9 @@ from softstep.model.views import Weights, put
 class Solving(Training):
     """As `Training`, with `solution` and `ends`; its curves have an entry for each step."""
 
+    optimum: Optimum
+    C: Array
+
     def __init__(
         self, heads: Heads, bank: trainer.BankState, plan: Plan, optimum: Optimum, C: Array
     ):

@@ -72,6 +72,10 @@ class Draws:
     them: of it alone the rows left out are kept.
     """
 
+    seed: int
+    names: list[str]
+    refit: str
+
     def __init__(self, seed: int, groups: int, names: list[str], refit: str) -> None:
         self.seed, self.names, self.refit = seed, names, refit
         self._drawn = {name: np.zeros((COUNT, groups)) for name in names}
