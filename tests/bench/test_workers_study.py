@@ -12,6 +12,7 @@ from repository import DOCS
 from softstep.bench.studies import workers
 from softstep.bench.studies.workers import curves, memory, model
 from softstep.bench.studies.workers.model import Costs, Job
+from softstep.model import datasets
 
 COSTS = Costs(fixed=0.2, task=0.05, read=2e-10, compute=2e-11)
 CORES = 2
@@ -117,11 +118,13 @@ def test_memory_that_a_process_takes_is_seen():
         taken = np.ones(size, np.uint8)
         time.sleep(0.3)
         del taken
-    for name in memory.FIGURES:
-        assert size <= grew[name] < 1.5 * size, name
+    for name in memory.FIGURES:  # pages of others may have gone meanwhile
+        assert 0.95 * size <= grew[name] < 1.5 * size, name
 
 
 def test_a_small_study_finds_the_same_bits(capsys, monkeypatch):
+    digits = datasets.load_digits()
+    monkeypatch.setattr(workers.bits, "rows", lambda n: (digits.X_train[:n], digits.y_train[:n]))
     monkeypatch.setattr(workers.bits, "SETTINGS", 4)
     monkeypatch.setattr(memory, "lines", lambda *_: ["| processes | an array | 1 |"])
     arguments = "--rows 300 --epochs 1 --rounds 1 --engine processes"

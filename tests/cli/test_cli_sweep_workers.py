@@ -14,6 +14,7 @@ from only import BETWEEN_PROCESSES
 
 from softstep.model.sweep.executor import WorkerError
 from softstep.model.sweep.heads import SweepEpoch
+from softstep.runs import quiet_processes
 from softstep.runs.workers import TasksProgress
 
 SWEEP = ["sweep", "digits", "--lr", "0.01:1:log3", "--epochs", "3", "--cv", "2"]
@@ -109,6 +110,15 @@ def test_a_signal_ends_the_workers_too(number, code, tmp_path):
     while _is_there(process.pid):  # whatever else it had started
         assert time.monotonic() - start < 20
         time.sleep(0.05)
+
+
+@BETWEEN_PROCESSES
+def test_a_worker_that_is_about_to_begin_leaves_ctrl_c_to_the_command():
+    worker = quiet_processes.Context().Process(target=quiet_processes.leave_interrupts)
+    worker.start()
+    os.kill(worker.pid, signal.SIGINT)
+    worker.join(60)
+    assert worker.exitcode == 0
 
 
 def _is_there(group):

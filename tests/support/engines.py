@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,13 +26,15 @@ def engine(*names):
 def client_of_two():
     """Of a Dask cluster of two processes."""
     distributed = engine("distributed")
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    try:
+        with distributed.Client(cluster) as client:
+            yield client
+    finally:
+        with contextlib.suppress(TimeoutError):  # one that was killed is on its way back
+            cluster.close(timeout=60)
 
 
 def mpiexec(count, *command):
@@ -42,10 +45,13 @@ def mpiexec(count, *command):
     launcher = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ["PATH"]]))
     if launcher is None:
         pytest.skip("mpiexec is not installed")
-    return subprocess.run(
-        [launcher, "-n", str(count), sys.executable, *map(str, command)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    job = [launcher, "-n", str(count), sys.executable, *map(str, command)]
+    with subprocess.Popen(
+        job, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            told = process.communicate(timeout=120)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # its ranks too
+            raise
+    return subprocess.CompletedProcess(job, process.returncode, *told)

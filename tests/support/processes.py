@@ -1,20 +1,37 @@
 """Commands in processes of their own, Ctrl-C in this one, and what is waited for."""
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 
 def run(*command, **keywords):
-    """Standard output of a command that succeeds."""
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, **keywords
-    )
+    """Standard output of a command that succeeds, in eight minutes at most."""
+    how = {"capture_output": True, "text": True, "check": False, "timeout": 480, **keywords}
+    done = subprocess.run([str(part) for part in command], **how)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@contextlib.contextmanager
+def pool_of(count):
+    """A pool of so many processes, which import what they need; at the end no one waits for them
+    for ever."""
+    executor = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+    try:
+        yield executor
+    finally:
+        started = list((executor._processes or {}).values())
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in started:
+            if not multiprocessing.connection.wait([process.sentinel], timeout=30):
+                process.kill()
 
 
 def comes_true(is_so, within=20.0):

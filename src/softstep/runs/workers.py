@@ -1,7 +1,6 @@
 """The processes that a command has its heads trained by: some of its own, or a Dask cluster's."""
 
 import contextlib
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -45,20 +44,17 @@ def _processes(count: int) -> Iterator[Any]:
     import multiprocessing  # other commands need not wait for it
     from concurrent.futures import ProcessPoolExecutor
 
+    from softstep.runs import quiet_processes
+
     before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_leave_interrupts) as pool:
+    context, initializer = quiet_processes.Context(), quiet_processes.leave_interrupts
+    with ProcessPoolExecutor(count, context, initializer=initializer) as pool:
         try:
             yield pool
         except BaseException:
             for process in set(multiprocessing.active_children()) - before:
                 process.terminate()
             raise
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is the command's, which ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class TasksProgress(Progress):

@@ -25,7 +25,7 @@ sys.exit(pytest.main(["-p", "no:hypothesispytest", "-p", "no:cacheprovider", *sy
 
 def run(*arguments, **variables):
     """The exit code, and what is printed."""
-    environment = {**os.environ, "SOFTSTEP_BACKEND": "", **variables}
+    environment = {**os.environ, "SOFTSTEP_BACKEND": "", "PYTEST_ADDOPTS": "", **variables}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, "-m", "gpu", *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True,

@@ -1,28 +1,21 @@
 """Processes that train."""
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 from engines import client_of_two
-
-
-def processes(count):
-    """A pool of so many, which import what they need."""
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+from processes import pool_of
 
 
 @pytest.fixture(scope="session")
 def pool():
     """Two processes."""
-    with processes(2) as executor:
+    with pool_of(2) as executor:
         yield executor
 
 
 @pytest.fixture
 def own_pool():
-    """Two processes of this test alone, which it may kill."""
-    with processes(2) as executor:
+    """Two processes of this test alone, which it may kill or interrupt."""
+    with pool_of(2) as executor:
         yield executor
 
 

@@ -36,7 +36,7 @@ def sweep(**settings):
 
 @pytest.fixture
 def executor(client):
-    client.wait_for_workers(2)  # those that were killed come back
+    client.wait_for_workers(2, timeout=60)  # those that were killed come back
     with client.get_executor() as executor:
         yield executor
 

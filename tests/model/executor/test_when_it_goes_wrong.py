@@ -93,12 +93,12 @@ def test_what_a_callback_raises_cancels_what_is_left_and_takes_its_file_away(
 
 
 @BETWEEN_PROCESSES
-def test_ctrl_c_ends_what_trains(pool):
+def test_ctrl_c_ends_what_trains(own_pool):
     settings = {"cv": None, "epochs": 100_000}
-    fit = partial(sweep(**settings).fit, X, Y, X_val=X, y_val=Y, executor=pool)
-    with interrupted_when(lambda: pool._pending_work_items), pytest.raises(KeyboardInterrupt):
+    fit = partial(sweep(**settings).fit, X, Y, X_val=X, y_val=Y, executor=own_pool)
+    with interrupted_when(lambda: own_pool._pending_work_items), pytest.raises(KeyboardInterrupt):
         fit()
-    for answer in [pool.submit(os.getpid) for _ in range(2)]:
+    for answer in [own_pool.submit(os.getpid) for _ in range(2)]:
         assert answer.result(timeout=10)
 
 

@@ -4,10 +4,9 @@ A head equals the lone model of its label set, in which a row without a label ha
 banks are of the kind a single head is (few columns), so the bits are the same.
 """
 
-from concurrent.futures import ProcessPoolExecutor
-
 import numpy as np
 import pytest
+from processes import pool_of
 
 from softstep import SoftmaxRegression, SoftmaxSweep, kernels
 from softstep.kernels.verify import parity
@@ -551,7 +550,7 @@ def test_on_the_workers_of_an_executor_too():
     grid = {"learning_rate": [1e30, 0.1, 0.5, 3.0], "l2": [0.1], "loss": "cross_entropy"}
     settings = {"cv": 2, "halving": True, "refit_together": True, "n_threads": 1}
     here = sweep(grid, **settings).fit(X, sets)
-    with ProcessPoolExecutor(2) as workers:
+    with pool_of(2) as workers:
         there = sweep(grid, **settings).fit(X, sets, executor=workers, n_tasks=3)
     for name, values in here.results_.items():
         if name != "params":
