@@ -21,6 +21,12 @@ def are_absent(b: Array) -> Array:
     return absent
 
 
+def without_common(x: Array, present: Array) -> Array:
+    """x (…, c) without what all classes that are present, (c,) bool, have in common."""
+    common = x.sum(axis=-1, keepdims=True, where=present) / present.sum(dtype=x.dtype)
+    return np.where(present, x - common, x)
+
+
 def without_absent(problem: Problem, W: Array, b: Array) -> tuple[Array, Array]:
     """W (h, d, c) and b (h, c) of heads, in place: what has no weight among their rows is left out.
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from softstep.kernels.checks import Array
 from softstep.model.optimum import class_curvature
-from softstep.model.optimum.absent import are_absent
-from softstep.model.optimum.class_curvature import ClassCurvature, without_common
+from softstep.model.optimum.absent import are_absent, without_common
+from softstep.model.optimum.class_curvature import ClassCurvature
 from softstep.model.optimum.curvature import Curvature
 from softstep.model.optimum.problem import PROVEN, Problem
 from softstep.model.optimum.space import Space
@@ -27,8 +27,8 @@ HISTORY_BYTES = 1 << 29  # of all heads'
 DECREASE, CURVATURE = 1e-4, 0.9  # of the Wolfe conditions
 NEARLY = 0.8  # of the slope at the start, which the approximate ones allow at the end
 MOST_TRIALS = 20  # of a line search
-# After so many steps, and as many as it costs, a head looks at the curvature where it is, and again
-# after twice as many. Those of heads on their way take so many bytes; others wait for them.
+# A head computes its class curvature after so many steps, or as many as that costs, and again when
+# its steps have doubled. Heads share so many bytes for it; the rest wait.
 LEAST_STEPS, LOOKED_BYTES = 24, 1 << 28
 MOST_IDLE = 15  # steps in which neither f nor its gradient gets less, as far as can be told
 
@@ -140,7 +140,7 @@ class Descent:
                 self._next_look[k] = self.n_iter[k]
 
     def _look(self, k: int) -> None:
-        """Have head k go by the curvature where it is."""
+        """Have head k go by the curvature where it is; if that is not to be had, by the axes."""
         only = np.array([k])
         self._looked.pop(k, None)  # two at a time would take twice the memory
         found = ClassCurvature.at(self.at.theta[k], self.problem.take(only), self.space)
@@ -189,9 +189,9 @@ class Descent:
     def _wolfe(self, heads: Array, f: Array, slope: Array, dtype: Any) -> tuple[Array, Array]:
         """Whether f has fallen enough, and whether the slope has risen enough."""
         f0, slope0, step = self.at.f[heads], self._slope[heads], self._step[heads]
-        room = 2 * np.finfo(dtype).eps * np.abs(f0)
+        rounding = 2 * np.finfo(dtype).eps * np.abs(f0)
         falls = f <= f0 + DECREASE * step * slope0
-        falls |= (f <= f0 + room) & (slope <= NEARLY * -slope0)
+        falls |= (f <= f0 + rounding) & (slope <= NEARLY * -slope0)
         return falls, slope >= CURVATURE * slope0
 
     def _narrow(self, heads: Array, f: Array, fell: Array) -> None:
@@ -220,8 +220,8 @@ class Descent:
         sound = product > 1e-7 * np.sqrt(_dots(s, s) * _dots(y, y))
         for i in np.flatnonzero(sound):
             k = heads[i]
-            at = self._pairs[k] % self._rho.shape[1]
-            self._S[k, at], self._Y[k, at], self._rho[k, at] = s[i], y[i], 1 / product[i]
+            slot = self._pairs[k] % self._rho.shape[1]
+            self._S[k, slot], self._Y[k, slot], self._rho[k, slot] = s[i], y[i], 1 / product[i]
             self._pairs[k] += 1
         idle = self.at.f[heads] - to.f <= 2 * np.finfo(dtype).eps * np.abs(to.f)
         idle &= to.norm > 0.9 * self._least_norm[heads]
@@ -249,13 +249,17 @@ class Descent:
             newest_first = [pair % m for pair in range(pairs - 1, max(0, pairs - m) - 1, -1)]
             self._two_loops(k, newest_first, q)
             q = q.reshape(self._direction[k].shape)
-            # What float32 rounds is in all directions, and no curvature but l2 would take it back.
+            # Rounding adds a part common to all classes, which only l2 would pull back.
             self._direction[k] = -without_common(q, self._present[k]) if self._convex[k] else -q
         self._slope[heads] = _dots(self._direction[heads], self.at.g[heads])
         self._step[heads], self._low[heads], self._high[heads] = 1, 0, np.inf
         self._trials[heads] = 0
+        lost = heads[~(self._slope[heads] < 0) & (self._pairs[heads] > 0)]
+        if len(lost):  # not downhill: once more along the gradient
+            self._pairs[lost] = 0
+            self._aim(lost)
 
-    @np.errstate(all="ignore")  # a direction that is not finite is not followed
+    @np.errstate(all="ignore")  # _aim does not follow a direction that is not finite
     def _two_loops(self, k: int, newest_first: list[int], q: Array) -> None:
         """Multiply q (size,) by the inverse curvature that the pairs of head k tell, in place."""
         S, Y, rho, shape = self._S[k], self._Y[k], self._rho[k], self._direction[k].shape

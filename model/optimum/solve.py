@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import Array
-from softstep.model.optimum.absent import are_absent, without_absent
-from softstep.model.optimum.class_curvature import without_common
+from softstep.model.optimum.absent import are_absent, without_absent, without_common
 from softstep.model.optimum.curvature import Curvature
 from softstep.model.optimum.kept import Keep
 from softstep.model.optimum.lbfgs import HISTORY, Descent

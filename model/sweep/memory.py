@@ -73,7 +73,7 @@ def layout(
         + sgd.batch_size * (d + h * c) * size
         + proof.bytes_needed(n, proven, d, c)
         + (problem.bytes_of_soft(n, c) if soft else 0)
-        + (lbfgs.bytes_needed(n, h, int(widths.max()), c) if solves else 0)
+        + (max(lbfgs.bytes_needed(n, h, int(width), c) for width in set(sizes)) if solves else 0)
         + (curvature.bytes_needed(n, int(widths.max()), c) if solves else 0)
     )
     per_row = 2 * set_row + ORDERS * 8

@@ -17,12 +17,6 @@ from softstep.model.optimum.settings import Optimum
 L2 = 10.0 ** np.arange(-1, -7, -1)
 CLASSES = "axes, then the classes"
 KINDS = ("as they are", "centred", "each feature", "axes", CLASSES)
-NEIGHBOUR = f"{CLASSES}, from the optimum at 1.6 l2"
-EIGHTH = f"{CLASSES}, from near that of every 8th row"
-NEVER = 10**9  # steps
-L2 = 10.0 ** np.arange(-1, -7, -1)
-CLASSES = "axes, then the classes"
-KINDS = ("as they are", "centred", "each feature", "axes", CLASSES)
 NEIGHBOUR, EIGHTH = (
     f"{CLASSES}, from the optimum at 1.6 l2",
     "axes, from near that of every 8th row",

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from softstep.kernels import threads
+from softstep.model.shards.deaths import WorkerError
 from softstep.model.sweep.executor import tasks
 from softstep.model.sweep.executor.shipment import Filed, Sent
 from softstep.model.sweep.heads import Plan
@@ -88,13 +89,31 @@ class Dask(Engine):
     @contextlib.contextmanager
     def given(self, plan: Plan) -> Iterator[Any]:
         """Its arrays are in the memory of each worker."""
-        rows = self.client.scatter(Sent.of(plan), broadcast=True, hash=False)
+        rows = self._brought(Sent.of(plan))
         try:
-            self.client.replicate(rows)  # where a busy worker was left out
             yield rows
             self.client.set_metadata([self.counts], {})
         finally:
             rows.release()
+
+    def _brought(self, arrays: Sent) -> Any:
+        """These, in the memory of each worker; again where one dies as they come to it.
+
+        Raises:
+            WorkerError: workers died again and again, or the scheduler is gone.
+        """
+        lost: OSError | None = None
+        for _ in range(tasks.RUNS):
+            try:
+                rows = self.client.scatter(arrays, broadcast=True, hash=False)
+                self.client.replicate(rows)  # where a busy worker was left out
+                return rows
+            except OSError as error:
+                lost = error
+        raise WorkerError(
+            "a worker died as the rows were brought to it, or the scheduler is gone; it was tried "
+            f"{tasks.RUNS} times: {lost}"
+        ) from lost
 
     def submit(self, work: Callable[..., Any], job: tuple[Any, ...]) -> "Future[Any]":
         import dask

@@ -75,6 +75,24 @@ def test_all_workers_that_had_the_rows_died(executor, killing):
         sweep().fit(X, Y, executor=executor, n_tasks=4, callback=partial(killing, count=2))
 
 
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_a_worker_dies_as_the_rows_come_to_it(deaths, client, executor, monkeypatch):
+    scatter, left = client.scatter, [OSError("Stream is closed")] * deaths
+
+    def dying(*arguments, **keywords):
+        if left:
+            raise left.pop()
+        return scatter(*arguments, **keywords)
+
+    monkeypatch.setattr(client, "scatter", dying)
+    if deaths < 3:
+        assert_same_bits(sweep().fit(X, Y, executor=executor), sweep().fit(X, Y))
+    else:
+        with pytest.raises(WorkerError, match=r"died as the rows were brought to it, or .* 3 times"):
+            sweep().fit(X, Y, executor=executor)
+    assert not left
+
+
 def test_ctrl_c_ends_what_trains(client, executor):
     endless = sweep(epochs=100_000, batch_size=10)
 

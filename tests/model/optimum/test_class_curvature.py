@@ -8,6 +8,7 @@ from softstep.model.datasets import load_digits
 from softstep.model.optimum import class_curvature, lbfgs
 from softstep.model.optimum.absent import ABSENT
 from softstep.model.optimum.class_curvature import ClassCurvature
+from softstep.model.optimum.curvature import Curvature
 from softstep.model.optimum.problem import Problem
 from softstep.model.optimum.settings import Optimum
 from softstep.model.optimum.solve import solve
@@ -99,16 +100,20 @@ def test_few_rows_of_a_class_stand_for_all(monkeypatch):
 
 
 def test_a_step_has_nothing_that_all_classes_have_in_common():
-    theta = RNG.standard_normal((D + 1, C))
-    theta[-1, 4] = ABSENT
-    found = ClassCurvature.at(theta, posed([1e-3]), Space(np.zeros(D)))
-    q = RNG.standard_normal((D + 1, C)).astype("f4")
-    q[:, 4] = 0  # it is left out
-    y = RNG.standard_normal((D + 1, C)).astype("f4")
-    size = np.abs(q).max() * np.linalg.norm(found.inverse, axis=(1, 2)).max() ** 2
-    found.divide(q, y)
+    problem = posed([1e-3], sample_weight=(Y != 4).astype("f4"))
+    theta = RNG.standard_normal((1, D + 1, C))
+    theta[0, :, 4] = 0
+    theta[0, -1, 4] = ABSENT
+    center, curvature = Curvature.of(problem, C)
+    descent, only = lbfgs.Descent(problem, Space(center), curvature, theta), np.array([0])
+    descent.start(only, np.float32)
+    while not descent._pairs[0]:
+        descent.round(only, np.float32)
+    descent._look(0)
+    q = descent._direction[0]
+    assert descent._looked
     assert np.abs(q).max() > 0
-    assert np.abs(q.sum(axis=1)).max() <= (D + C) * 2**-24 * size
+    assert np.abs(q.sum(axis=1)).max() <= C * 2**-24 * np.abs(q).max()
     assert not q[:, 4].any()
 
 
@@ -157,6 +162,22 @@ def test_a_class_without_rows_stays_out(monkeypatch):
     found = solved(posed([1e-5], sample_weight=weight))
     assert found.converged[0]
     assert not found.W[0, :, 4].any()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_large_column_does_not_hide_the_others(dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    wild = rng.standard_normal((300, 12)).astype(dtype)
+    y = (wild[:, :3] + 0.3 * rng.standard_normal((300, 3))).argmax(axis=1)
+    wild[:, 0] *= 1e5
+    wild[:, 1] = 37.3  # constant
+    W, b = np.zeros((1, 12, 3), dtype), np.zeros((1, 3), dtype)
+    how = {"optimum": Optimum(1e-6, 1000)}
+    found = solve(posed([1e-6], wild, y=y), W.copy(), b.copy(), **how)
+    monkeypatch.setattr(lbfgs, "LEAST_STEPS", 10**9)
+    axes = solve(posed([1e-6], wild, y=y), W, b, **how)
+    assert found.converged[0]
+    assert found.n_iter[0] < axes.n_iter[0]
 
 
 def test_its_memory_is_counted():

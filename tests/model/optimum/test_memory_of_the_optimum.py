@@ -7,7 +7,7 @@ import pytest
 
 from softstep import SoftmaxSweep, kernels
 from softstep.model import trainer
-from softstep.model.optimum import problem, proof
+from softstep.model.optimum import lbfgs, problem, proof
 from softstep.model.optimum.problem import Problem
 
 RNG = np.random.default_rng(0)
@@ -94,3 +94,19 @@ def test_proofs_keep_to_the_threads_they_are_given(monkeypatch):
     proof.prove(posed(X, y, n_threads=1), np.zeros((1, 2, 3)), np.zeros((1, 3)))
     assert {name for name, _ in asked} == {"linear_forward", "softmax_forward", "gradient"}
     assert {n for _, n in asked} == {1}
+
+
+def test_views_of_every_width_are_reckoned_with(monkeypatch):
+    """A wide view has no curvatures of its classes, and may take less than a narrow one."""
+    whole, asked = lbfgs.bytes_needed, set()
+
+    def counted(n, h, d, c):
+        asked.add(d)
+        return whole(n, h, d, c)
+
+    monkeypatch.setattr(lbfgs, "bytes_needed", counted)
+    assert whole(50_000, 20, 3000, 10) < whole(50_000, 20, 2048, 10)
+    X, y = RNG.standard_normal((60, 6)).astype("f4"), np.arange(60) % 3
+    views = {"C": [1.0], "features": [(0, 6), (0, 4)]}
+    SoftmaxSweep(views, solver="lbfgs", memory="100 MB", cv=2).fit(X, y)
+    assert asked == {6, 4}
