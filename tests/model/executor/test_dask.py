@@ -88,7 +88,9 @@ def test_a_worker_dies_as_the_rows_come_to_it(deaths, client, executor, monkeypa
     if deaths < 3:
         assert_same_bits(sweep().fit(X, Y, executor=executor), sweep().fit(X, Y))
     else:
-        with pytest.raises(WorkerError, match=r"died as the rows were brought to it, or .* 3 times"):
+        with pytest.raises(
+            WorkerError, match=r"died as the rows were brought to it, or .* 3 times"
+        ):
             sweep().fit(X, Y, executor=executor)
     assert not left
 
