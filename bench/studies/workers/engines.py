@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from softstep.bench.studies.workers.works import WORKERS
+from softstep.kernels import threads
 
 
 @contextlib.contextmanager
@@ -59,11 +60,12 @@ def missing(name: str) -> str | None:
 
 def job(*words: str) -> list[str]:
     """The command that has one rank of MPI do what `ranks` does with these words, and `WORKERS`
-    others work for it."""
+    others work for it, each with its share of the cores: a rank knows of no other."""
     launcher = _mpiexec()
     assert launcher is not None
-    ranks = str(1 + WORKERS)
-    return [launcher, "-n", ranks, sys.executable, "-m", "mpi4py.futures", "-m", RANKS, *words]
+    ranks, share = str(1 + WORKERS), max(1, threads.available_cores() // WORKERS)
+    python = ["env", f"OMP_NUM_THREADS={share}", sys.executable, "-m", "mpi4py.futures"]
+    return [launcher, "-n", ranks, *python, "-m", RANKS, *words]
 
 
 def of_job(*words: str) -> str:
