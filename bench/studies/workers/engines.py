@@ -41,12 +41,13 @@ def mpi() -> Iterator[Executor]:
     """In the rank that leads; see `job`."""
     from mpi4py.futures import MPIPoolExecutor
 
-    with MPIPoolExecutor() as executor:
+    with MPIPoolExecutor(backoff=BACKOFF) as executor:
         yield executor
 
 
 ENGINES: dict[str, Callable[[], Any]] = {"processes": processes, "dask": dask, "mpi": mpi}
 PACKAGES = {"dask": "distributed", "mpi": "mpi4py"}
+BACKOFF = 1e-4  # seconds between looks: with the millisecond of mpi4py, 7 MB/s to a worker
 RANKS = "softstep.bench.studies.workers.ranks"
 
 
