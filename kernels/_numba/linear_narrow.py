@@ -29,7 +29,7 @@ from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.scaled import Scaled
-from softstep.kernels.threads import threads_for
+from softstep.kernels.threads import threads_for, worthwhile
 
 ITEM_ROWS = 60  # of the forward pass
 # The backward pass cuts the rows into parts, by their number alone, and those into blocks.
@@ -138,8 +138,9 @@ def _forward_alone(X, W, b, scale, out):
 def forward_narrow(X, W, b, scale, out):
     # X (n, d), W (d, c), b (c,) -> out (n, c) = s X W + b
     (n, d), c, dtype = X.shape, len(b), W.dtype
-    workers, width, scales = threads_for(2 * n * d * c), lanes(dtype), isinstance(X, Scaled)
-    if workers == 1:
+    flop, width, scales = 2 * n * d * c, lanes(dtype), isinstance(X, Scaled)
+    workers = threads_for(flop)
+    if workers == 1 and not (scales and worthwhile(flop) > 1):  # a scaled copy of few rows is small
         call(_forward_alone, stored(X[:] if scales else X), W, b, scale, out)
         return
     packed, (X, scaling) = pack_narrow(W[None]), features(X)

@@ -165,12 +165,17 @@ def test_heads_threads_and_slices_change_no_bit(size):
     assert_same_bits(trained(slice(1, 2), (), 2), [array[1:2] for array in whole])
 
 
-def test_no_copy_is_made():
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("c", [10, 40])
+def test_no_copy_is_made(c, n_threads):
     X = cases.features(20_000, 300, "float16", 0)
-    rows, y, order = scaled(X, "both"), np.arange(len(X)) % 40, np.arange(len(X))
-    W, b = np.zeros((1, 300, 40), np.float32), np.zeros((1, 40), np.float32)
-    options = {"loss": "cross_entropy", "backend": "numba"}
+    rows, y, order = scaled(X, "both"), np.arange(len(X)) % c, np.arange(len(X))
+    W, b = np.zeros((1, 300, c), np.float32), np.zeros((1, c), np.float32)
+    how = {"backend": "numba", "n_threads": n_threads}
+    options = {"loss": "cross_entropy", **how}
     for op in (
+        lambda: kernels.linear_forward(rows, W[0], b[0], **how),
+        lambda: kernels.predict(rows, W, b, **how),
         lambda: kernels.train(rows, y, order, 100, W, b, learning_rate=0.1, **options),
         lambda: kernels.evaluate(rows, y, W, b, **options),
         lambda: kernels.gradient(rows, y, W, b, **options),
