@@ -58,8 +58,9 @@ def features_or_scaled(value: Any) -> Array | Scaled:
     return _scaled(value) if isinstance(value, Scaled) else features(value)
 
 
-def _scaled(given: Scaled) -> Scaled:
-    """Rows in host memory, and what they are scaled by in the dtype of their arithmetic."""
+def _scaled(given: Scaled) -> Array | Scaled:
+    """Rows in host memory, and what they are scaled by in the dtype of their arithmetic; the rows
+    alone, where that is nothing."""
     X, columns = features(given.X), given.columns
     if is_on_gpu(X):
         raise TypeError("X.X is on a GPU: Scaled rows are in host memory")
@@ -74,7 +75,8 @@ def _scaled(given: Scaled) -> Scaled:
                 f"X.columns has shape {columns.shape}, but X.X has {X.shape[1]} features: it must "
                 f"be {(3, X.shape[1])}"
             )
-    return Scaled(X, flag("X.unit", given.unit), columns)
+    unit = flag("X.unit", given.unit)
+    return Scaled(X, unit, columns) if unit or columns is not None else X
 
 
 def _compressed(X: CSR) -> CSR:

@@ -60,6 +60,26 @@ def test_the_bits_are_those_of_a_copy(op, size, dtype, kind, backend):
     assert op == "predict" or any(result.any() for result in found)
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("op", OPS)
+def test_what_nothing_is_scaled_by_is_the_rows(op, size, n_threads, backend):
+    X, rest, options = arguments(op, size, "float16")
+    options["n_threads"] = n_threads
+    found = parity.run(op, ((Scaled(X), *rest), options), backend)
+    assert_same_bits(found, parity.run(op, ((X, *rest), options), backend))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_thread_gives_the_same_bits(kind):
+    X, (W, b), options = arguments("linear_forward", "narrow", "float16")
+    rows = scaled(X, kind)
+    one, two = (
+        kernels.linear_forward(rows, W, b, **options, backend="numba", n_threads=n) for n in (1, 2)
+    )
+    assert_same_bits([one], [two])
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16"])
 def test_so_they_are_whatever_is_stored(dtype, backend):
     for op, size in (("train", "wide"), ("gradient", "few rows")):
