@@ -169,6 +169,12 @@ def reads_scaled(argument: str | None = None) -> bool:
     return hasattr(choose(argument)[0].load(), "READS_SCALED")
 
 
+def makes_scaled(argument: str | None = None) -> bool:
+    """Whether the linear layer of the backend that runs makes all `Scaled` rows it is given before
+    it reads any. Raises as `choose`."""
+    return hasattr(choose(argument)[0].load(), "MAKES_SCALED")
+
+
 def use_backend(name: str) -> contextlib.AbstractContextManager[None]:
     """Within this block every op without a `backend=` argument runs on `name`.
 

@@ -23,7 +23,8 @@ class Backend:
         sparse: the package of the ops on it, linear_forward, predict, evaluate and train, with
             DENSEST: stored values of all, up to which they are faster than dense rows.
     One whose ops read `Scaled` rows (kernels/scaled.py) has besides
-        READS_SCALED, which is True.
+        READS_SCALED, which is True, and
+        MAKES_SCALED, if its linear layer makes all of them before it reads any.
     A backend on a GPU has besides
         gpu_arrays (`GPUArrays`): how arrays on the GPU are read and checked.
         clock (`GPUClock`): how long the GPU takes.

@@ -15,8 +15,10 @@ from softstep.kernels._numpy.train import train
 from softstep.kernels.arrays import rows as to_backend
 
 READS_SCALED = True  # rows that are scaled as they are read
+MAKES_SCALED = True
 
 __all__ = [
+    "MAKES_SCALED",
     "READS_SCALED",
     "cross_entropy_backward",
     "cross_entropy_forward",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.arrays import is_on_gpu, to_device_of
-from softstep.kernels.backend import densest_csr, to_backend
+from softstep.kernels.backend import densest_csr, makes_scaled, to_backend
 from softstep.kernels.checks import Array
 from softstep.kernels.csr import CSR
 from softstep.kernels.scaled import Scaled
@@ -139,6 +139,6 @@ def by_rows(op: Callable[[Any], Any], X: Any, backend: str | None) -> Any:
     if not isinstance(X, MadeRows):
         return op(X)
     read = X.as_read(backend)
-    if read is not None:
-        return op(read)
-    return np.concatenate([op(X[rows]) for rows in X.blocks()])
+    if read is None or (isinstance(read, Scaled) and makes_scaled(backend)):
+        return np.concatenate([op(X[rows]) for rows in X.blocks()])
+    return op(read)

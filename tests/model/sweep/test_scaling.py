@@ -1,5 +1,7 @@
 """Promise: `scaling=` trains as on a scaled copy, without one; a head equals the lone model."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -193,6 +195,19 @@ def test_sparse_rows_are_scaled_too():
     rows = np.where(np.abs(X - 5 * SPREAD) > SPREAD, X, 0)
     found = lone(scaling="standard").fit(sparse.csr_matrix(rows), Y)
     assert np.array_equal(found.coef_, lone(scaling="standard").fit(rows, Y).coef_)
+
+
+def test_predictions_make_some_rows_at_a_time(backend):
+    rows = np.tile(X.astype(np.float16), (600, 50))  # 32 MB, a scaled copy takes 65
+    model = lone(scaling="l2+standard", epochs=1, backend=backend).fit(rows[:N], Y)
+    for predict in (model.decision_function, model.predict):
+        few = predict(rows[:N])
+        tracemalloc.start()
+        found = predict(rows)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < rows.nbytes
+        np.testing.assert_allclose(found[:N], few, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_no_scaling_is_refused_in_a_sentence():
