@@ -408,7 +408,7 @@ class SoftmaxRegression(Params, Exchange):
         }
         if self._scaler is not None:
             settings["scaling"] = self._scaler.scaling
-            arrays |= self._scaler.arrays()
+            arrays |= self._scaler.all_arrays()
         if self.features is not None:
             settings["params"]["features"] = list(views.resolve(self.features, self.n_features_in_))
         if hasattr(self, "feature_names_in_"):

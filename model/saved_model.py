@@ -123,7 +123,12 @@ def _scaler(arrays: dict[str, Array], settings: dict[str, Any], d: int) -> Scale
         _check_floats(name, arrays[name], (d,), np.dtype(np.float64))
     if (arrays["scale"] < 0).any():
         raise ValueError("scale is below 0")
-    return Scaler(scaling.startswith("l2"), arrays["mean"], arrays["scale"])
+    given, factor = arrays.get("given_mean"), 1.0
+    if given is not None:
+        _check_floats("given_mean", given, (d,), np.dtype(np.float64))
+        _check_floats("factor", arrays["factor"], (), np.dtype(np.float64))
+        factor = inputs.number("factor", arrays["factor"].item())
+    return Scaler(scaling.startswith("l2"), arrays["mean"], arrays["scale"], given, factor)
 
 
 def _origin(settings: dict[str, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Linear:
             settings["feature_names"] = self.names.tolist()
         if self.scaler is not None:
             settings["scaling"] = self.scaler.scaling
-            arrays |= self.scaler.times(scale).arrays()
+            arrays |= self.scaler.times(scale).all_arrays()
         return state_of(arrays, settings, model)
 
     @property

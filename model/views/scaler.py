@@ -25,11 +25,16 @@ class Scaler:
 
     mean, scale: μ and σ, (d,) float64; None: columns stay. σ is 0 for a column of which nothing is
     left in the rows that were measured, since it is constant: it is not divided.
+
+    given, factor: of rows s x, the mean of x, (d,), and s, where it is not 1: μ/s is rounded, and
+    would leave something of a constant column.
     """
 
     unit: bool
     mean: Array | None = None
     scale: Array | None = None
+    given: Array | None = None
+    factor: float = 1.0
 
     @property
     def scaling(self) -> str:
@@ -65,11 +70,19 @@ class Scaler:
         pairs = {"mean": self.mean, "scale": self.scale}
         return {name: array for name, array in pairs.items() if array is not None}
 
+    def all_arrays(self) -> dict[str, Array]:
+        """All that it is by name, but for whether rows are brought to unit length."""
+        if self.given is None:
+            return self.arrays()
+        return self.arrays() | {"given_mean": self.given, "factor": np.array(self.factor)}
+
     def times(self, factor: float) -> "Scaler":
         """That of rows which are so many times as large."""
-        if self.mean is None or self.scale is None:
+        if self.mean is None or self.scale is None or factor == 1:
             return self
-        return Scaler(self.unit, factor * self.mean, abs(factor) * self.scale)
+        given = self.mean if self.given is None else self.given
+        mean, scale = factor * self.mean, abs(factor) * self.scale
+        return Scaler(self.unit, mean, scale, given, factor * self.factor)
 
     def of(self, X: Any, factor: float) -> Scaled:
         """The scaled rows of s X (n, d), s the factor, which is in their constants."""
@@ -85,10 +98,11 @@ class Scaler:
         center is μ/s rounded; rest is what that takes from the scaled columns, 0 where these lose
         as much by rounding.
         """
-        mean, inverse = np.zeros(d), np.ones(d)
+        exact, inverse = np.zeros(d), np.full(d, factor)
         if self.mean is not None:
-            mean, inverse = self.mean, self.inverse
-        exact, inverse = mean / factor, factor * inverse
+            exact, inverse = self.mean / factor, factor * self.inverse
+        if self.given is not None and factor == self.factor:
+            exact = self.given
         center = exact.astype(dtype)
         rest = (center - exact) * inverse
         rest[np.abs(rest) <= LOSS * np.finfo(dtype).eps] = 0

@@ -8,6 +8,7 @@ import pytest
 
 from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.kernels.scaled import lengths, to_unit_length, widened
+from softstep.model.fitted import Fitted
 from softstep.model.sweep import folds, memory
 from softstep.model.views import Scaler
 
@@ -179,6 +180,20 @@ def test_what_rounding_makes_of_collinear_rows_is_no_feature(dtype):
     # and nearly all is, however many rows there are, where no lengths are taken
     near = (1e4 + RNG.standard_normal((5000, D))).astype(dtype)
     assert statistics(near)[1].all()
+
+
+@pytest.mark.parametrize("factor", [0.3, -0.3])
+def test_nothing_is_left_of_a_constant_column_whatever_the_factor(factor, tmp_path):
+    rows = X.copy()
+    rows[:, 1] = next(m for m in RNG.uniform(1, 2, 100) if factor * m / factor != m)
+    model = lone(feature_scale=factor, init="normal").fit(rows, Y)
+    assert model.scale_[1] == 0
+    model.save(tmp_path / "model.npz")
+    for each in (model, SoftmaxRegression.load(tmp_path / "model.npz")):
+        read, _ = Fitted.of(each).features(rows)
+        assert not read[:][:, 1].any()
+        assert not each.coef_[:, 1].any()
+        assert np.array_equal(each.decision_function(rows), model.decision_function(rows))
 
 
 def test_a_column_that_scikit_learn_takes_for_constant_is():
