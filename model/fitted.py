@@ -95,10 +95,10 @@ class Fitted:
         return fitted
 
     def raw(self) -> tuple[Array, Array]:
-        """The weights W (d, c), b (c,) of the features as they are given, or of unit length."""
-        if self.scaler is None:
-            return self.W, self.b
-        return self.scaler.folded(self.W, self.b)
+        """The weights W (d, c), b (c,) of the features as they are given, or of unit length, in
+        float64: far from 0 a rounded W would move the logits."""
+        W, b = self.W.astype(np.float64), self.b.astype(np.float64)
+        return (W, b) if self.scaler is None else self.scaler.folded(W, b)
 
     def features(self, X: Any) -> tuple[Array, float]:
         """X in the form the ops take, and its scale. Raises as `unscaled`."""

@@ -601,7 +601,7 @@ class SoftmaxRegression(Params, Exchange):
             y, classes = self._targets(rows.X, y, inputs.class_values(classes))
             self._start(rows, classes, inputs.seed("random_state", self.random_state))
             schema = Schema.of_model(self)
-            self._measure(rows, self._weights(y, sample_weight), goes_on=False)
+            self._measure(rows, self._weights(y, sample_weight), None)
         data = self._data(schema, rows, y, self._weights(y, sample_weight)).placed()
         bank = self._bank.beside(data.X, self.backend)
         learned = schema.and_then(rows)
@@ -643,9 +643,9 @@ class SoftmaxRegression(Params, Exchange):
         rows = inputs.features(X)
         return rows.seen(views.resolve(self.features, rows.width))
 
-    def _start(self, rows: Features, classes: Array, seed: int) -> bool:
-        """Set the seed, the initial weights and empty curves; whether it goes on from a fit, whose
-        weights are then those of the rows as they are given."""
+    def _start(self, rows: Features, classes: Array, seed: int) -> Fitted | None:
+        """Set the seed, the initial weights and empty curves -> the fit that it goes on from, if
+        any: its weights until `_measure` has seen to how rows are scaled."""
         last, dtype = Fitted.to_go_on(self, rows, classes), compute_dtype(rows.X)
         self.seed_, self._scaler = seed, None
         self.classes_ = classes
@@ -657,17 +657,17 @@ class SoftmaxRegression(Params, Exchange):
             W = trainer.initial_weights(self, (schema.seen, len(classes)), dtype)
             b = np.zeros(len(classes), dtype)
         else:
-            W, b = last.raw()
-            W, b = W.astype(dtype, order="C"), brought_back(b.astype(dtype))
+            W = last.W.astype(dtype, order="C")
+            b = brought_back(last.b.astype(dtype))
         self._bank = trainer.BankState(W[None], b[None])
         self._forget_optimum()
         self.history_ = []
         self.loss_curve_, self.n_iter_ = np.empty(0), 0
         self._publish()
-        return last is not None
+        return last
 
-    def _measure(self, rows: Features, weights: Array | None, goes_on: bool) -> None:
-        """Set the statistics by which rows are scaled. goes_on: as `_start` says."""
+    def _measure(self, rows: Features, weights: Array | None, last: Fitted | None) -> None:
+        """Set the statistics by which rows are scaled. last: as `_start` says."""
         if self.scaling is None:
             return
         schema, bank = Schema.of_model(self), self._bank
@@ -677,10 +677,11 @@ class SoftmaxRegression(Params, Exchange):
             X, self.scaling, factor, [weights], centers=centers, names=rows.labels
         )
         self._scaler = scaler
-        if goes_on:
-            bank.W[0], bank.b[0] = scaler.unfolded(bank.W[0], bank.b[0])
-        else:
+        if last is None:
             bank.W[0] = scaler.begun(bank.W[0])
+        else:
+            W, b = scaler.unfolded(*last.raw())
+            bank.W[0], bank.b[0] = W, brought_back(b)
         self._publish()
 
     def _prepared(
@@ -689,10 +690,10 @@ class SoftmaxRegression(Params, Exchange):
         """What `fit` was given, ready to learn from, and the weights before the first step."""
         rows = self._seen(X)
         y, classes = self._targets(rows.X, y)
-        goes_on = self._start(rows, classes, seed)
+        last = self._start(rows, classes, seed)
         weights = self._weights(y, sample_weight)
         scaled = inputs.of_mean_one(weights)
-        self._measure(rows, scaled, goes_on)
+        self._measure(rows, scaled, last)
         data = self._data(Schema.of_model(self), rows, y, scaled)
         return _Prepared(rows, weights, data, self._held_out(X_val, y_val, data.X))
 

@@ -156,6 +156,20 @@ def test_warm_start_goes_on_from_the_weights():
         model.set_params(scaling="l2").fit(X, Y)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_warm_start_loses_no_figures_far_from_zero(kind):
+    rows = (RNG.standard_normal((N, D)) + np.eye(D)[Y] * 2 + 1e3).astype(kind)
+    model = lone(scaling="standard", warm_start=True).fit(rows, Y)
+    before = model.decision_function(rows)
+    assert np.abs(before).max() > 1
+    model.set_params(learning_rate=1e-30).fit(rows, Y)
+    loss = 0 if kind == np.float32 else 1e-10  # all are rounded back
+    np.testing.assert_allclose(model.decision_function(rows), before, rtol=0, atol=loss)
+    other = rows + kind(0.5)  # and by other statistics
+    expected = model.decision_function(other)
+    np.testing.assert_allclose(model.fit(other, Y).decision_function(other), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_what_leaves_it(scaling):
     pytest.importorskip("sklearn")
