@@ -4,11 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from softstep import kernels
 from softstep.kernels.arrays import on_host, to_host
 from softstep.kernels.checks import Array
 from softstep.model import inputs
-from softstep.model.fitted import Fitted
 from softstep.model.regression import SoftmaxRegression
 from softstep.model.scores import Answers, Counts, Score, number
 
@@ -31,13 +29,13 @@ def score_of(score: Score, model: SoftmaxRegression, X: Any, y: Any, sample_weig
     if score.kind == "estimator":
         given = inputs.features(X)
         rows, weights = _that_count(sample_weight, len(given.X))
-        labels = _labels(model, y, len(given.X))[rows]
+        labels = _labels(model, y, len(given.X), rows)
         counted = {} if weights is None else {"sample_weight": weights}
         return number(score, score.of(model, given.taken(rows), labels, **counted))
-    V = _logits(model, X)
+    V = to_host(model._logits(X))
     rows, weights = _that_count(sample_weight, len(V))
-    codes = _targets(model, y, len(V))
-    answers = Answers(V[rows][:, None], codes[rows], model.loss, model.backend, model.n_threads)
+    targets = _targets(model, y, len(V), rows)
+    answers = Answers(V[rows][:, None], targets, model.loss, model.backend, model.n_threads)
     return _of_answers(score, answers, weights, model.classes_)
 
 
@@ -51,36 +49,23 @@ def _that_count(sample_weight: Any, n: int) -> tuple[Any, Array | None]:
     return rows, None if (own == own[0]).all() else own
 
 
-def _logits(model: SoftmaxRegression, X: Any) -> Array:
-    """(n, c), in host memory."""
-    fitted = Fitted.of(model)
-    x, scale = fitted.features(X)
-    W, b = fitted.weights(x)
-    how: dict[str, Any] = {"backend": model.backend, "n_threads": model.n_threads}
-
-    def logits(rows: Any) -> Array:
-        return to_host(kernels.linear_forward(rows, W, b, feature_scale=scale, **how))
-
-    found: Array = inputs.by_rows(logits, x, model.backend)
-    return found
-
-
-def _labels(model: SoftmaxRegression, y: Any, n: int) -> Array:
-    """As they were given; of soft targets the most probable class, (n,)."""
+def _labels(model: SoftmaxRegression, y: Any, n: int, rows: Any) -> Array:
+    """Those of these rows, as they were given; of soft targets the most probable class, (r,)."""
     y = inputs.target_array(y)
     if inputs.is_soft(y):
-        found: Array = model.classes_[_targets(model, y, n).argmax(axis=1)]
+        found: Array = model.classes_[_targets(model, y, n, rows).argmax(axis=1)]
         return found
     labels: Array = inputs.label_values(y, n)
-    return labels
+    return labels[rows]
 
 
-def _targets(model: SoftmaxRegression, y: Any, n: int) -> Array:
-    """Soft targets (n, c), or the places of the labels among the classes, (n, 1)."""
+def _targets(model: SoftmaxRegression, y: Any, n: int, rows: Any) -> Array:
+    """Of these rows of n: soft targets (r, c), or the places of the labels among the classes,
+    (r, 1)."""
     y = inputs.target_array(y)
     if inputs.is_soft(y):
-        return on_host(inputs.soft_target_rows(y, n, model.classes_)[0], "y")
-    codes: Array = inputs.encode(inputs.label_values(y, n), model.classes_)[:, None]
+        return on_host(inputs.soft_target_rows(y, n, model.classes_)[0], "y")[rows]
+    codes: Array = inputs.encode(inputs.label_values(y, n)[rows], model.classes_)[:, None]
     return codes
 
 

@@ -491,3 +491,13 @@ def test_weights_of_no_rows_are_refused():
     wrong = np.where(np.arange(80) == 1, -1, 1)
     with pytest.raises(ValueError, match=r"sample_weight_val\[1\] = -1"):
         sweep().fit(X[TRAIN], Y[TRAIN], **HELD_OUT, sample_weight_val=wrong)
+
+
+@pytest.mark.parametrize("refit", ["brier", "macro_f1", "roc_auc_ovr"])
+def test_a_row_that_counts_nothing_may_have_a_label_that_is_unknown(refit):
+    fitted = sweep(scoring=refit, refit=refit).fit(X[TRAIN], Y[TRAIN], **HELD_OUT)
+    labels, weights = Y.copy(), RNG.uniform(0.5, 2, N)
+    labels[5], weights[5] = 99, 0
+    assert fitted.score(X, labels, weights) == fitted.score(X, Y, weights)
+    with pytest.raises(ValueError, match="99 is not one of the classes"):
+        fitted.score(X, labels)
