@@ -12,6 +12,7 @@ import numpy as np
 
 from softstep import kernels
 from softstep.kernels import losses
+from softstep.model import inputs
 
 Array = Any
 
@@ -47,16 +48,20 @@ class LineDescent:
         """The line through the weights `origin` along `direction`, of any length above 0.
 
         Args:
-            X, y: the rows, (n, d), and their labels 0…c-1, (n,).
+            X, y: the rows, (n, d), also such as are made, and their labels 0…c-1, (n,).
             origin, direction: pairs (W, b) of the dtype that goes with X.
         """
         length = np.sqrt(sum(np.sum(np.square(part, dtype=float)) for part in direction))
         if not (np.isfinite(length) and length > 0):
             raise ValueError(f"the direction's length must be above 0, not {length}")
         unit = tuple((part / length).astype(part.dtype) for part in direction)
-        V0, V1 = (
-            kernels.linear_forward(X, *pair, feature_scale=feature_scale) for pair in (origin, unit)
-        )
+
+        def logits(W: Array, b: Array) -> Array:
+            return inputs.by_rows(
+                lambda x: kernels.linear_forward(x, W, b, feature_scale=feature_scale), X, None
+            )
+
+        V0, V1 = (logits(*pair) for pair in (origin, unit))
         return cls(V0, V1, y, loss, origin, unit)
 
     def at(self, offset: float) -> tuple[Array, Array]:

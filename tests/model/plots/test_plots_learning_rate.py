@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from softstep import kernels
+from softstep import SoftmaxRegression, kernels
 from softstep.kernels.losses import LOSSES
+from softstep.model import inputs
 from softstep.model.datasets import load_digits
+from softstep.model.fitted import Fitted
 from softstep.model.landscape.line_descent import LineDescent
 from softstep.model.plots import learning_rate, three_rates
 from softstep.model.plots.learning_rate import NAMES, STEPS, apart
@@ -37,6 +39,25 @@ def test_losses_on_the_line_are_those_of_the_oracle_there(loss):
     offsets = np.array([-11.0, 0.0, 0.25, 17.5])
     expected = [mean_loss(X, y, *line.at(t), loss) for t in offsets]
     np.testing.assert_allclose(line.losses(offsets), expected, rtol=1e-11)
+
+
+def test_a_line_reads_scaled_rows_as_the_kernels_do(monkeypatch):
+    some, asked = inputs.ScaledRows.__getitem__, []
+
+    def watched(rows, which):
+        asked.append(which)
+        return some(rows, which)
+
+    monkeypatch.setattr(inputs.ScaledRows, "__getitem__", watched)
+    model = SoftmaxRegression(scaling="l2+standard", epochs=1, random_state=0)
+    fitted = Fitted.of(model.fit(DIGITS.X_train, DIGITS.y_train))
+    X, scale = fitted.features(DIGITS.X_train)
+    W, b = fitted.weights(X)
+    line = LineDescent.through(
+        X, DIGITS.y_train, (W, b), (W, b), loss=model.loss, feature_scale=scale
+    )
+    np.testing.assert_array_equal(line.V0, model.decision_function(DIGITS.X_train))
+    assert all(isinstance(which, slice) for which in asked)  # one by one it would take minutes
 
 
 @pytest.mark.parametrize("loss", LOSSES)
