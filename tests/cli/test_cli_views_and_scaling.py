@@ -1,4 +1,5 @@
-"""Promise: train and sweep take `--features` and `--scaling`, and say which way to go on.
+"""Promise: train and sweep take `--features` and `--scaling`, landscape takes the latter; they say
+which way to go on.
 
 Reports have no figures here, which is quicker.
 """
@@ -13,7 +14,9 @@ import pytest
 from command import softstep
 
 from softstep import SoftmaxRegression, cli
+from softstep.cli import landscape
 from softstep.model.datasets import load_digits
+from softstep.model.landscape import Surface
 from softstep.report import sweep as report
 from softstep.runs import results
 from softstep.runs.sweep import at_an_end
@@ -40,6 +43,18 @@ def test_train_sees_these_columns_scaled(capsys):
     assert (model.features_, model.scaling, model.coef_.shape) == ((8, 40), "standard", (10, 32))
     assert np.array_equal(model.coef_, expected.coef_)
     assert f"test accuracy {expected.score(DIGITS.X_test, DIGITS.y_test):.4f}" in out
+
+
+def test_a_landscape_is_that_of_the_model_on_scaled_rows(capsys, monkeypatch):
+    monkeypatch.setattr(landscape.extras, "load", lambda *_, **__: None)
+    monkeypatch.setattr(landscape, "_draw", lambda *_: 0)
+    options = ("--scaling", "standard", "--epochs", 1, "--steps", 3, "--out", "around")
+    code, _, err = softstep(capsys, "landscape", "digits", *options)
+    assert (code, err) == (0, "")
+    model, surface = SoftmaxRegression.load("around/model.npz"), Surface.load("around/surface.npz")
+    assert model.scaling == "standard"
+    off = np.eye(10)[DIGITS.y_train] - model.predict_proba(DIGITS.X_train)
+    assert surface.path_loss[-1] == pytest.approx(np.mean(off**2), rel=1e-5)
 
 
 def test_sweep_goes_through_ranges_and_scalings(capsys):

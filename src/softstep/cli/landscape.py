@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softstep.cli import common
-from softstep.cli.train import add_recipe
+from softstep.cli.train import add_recipe, add_scaling
 from softstep.kernels import losses
 from softstep.model import extras
 from softstep.model.settings import Settings
@@ -47,6 +47,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--steps", type=int, default=51, help="offsets in each direction (51)")
     add_recipe(parser)
+    add_scaling(parser)
     common.add_seed(parser, "the order of the rows, and of random directions")
     parser.add_argument("--out", type=Path, help="a folder for the results (runs/NAME-landscape)")
     common.add_checkpoint(parser)
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         feature_scale=arguments.feature_scale,
+        scaling=arguments.scaling,
         random_state=arguments.seed,
     )
     Settings.of(model)  # or it says what is wrong, before any rows are read

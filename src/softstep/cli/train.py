@@ -21,7 +21,8 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--val-labels", metavar="FILE", help="their labels, as --labels")
     add_recipe(parser)
-    _add_what_it_sees(parser)
+    add_scaling(parser)
+    _add_features(parser)
     parser.add_argument("--max-steps", type=int, help="stop after this many steps")
     common.add_seed(parser, "the order of the rows, and of the rows held out")
     parser.add_argument("--out", type=Path, help="where to save the model (runs/NAME.npz)")
@@ -49,13 +50,16 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_what_it_sees(parser: argparse.ArgumentParser) -> None:
+def add_scaling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scaling",
         choices=[scaling for scaling in SCALINGS if scaling is not None],
         help="columns to mean 0 and variance 1, rows to unit length, or these and then the columns "
         "(default: as they are)",
     )
+
+
+def _add_features(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features",
         type=common.columns,
