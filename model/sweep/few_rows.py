@@ -24,7 +24,7 @@ class FewShotSplit(NamedTuple):
     judge: Array
 
 
-def few_shot(y: Any, k: Any, seeds: Any = 5) -> list[FewShotSplit]:
+def few_shot(y: Any, k: Any, seeds: Any = 5, *, missing: Any = None) -> list[FewShotSplit]:
     """Splits that learn from k rows of each class, or a share of them, for `SoftmaxSweep(cv=)`.
 
     Seed s orders the rows by `default_rng((s, 6))` and takes the first k of each class; all others
@@ -36,6 +36,8 @@ def few_shot(y: Any, k: Any, seeds: Any = 5) -> list[FewShotSplit]:
         k: how many rows of each class, a whole number; or the share of them, between 0 and 1:
             0.01 is one percent, rounded, but at least one row.
         seeds: whole numbers, one for each split; or how many splits, whose seeds are 0, 1, 2 …
+        missing: the label that stands for none, that of `SoftmaxSweep(missing=)`: its rows neither
+            learn nor judge.
 
     Returns:
         A list with a `FewShotSplit` for each seed, the rows in ascending order.
@@ -44,20 +46,34 @@ def few_shot(y: Any, k: Any, seeds: Any = 5) -> list[FewShotSplit]:
         TypeError, ValueError: y, k or a seed is not as described; a class has fewer than k rows; no
             row is left to be judged on.
     """
-    y = inputs.label_values(y, None)
-    classes, codes = np.unique(y, return_inverse=True)
-    counts = _counts(k, classes, np.bincount(codes))
+    y, there = _labels(y, missing)
+    classes, known = np.unique(y[there], return_inverse=True)
+    counts, codes = _counts(k, classes, np.bincount(known)), np.full(len(y), len(classes))
+    codes[there] = known
     splits = []
     for seed in _seeds(seeds):
         rows = np.random.default_rng((seed, 6)).permutation(len(y))
+        rows = rows[there[rows]]
         rows = rows[np.argsort(codes[rows], kind="stable")]
         firsts = np.searchsorted(codes[rows], np.arange(len(classes)))
         pairs = zip(firsts, counts, strict=True)
         learn = np.concatenate([rows[first : first + count] for first, count in pairs])
-        is_judge = np.ones(len(y), bool)
+        is_judge = there.copy()
         is_judge[learn] = False
         splits.append(FewShotSplit(np.sort(learn), np.flatnonzero(is_judge)))
     return splits
+
+
+def _labels(y: Any, missing: Any) -> tuple[Array, Array]:
+    """The labels (n,), and which of them are there."""
+    if missing is None:
+        y = inputs.label_values(y, None)
+        return y, np.ones(len(y), bool)
+    sets = inputs.label_sets(y, None, "y", missing, may_be_soft=False)
+    if sets is None or len(sets) > 1:
+        raise ValueError("y must be 1-D: few_shot takes the rows of one label set")
+    (one,) = sets
+    return one.values, np.ones(len(one.values), bool) if one.observed is None else one.observed
 
 
 def _counts(k: Any, classes: Array, there: Array) -> Array:

@@ -62,6 +62,26 @@ def test_the_draw_is_that_of_its_seed_and_a_smaller_k_is_part_of_a_larger():
         assert np.array_equal(few_shot(label_kind, 2, seeds=[11])[0].learn, smaller.learn)
 
 
+@pytest.mark.parametrize("none", [-1, "", None])
+def test_rows_whose_label_is_missing_have_no_part_in_it(none):
+    gone = RNG.random(N) < 0.3
+    labels = np.array(["cat", "dog", "eel"] if none == "" else [0, 1, 2])[Y].astype(object)
+    labels[gone] = none
+    labels = labels if none is None else np.array(labels.tolist())
+    told = -1 if none is None else none
+    (split,) = few_shot(labels, 4, seeds=[11], missing=told)
+    rows = np.random.default_rng((11, 6)).permutation(N)
+    rows = rows[~gone[rows]]
+    expected = np.concatenate([rows[Y[rows] == label][:4] for label in range(C)])
+    assert split.learn.tolist() == sorted(expected)
+    assert np.array_equal(np.sort(np.r_[split.learn, split.judge]), np.flatnonzero(~gone))
+    fitted = sweep({"learning_rate": 0.1}, cv=[split], missing=told).fit(X, labels)
+    alone = SoftmaxRegression(**fitted.estimator(0, 0).get_params())
+    assert_equal(fitted.estimator(0, 0), alone.fit(X[split.learn], labels[split.learn].tolist()))
+    with pytest.raises(ValueError, match="y must be 1-D: few_shot takes the rows of one"):
+        few_shot(np.stack([labels, labels], axis=1), 4, missing=told)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
