@@ -110,10 +110,10 @@ def test_a_quick_run_is_kept_and_told(key, tmp_path, capsys):
     assert f"| {OURS} |" in lines[2]
 
 
-def test_the_ratio_is_that_of_the_times_beside_what_was_asked():
+def test_the_ratio_is_that_of_the_times_beside_the_aim():
     results = Results(None)
     for who, seconds in ((OURS, 2.0), (STACKED, 3.0), (MODULES, 8.0)):
         results.take("dinov2_linear", lambda line: None, who, seconds, "alike", work="52 heads")
     *_, stacked, modules = results.table().splitlines()
-    assert stacked == f"|  | {STACKED} | 3 | 1.5 | 1.2, aim 1.5 | alike |"
-    assert modules == f"|  | {MODULES} | 8 | 4.0 | 3, aim 6 | alike |"
+    assert stacked == f"|  | {STACKED} | 3 | 1.5 | 1.2 to 1.5 | alike |"
+    assert modules == f"|  | {MODULES} | 8 | 4.0 | 3 to 6 | alike |"
