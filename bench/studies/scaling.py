@@ -1,7 +1,7 @@
 """What does `scaling=` cost? Epochs of rows that are scaled as they are read, and of unscaled ones.
 
-Also an epoch on a float32 copy that was scaled before, which takes 4 bytes a value; and how long it
-takes to measure the columns, which is done once. Interleaved rounds on this process's cores:
+Of each kind also an epoch on a float32 copy that was scaled before, 4 bytes a value; and how long
+it takes to measure the columns, which is done once. Interleaved rounds on this process's cores:
 `taskset -c 1` for one. Ratios are medians over the rounds, each to the unscaled epoch of its round;
 times are medians too.
 """
@@ -65,11 +65,10 @@ def variants(work: Work) -> dict[str, Callable[[], Any]]:
         trainer.run_epoch(data, trainer.BankState(W, b), sgd, 0, seed=0, done=0, total=work.n)
 
     scaled = {name: inputs.scaled(X, measure(name), scale) for name in SCALINGS if name}
-    copy = scaled["standard"][0][:]
+    copies = {f"{name}, copied": (rows[:], 1.0) for name, (rows, _) in scaled.items()}
+    epochs = {"unscaled": (X, scale)} | scaled | copies
     return {
-        "unscaled": functools.partial(epoch, X, scale),
-        **{name: functools.partial(epoch, *rows) for name, rows in scaled.items()},
-        "on a scaled copy": functools.partial(epoch, copy, 1.0),
+        **{name: functools.partial(epoch, *rows) for name, rows in epochs.items()},
         "measuring columns": functools.partial(measure, "standard"),
     }
 
@@ -84,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         times = interleaved(variants(work), Pace(given.rounds, PAUSE, BURST))
         for name, taken in times.items():
             ratio = statistics.median(t / u for t, u in zip(taken, times["unscaled"], strict=True))
-            print(f"    {name:18}{1e3 * statistics.median(taken):9.1f} ms {ratio:6.2f}", flush=True)
+            print(f"    {name:21}{1e3 * statistics.median(taken):9.1f} ms {ratio:6.2f}", flush=True)
     return 0
 
 
