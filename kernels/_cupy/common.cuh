@@ -348,7 +348,9 @@ __device__ inline bool is_inside(long long columns, long long tile, int i) {
 #if ONE_TILE
   return i * ROW_THREADS + row_thread() < (int)columns;
 #else
-  return column(tile, i) < columns;
+  // In 64 bits once for all i, not for each: so much is left from this thread's first column on.
+  const long long left = columns - tile * TILE_COLUMNS_OF_ROW - row_thread();
+  return i * ROW_THREADS < (int)min(left, (long long)TILE_COLUMNS_OF_ROW);
 #endif
 }
 
@@ -451,6 +453,11 @@ __device__ inline void tile_exponentials(const REAL *v, const Scale &s, REAL *e)
   }
 }
 
+// The exponential of the largest: 1, or for powers next to 1.
+__device__ inline REAL top_of(const Scale &s) {
+  return is_power(s) ? scaled_exponential(s.largest, s) : 1;
+}
+
 // What numbers of one scale are multiplied with to be of another.
 __device__ inline Pair ratio(const Scale &from, REAL from_top, const Scale &to, REAL to_top) {
   if (is_power(from) && is_power(to)) {
@@ -472,14 +479,14 @@ __device__ inline REAL quotient(REAL a, REAL total, REAL inverse) {
 struct RowSoftmax {
   Largest largest;
   Scale scale;
-  REAL top;     // the exponential of the largest: 1, or for powers next to 1
+  REAL top;     // the exponential of the largest
   Pair others;  // the sum of the exponentials of all columns but the largest's
 };
 
 __device__ inline void set_largest(RowSoftmax &s, Largest largest) {
   s.largest = largest;
   s.scale = scale_of(largest.value);
-  s.top = is_power(s.scale) ? scaled_exponential(largest.value, s.scale) : 1;
+  s.top = top_of(s.scale);
 }
 
 // One pass over the row, online: where a later tile has a larger value, the sum so far is scaled.

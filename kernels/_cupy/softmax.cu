@@ -2,12 +2,14 @@
 
 #include "common.cuh"
 
-#if ONE_TILE
-
-__device__ inline REAL row_maximum(const REAL *v) {
+__device__ inline REAL thread_maximum(const REAL *v) {
   REAL most = v[0];
 #pragma unroll
   for (int i = 1; i < ROW_VALUES; ++i) most = fmax(most, v[i]);
+  return most;
+}
+
+__device__ inline REAL row_maximum(REAL most) {
 #pragma unroll
   for (int lanes = ROW_SHARERS / 2; lanes > 0; lanes /= 2)
     most = fmax(most, __shfl_xor_sync(FULL_WARP, most, lanes));
@@ -20,8 +22,8 @@ __device__ inline REAL row_maximum(const REAL *v) {
   return most;
 }
 
-// The sum of a row's values, none below 0: four at a time plainly, which costs it 2u.
-__device__ inline Pair sum_of_row(const REAL *e) {
+// The sum of a thread's values, none below 0: four at a time plainly, which costs it 2u.
+__device__ inline Pair thread_sum(const REAL *e) {
   Pair sum = {e[0], 0};
 #if ROW_VALUES >= 4
   sum.high = plus(plus(e[0], e[1]), plus(e[2], e[3]));
@@ -29,8 +31,10 @@ __device__ inline Pair sum_of_row(const REAL *e) {
   for (int i = 4; i < ROW_VALUES; i += 4)
     add(sum, plus(plus(e[i], e[i + 1]), plus(e[i + 2], e[i + 3])));
 #endif
-  return row_sum(sum);
+  return sum;
 }
+
+#if ONE_TILE
 
 extern "C" __global__ void softmax_forward(const REAL *V, REAL *P, long long n, long long c) {
   // V is (n, c), P is (n, c); P may be V
@@ -38,10 +42,10 @@ extern "C" __global__ void softmax_forward(const REAL *V, REAL *P, long long n, 
     const RowPlace at = row_at(first, n, c);
     REAL e[ROW_VALUES];
     load_tile(V + at.row * c, at.columns, 0, e);
-    const REAL largest = row_maximum(e);
+    const REAL largest = row_maximum(thread_maximum(e));
     tile_exponentials(e, scale_of(largest), e);
     // NaN if a logit is NaN or the largest is not finite
-    const REAL total = rounded(sum_of_row(e)) + (largest - largest), inverse = 1 / total;
+    const REAL total = rounded(row_sum(thread_sum(e))) + (largest - largest), inverse = 1 / total;
 #pragma unroll
     for (int i = 0; i < ROW_VALUES; ++i)
       if (is_inside(at.columns, 0, i))
@@ -51,25 +55,46 @@ extern "C" __global__ void softmax_forward(const REAL *V, REAL *P, long long n, 
 
 #else
 
+// A sum of exponentials of one scale, in another, of a value that is as large or larger.
+__device__ inline Pair rescaled(Pair sum, const Scale &from, const Scale &to) {
+  return times(sum, ratio(from, top_of(from), to, top_of(to)));
+}
+
 extern "C" __global__ void softmax_forward(const REAL *V, REAL *P, long long n, long long c) {
   // V is (n, c), P is (n, c); P may be V
   for (long long first = first_row(); first < n; first += row_step()) {
     const RowPlace at = row_at(first, n, c);
-    REAL v[ROW_VALUES], e[ROW_VALUES];
     const REAL *row = V + at.row * c;
-    const RowSoftmax s = row_softmax(row, at, c, v, e);
-    const REAL total = rounded(row_total(s)), inverse = 1 / total;
-    // Backwards, because the last tile is in registers already.
-    const long long last = row_tiles(c) - 1;
-    for (long long tile = last; tile >= 0; --tile) {
-      if (tile < last) {
-        load_tile(row, at.columns, tile, v);
-        tile_exponentials(v, s.scale, e);
+    REAL e[ROW_VALUES];
+    // Each thread's sum has a scale of its own until the end: no tile waits for the other threads.
+    Scale mine = scale_of(-infinity(REAL()));
+    Pair sum = {0, 0};
+    for (long long tile = 0; tile < row_tiles(c); ++tile) {
+      load_tile(row, at.columns, tile, e);
+      const REAL most = thread_maximum(e);
+      if (most > mine.largest) {
+        const Scale to = scale_of(most);
+        sum = rescaled(sum, mine, to);
+        mine = to;
       }
+      tile_exponentials(e, mine, e);
+      add(sum, thread_sum(e));
+    }
+    const REAL largest = row_maximum(mine.largest);
+    const Scale s = scale_of(largest);
+    sum = row_sum(rescaled(sum, mine, s));
+    // NaN if a logit is NaN or the largest is not finite
+    const REAL total = rounded(sum) + (largest - largest), inverse = 1 / total;
+    // Backwards, because caches have the last tiles still.
+    for (long long tile = row_tiles(c) - 1; tile >= 0; --tile) {
+      load_tile(row, at.columns, tile, e);
+      tile_exponentials(e, s, e);
+#pragma unroll
+      for (int i = 0; i < ROW_VALUES; ++i) e[i] = quotient(e[i], total, inverse);
+      // In a loop of its own: between stores, which depend on a condition, divisions would wait.
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i)
-        if (is_inside(at.columns, tile, i))
-          P[at.row * c + column(tile, i)] = quotient(e[i], total, inverse);
+        if (is_inside(at.columns, tile, i)) P[at.row * c + column(tile, i)] = e[i];
     }
   }
 }

@@ -43,8 +43,8 @@ def wide(arguments, size):
 
 
 def rising(arguments, size):
-    (V,), options = arguments
-    return (np.sort(V, axis=1),), options
+    (V, *rest), options = arguments
+    return (np.sort(V, axis=1), *rest), options
 
 
 def near_ties(arguments, size):
@@ -137,21 +137,28 @@ FAULTS = {
         "cross_entropy_forward", Size(3, 1, 5),
         "if (column(tile, i) != s.largest.at) add", "add", (WRONG,),
     ),
+    "a thread's sum that is not scaled to its new largest": Fault(
+        "softmax_forward", Size(3, 1, 300), "sum = rescaled(sum, mine, to);", "", (WRONG,), rising,
+    ),
+    "threads' sums that are not scaled to the row's largest": Fault(
+        "softmax_forward", Size(3, 1, 300), "row_sum(rescaled(sum, mine, s))", "row_sum(sum)",
+        (WRONG,), rising,
+    ),
     "a largest of before that is forgotten": Fault(
-        "softmax_forward", Size(3, 1, 300),
+        "cross_entropy_forward", Size(3, 1, 300),
         "if (row_thread() == 0) add(others, before.top);", "", (WRONG,), rising,
     ),
     "a largest of before that every thread adds": Fault(
-        "softmax_forward", Size(3, 1, 300), "if (row_thread() == 0) add(others", "add(others",
+        "cross_entropy_forward", Size(3, 1, 300), "if (row_thread() == 0) add(others", "add(others",
         (WRONG,), rising,
     ),
     "a sum that is not scaled to the new largest": Fault(
-        "softmax_forward", Size(3, 1, 300),
+        "cross_entropy_forward", Size(3, 1, 300),
         "others = times(others, ratio(before.scale, before.top, s.scale, s.top));", "",
         (WRONG,), rising,
     ),
     "tiles written with the last one's values": Fault(
-        "softmax_forward", Size(3, 1, 300),
+        "cross_entropy_backward", Size(3, 1, 300),
         "if (tile < last) {\n        load_tile(row, at.columns, tile, v);",
         "if (false) {\n        load_tile(row, at.columns, tile, v);", (WRONG,),
     ),

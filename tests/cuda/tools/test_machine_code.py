@@ -58,7 +58,7 @@ MOST = {
     ("softmax_forward", "10 classes"): 72,
     ("softmax_forward", "100 classes"): 54,
     ("softmax_forward", "1000 classes"): 34,
-    ("softmax_forward", "30000 classes"): 80,
+    ("softmax_forward", "30000 classes"): 57,
     ("evaluate_rows", "10 classes"): 236,
     ("linear_forward_tensor", "uint8"): 0.26,
     ("linear_forward_tensor", "float16"): 0.24,

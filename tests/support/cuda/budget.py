@@ -116,11 +116,14 @@ def _rows():
             yield Loop(
                 f"{c} classes", file, kernel, {**of_rows, **defines}, elements, size, ONE_SCALE
             )
-    # Of a row of several tiles each pass of a warp takes a tile's part; the row is read twice, the
-    # second time from L2.
-    of_rows = row_defines(30_000, FLOAT)
-    work = "30000 classes", "softmax.cu", "softmax_forward"
-    yield Loop(*work, of_rows, 32 * of_rows["ROW_VALUES"], 8, ONE_SCALE, passes=2)
+    # Of a row of several tiles each pass of a warp takes a tile's part, past the row's end too; the
+    # row is read twice, the second time from L2.
+    c = 30_000
+    of_rows = row_defines(c, FLOAT)
+    tiles = ceil_div(c, of_rows["ROW_THREADS"] * of_rows["ROW_VALUES"])
+    elements = c / (tiles * of_rows["ROW_THREADS"] // 32)
+    work = f"{c} classes", "softmax.cu", "softmax_forward"
+    yield Loop(*work, of_rows, elements, 8, ONE_SCALE, passes=2)
     of_rows = row_defines(10, FLOAT, evaluate.MOST_VALUES)
     alone = {**of_rows, "ROW_THREADS": 32, "ROW_VALUES": 1}
     for work, threads in (("10 classes", of_rows), ("10 classes, a warp for each row", alone)):
