@@ -140,7 +140,7 @@ __device__ __forceinline__ bool all_finite(const REAL *v, long long c) {
   // v (c,)
   bool finite = true;
   for (long long j = threadIdx.x % ROW_LANES; j < c; j += ROW_LANES)
-    finite = finite && v[j] - v[j] == 0;
+    finite &= v[j] - v[j] == 0;  // not &&, with which each load would wait for the one before
   return __all_sync(lanes_of_row(), finite);
 }
 
@@ -250,7 +250,7 @@ __device__ __forceinline__ bool head_is_finite(const int *flags, long long count
                                                long long stride) {
   bool finite = true;
   for (long long r = threadIdx.x % 32; r < count; r += 32)
-    finite = finite && (flags[r * stride] & FINITE);
+    finite &= (flags[r * stride] & FINITE) != 0;  // not &&, as in all_finite
   return __all_sync(FULL_WARP, finite);
 }
 
