@@ -12,22 +12,34 @@ __device__ inline void store_tile(const float sums[MINE][MINE], float s, const f
                                   float *result, long long row, long long column, long long rows,
                                   long long columns) {
 #pragma unroll
-  for (int i = 0; i < MINE; ++i)
+  for (int j = 0; j < MINE; ++j) {
+    const long long c = column + tile_column(j);
+    if (c >= columns) continue;
+    const float plus_bias = bias ? bias[c] : 0;
 #pragma unroll
-    for (int j = 0; j < MINE; ++j) {
-      const long long r = row + tile_row<across>(i), c = column + tile_column(j);
-      if (r < rows && c < columns)
-        result[r * columns + c] = sums[i][j] * s + (bias ? bias[c] : 0);
+    for (int i = 0; i < MINE; ++i) {
+      const long long r = row + tile_row<across>(i);
+      if (r < rows) result[r * columns + c] = sums[i][j] * s + plus_bias;
     }
+  }
 }
 
-// What is infinite becomes NaN on the way: infinity is split into infinity and NaN. So results that
-// are NaN are taken again by FMAs, one product after the other. a(r, k) and b(k, c) are the factors.
+__device__ inline bool any_nan(const float sums[MINE][MINE]) {
+  bool found = false;
+#pragma unroll
+  for (int i = 0; i < MINE; ++i)
+#pragma unroll
+    for (int j = 0; j < MINE; ++j) found |= sums[i][j] != sums[i][j];
+  return found;
+}
+
+// What is infinite becomes NaN on the way: infinity is split into infinity and NaN, and multiplied
+// with the zeros past the end of the depth. So where a sum is NaN the results that are NaN are taken
+// again by FMAs, one product after the other. a(r, k) and b(k, c) are the factors.
 template <bool across, class A, class B>
 __device__ inline void repair_tile(float s, const float *bias, float *result, long long row,
                                    long long column, long long rows, long long columns,
                                    long long begin, long long end, A a, B b) {
-  if (X_KIND == 0) return;  // nothing is split
 #pragma unroll 1
   for (int i = 0; i < MINE * MINE; ++i) {
     const long long r = row + tile_row<across>(i / MINE), c = column + tile_column(i % MINE);
@@ -57,10 +69,11 @@ extern "C" __global__ void __launch_bounds__(THREADS_OF_TILE)
       SLAB, copies_units(X, stride), [&](int j) { return W + column_there(column, j, c); }, c,
       rows_are_aligned(W, c, sizeof(float)), [](const float *) {});
   store_tile<false>(sums, s, b, V, row, column, n, c);
-  repair_tile<false>(
-      s, b, V, row, column, n, c, begin, end,
-      [&](long long r, long long k) { return load_feature(X, r * stride + k); },
-      [&](long long k, long long j) { return W[k * c + j]; });
+  if (any_nan(sums))
+    repair_tile<false>(
+        s, b, V, row, column, n, c, begin, end,
+        [&](long long r, long long k) { return load_feature(X, r * stride + k); },
+        [&](long long k, long long j) { return W[k * c + j]; });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS_OF_TILE)
@@ -79,8 +92,9 @@ extern "C" __global__ void __launch_bounds__(THREADS_OF_TILE)
       [&](int j) { return dV + column_there(column, j, c); }, c,
       rows_are_aligned(dV, c, sizeof(float)), [](const float *) {});
   store_tile<true>(sums, s, nullptr, dW, feature, column, d, c);
-  repair_tile<true>(
-      s, nullptr, dW, feature, column, d, c, begin, end,
-      [&](long long f, long long k) { return load_feature(X, k * stride + f); },
-      [&](long long k, long long j) { return dV[k * c + j]; });
+  if (any_nan(sums))
+    repair_tile<true>(
+        s, nullptr, dW, feature, column, d, c, begin, end,
+        [&](long long f, long long k) { return load_feature(X, k * stride + f); },
+        [&](long long k, long long j) { return dV[k * c + j]; });
 }

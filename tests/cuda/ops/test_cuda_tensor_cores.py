@@ -120,13 +120,19 @@ def test_predict_and_evaluate_take_them_and_the_gradient_of_all_rows_does_not(ma
         assert max(parity.ratios(found, *parity.truth_and_bounds(op, given))) <= 1
 
 
+@pytest.mark.parametrize("n", [256, 257])  # the last slab of rows is full, or has one
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-4), ("float32", 0.1)])
 @pytest.mark.parametrize("op", OPS)
-def test_what_is_infinite_or_nan_is_so_without_them_too(op, machine, monkeypatch):
-    given = arguments(op, LEAST, "float16")
+def test_what_is_infinite_or_nan_is_so_without_them_too(
+    op, dtype, tolerance, n, machine, files, monkeypatch
+):
+    monkeypatch.setenv("SOFTSTEP_TF32", "1" if dtype == "float32" else "")
+    given = arguments(op, Size(n, LEAST.d, LEAST.c), dtype)
     X, other = given[0][:2][:: 1 if op == "linear_forward" else -1]
     other[3, 2], other[4, 9], other[5, 1] = np.inf, np.nan, -np.inf
-    X[7, 6], X[9, 8] = np.inf, np.nan
+    X[7, 6], X[9, 8], X[n - 1, 10] = np.inf, np.nan, np.inf
     found = parity.run(op, given, "cupy")[0]
+    assert "linear_tensor.cu" in files
     monkeypatch.setenv("SOFTSTEP_TF32", "0")
     usual = parity.run(op, given, "cupy")[0]
     np.testing.assert_array_equal(np.isnan(found), np.isnan(usual))
@@ -134,7 +140,19 @@ def test_what_is_infinite_or_nan_is_so_without_them_too(op, machine, monkeypatch
     finite = np.isfinite(usual)
     assert np.isinf(usual).any()
     assert finite.any()
-    np.testing.assert_allclose(found[finite], usual[finite], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[finite], usual[finite], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_results_are_read_again_only_where_a_sum_is_nan(op, machine, monkeypatch):
+    given = arguments(op, LEAST, "float16")
+    expected = parity.run(op, given, "cupy")[0]
+    old, new = "if (found == found) continue;", "found = 7;"
+    assert source("linear_tensor.cu").count(old) == 1
+    monkeypatch.setattr(kernel, "source", lambda file: source(file).replace(old, new))
+    np.testing.assert_array_equal(parity.run(op, given, "cupy")[0], expected)
+    given[0][0][7, 6] = np.nan
+    assert (parity.run(op, given, "cupy")[0] == 7).any()
 
 
 def test_what_is_neither_yes_nor_no_and_a_gpu_without_them_are_refused(machine, monkeypatch):
