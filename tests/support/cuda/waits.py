@@ -5,7 +5,8 @@
 A step of a small bank computes little: it waits. Its time is the trips to memory that a thread
 makes one after the other, the barriers and launches, what a multiprocessor reads through L2, and
 the longest chains of arithmetic. How long a trip, a barrier, a launch and a link of a chain take is
-assumed, alike on all GPUs.
+assumed, alike on all GPUs. The host's part is left out: what a call checks, allocates and copies,
+and the launches from Python until there is a graph.
 
 Before: a thread waited for each load of a gather, its row's number first; for groups of 8 blocks'
 logits, one logit at a time; and a tile went through all features, 16 at a time.
