@@ -75,9 +75,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   for (int j = 0; j < MINE; ++j) {
     const ColumnUpdate of = column_update(tile, job, updates, step, tile_column(j));
     if (!of.is_due) continue;
-#pragma unroll
-    for (int i = 0; i < MINE; ++i)
-      update_weight(of, tile, job, tile_row<true>(i), features.scale * sums[i][j]);
+    update_weights<MINE>(
+        of, tile, job, [](int i) { return tile_row<true>(i); },
+        [&](int i) { return features.scale * sums[i][j]; });
   }
   if (has_bias) update_bias(column_update(tile, job, updates, step, threadIdx.x), job, bias);
 }

@@ -108,9 +108,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     const int column = t % SIDE * THREAD_COLUMNS + j;
     const ColumnUpdate of = column_update(tile, job, updates, step, column);
     if (!of.is_due) continue;
-#pragma unroll
-    for (int i = 0; i < THREAD_FEATURES; ++i)
-      update_weight(of, tile, job, t / SIDE * THREAD_FEATURES + i, sum.weights[i][j]);
+    update_weights<THREAD_FEATURES>(
+        of, tile, job, [&](int i) { return t / SIDE * THREAD_FEATURES + i; },
+        [&](int i) { return sum.weights[i][j]; });
     if (has_bias) update_bias(of, job, sum.bias[j]);
   }
 }

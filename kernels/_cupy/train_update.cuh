@@ -50,13 +50,30 @@ __device__ __forceinline__ ColumnUpdate column_update(const WeightTile &tile, co
           settings.momentum[head]};
 }
 
-// The weight of the tile's feature i.
-__device__ __forceinline__ void update_weight(const ColumnUpdate &of, const WeightTile &tile,
-                                              const Job &job, int i, REAL gradient) {
+// The weights of a column of the tile's features feature(i), i < COUNT. All of them are on the way
+// before the first is stored: no store could be passed by a load, which may be of the same weight
+// for all the compiler knows.
+template <int COUNT, class At, class Gradient>
+__device__ __forceinline__ void update_weights(const ColumnUpdate &of, const WeightTile &tile,
+                                               const Job &job, At feature, Gradient gradient) {
   const Bank &bank = job.bank;
-  const long long k = tile.first_feature + i, at = weight_at(k, of.column, tile.features, bank.c);
-  if (k < tile.features)
-    update(bank.W + at, bank.MW ? bank.MW + at : nullptr, gradient, of.l2, of.momentum, of.rate);
+  const long long first = weight_at(tile.first_feature, of.column, tile.features, bank.c);
+  const int left = (int)min(tile.features - tile.first_feature, (long long)TILE_FEATURES);
+  REAL w[COUNT], m[COUNT];
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) {
+    const long long at = first + feature(i) * bank.c;
+    w[i] = feature(i) < left ? bank.W[at] : (REAL)0;
+    m[i] = feature(i) < left && bank.MW ? bank.MW[at] : (REAL)0;
+  }
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) {
+    if (feature(i) >= left) continue;
+    const long long at = first + feature(i) * bank.c;
+    update(&w[i], bank.MW ? &m[i] : nullptr, gradient(i), of.l2, of.momentum, of.rate);
+    bank.W[at] = w[i];
+    if (bank.MW) bank.MW[at] = m[i];
+  }
 }
 
 __device__ __forceinline__ void update_bias(const ColumnUpdate &of, const Job &job,

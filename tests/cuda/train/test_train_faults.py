@@ -49,7 +49,7 @@ FAULTS = {
         "true ? weight_at", {BOUNDS},
     ),
     "weights past the last feature": (
-        B, "if (k < tile.features)\n    update", "update", {BOUNDS, BLOCKS},
+        B, "if (feature(i) >= left) continue;", "", {BOUNDS, BLOCKS},
     ),
     "rows of the tile above": (B, "* V_STRIDE + k * (int)c,", "* V_STRIDE,", {RACE, WRONG, UNSET}),
     "a slice's sum left out": (B, "total[i][j] += sum[i][j]", "total[i][j] = sum[i][j]", {WRONG}),
