@@ -5,7 +5,7 @@ import numpy as np
 from softstep.kernels._cupy.arrays import empty, rows, to_host
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import C_TYPE, WARP, blocks_for, op
-from softstep.kernels._cupy.linear import X_KIND
+from softstep.kernels._cupy.linear import x_kind
 from softstep.kernels.arrays import row_length
 from softstep.kernels.checks import SUM_TOLERANCE
 from softstep.kernels.integers import ceil_div
@@ -33,7 +33,7 @@ def all_finite(X):
     if X.dtype.kind in "iu":
         return True
     real = np.dtype(np.float64 if X.dtype == np.float64 else np.float32)
-    types, X = {**defines(real), "X_KIND": X_KIND[X.dtype.type.__name__]}, rows(X)
+    types, X = {**defines(real), "X_KIND": x_kind(X.dtype)}, rows(X)
     sizes = tuple(map(np.int64, (*X.shape, row_length(X))))
     return _all_good("not_finite", X, X.size, sizes, types)
 

@@ -47,8 +47,17 @@ STORED = ("float32", "float64", "float16", "uint8", "bfloat16", "int8")
 X_KIND = {name: kind for kind, name in enumerate(STORED)}  # by the name of the dtype
 
 
+def x_kind(features):
+    """How kernels are told that features are of this dtype."""
+    return X_KIND[_name_of(features)]
+
+
+def _name_of(dtype):
+    return dtype.type.__name__  # bfloat16 too, which NumPy calls otherwise
+
+
 def takes_tensor_cores(features, rows, columns, depth, *, may_round=False):
-    """Whether a product of features of this dtype, by its name, takes the tensor cores.
+    """Whether a product of features of this dtype takes the tensor cores.
 
     may_round: float32 features do too, if the environment asks for it.
 
@@ -64,9 +73,9 @@ def takes_tensor_cores(features, rows, columns, depth, *, may_round=False):
             f"{TF32}=1 asks for TF32, which this GPU does not have: its compute capability is "
             f"{found / 10}, at least {LEAST_TF32 / 10} is needed. Unset {TF32}"
         )
-    is_rounded = features == "float32" and may_round and asked == "1"
+    is_rounded = features == np.float32 and may_round and asked == "1"
     is_large = min(rows, columns) >= LEAST_TENSOR_WIDTH and depth >= LEAST_TENSOR_DEPTH
-    may = asked != "0" and (is_rounded or features in EXACT_IN_TF32)
+    may = asked != "0" and (is_rounded or _name_of(features) in EXACT_IN_TF32)
     return may and is_large and compute_capability() >= LEAST_TF32
 
 
@@ -116,7 +125,7 @@ class Tiling:
     def launch(self, name, X, dtype, args, rows=None):
         """Run linear_forward or linear_backward; `rows` if this call has fewer than the tiling."""
         tile_rows, tile_columns = self.tile
-        types = {"REAL": C_TYPE[dtype], "X_KIND": X_KIND[_name_of(X)]}
+        types = {"REAL": C_TYPE[dtype], "X_KIND": x_kind(X.dtype)}
         down = ceil_div(self.rows if rows is None else rows, tile_rows)
         grid = down, self.tiles[1], self.parts
         if self.on_tensor_cores:
@@ -129,14 +138,10 @@ class Tiling:
         kernel(grid, (tile_rows * tile_columns // 16,), args)
 
 
-def _name_of(X):
-    return X.dtype.type.__name__  # bfloat16 too, which NumPy calls otherwise
-
-
 def tiling_for(X, factor, rows, columns, depth):
     """How a product of features X is cut up, on the tensor cores where they are taken."""
     shape = rows, columns, depth
-    takes = factor.dtype == np.float32 and takes_tensor_cores(_name_of(X), *shape, may_round=True)
+    takes = factor.dtype == np.float32 and takes_tensor_cores(X.dtype, *shape, may_round=True)
     return Tiling(*shape, on_tensor_cores=takes)
 
 

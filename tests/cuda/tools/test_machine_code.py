@@ -7,6 +7,7 @@ import pytest
 import sass
 
 from softstep.kernels._cupy.kernel import options, source
+from softstep.kernels._cupy.train_call import types_of
 
 pytestmark = pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing()))
 
@@ -91,7 +92,7 @@ def test_loads_are_counted_until_one_of_them_is_used():
 
 def test_a_thread_of_a_small_bank_asks_for_much_before_it_waits():
     """Its step is trips to memory: four times four features at once, 16 slices of four logits."""
-    types = {**budget.train.types_of(np.dtype(np.uint8)), "SLICE_FEATURES": 32}
+    types = {**types_of(np.dtype(np.uint8)), "SLICE_FEATURES": 32}
     opts = options({**types, "Y_SOFT": 0, "ROW_LANES": 2})
     code = sass.instructions(source("train_steps.cu"), "train_steps.cu", "train_steps", opts, 90)
     loops = [(sass.counts(loop), sass.loads_on_the_way(loop)) for loop in sass.loops(code)]

@@ -17,6 +17,7 @@ from train_cases import (
     velocity,
 )  # fmt: skip
 
+from softstep.kernels._cupy import train_shapes, train_steps
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
@@ -117,12 +118,12 @@ def test_tiles_do_not_change_the_bits(shape, dtype, run_on, monkeypatch):
     _, _, c, h = shape
     arguments = bank(Size(*shape), dtype, 85, loss=mixed(h))
     expected = run_on(LAUNCHES, arguments)
-    monkeypatch.setattr(launcher, "ENOUGH_BLOCKS", 0)  # high tiles
+    monkeypatch.setattr(train_shapes, "ENOUGH_BLOCKS", 0)  # high tiles
     for columns in (16, 64, 128):
         tiles = -(-h // (columns // c)) if c <= columns else -(-h * c // columns)
-        if columns < c <= launcher.WIDEST_TILE:
+        if columns < c <= train_shapes.WIDEST_TILE:
             continue
-        monkeypatch.setattr(launcher, "_tile_columns", lambda *_: (columns, tiles))  # noqa: B023
+        monkeypatch.setattr(train_shapes, "tile_columns", lambda *_: (columns, tiles))  # noqa: B023
         assert_same_bits(run_on(LAUNCHES, arguments), expected)
 
 
@@ -136,7 +137,7 @@ def test_how_many_steps_a_launch_or_a_graph_has_makes_no_difference(
     arguments = (X, y, order, 5, W, b), {**options, "learning_rate": schedule}
     expected = run_on(path, arguments)
     for count in (1, 3, 4, 10):
-        monkeypatch.setattr(launcher, "STEPS_PER_LAUNCH", count)
+        monkeypatch.setattr(train_steps, "STEPS_PER_LAUNCH", count)
         monkeypatch.setattr(launcher, "STEPS_PER_GRAPH", count)
         assert_same_bits(run_on(path, arguments), expected)
         launches = machine.log.count("launch train_steps")

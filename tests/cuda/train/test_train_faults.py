@@ -1,12 +1,10 @@
 """Faults planted in train.cuh and train_*.cu: the checker or the error bounds find every one."""
 
-import importlib
-
 import emulator
 import pytest
 from train_cases import LAUNCHES, STEPS, mixed
 
-from softstep.kernels._cupy import kernel, linear
+from softstep.kernels._cupy import kernel, linear, train_shapes, train_steps
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
@@ -16,9 +14,6 @@ A, B, OWNERS, WIDE, SLICES, TENSOR = (
 WRONG, RACE, BLOCKS, UNSET, BOUNDS = (
     "wrong numbers", "race", "race between blocks", "uninitialised", "out of bounds",
 )  # fmt: skip
-
-# The module: `train` of the package is the op.
-launcher = importlib.import_module("softstep.kernels._cupy.train")
 
 
 # What is wrong: the path, what is replaced, by what, and the findings that count. Which of them it
@@ -258,12 +253,12 @@ def finding(machine, run_on, monkeypatch):
 
     def find(path, schedule):
         if path == OWNERS:
-            monkeypatch.setattr(launcher, "REDUNDANT_BYTES", 0)
+            monkeypatch.setattr(train_steps, "REDUNDANT_BYTES", 0)
         if path == TENSOR:
             monkeypatch.setattr(linear, "LEAST_TENSOR_DEPTH", 33)
             monkeypatch.setattr(linear, "LEAST_TENSOR_WIDTH", 33)
         if path == SLICES:
-            monkeypatch.setattr(launcher, "SPLIT_FEATURES", 0)
+            monkeypatch.setattr(train_shapes, "SPLIT_FEATURES", 0)
         machine.check, machine.schedule = True, schedule
         arguments = problem(path)
         try:

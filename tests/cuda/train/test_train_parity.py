@@ -1,7 +1,5 @@
 """The fused `train` computes what the oracle computes, on both paths and with every setting."""
 
-import importlib
-
 import emulator
 import numpy as np
 import pytest
@@ -22,13 +20,10 @@ from train_cases import (
     small_bank,
 )  # fmt: skip
 
+from softstep.kernels._cupy import train_shapes, train_steps
 from softstep.kernels.losses import LOSSES
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
-
-# The module: `train` of the package is the op.
-launcher = importlib.import_module("softstep.kernels._cupy.train")
-
 
 # Odd shapes. (n, d, c, h); classes up to 8 per lane, whole heads per tile, heads wider than a tile.
 SHAPES = [
@@ -40,7 +35,7 @@ SHAPES = [
 
 def fits_one_launch(size, machine):
     batch = size.n // 3 + 1
-    return launcher._bytes_of_block(batch, size.d, size.h, size.c, 8) <= machine.shared_opt_in
+    return train_shapes.bytes_of_block(batch, size.d, size.h, size.c, 8) <= machine.shared_opt_in
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -122,7 +117,7 @@ def test_the_checker_raises_no_alarm(path, dtype, machine, assert_train_parity):
 def test_rows_shared_out_by_owner_give_the_same_bits(schedule, machine, run_on, monkeypatch):
     arguments = bank(Size(50, 64, 10, 3), "float32", 20, loss=mixed(3), momentum=0.5)
     expected = run_on(STEPS, arguments)
-    monkeypatch.setattr(launcher, "REDUNDANT_BYTES", 0)
+    monkeypatch.setattr(train_steps, "REDUNDANT_BYTES", 0)
     machine.schedule, machine.check = schedule, True
     for f, e in zip(run_on(STEPS, arguments), expected, strict=True):
         np.testing.assert_array_equal(f, e)

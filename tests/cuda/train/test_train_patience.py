@@ -1,18 +1,13 @@
 """Promise: blocks that wait in vain for each other leave, and the call says so and what to do."""
 
-import importlib
-
 import numpy as np
 import pytest
 from train_cases import STEPS
 
 from softstep import kernels
-from softstep.kernels._cupy import kernel
+from softstep.kernels._cupy import kernel, train_steps
 from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
-
-# The module: `train` of the package is the op.
-launcher = importlib.import_module("softstep.kernels._cupy.train")
 
 
 @pytest.fixture
@@ -37,7 +32,7 @@ def test_blocks_that_waited_too_long_leave(
 ):
     monkeypatch.setenv("SOFTSTEP_BARRIER_SECONDS", "1e-6")
     if by_owner:
-        monkeypatch.setattr(launcher, "REDUNDANT_BYTES", 0)
+        monkeypatch.setattr(train_steps, "REDUNDANT_BYTES", 0)
     scheduled.multiprocessors, scheduled.check = 1000, check
     (*data, W, b), options = arguments
     before = W.copy(), b.copy()

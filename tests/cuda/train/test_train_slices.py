@@ -1,17 +1,12 @@
 """Promise: that blocks share out the slices of the features changes the time, never a bit."""
 
-import importlib
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from train_cases import LAUNCHES, STEPS, bank, mixed, mixed_soft
 
+from softstep.kernels._cupy import train_shapes
 from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
-
-# The module: `train` of the package is the op.
-launcher = importlib.import_module("softstep.kernels._cupy.train")
 
 # (n, d, c, h): a head is narrower than a tile or wider; the last slice is a short one
 SHAPES = [(40, 261, 3, 1), (26, 256, 10, 4), (21, 270, 130, 1)]
@@ -44,9 +39,9 @@ def test_all_ways_to_the_logits_give_the_same_bits(shape, dtype, results, monkey
     assert is_shared
     assert_same_bits(results(STEPS, arguments)[0], shared_out)
     for blocks in (1, 40):  # all slices in one block of a tile, or some
-        monkeypatch.setattr(launcher, "SPLIT_BLOCKS", blocks)
+        monkeypatch.setattr(train_shapes, "SPLIT_BLOCKS", blocks)
         assert_same_bits(results(LAUNCHES, arguments)[0], shared_out)
-    monkeypatch.setattr(launcher, "SPLIT_FEATURES", shape[1] + 1)
+    monkeypatch.setattr(train_shapes, "SPLIT_FEATURES", shape[1] + 1)
     in_turn, is_shared = results(LAUNCHES, arguments)
     assert not is_shared
     assert_same_bits(in_turn, shared_out)
@@ -60,31 +55,26 @@ def test_soft_targets_get_the_same_bits_too(results):
     assert_same_bits(results(STEPS, arguments)[0], shared_out)
 
 
-def call(batch, d, c, h=1):
-    return SimpleNamespace(batch=batch, d=d, c=c, h=h, dtype=np.dtype(np.float32))
-
-
 @pytest.mark.parametrize(
-    ("shape", "blocks"),
+    ("batch", "d", "c", "blocks"),
     [
-        (call(256, 4096, 10), 512),  # 16 tiles, each of 32 blocks that have two slices
-        (call(100, 784, 10), 175),
-        (call(100, 64, 10), 7),  # few features: they are soon gone through
-        (call(4096, 4096, 10), 256),  # enough tiles
-        (call(256, 1 << 20, 1000), 256),
-        (call(32, 1 << 20, 1000), 32),  # 1024 parts of 32,000 logits would take too much memory
+        (256, 4096, 10, 512),  # 16 tiles, each of 32 blocks that have two slices
+        (100, 784, 10, 175),
+        (100, 64, 10, 7),  # few features: they are soon gone through
+        (4096, 4096, 10, 256),  # enough tiles
+        (256, 1 << 20, 1000, 256),
+        (32, 1 << 20, 1000, 32),  # 1024 parts of 32,000 logits would take too much memory
     ],
-    ids=str,
 )
-def test_the_shape_alone_says_how_many_blocks_share_the_work(shape, blocks):
-    assert np.prod(launcher._tiling(shape).grid) == blocks
+def test_the_shape_alone_says_how_many_blocks_share_the_work(batch, d, c, blocks):
+    assert np.prod(train_shapes.tiling_of(batch, d, 1, c, item=4).grid) == blocks
 
 
 def test_tiles_divide_the_slices_and_fit():
     for features in range(16, 400, 16):
         for columns in (16, 32, 64, 128):
             for item in (4, 8):
-                depth = launcher._low_depth(features, columns, item)
-                assert features % depth == depth % launcher.DEPTH == 0
+                depth = train_shapes.low_depth(features, columns, item)
+                assert features % depth == depth % train_shapes.DEPTH == 0
                 tiles = item * (16 * (depth + 4) + depth * columns)
-                assert tiles <= launcher.TILE_BYTES or depth == launcher.DEPTH
+                assert tiles <= train_shapes.TILE_BYTES or depth == train_shapes.DEPTH

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from train_cases import bank, mixed, mixed_soft
 
-from softstep.kernels._cupy import linear
+from softstep.kernels._cupy import linear, train_shapes
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 
@@ -90,7 +90,7 @@ def test_narrow_heads_shallow_ones_few_rows_and_float32_do_not_take_them(change)
     for given, expected in ((usual, True), ({**usual, **change}, False)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(linear, "compute_capability", lambda: 80)
-            found = launcher.steps_take_tensor_cores(
+            found = train_shapes.steps_take_tensor_cores(
                 np.dtype(given["dtype"]), given["batch"], given["d"], given["c"]
             )
         assert found == expected

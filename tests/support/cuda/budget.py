@@ -19,14 +19,14 @@ import sass
 from variants import KINDS
 
 from softstep.bench.studies.roofline import GPUS
-from softstep.kernels._cupy import linear
+from softstep.kernels._cupy import linear, train_shapes
 from softstep.kernels._cupy.kernel import options, source
 from softstep.kernels._cupy.launch import row_defines
 from softstep.kernels._cupy.losses import DEFINES
+from softstep.kernels._cupy.train_call import types_of
 from softstep.kernels.integers import ceil_div
 
-# Modules: `train` and `evaluate` of the package are the ops.
-train = importlib.import_module("softstep.kernels._cupy.train")
+# The module: `evaluate` of the package is the op.
 evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")
 
 FLOAT = np.dtype(np.float32)
@@ -148,15 +148,15 @@ def _products():
 
 
 def _training():
-    types = {**train.types_of(FLOAT), "X_KIND": KINDS["float16"]}
-    tile = train._update_tile(1000, FLOAT)
+    types = {**types_of(FLOAT), "X_KIND": KINDS["float16"]}
+    tile = train_shapes.update_tile(1000, FLOAT)
     forward = {
-        "TILE_ROWS": train._high_rows(64, FLOAT.itemsize),
+        "TILE_ROWS": train_shapes.high_rows(64, FLOAT.itemsize),
         "TILE_COLUMNS": 64,
-        "DEPTH": train.DEPTH,
+        "DEPTH": train_shapes.DEPTH,
         "SLICE_FEATURES": 32,
     }
-    elements, size = 64 * 64 * train.DEPTH / 8, 6 / 64
+    elements, size = 64 * 64 * train_shapes.DEPTH / 8, 6 / 64
     place = "float16", "train_forward.cu", "train_logits"
     yield Loop(*place, {**types, **forward}, elements, size)
     yield Loop("float16", "train_update.cu", "train_update", {**types, **tile}, elements, size)

@@ -8,12 +8,12 @@ import importlib
 
 import numpy as np
 
-from softstep.kernels._cupy import checks, linear, mse, surface
+from softstep.kernels._cupy import checks, linear, mse, surface, train_shapes
 from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
 from softstep.kernels._cupy.losses import DEFINES
+from softstep.kernels._cupy.train_call import types_of
 
-# Modules: `train`, `evaluate` and `gradient` of the package are the ops.
-train = importlib.import_module("softstep.kernels._cupy.train")
+# Modules: `evaluate` and `gradient` of the package are the ops.
 evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")
 gradient = importlib.import_module("softstep.kernels._cupy.gradient")
 
@@ -94,13 +94,13 @@ def _train():
     slices = {"SLICE_FEATURES": 32}
     for kind in KINDS.values():
         arithmetic = np.dtype(np.float64 if kind == 1 else np.float32)
-        types = {**train.types_of(arithmetic), "X_KIND": kind}
+        types = {**types_of(arithmetic), "X_KIND": kind}
         square, low = _tile(64, arithmetic), _tile(16, arithmetic, features=64)
         yield "train_forward.cu", "train_forward", {**types, **square, **labels}
         yield "train_forward.cu", "train_logits", {**types, **square}
         yield "train_forward.cu", "train_slices", {**types, **low}
         for columns in (10, 1000):
-            update = train._update_tile(columns, arithmetic)
+            update = train_shapes.update_tile(columns, arithmetic)
             yield "train_update.cu", "train_update", {**types, **update}
         yield "train_steps.cu", "train_steps", {**types, **slices, **labels}
         yield "train_rows.cu", "train_rows", {**types, **wide_soft}
@@ -120,8 +120,8 @@ def _train():
 def _tile(columns, dtype, features=None):
     """A tile of the logits: a high one, or a low one that takes slices of so many features."""
     item = dtype.itemsize
-    rows = 16 if features else train._high_rows(columns, item)
-    depth = train._low_depth(features, columns, item) if features else train.DEPTH
+    rows = 16 if features else train_shapes.high_rows(columns, item)
+    depth = train_shapes.low_depth(features, columns, item) if features else train_shapes.DEPTH
     sizes = {"TILE_ROWS": rows, "TILE_COLUMNS": columns, "DEPTH": depth}
     return {**sizes, "SLICE_FEATURES": features or 32}
 
@@ -130,7 +130,7 @@ def _gradient():
     labels, wide_soft = {"Y_SOFT": 0, "ROW_LANES": 2}, {"Y_SOFT": 1, "ROW_LANES": 32}
     for dtype in C_TYPE:
         for rows in (labels, wide_soft):
-            yield "gradient.cu", "gradient_rows", {**train.types_of(dtype), **rows}
+            yield "gradient.cu", "gradient_rows", {**types_of(dtype), **rows}
     for dtype in C_TYPE:
         yield "gradient.cu", "add_to_sums", gradient.defines(dtype)
     yield "gradient.cu", "unpack_bank", gradient.defines(np.float64)

@@ -12,17 +12,24 @@ Before: a thread waited for each load of a gather, its row's number first; for g
 logits, one logit at a time; and a tile went through all features, 16 at a time.
 """
 
-import importlib
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 
 from softstep.bench.studies.roofline import GPUS, Work
+from softstep.kernels._cupy.train_shapes import (
+    DEPTH,
+    THREADS,
+    bytes_of_block,
+    row_lanes,
+    slices,
+    tiling_of,
+    update_tile,
+)
+from softstep.kernels._cupy.train_steps import REDUNDANT_BYTES
 from softstep.kernels.integers import ceil_div
 
-# The module: `train` of the package is the op.
-train = importlib.import_module("softstep.kernels._cupy.train")
+FLOAT = np.dtype(np.float32)
 
 L2, MEMORY = 0.2, 0.4  # µs of a trip
 BARRIER, LAUNCH = 1.1, 1.4  # µs: of all blocks of a grid, and between two kernels of a graph
@@ -53,25 +60,19 @@ BEFORE = Loads(features=1, by_number=True, logits=1, slices=8, taken=1, rows=4)
 NOW = Loads(features=16, by_number=False, logits=4, slices=16, taken=16, rows=8)
 
 
-def call_of(work):
-    """The call as the launcher sees it."""
-    dtype = np.dtype(np.float32)
-    return SimpleNamespace(batch=work.batch, d=work.d, h=work.h, c=work.c, dtype=dtype)
-
-
 def rows_clocks(work, threads):
     """Losses and gradients of a block's rows of heads: four passes over a lane's classes, sums."""
-    lanes = train.row_lanes(work.c)
+    lanes = row_lanes(work.c)
     passes = ceil_div(work.batch * work.h * lanes, threads)
     return passes * (250 * ceil_div(work.c, lanes) + 400)
 
 
 def in_one_launch(work, gpu, loads):
     """µs of a step of path A."""
-    features, blocks = train._slices(work.d)
-    columns, threads, per_us = work.h * work.c, train.THREADS, gpu.clock * 1e3
+    features, blocks = slices(work.d)
+    columns, threads, per_us = work.h * work.c, THREADS, gpu.clock * 1e3
     size = work.batch * columns
-    by_owner = blocks * size * 4 > train.REDUNDANT_BYTES
+    by_owner = blocks * size * 4 > REDUNDANT_BYTES
     of_block = ceil_div(size, blocks) if by_owner else size
 
     products = ceil_div(ceil_div(work.batch, 4) * columns, threads) * features / 8
@@ -91,21 +92,22 @@ def in_one_launch(work, gpu, loads):
 
 def fits(work, gpu):
     """Whether a block of path A has room in its shared memory."""
-    return train._bytes_of_block(work.batch, work.d, work.h, work.c, 4) <= gpu.shared << 10
+    return bytes_of_block(work.batch, work.d, work.h, work.c, 4) <= gpu.shared << 10
 
 
 def step_by_step(work, gpu, is_shared_out):
     """µs of a step of path B."""
-    call, per_us = call_of(work), gpu.clock * 1e3
-    tiling, (features, slices) = train._tiling(call), train._slices(work.d)
+    per_us = gpu.clock * 1e3
+    tiling = tiling_of(work.batch, work.d, work.h, work.c, FLOAT.itemsize)
+    features, count = slices(work.d)
     if is_shared_out:
-        launches, depth = 3, train._update_tile(work.h * work.c, call.dtype)["DEPTH"]
-        slabs = ceil_div(slices, tiling.parts) * features / tiling.depth
-        logits = ceil_div(slices, NOW.slices) * L2
+        launches, depth = 3, update_tile(work.h * work.c, FLOAT)["DEPTH"]
+        slabs = ceil_div(count, tiling.parts) * features / tiling.depth
+        logits = ceil_div(count, NOW.slices) * L2
     else:
-        launches, depth, slabs, logits = 2, train.DEPTH, ceil_div(work.d, train.DEPTH), 0
+        launches, depth, slabs, logits = 2, DEPTH, ceil_div(work.d, DEPTH), 0
     update = ceil_div(work.batch, depth) * (L2 + MEMORY)
-    rows = 2 * L2 + rows_clocks(work, work.batch * work.h * train.row_lanes(work.c)) / per_us
+    rows = 2 * L2 + rows_clocks(work, work.batch * work.h * row_lanes(work.c)) / per_us
     return launches * LAUNCH + slabs * MEMORY + logits + rows + update
 
 
