@@ -458,6 +458,14 @@ __device__ inline REAL top_of(const Scale &s) {
   return is_power(s) ? scaled_exponential(s.largest, s) : 1;
 }
 
+// The values and exponentials of a tile of a row once more; those of tile `held` are in v and e.
+__device__ inline void reload_tile(const REAL *row, const RowPlace &at, const Scale &s,
+                                   long long tile, long long held, REAL *v, REAL *e) {
+  if (tile == held) return;
+  load_tile(row, at.columns, tile, v);
+  tile_exponentials(v, s, e);
+}
+
 // What numbers of one scale are multiplied with to be of another.
 __device__ inline Pair ratio(const Scale &from, REAL from_top, const Scale &to, REAL to_top) {
   if (is_power(from) && is_power(to)) {

@@ -39,10 +39,7 @@ extern "C" __global__ void cross_entropy_backward(const REAL *V, const Target *y
     // Backwards, because the last tile is in registers already.
     const long long last = row_tiles(c) - 1;
     for (long long tile = last; tile >= 0; --tile) {
-      if (tile < last) {
-        load_tile(row, at.columns, tile, v);
-        tile_exponentials(v, s.scale, e);
-      }
+      reload_tile(row, at, s.scale, tile, last, v, e);
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i) {
         const long long j = column(tile, i);

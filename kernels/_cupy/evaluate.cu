@@ -56,10 +56,7 @@ __device__ inline REAL mse_of_row(const REAL *row, RowPlace at, const RowSoftmax
   const long long last = row_tiles(c) - 1;
   Pair sum = {0, 0};
   for (long long tile = last; tile >= 0; --tile) {
-    if (tile < last) {
-      load_tile(row, at.columns, tile, v);
-      tile_exponentials(v, s.scale, e);
-    }
+    reload_tile(row, at, s.scale, tile, last, v, e);
 #pragma unroll
     for (int i = 0; i < ROW_VALUES; ++i) {
       const long long j = column(tile, i);

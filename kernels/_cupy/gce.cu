@@ -40,10 +40,7 @@ extern "C" __global__ void gce_backward(const REAL *V, const long long *y, REAL 
     // Backwards, because the last tile is in registers already.
     const long long last = row_tiles(c) - 1;
     for (long long tile = last; tile >= 0; --tile) {
-      if (tile < last) {
-        load_tile(row, at.columns, tile, v);
-        tile_exponentials(v, s.scale, e);
-      }
+      reload_tile(row, at, s.scale, tile, last, v, e);
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i) {
         const long long j = column(tile, i);

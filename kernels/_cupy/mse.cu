@@ -72,10 +72,7 @@ extern "C" __global__ void softmax_mse_backward(const REAL *V, const Target *Y, 
     const long long last = row_tiles(c) - 1;
     Pair sum = {0, 0};
     for (long long tile = last; tile >= 0; --tile) {
-      if (tile < last) {
-        load_tile(row, at.columns, tile, v);
-        tile_exponentials(v, s.scale, e);
-      }
+      reload_tile(row, at, s.scale, tile, last, v, e);
       soft_tile(e, total, Y, at, c, tile, p, g);
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i) add(sum, g[i] * p[i]);
@@ -83,11 +80,8 @@ extern "C" __global__ void softmax_mse_backward(const REAL *V, const Target *Y, 
     const REAL mean = rounded(row_sum(sum));
     // Forwards, because the first tile is in registers now.
     for (long long tile = 0; tile <= last; ++tile) {
-      if (tile > 0) {
-        load_tile(row, at.columns, tile, v);
-        tile_exponentials(v, s.scale, e);
-        soft_tile(e, total, Y, at, c, tile, p, g);
-      }
+      reload_tile(row, at, s.scale, tile, 0, v, e);
+      if (tile > 0) soft_tile(e, total, Y, at, c, tile, p, g);
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i)
         if (is_inside(at.columns, tile, i)) dV[r * c + column(tile, i)] = p[i] * (g[i] - mean);
@@ -152,10 +146,7 @@ extern "C" __global__ void softmax_mse_backward(const REAL *V, const Target *y, 
     Pair label_sum = {0, 0};  // sum_{j!=y} e_j (e_j + q)
     const long long last = row_tiles(c) - 1;
     for (long long tile = last; tile >= 0; --tile) {
-      if (tile < last) {
-        load_tile(row, at.columns, tile, v);
-        tile_exponentials(v, s.scale, e);
-      }
+      reload_tile(row, at, s.scale, tile, last, v, e);
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i)
         if (column(tile, i) != label) add(label_sum, e[i] * (e[i] + q));
@@ -163,10 +154,7 @@ extern "C" __global__ void softmax_mse_backward(const REAL *V, const Target *y, 
     const REAL at_label = -e_label * rounded(row_sum(label_sum));
     // Forwards, because the first tile is in registers now.
     for (long long tile = 0; tile <= last; ++tile) {
-      if (tile > 0) {
-        load_tile(row, at.columns, tile, v);
-        tile_exponentials(v, s.scale, e);
-      }
+      reload_tile(row, at, s.scale, tile, 0, v, e);
       sums_of_differences(row, at.columns, label, s.scale, v, e, sums);
 #pragma unroll
       for (int i = 0; i < ROW_VALUES; ++i) {
