@@ -214,10 +214,9 @@ def capture(function: Callable[[], None], count: int) -> None:
     function()  # also compiles and loads the kernels, which cannot be done in a capture
     if count == 1:
         return
-    try:
+    again = function
+    with contextlib.suppress(DeviceError):  # what is wrong with the launches themselves shows again
         again = functools.partial(_replay, _captured(function))
-    except DeviceError:  # what is wrong with the launches themselves shows again
-        again = function
     for _ in range(count - 1):
         again()
 

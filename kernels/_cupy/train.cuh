@@ -66,14 +66,20 @@ __device__ __forceinline__ Rows rows_of_step(const Batches &batches, long long s
 }
 
 // M <- momentum*M + g, W <- W - learning rate*M, with g = dW + l2*W. No M: there is no momentum.
+__device__ __forceinline__ void move(REAL &w, REAL &velocity, bool has_velocity, REAL gradient,
+                                     REAL l2, REAL momentum, REAL learning_rate) {
+  REAL g = fma(l2, w, gradient);
+  if (has_velocity) g = velocity = fma(momentum, velocity, g);
+  w = fma(-learning_rate, g, w);
+}
+
+// The same where they lie. Both are on the way at once.
 __device__ __forceinline__ void update(REAL *w, REAL *velocity, REAL gradient, REAL l2,
                                        REAL momentum, REAL learning_rate) {
-  REAL g = fma(l2, *w, gradient);
-  if (velocity) {
-    g = fma(momentum, *velocity, g);
-    *velocity = g;
-  }
-  *w = fma(-learning_rate, g, *w);
+  REAL weight = *w, m = velocity ? *velocity : (REAL)0;
+  move(weight, m, velocity, gradient, l2, momentum, learning_rate);
+  *w = weight;
+  if (velocity) *velocity = m;
 }
 
 // Where class j of a head has its weight of a feature: column k*c + j of the bank.
@@ -138,10 +144,9 @@ __device__ __forceinline__ Largest largest(const REAL *v, long long c) {
 
 __device__ __forceinline__ bool all_finite(const REAL *v, long long c) {
   // v (c,)
-  bool finite = true;
-  for (long long j = threadIdx.x % ROW_LANES; j < c; j += ROW_LANES)
-    finite &= v[j] - v[j] == 0;  // not &&, with which each load would wait for the one before
-  return __all_sync(lanes_of_row(), finite);
+  REAL nothing = 0;  // or NaN; with && each load would wait for the one before
+  for (long long j = threadIdx.x % ROW_LANES; j < c; j += ROW_LANES) nothing += v[j] - v[j];
+  return __all_sync(lanes_of_row(), nothing == 0);
 }
 
 // With p = e / sum e, q = sum_{j!=y} p_j = 1 - p_y and s = sum_{j!=y} p_j^2, without a difference
@@ -250,7 +255,7 @@ __device__ __forceinline__ bool head_is_finite(const int *flags, long long count
                                                long long stride) {
   bool finite = true;
   for (long long r = threadIdx.x % 32; r < count; r += 32)
-    finite &= (flags[r * stride] & FINITE) != 0;  // not &&, as in all_finite
+    finite &= (flags[r * stride] & FINITE) != 0;  // not &&: see all_finite
   return __all_sync(FULL_WARP, finite);
 }
 

@@ -50,9 +50,9 @@ __device__ __forceinline__ ColumnUpdate column_update(const WeightTile &tile, co
           settings.momentum[head]};
 }
 
-// The weights of a column of the tile's features feature(i), i < COUNT. All of them are on the way
-// before the first is stored: no store could be passed by a load, which may be of the same weight
-// for all the compiler knows.
+// The weights of a column of the tile's features feature(i), i < COUNT. A load cannot pass a store,
+// which may be to the same weight for all the compiler knows: so all are on the way before the first
+// is stored.
 template <int COUNT, class At, class Gradient>
 __device__ __forceinline__ void update_weights(const ColumnUpdate &of, const WeightTile &tile,
                                                const Job &job, At feature, Gradient gradient) {
@@ -62,17 +62,17 @@ __device__ __forceinline__ void update_weights(const ColumnUpdate &of, const Wei
   REAL w[COUNT], m[COUNT];
 #pragma unroll
   for (int i = 0; i < COUNT; ++i) {
-    const long long at = first + feature(i) * bank.c;
-    w[i] = feature(i) < left ? bank.W[at] : (REAL)0;
-    m[i] = feature(i) < left && bank.MW ? bank.MW[at] : (REAL)0;
+    const int k = feature(i);
+    w[i] = k < left ? bank.W[first + k * bank.c] : (REAL)0;
+    m[i] = k < left && bank.MW ? bank.MW[first + k * bank.c] : (REAL)0;
   }
 #pragma unroll
   for (int i = 0; i < COUNT; ++i) {
-    if (feature(i) >= left) continue;
-    const long long at = first + feature(i) * bank.c;
-    update(&w[i], bank.MW ? &m[i] : nullptr, gradient(i), of.l2, of.momentum, of.rate);
-    bank.W[at] = w[i];
-    if (bank.MW) bank.MW[at] = m[i];
+    const int k = feature(i);
+    if (k >= left) continue;
+    move(w[i], m[i], bank.MW, gradient(i), of.l2, of.momentum, of.rate);
+    bank.W[first + k * bank.c] = w[i];
+    if (bank.MW) bank.MW[first + k * bank.c] = m[i];
   }
 }
 

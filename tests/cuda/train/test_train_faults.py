@@ -44,7 +44,7 @@ FAULTS = {
         "true ? weight_at", {BOUNDS},
     ),
     "weights past the last feature": (
-        B, "if (feature(i) >= left) continue;", "", {BOUNDS, BLOCKS},
+        B, "if (k >= left) continue;", "", {BOUNDS, BLOCKS},
     ),
     "rows of the tile above": (B, "* V_STRIDE + k * (int)c,", "* V_STRIDE,", {RACE, WRONG, UNSET}),
     "a slice's sum left out": (B, "total[i][j] += sum[i][j]", "total[i][j] = sum[i][j]", {WRONG}),
