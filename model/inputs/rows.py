@@ -19,7 +19,7 @@ from softstep.model.inputs.arrays import (
     refuse_unread,
 )
 from softstep.model.inputs.names import NamedColumns, names_of
-from softstep.model.inputs.sharded import Shard, ShardedRows
+from softstep.model.inputs.sharded import Shard, ShardedRows, nothing
 from softstep.model.inputs.sparse import MadeRows, SparseRows, compressed
 from softstep.model.views import Range, seen
 
@@ -156,7 +156,7 @@ def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = 
     if X.dtype.kind in "iu" or _finite_on_gpu(X) or (isinstance(X, SparseRows) and X.is_finite()):
         return
     if isinstance(X, ShardedRows):
-        X.reduced(_refuse_of_shard, name, names, combine=_nothing)
+        X.reduced(_refuse_of_shard, name, names, combine=nothing)
         return
     wide = np.float64 if X.dtype == np.float64 else np.float32
     block = max(1, BLOCK_VALUES // X.shape[1])
@@ -169,10 +169,6 @@ def refuse_non_finite(X: Any, name: str = "X", first_row: int = 0, names: Any = 
 
 def _refuse_of_shard(shard: Shard, name: str, names: Any) -> None:
     refuse_non_finite(shard.X, name, shard.first, names)
-
-
-def _nothing(one: None, other: None) -> None:
-    """What two shards say that refuse nothing."""
 
 
 def _refuse_first_of(rows, name, first_row, names):

@@ -175,6 +175,10 @@ def _of_view(
     return function(Shard(X, shard.first), *pieces, *arguments)
 
 
+def nothing(one: None, other: None) -> None:
+    """What two shards say together that say nothing."""
+
+
 def _taken(shard: Shard, rows: Array) -> list[tuple[Array, Array]]:
     """Those of these rows that are here, and their places among them."""
     places = np.flatnonzero((rows >= shard.first) & (rows < shard.first + len(shard.X)))
@@ -187,13 +191,13 @@ def _taken(shard: Shard, rows: Array) -> list[tuple[Array, Array]]:
 def _refuse_unlike(first: Form, form: Form, kind: str, number: int) -> None:
     """Raise ValueError unless rows have the width, the dtype and the names of the first."""
     for what, one, other in (
-        ("number of features", form.width, first.width),
-        ("dtype", form.given, first.given),
-        ("dtype", form.dtype, first.dtype),
-        ("names of columns", form.names, first.names),
+        ("{} features", form.width, first.width),
+        ("dtype {}", form.given, first.given),
+        ("dtype {}", form.dtype, first.dtype),
+        ("names of columns {}", form.names, first.names),
     ):
         if one != other:
             raise ValueError(
-                f"the {what} of the rows of {kind} {number}: {one}, but of {kind} 0: {other}; all "
-                "must have the same"
+                f"the rows of {kind} {number} have {what.format(one)}, those of {kind} 0 have "
+                f"{other}: all must have the same"
             )

@@ -10,11 +10,15 @@ from softstep.model.inputs.sharded import Form
 
 @dataclass(frozen=True)
 class Request:
-    """function(…, *arguments) of each shard, combined."""
+    """function(…, *arguments) of each shard, combined.
+
+    where: what an error of a rank begins with, {} standing for its number.
+    """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     combine: Callable[[Any, Any], Any]
+    where: str = ""
 
 
 def own_rows(given: Any, name: str) -> tuple[Any, Form]:

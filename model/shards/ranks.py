@@ -20,12 +20,14 @@ import numpy as np
 from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.inputs import NamedColumns, ShardedRows
-from softstep.model.inputs.sharded import Form, Shard, Shards
+from softstep.model.inputs.sharded import Form, Shard, Shards, nothing
 from softstep.model.resume.signals import deferred
 from softstep.model.shards.own import Request, own_rows
 
 ROWS = {"X": ("y", "sample_weight", "groups"), "X_val": ("y_val", "sample_weight_val")}
 LONGEST_NAP = 0.005  # seconds, of a rank that waits
+# What an error begins with that numbers the rows of a rank, or those of all.
+OF_OWN, OF_ALL = "in what rank {} gave: ", "rank {}, in the rows of all ranks: "
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,38 @@ def fit_over(comm: Any, model: Any, fit: Callable[..., Any], **given: Any) -> No
         TypeError: comm is no communicator. Whatever fit raises, and whatever was wrong with the
             rows of any rank, on all ranks.
     """
-    if not all(hasattr(comm, name) for name in ("Dup", "iprobe", "isend", "recv", "Abort")):
+    if not all(hasattr(comm, name) for name in ("Idup", "iprobe", "isend", "recv", "Abort")):
         raise TypeError(
             f"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD, not {comm!r}"
         )
-    ranks = Ranks(comm.Dup(), given)
-    if ranks.rank:
-        ranks.follow(model)
-        return
-    error: BaseException | None = None
+    with deferred() as answered:  # from here on the others wait for this one
+        with _or_abort(comm):
+            own, made = comm.Idup()
+            _wait(made.Test)
+            ranks = Ranks(own, given)
+        if ranks.rank:
+            ranks.follow(model)
+            return
+        error: BaseException | None = None
+        try:
+            with answered():
+                fit(**ranks.gathered())
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            ranks.end(model, error)
+
+
+@contextlib.contextmanager
+def _or_abort(comm: Any) -> Iterator[None]:
+    """Who fails within this block would leave the others waiting for ever: all are ended."""
     try:
-        fit(**ranks.gathered())
-    except BaseException as raised:
-        error = raised
+        yield
+    except BaseException:
+        traceback.print_exc()
+        comm.Abort(1)
         raise
-    finally:
-        ranks.end(model, error)
 
 
 class Ranks:
@@ -104,7 +122,8 @@ class Ranks:
         """
         from softstep import __version__
 
-        brought = self.ask(_brought, __version__, combine=_joined)
+        self.ask(_refuse_other, __version__, combine=nothing)
+        brought = self.ask(_brought, combine=_joined, where=OF_OWN)
         whole = dict(self.given)
         for name, others in ROWS.items():
             forms = [each.forms.get(name) for each in brought]
@@ -118,30 +137,35 @@ class Ranks:
         return whole
 
     def ask(
-        self, function: Callable[..., Any], *arguments: Any, combine: Callable[[Any, Any], Any]
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        combine: Callable[[Any, Any], Any],
+        where: str = "rank {}: ",
     ) -> Any:
         """function(ranks, *arguments) on each rank, combined from the first to the last; on rank 0.
 
+        where: what an error begins with, {} standing for the rank.
+
         Raises: what the function raises on any rank, which is named.
         """
-        with deferred(), self._or_abort():
-            found = self._answered(Request(function, arguments, combine))
+        with deferred(), _or_abort(self.comm):
+            found = self._answered(Request(function, arguments, combine, where))
         if isinstance(found, Failure):
             raise found.error
         return found
 
     def end(self, model: Any, error: BaseException | None) -> None:
         """Have all other ranks end with this model, and this error; on rank 0."""
-        params = model.get_params()
-        own = {"_checked", *params}  # what each rank has itself
-        fitted = {name: value for name, value in vars(model).items() if name not in own}
-        with deferred(), self._or_abort():
+        with deferred(), _or_abort(self.comm):
+            own = {"_checked", *model.get_params()}  # what each rank has itself
+            fitted = {name: value for name, value in vars(model).items() if name not in own}
             self._pass_on(End(fitted, None if error is None else _portable(error)))
             self.comm.Free()
 
     def follow(self, model: Any) -> None:
         """Answer rank 0 until the end; on all other ranks."""
-        with deferred(), self._or_abort():
+        with _or_abort(self.comm):
             while True:
                 request = self._received(self._parent)
                 if isinstance(request, End):
@@ -158,7 +182,7 @@ class Ranks:
 
     def dealt(self, pieces: list[Array]) -> Array:
         """The piece of this rank. pieces: on rank 0 those of all."""
-        with self._or_abort():
+        with _or_abort(self.comm):
             if self.rank:
                 own: Array = self._received(0)
                 return own
@@ -186,15 +210,20 @@ class Ranks:
     def _answered(self, request: Request) -> Any:
         """What this rank says, and those that it asks, or the first `Failure` of these."""
         self._pass_on(request)
-        try:
-            found = request.function(self, *request.arguments)
-        except Exception as error:
-            found = Failure(_portable(error, f"rank {self.rank}: "))
+        found = self._said(request, request.function, self, *request.arguments)
         for child in self._children:
             more = self._received(child)
             if not isinstance(found, Failure):
-                found = more if isinstance(more, Failure) else request.combine(found, more)
+                is_failure = isinstance(more, Failure)
+                found = more if is_failure else self._said(request, request.combine, found, more)
         return found
+
+    def _said(self, request: Request, function: Callable[..., Any], *arguments: Any) -> Any:
+        """function(*arguments), or its `Failure`."""
+        try:
+            return function(*arguments)
+        except Exception as error:
+            return Failure(_portable(error, request.where.format(self.rank)))
 
     def _sent(self, value: Any, rank: int) -> None:
         sending = self.comm.isend(value, rank)
@@ -203,16 +232,6 @@ class Ranks:
     def _received(self, rank: int) -> Any:
         _wait(lambda: bool(self.comm.iprobe(rank)))
         return self.comm.recv(source=rank)
-
-    @contextlib.contextmanager
-    def _or_abort(self) -> Iterator[None]:
-        """Who fails within this block would leave the others waiting for ever: all are ended."""
-        try:
-            yield
-        except BaseException:
-            traceback.print_exc()
-            self.comm.Abort(1)
-            raise
 
 
 class OfRanks(Shards):
@@ -235,13 +254,13 @@ class OfRanks(Shards):
         combine: Callable[[Any, Any], Any],
     ) -> Any:
         given = self.name, self.starts, beside, function, arguments
-        return self.ranks.ask(_of_rank, *given, combine=combine)
+        return self.ranks.ask(_of_rank, *given, combine=combine, where=OF_ALL)
 
     def deal(self, pieces: list[Array], forgotten: Any) -> Any:
         self._number += 1
         key = self.name, self._number
         self.ranks.pieces = pieces
-        self.ranks.ask(_keep, key, forgotten, combine=_nothing)
+        self.ranks.ask(_keep, key, forgotten, combine=nothing)
         return key
 
 
@@ -264,18 +283,18 @@ def _keep(ranks: Ranks, key: Any, forgotten: Any) -> None:
     ranks.pieces = []
 
 
-def _nothing(one: None, other: None) -> None:
-    """What two ranks say that have kept something."""
-
-
-def _brought(ranks: Ranks, version: str) -> list[Brought]:
-    """What this rank was given, through the doors for it."""
+def _refuse_other(ranks: Ranks, version: str) -> None:
+    """Raise ValueError if this rank has another version."""
     from softstep import __version__
 
     if version != __version__:
         raise ValueError(
             f"it has softstep {__version__}, but rank 0 has {version}: install the same"
         )
+
+
+def _brought(ranks: Ranks) -> list[Brought]:
+    """What this rank was given, through the doors for it."""
     forms: dict[str, Form | None] = {}
     arrays: dict[str, Array | None] = {}
     for name, others in ROWS.items():
@@ -306,7 +325,7 @@ def _array(name: str, given: Any, form: Form | None, of: str) -> Array | None:
         )
     if len(found) != form.n:
         raise ValueError(f"{name} has {len(found)} labels, but there are {form.n} rows")
-    return np.asarray(found)
+    return found if isinstance(found, np.ma.MaskedArray) else np.asarray(found)
 
 
 def _joined(one: list[Brought], other: list[Brought]) -> list[Brought]:
@@ -333,7 +352,8 @@ def _whole(name: str, parts: list[Array | None]) -> Array | None:
                 f"{name} of rank {rank} is {part.dtype} of shape {part.shape}, of rank 0 it is "
                 f"{first.dtype} of shape {first.shape}: give all alike"
             )
-    return np.concatenate(found)
+    is_masked = any(isinstance(part, np.ma.MaskedArray) for part in found)
+    return np.ma.concatenate(found) if is_masked else np.concatenate(found)
 
 
 def _wait(is_there: Callable[[], bool]) -> None:

@@ -1,10 +1,14 @@
 """Problems whose rows are dealt to several processes, and what must be true of their optimum."""
 
+from itertools import pairwise
+
 import numpy as np
+from scipy import sparse
 
 from softstep import SoftmaxRegression, SoftmaxSweep
 from softstep.model import trainer
 from softstep.model.optimum.problem import Problem
+from softstep.model.sweep.few_rows import few_shot
 
 N, D, C, TOL = 600, 10, 4, 1e-6
 RNG = np.random.default_rng(0)
@@ -15,6 +19,9 @@ X = (RNG.standard_normal((C, D))[Y] + RNG.standard_normal((N, D))).astype(np.flo
 PIXELS = RNG.integers(256, size=(N, D)).astype(np.uint8)
 WEIGHTS = RNG.uniform(0.5, 2, N)
 SOFT = RNG.dirichlet(np.ones(C), N).astype(np.float32)
+SPARSE = sparse.csr_array(X * (RNG.random((N, D)) < 0.3))
+HIDDEN = RNG.random((N, 2)) < 0.2
+SETS = np.ma.array(np.where(HIDDEN, 0, np.stack([Y, Y % 2], axis=1)), mask=HIDDEN)
 SHARED = {"loss": "cross_entropy", "solver": "lbfgs", "tol": TOL, "random_state": 0}
 
 # What is fitted: settings, and by name the arrays of all rows, in `fit`'s words.
@@ -39,14 +46,25 @@ def model(name):
     return SoftmaxRegression(**{**SHARED, **settings}), given
 
 
-def sweep(**settings):
+def sweep(name=None, **settings):
+    """That of all folds, or that of this name."""
+    settings |= {} if name is None else SWEEPS[name][1]
     shared = {name: value for name, value in SHARED.items() if name != "loss"}
     return SoftmaxSweep(GRID, **{"cv": 2, **shared, **settings})
 
 
+# Sweeps besides that of all folds: what is fitted, and settings.
+SWEEPS = {
+    "few": ({"X": X, "y": Y}, {"cv": few_shot(Y, 30, 2)}),
+    "masked": ({"X": X, "y": SETS}, {}),
+}
+
+
 def dealt(array, parts):
     """The rows of an array in so many parts of unlike length."""
-    return np.array_split(array, np.cumsum(np.arange(1, parts) * 2 * len(array) // parts**2))
+    n = array.shape[0]
+    ends = np.cumsum(np.arange(1, parts) * 2 * n // parts**2)
+    return [array[first:stop] for first, stop in pairwise([0, *ends.tolist(), n])]
 
 
 def assert_same_optimum(found, alone):

@@ -5,15 +5,18 @@ import json
 import os
 import pickle
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import over_rows
 from mpi4py import MPI
-from over_rows import LABELS, MODELS, SHARED, N, X, Y, dealt
+from over_rows import LABELS, MODELS, SHARED, SWEEPS, N, X, Y, dealt
 
 from softstep import SoftmaxRegression, kernels
+from softstep.model.shards.ranks import fit_over
 
 COMM = MPI.COMM_WORLD
 RANK, SIZE = COMM.rank, COMM.size
@@ -33,6 +36,8 @@ def fits(folder):
     told = []
     found["sweep"] = over_rows.sweep().fit(**own({"X": X, "y": Y}), comm=COMM, callback=told.append)
     found["told"] = len(told)
+    for name, (given, _) in SWEEPS.items():
+        found[name] = over_rows.sweep(name).fit(**own(given), comm=COMM)
     (folder / f"{RANK}.pickle").write_bytes(pickle.dumps(found))
 
 
@@ -42,6 +47,7 @@ def refusals(folder):
     x, y = dealt(X, SIZE)[RANK], dealt(LABELS, SIZE)[RANK]
     bad = x.copy()
     bad[5, 3] = np.nan
+    masked = np.ma.array(y, mask=np.arange(len(y)) == 5)
     weights = np.full(len(y), -1.0 if last else 1.0)
     cases = {
         "no rows": ({"X": x[:0], "y": y[:0]}, {}),
@@ -49,6 +55,7 @@ def refusals(folder):
         "dtype": ({"X": x.astype(np.float64), "y": y}, {}),
         "labels": ({"X": x, "y": y[1:]}, {}),
         "kinds": ({"X": x, "y": np.arange(len(y))}, {}),
+        "masked": ({"X": x, "y": masked}, {}),
         "nan": ({"X": bad, "y": y}, {}),
         "nothing": ({"X": None, "y": y}, {}),
         "weights": ({"X": x, "y": y, "sample_weight": weights}, {}),
@@ -100,8 +107,59 @@ def interrupt(folder):
         (folder / f"{RANK}.json").write_text(json.dumps([model.converged_, model.n_iter_]))
 
 
+def termination(folder):
+    """All ranks are told to end in the middle of a fit, rank 0 a second after the others."""
+    others = COMM.allgather(os.getpid())[1:]
+
+    def terminate(done):
+        if done.number == 3:
+            for process in others:
+                os.kill(process, signal.SIGTERM)
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    model, given = over_rows.model("plain")
+    kept = {"checkpoint": folder / "kept", "checkpoint_every": 1e9}
+    model.fit(**own(given), comm=COMM, callback=terminate, **kept)
+
+
+def its_number(shard):
+    return [shard.first]
+
+
+def quarrel(one, other):
+    if len(other) > 1 or one[0] > 0:
+        raise ZeroDivisionError(f"{one} and {other}")
+    return one + other
+
+
+def quarrels(folder):
+    """What is said of answers of two ranks that cannot be combined."""
+
+    def fit(X, y):
+        X.reduced(its_number, combine=quarrel)
+
+    model, given = over_rows.model("plain")
+    try:
+        fit_over(COMM, model, fit, **own(given))
+    except Exception as error:
+        (folder / f"{RANK}.json").write_text(json.dumps(f"{type(error).__name__}: {error}"))
+
+
+def absence(folder):
+    """The last rank does not come; Ctrl-C is sent to rank 0 twice."""
+    if RANK == SIZE - 1:
+        time.sleep(100)
+        return
+    command = f"sleep 1; kill -INT {os.getpid()}; sleep 1; kill -INT {os.getpid()}"
+    with subprocess.Popen(["sh", "-c", command]):
+        model, given = over_rows.model("plain")
+        model.fit(**own(given), comm=COMM)
+
+
+TASKS = (fits, refusals, death, interrupt, termination, quarrels, absence)
+
 if __name__ == "__main__":
     assert len(X) == N
-    {task.__name__: task for task in (fits, refusals, death, interrupt)}[sys.argv[1]](
-        Path(sys.argv[2])
-    )
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
+    {task.__name__: task for task in TASKS}[sys.argv[1]](Path(sys.argv[2]))

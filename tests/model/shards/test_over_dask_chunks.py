@@ -8,7 +8,18 @@ import over_rows
 import pytest
 from engines import client_of_two, engine
 from only import BETWEEN_PROCESSES
-from over_rows import LABELS, MODELS, N, X, Y, assert_same_optimum, assert_same_sweep, objective
+from over_rows import (
+    LABELS,
+    MODELS,
+    SWEEPS,
+    N,
+    X,
+    Y,
+    assert_same_optimum,
+    assert_same_sweep,
+    objective,
+)
+from processes import comes_true
 
 from softstep.model import WorkerError
 
@@ -52,6 +63,13 @@ def test_the_certificate_is_about_all_rows_and_a_rerun_has_the_same_bits(client)
 def test_a_sweep_over_chunks_has_the_folds_of_all_rows(client):
     found = over_rows.sweep().fit(chunked(X), chunked(Y))
     assert_same_sweep(found, over_rows.sweep().fit(X, Y))
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_sweep_over_chunks_learns_from_the_rows_that_it_is_to_learn_from(name, client):
+    given, _ = SWEEPS[name]
+    alone = over_rows.sweep(name).fit(**given)
+    assert_same_sweep(over_rows.sweep(name).fit(**given | {"X": chunked(X)}), alone)
 
 
 def test_any_engine_of_dask():

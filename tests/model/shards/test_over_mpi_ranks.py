@@ -10,7 +10,7 @@ import over_rows
 import pytest
 from engines import mpiexec
 from only import BETWEEN_PROCESSES
-from over_rows import MODELS, X, Y, assert_same_optimum, assert_same_sweep, objective
+from over_rows import MODELS, SWEEPS, X, Y, assert_same_optimum, assert_same_sweep, objective
 
 SCRIPT = Path(over_rows.__file__).with_name("ranks.py")
 
@@ -29,7 +29,7 @@ def alone():
     return {name: model.fit(**given) for name, (model, given) in models.items()}
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[1, 2, 4])
 def found(request, tmp_path_factory):
     """What each of so many ranks ends with."""
     ranks = run("fits", request.param, tmp_path_factory.mktemp("ranks"))
@@ -53,6 +53,12 @@ def test_a_sweep_over_ranks_has_the_folds_of_all_rows(found):
     assert_same_sweep(found[0]["sweep"], over_rows.sweep().fit(X, Y))
 
 
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_sweep_over_ranks_learns_from_the_rows_that_it_is_to_learn_from(name, found):
+    given, _ = SWEEPS[name]
+    assert_same_sweep(found[0][name], over_rows.sweep(name).fit(**given))
+
+
 def test_every_rank_ends_with_the_model_of_the_first(found):
     for other in found[1:]:
         for name in MODELS:
@@ -66,17 +72,19 @@ def test_every_rank_ends_with_the_model_of_the_first(found):
 
 
 SAID = {
-    "no rows": "ValueError: rank 2: X is empty: 0 sample(s) (shape=(0, 10))",
-    "width": "ValueError: the number of features of the rows of rank 2: 9, but of rank 0: 10; all "
+    "no rows": "ValueError: in what rank 2 gave: X is empty: 0 sample(s) (shape=(0, 10))",
+    "width": "ValueError: the rows of rank 2 have 9 features, those of rank 0 have 10: all must "
+    "have the same",
+    "dtype": "ValueError: the rows of rank 2 have dtype float64, those of rank 0 have float32: all "
     "must have the same",
-    "dtype": "ValueError: the dtype of the rows of rank 2: float64, but of rank 0: float32; all "
-    "must have the same",
-    "labels": "ValueError: rank 2: y has 200 labels, but there are 201 rows",
+    "labels": "ValueError: in what rank 2 gave: y has 200 labels, but there are 201 rows",
     "kinds": "ValueError: y of rank 2 is int64 of shape (201,), of rank 0 it is <U7 of shape "
     "(133,): give all alike",
-    "nan": "ValueError: rank 2: X[404, 3] is nan: X must hold neither NaN nor inf",
-    "nothing": "ValueError: rank 2: X is None: each rank gives its own rows",
-    "weights": "ValueError: rank 2: sample_weight[0] = -1.0 must be finite and >= 0",
+    "masked": "ValueError: y[404] is masked: fill it, or leave its row out",
+    "nan": "ValueError: rank 2, in the rows of all ranks: X[404, 3] is nan: X must hold neither "
+    "NaN nor inf",
+    "nothing": "ValueError: in what rank 2 gave: X is None: each rank gives its own rows",
+    "weights": "ValueError: in what rank 2 gave: sample_weight[0] = -1.0 must be finite and >= 0",
     "no weights": "ValueError: rank 2 has no sample_weight, but others have: give it on all ranks",
     "sgd": "ValueError: solver='sgd' takes a step for every few rows",
     "tol": "ValueError: tol must be above 0, not -1",
