@@ -290,14 +290,14 @@ class SoftmaxRegression(Params, Exchange):
             raise TypeError(f"path must be a WeightPath, not {path!r}")
         if settings.optimum is not None:
             refuse_of_sgd(path=path)
-        for rows in (X, X_val):
-            door.check(rows, self.solver)
+        for some in (X, X_val):
+            door.check(some, self.solver)
         inputs.warn_of_other_rows(X, {"y": y, "sample_weight": sample_weight})
         inputs.warn_of_other_rows(X_val, {"y_val": y_val}, "X_val")
         opened = resuming.opened(checkpoint, checkpoint_every, resume)
-        with _Unchanged(self), opened as keeper:
+        with _Unchanged(self), opened as keeper, door.opened(X=X, X_val=X_val) as rows:
             y, sample_weight, y_val = map(door.here, (y, sample_weight, y_val))
-            given = door.opened(X), y, sample_weight, door.opened(X_val, "X_val"), y_val
+            given = rows["X"], y, sample_weight, rows["X_val"], y_val
             if settings.optimum is None:
                 self._fit(settings, given, callback, path, keeper, fingerprint)
                 return self

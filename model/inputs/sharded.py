@@ -132,9 +132,13 @@ class ShardedRows(MadeRows):
             return part
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
+        rows = np.asarray(rows)
         found = np.empty((len(rows), self.shape[1]), self.dtype)
-        for places, values in self.reduced(_taken, np.asarray(rows), combine=add):
-            found[places] = values
+        are_there = np.zeros(len(rows), bool)
+        for places, values in self.reduced(_taken, rows, combine=add):
+            found[places], are_there[places] = values, True
+        if not are_there.all():
+            raise IndexError(f"no {self.shards.kind} has row {rows[~are_there][0]} of {len(self)}")
         return found
 
     def astype(self, dtype: Any, order: str = "K") -> "ShardedRows":

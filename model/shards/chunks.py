@@ -4,6 +4,7 @@ All that is asked of them is a graph, by whatever engine Dask runs it: what a wo
 when it dies, Dask computes again.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError
@@ -38,13 +39,15 @@ class Held:
     form: Form
 
 
-def rows_of(array: Any, name: str) -> ShardedRows:
-    """The rows of a Dask array (n, d), held by the workers chunk by chunk; chunks without rows
-    count for nothing.
+@contextlib.contextmanager
+def rows_of(array: Any, name: str) -> Iterator[ShardedRows]:
+    """The rows of a Dask array (n, d), held by the workers chunk by chunk within this block; chunks
+    without rows count for nothing.
 
     Raises:
         ValueError: it is not 2-D, has no rows or chunks of unknown length, or its chunks are not
-            alike. Whatever the door for rows raises, or a worker that computes a chunk.
+            alike, or not as long as Dask says. Whatever the door for rows raises, or a worker that
+            computes a chunk.
     """
     if array.ndim != 2:
         raise ValueError(f"{name} must be 2-D, one row per sample, but its shape is {array.shape}")
@@ -59,12 +62,15 @@ def rows_of(array: Any, name: str) -> ShardedRows:
     blocks = array.rechunk({1: -1}).to_delayed().ravel()
     starts = accumulate((int(count) for count in counts), initial=0)
     held = [
-        delayed(_held)(block, name, start)
-        for block, start, count in zip(blocks, starts, counts, strict=False)
+        delayed(_held)(block, f"{name}.blocks[{number}]", start, int(count))
+        for number, (block, start, count) in enumerate(zip(blocks, starts, counts, strict=False))
         if count
     ]
     shards = Chunks(held, [int(count) for count in counts if count])
-    return ShardedRows.of(shards, shards.forms())
+    try:
+        yield ShardedRows.of(shards, shards.forms())
+    finally:
+        shards.release()
 
 
 def whole(values: Any) -> Any:
@@ -107,10 +113,26 @@ class Chunks(Shards):
         own = map(np.ascontiguousarray, pieces)
         return _persisted([delayed(piece, traverse=False) for piece in own])
 
+    def release(self) -> None:
+        """Have the workers keep nothing any longer, whoever still has this, as the traceback of an
+        error has."""
+        client = _client()
+        if client is not None and client.status == "running":  # or all is gone with it
+            kept = [self._held, [pieces for _, pieces in self._dealt.values()]]
+            for future in sys.modules["distributed"].futures_of(kept):
+                future.release()
+        self._held = []
+        self._dealt.clear()
 
-def _held(block: Any, name: str, first: int) -> Held:
-    """A chunk, through the door for rows."""
+
+def _held(block: Any, name: str, first: int, count: int) -> Held:
+    """A chunk, through the door for rows. count: the rows that Dask says it has."""
     X, form = own_rows(block, name)
+    if form.n != count:
+        raise ValueError(
+            f"{name} has {form.n} rows, but Dask says {count}: give "
+            f"{name.partition('.')[0]}.compute_chunk_sizes()"
+        )
     return Held(Shard(X, first), form)
 
 
@@ -155,15 +177,21 @@ def _computed(task: Any) -> Any:
 def _waited_for(task: Any, client: Any) -> Any:
     with dask.config.set(QUIET):
         future = client.compute(task)
-    alone = 0
-    while alone < 2:
-        try:
-            return future.result(timeout=PATIENCE)
-        except TimeoutError:
-            if future.done():
-                raise
-            alone = 0 if client.ncores() else alone + 1
-    raise WorkerError("no worker of the Dask cluster is left: start some, then fit again")
+    patience, alone = PATIENCE, 0
+    try:
+        while alone < 2:
+            try:
+                return future.result(timeout=patience)
+            except TimeoutError:
+                if future.status == "error":
+                    return future.result()
+                if future.done():  # it takes so long to come here
+                    patience *= 2
+                alone = 0 if client.ncores() else alone + 1
+        raise WorkerError("no worker of the Dask cluster is left: start some, then fit again")
+    except BaseException:
+        future.release()  # which the traceback refers to: or the workers would go on
+        raise
 
 
 def _client() -> Any:

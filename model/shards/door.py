@@ -1,5 +1,7 @@
 """The door for rows that no process holds all of, told by their type."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from softstep.model.inputs import ShardedRows
@@ -10,14 +12,22 @@ def is_of_dask(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] in ("dask", "dask_expr")
 
 
-def opened(X: Any, name: str = "X") -> Any:
-    """X; of a Dask array its chunks, as `ShardedRows`.
+@contextlib.contextmanager
+def opened(**given: Any) -> Iterator[dict[str, Any]]:
+    """X and X_val, by name; of a Dask array its chunks, as `ShardedRows`, which the workers have
+    within this block.
 
     Raises:
         TypeError: another of Dask's collections. Whatever `chunks.rows_of` raises.
     """
-    if not is_of_dask(X):
-        return X
+    with contextlib.ExitStack() as stack:
+        yield {
+            name: stack.enter_context(_chunks_of(X, name)) if is_of_dask(X) else X
+            for name, X in given.items()
+        }
+
+
+def _chunks_of(X: Any, name: str) -> contextlib.AbstractContextManager[ShardedRows]:
     from softstep.model.shards import chunks
 
     if not hasattr(X, "chunks"):

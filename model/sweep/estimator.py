@@ -1,6 +1,7 @@
 """Many softmax regressions on the same rows, trained together in one pass over them."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from os import PathLike
@@ -43,11 +44,12 @@ class Given:
     sample_weight_val: Any
     groups: Any
 
-    def from_dask(self) -> "Given":
-        """The same with the rows of Dask arrays in shards, and all else here."""
-        shards = {"X": door.opened(self.X), "X_val": door.opened(self.X_val, "X_val")}
-        others = {n: door.here(value) for n, value in vars(self).items() if n not in shards}
-        return Given(**shards, **others)
+    @contextlib.contextmanager
+    def from_dask(self) -> Iterator["Given"]:
+        """The same with the rows of Dask arrays in shards, within this block, and all else here."""
+        with door.opened(X=self.X, X_val=self.X_val) as shards:
+            others = {n: door.here(value) for n, value in vars(self).items() if n not in shards}
+            yield Given(**shards, **others)
 
 
 class SoftmaxSweep(OutOfFold, Params):
@@ -315,8 +317,8 @@ class SoftmaxSweep(OutOfFold, Params):
         inputs.warn_of_other_rows(X, own)
         held_out = {"y_val": y_val, "sample_weight_val": sample_weight_val}
         inputs.warn_of_other_rows(X_val, held_out, "X_val")
-        with resuming.opened(checkpoint, checkpoint_every, resume) as keeper:
-            given = given.from_dask()
+        checkpoints = resuming.opened(checkpoint, checkpoint_every, resume)
+        with checkpoints as keeper, given.from_dask() as given:
             solution = self._fit(settings, given, callback, keeper, fingerprint, crew)
         if solution is not None and solution.interrupted:
             raise KeyboardInterrupt

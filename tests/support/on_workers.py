@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 
 
 def kill_itself(file):
@@ -10,6 +11,26 @@ def kill_itself(file):
     with file.open("ab") as ended:
         ended.write(b".")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Slow:
+    """What is on its way for a second."""
+
+    def __reduce__(self):
+        return arrived, ()
+
+
+def arrived():
+    time.sleep(1)
+    return "it is here"
+
+
+def slow_answer(shard):
+    return Slow()
+
+
+def two_rows_less(block, block_id=None):
+    return block[:-2] if block_id[0] == 3 else block
 
 
 def held(dask_worker):

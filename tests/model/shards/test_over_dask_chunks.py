@@ -4,6 +4,7 @@ import os
 import signal
 
 import numpy as np
+import on_workers
 import over_rows
 import pytest
 from engines import client_of_two, engine
@@ -116,6 +117,40 @@ def test_that_no_worker_is_left_is_an_error_that_says_so(monkeypatch):
     assert not hasattr(model, "coef_")
 
 
+def test_an_answer_may_take_longer_to_come_than_it_is_waited_for_at_a_time(client, monkeypatch):
+    from softstep.model.shards import chunks
+
+    monkeypatch.setattr(chunks, "PATIENCE", 0.2)
+    with chunks.rows_of(chunked(X, rows=(N,)), "X") as rows:
+        assert rows.reduced(on_workers.slow_answer, combine=None) == "it is here"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_the_workers_keep_nothing_of_a_fit_that_failed(error, client):
+    kept = []
+
+    def fail(done):
+        kept.append(sum(client.run(on_workers.held).values()))
+        raise error
+
+    with pytest.raises(error) as raised:
+        over_rows.model("plain")[0].fit(chunked(X), Y, callback=fail)
+    assert kept[0] > 0
+    assert raised.tb is not None  # which refers to the rows
+    assert comes_true(lambda: not any(client.run(on_workers.held).values()))
+
+
+def test_rows_that_no_chunk_has_are_an_error():
+    dask = pytest.importorskip("dask")
+    from softstep.model.shards import chunks
+
+    with dask.config.set(scheduler="threads"), chunks.rows_of(chunked(X), "X") as rows:
+        assert np.array_equal(rows[[599, 0]], X[[599, 0]])
+        for wrong in (-1, 600):
+            with pytest.raises(IndexError, match=f"no chunk has row {wrong} of 600"):
+                rows[[5, wrong]]
+
+
 def refused(match, X=None, error=ValueError, *, fitted=None, **given):
     model = over_rows.model("plain")[0] if fitted is None else fitted
     with pytest.raises(error, match=match):
@@ -137,7 +172,10 @@ def test_what_cannot_be_meant_is_refused():
     refused(r"^X has chunks of unknown length: give X.compute_chunk_sizes\(\)", unknown)
     refused(r"^X must be 2-D", chunked(Y))
     refused(r"^X is empty: its shape is \(0, 10\)", chunked(X)[:0])
-    refused(r"^X is complex128. Complex data not supported", chunked(X.astype(complex)))
+    refused(r"^X.blocks\[\d\] is complex128. Complex data not", chunked(X.astype(complex)))
+    shorter = chunked(X).map_blocks(on_workers.two_rows_less, dtype=X.dtype)
+    cure = r"give X.compute_chunk_sizes\(\)$"
+    refused(rf"^X.blocks\[3\] has 48 rows, but Dask says 50: {cure}", shorter)
     refused(r"^y has 599 labels, but there are 600 rows", y=Y[1:])
     bad = X.copy()
     bad[477, 7] = np.inf
