@@ -24,13 +24,14 @@ MOST_DEALT = 6  # arrays that shards keep beside their rows
 
 class Form(NamedTuple):
     """What the rows of a shard are: `dtype` as they are read, `given` as they were given; names of
-    the columns, if they have."""
+    the columns, if they have; whether they are sparse."""
 
     n: int
     width: int
     dtype: np.dtype[Any]
     given: np.dtype[Any]
     names: tuple[str, ...] | None
+    sparse: bool
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,10 @@ class Shards(ABC):
 
 
 class ShardedRows(MadeRows):
-    """A matrix (n, d) in shards, in the dtype of its rows; rows that are asked for come here."""
+    """A matrix (n, d) in shards, in the dtype of its rows; rows that are asked for come here.
+
+    are_sparse: whether all shards are.
+    """
 
     block_bytes = 1 << 23  # the fewest bytes that rows take which are made at once, of any kind
     shape: tuple[int, int]
@@ -95,11 +99,12 @@ class ShardedRows(MadeRows):
     shards: Shards
     names: tuple[str, ...] | None
     given: np.dtype[Any]
+    are_sparse: bool
 
     def __init__(self, shards: Shards, form: Form) -> None:
         """form: of all its rows."""
         self.shards, self.names, self.given = shards, form.names, form.given
-        self.shape, self.dtype = (form.n, form.width), form.dtype
+        self.shape, self.dtype, self.are_sparse = (form.n, form.width), form.dtype, form.sparse
         self._columns: Range = (0, form.width)
 
     @classmethod
@@ -111,7 +116,8 @@ class ShardedRows(MadeRows):
         """
         for number, form in enumerate(forms):
             _refuse_unlike(forms[0], form, shards.kind, number)
-        return cls(shards, forms[0]._replace(n=shards.starts[-1]))
+        are_sparse = all(form.sparse for form in forms)
+        return cls(shards, forms[0]._replace(n=shards.starts[-1], sparse=are_sparse))
 
     @property
     def rows_at_once(self) -> int:
@@ -141,6 +147,13 @@ class ShardedRows(MadeRows):
             raise IndexError(f"no {self.shards.kind} has row {rows[~are_there][0]} of {len(self)}")
         return found
 
+    def stored(self, rows: slice) -> tuple[Array, Array, Array]:
+        """As `SparseRows.stored`."""
+        parts = self.reduced(_stored, *rows.indices(len(self))[:2], combine=add)
+        values, features, begins = zip(*parts, strict=True)
+        counts = np.concatenate([np.diff(of_part) for of_part in begins])
+        return np.concatenate(values), np.concatenate(features), np.append(0, counts.cumsum())
+
     def astype(self, dtype: Any, order: str = "K") -> "ShardedRows":
         part = self._like(self.shape, np.dtype(dtype))
         part._columns = self._columns
@@ -162,7 +175,7 @@ class ShardedRows(MadeRows):
         return self.shards.asked(_of_view, given, keys, combine)
 
     def _like(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> "ShardedRows":
-        return ShardedRows(self.shards, Form(*shape, dtype, self.given, None))
+        return ShardedRows(self.shards, Form(*shape, dtype, self.given, None, self.are_sparse))
 
 
 def _of_view(
@@ -190,6 +203,12 @@ def _taken(shard: Shard, rows: Array) -> list[tuple[Array, Array]]:
         return []
     found = shard.X[rows[places] - shard.first]
     return [(places, found if isinstance(shard.X, SparseRows) else to_host(found))]
+
+
+def _stored(shard: Shard, first: int, stop: int) -> list[tuple[Array, Array, Array]]:
+    """What is stored of those of these rows that are here."""
+    here = slice(max(0, first - shard.first), max(0, stop - shard.first))
+    return [shard.X.stored(here)]
 
 
 def _refuse_unlike(first: Form, form: Form, kind: str, number: int) -> None:

@@ -80,9 +80,9 @@ class SparseRows(MadeRows):
         return self.matrix[rows].toarray(order="C")
 
     def stored(self, rows: slice) -> tuple[Array, Array, Array]:
-        """What these rows store: values, their features, and where each row begins."""
+        """What these rows store: values, their features, and where each row begins, in 64 bits."""
         part = self.matrix[rows]
-        return part.data, part.indices, part.indptr
+        return part.data, part.indices.astype(np.int64), part.indptr.astype(np.int64)
 
     def astype(self, dtype: Any, order: str = "K") -> "SparseRows":
         return SparseRows(self.matrix.astype(dtype))

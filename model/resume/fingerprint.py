@@ -10,6 +10,7 @@ from softstep.kernels import processor
 from softstep.kernels.arrays import is_on_gpu, to_host
 from softstep.kernels.backend import choose
 from softstep.model.archive import Array
+from softstep.model.inputs.sharded import ShardedRows
 from softstep.model.inputs.sparse import SparseRows
 from softstep.model.resume.origin import versions
 
@@ -85,7 +86,11 @@ def are_others(X: Any, fields: dict[str, str]) -> bool:
 
 
 def _kind_of(X: Any) -> str:
-    return f"{X.dtype}, sparse" if isinstance(X, SparseRows) else str(X.dtype)
+    return f"{X.dtype}, sparse" if _are_sparse(X) else str(X.dtype)
+
+
+def _are_sparse(X: Any) -> bool:
+    return isinstance(X, SparseRows) or (isinstance(X, ShardedRows) and X.are_sparse)
 
 
 def _digest(X: Any, kind: str) -> str:
@@ -108,7 +113,7 @@ def _hash(X: Any, parts: Iterable[Any] = (...,)) -> str:
     """Of these parts; of sparse rows, of what they store."""
     digest = hashlib.sha256()
     for part in parts:
-        for found in X.stored(part) if isinstance(X, SparseRows) else (X[part],):
+        for found in X.stored(part) if _are_sparse(X) else (X[part],):
             array: Array = np.ascontiguousarray(to_host(found))
             digest.update(array.view(np.uint8).data)
     return digest.hexdigest()

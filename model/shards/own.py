@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softstep.model import inputs
+from softstep.model.inputs import SparseRows
 from softstep.model.inputs.sharded import Form
 
 
@@ -26,4 +27,4 @@ def own_rows(given: Any, name: str) -> tuple[Any, Form]:
     rows = inputs.features(given, name)
     names = None if rows.names is None else tuple(rows.names)
     X = inputs.placed(rows.X, None)
-    return X, Form(len(X), rows.width, X.dtype, rows.dtype, names)
+    return X, Form(len(X), rows.width, X.dtype, rows.dtype, names, isinstance(X, SparseRows))

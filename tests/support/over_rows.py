@@ -33,6 +33,8 @@ MODELS = {
     ),
     "held out": ({"C": 1.0, "scaling": "l2"}, {"X": X, "y": Y, "X_val": X[::3], "y_val": Y[::3]}),
     "pixels, soft targets": ({"l2": 0.01, "l2_bias": True}, {"X": PIXELS, "y": SOFT}),
+    "sparse": ({"C": 0.5}, {"X": SPARSE, "y": Y}),
+    "of float16": ({"C": 0.5, "scaling": "standard"}, {"X": X.astype(np.float16), "y": Y}),
     "without a bound": ({"loss": "mse", "l2": 0.01}, {"X": X, "y": Y}),
 }
 GRID = [

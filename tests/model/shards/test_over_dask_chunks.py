@@ -37,6 +37,9 @@ def client():
 def chunked(array, rows=CHUNKS):
     """The array as Dask's, in chunks of so many rows, and of columns too."""
     dask_array = pytest.importorskip("dask.array")
+    if hasattr(array, "tocsr"):
+        dense = dask_array.from_array(array.toarray(), chunks=(rows, -1))
+        return dense.map_blocks(type(array), dtype=array.dtype)
     if len(array) != N:
         rows = (len(array) // 2, len(array) - len(array) // 2)
     columns = ((5, 5),) if array.shape[1:] == (10,) else tuple((n,) for n in array.shape[1:])
