@@ -674,7 +674,7 @@ class SoftmaxRegression(Params, Exchange):
         X, centers = schema.numbers(rows, bank.W.dtype), bool(self.fit_intercept)
         factor = schema.factor(rows)
         (scaler,) = inputs.measured(
-            X, self.scaling, factor, [weights], centers=centers, names=rows.labels
+            X, self.scaling, factor, weights, [0], centers=centers, names=rows.labels
         )
         self._scaler = scaler
         if last is None:

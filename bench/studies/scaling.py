@@ -57,7 +57,7 @@ def variants(work: Work) -> dict[str, Callable[[], Any]]:
     sgd = trainer.SGDSettings("cross_entropy", 0.01, work.batch)
 
     def measure(scaling: str) -> Any:
-        return inputs.measured(X, scaling, scale, [None], centers=True)[0]
+        return inputs.measured(X, scaling, scale, None, [0], centers=True)[0]
 
     def epoch(rows: Any, factor: float) -> None:
         W, b = np.zeros((1, work.d, work.c), np.float32), np.zeros((1, work.c), np.float32)

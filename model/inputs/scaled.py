@@ -74,17 +74,18 @@ def measured(
     X: Any,
     scaling: str,
     feature_scale: float,
-    weights: list[Array | None],
+    weights: Array | None,
+    sets: Sequence[int | None],
     *,
     centers: bool,
     names: Any = None,
     release: Callable[[int, int], None] | None = None,
 ) -> list[Scaler]:
-    """A scaler for each set of row weights, by the rows of X (n, d), and in the dtype of X.
+    """A scaler for each of these sets of row weights, by the rows of X (n, d), in the dtype of X.
 
-    weights: (n,) each; None: 1. centers: whether the mean is taken off, which takes a bias. names:
-    of the columns, or None (`labels_of`). release: called with the first row and the last,
-    exclusive, of those no longer needed.
+    weights: (n,) or (k, n); None: 1. sets: which of the k each is of; None: of weights 1. centers:
+    whether the mean is taken off, which takes a bias. names: of the columns, or None (`labels_of`).
+    release: called with the first row and the last, exclusive, of those no longer needed.
 
     Raises:
         ValueError: X is on a GPU, or not finite; a column is too large or too small to be scaled;
@@ -93,16 +94,15 @@ def measured(
     refuse_on_gpu(X)
     unit = scaling.startswith("l2")
     if "standard" not in scaling:
-        return [Scaler(unit)] * len(weights)
+        return [Scaler(unit)] * len(sets)
     # The columns as they are given, which a factor rounds; of unit rows it counts by its sign.
     factor = math.copysign(1, feature_scale) if unit else feature_scale
     if isinstance(X, ShardedRows):
-        given = [w for w in weights if w is not None]
-        which = [w is not None for w in weights]
-        beside = ((np.stack(given), -1),) if given else ()
-        moments = X.reduced(_moments_of_shard, unit, which, beside=beside, combine=_both)
+        # As they are, all of them: the shards keep them for what is learned from.
+        beside = () if weights is None else ((weights, -1),)
+        moments = X.reduced(_moments_of_shard, unit, sets, beside=beside, combine=_both)
     else:
-        moments = _moments(X, unit, weights, release)
+        moments = _moments(X, unit, _chosen(weights, sets), release)
     dtype = compute_dtype(X)
     eps = float(np.finfo(dtype).eps)
     found = [of_set.scaler(unit, centers=centers, n=len(X), eps=eps) for of_set in moments]
@@ -136,11 +136,17 @@ def _moments(
 
 
 def _moments_of_shard(shard: Shard, *given: Any) -> list[Moments]:
-    """given: the sets of weights that there are, if any, (k, m); whether rows are of unit length;
-    and which sets have weights."""
-    *sets, unit, which = given
-    there = iter(sets[0] if sets else ())
-    return _moments(shard.X, unit, [next(there) if is_there else None for is_there in which])
+    """given: the weights, if there are any; whether rows are of unit length; and which sets."""
+    *weights, unit, sets = given
+    return _moments(shard.X, unit, _chosen(weights[0] if weights else None, sets))
+
+
+def _chosen(weights: Array | None, sets: Sequence[int | None]) -> list[Array | None]:
+    """These sets of weights, (n,) each."""
+    if weights is None:
+        return [None] * len(sets)
+    all_sets = np.atleast_2d(weights)
+    return [None if s is None else all_sets[s] for s in sets]
 
 
 def _both(one: list[Moments], other: list[Moments]) -> list[Moments]:

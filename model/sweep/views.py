@@ -132,16 +132,14 @@ class Views:
                 alike.setdefault((key.view, key.scaling, key.split), []).append(key)
         for (v, scaling, split), some in alike.items():
             own, step = (few[split], each) if split in few else (rows, 1)
-            weights: list[Array | None] = [None] * len(some)
-            if own.sample_weight is not None:
-                sets = [key.weight_set for key in some]
-                weights = [own.sample_weight[s // step] if s >= 0 else None for s in sets]
+            sets = [None if key.weight_set < 0 else key.weight_set // step for key in some]
             X = views.seen(own.X, self.columns[v])
             scalers = measured(
                 X,
                 scaling,
                 rows.feature_scale,
-                weights,
+                own.sample_weight,
+                sets,
                 centers=centers,
                 names=labels_of(None, self.ranges[v]),
                 release=release if own is rows else None,

@@ -31,7 +31,7 @@ def lone(**settings):
 
 def statistics(rows, weights=None, scaling="standard", **options):
     (found,) = door.measured(
-        rows, scaling, 1.0, [weights], **{"centers": True, "names": None, **options}
+        rows, scaling, 1.0, weights, [0], **{"centers": True, "names": None, **options}
     )
     return found.mean, found.scale
 
@@ -294,9 +294,9 @@ def test_the_published_statistics_cannot_be_written_to():
 def test_statistics_of_wide_rows_take_the_memory_that_is_reckoned(scaling, dtype):
     n, d, sets = 600, 4000, 6
     rows = np.ones((n, d), dtype)
-    weights = [(np.arange(n) % sets != k).astype(np.float32) for k in range(sets)]
+    weights = (np.arange(n) % sets != np.arange(sets)[:, None]).astype(np.float32)
     tracemalloc.start()
-    door.measured(rows, scaling, 1.0, weights, centers=True)
+    door.measured(rows, scaling, 1.0, weights, range(sets), centers=True)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < memory.SCALED + (memory.MOMENTS * sets + memory.WIDENED) * d

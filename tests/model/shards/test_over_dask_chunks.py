@@ -84,6 +84,23 @@ def test_any_engine_of_dask():
     assert_same_optimum(model, over_rows.model("plain")[0].fit(**given))
 
 
+def test_weights_by_which_rows_are_scaled_are_sent_once(monkeypatch):
+    dask = pytest.importorskip("dask")
+    from softstep.model.shards import chunks
+
+    sent, deal = [], chunks.Chunks.deal
+    monkeypatch.setattr(
+        chunks.Chunks, "deal", lambda self, *what: sent.append(what) or deal(self, *what)
+    )
+    model, given = over_rows.model("balanced, scaled, of float64")
+    with dask.config.set(scheduler="threads"):
+        model.fit(**given | {"X": chunked(given["X"])})
+        assert len(sent) == 2  # labels and weights
+        sent.clear()
+        over_rows.sweep(cv=3).fit(chunked(X), Y)
+    assert len(sent) == 3  # and those by which it is judged
+
+
 @BETWEEN_PROCESSES
 def test_what_a_worker_that_dies_had_is_computed_again_to_the_same_bits(client):
     expected = over_rows.model("plain")[0].fit(chunked(X), Y)
