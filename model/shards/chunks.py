@@ -6,8 +6,7 @@ when it dies, Dask computes again.
 
 import contextlib
 import sys
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
@@ -20,10 +19,9 @@ from dask import delayed
 from softstep.kernels.checks import Array
 from softstep.model.inputs import ShardedRows
 from softstep.model.inputs.sharded import Form, Shard, Shards
-from softstep.model.shards.deaths import WorkerError
+from softstep.model.shards.deaths import WorkerError, is_death
 from softstep.model.shards.own import Request, own_rows
 
-KILLED = "KilledWorker"  # Dask's error for a task whose workers died again and again
 TOGETHER = 8  # answers that are combined by one task
 PATIENCE = 20.0  # seconds after which it is asked whether there are workers left
 OF_CLUSTER = (None, "distributed", "dask.distributed")  # what the scheduler is called then
@@ -167,8 +165,7 @@ def _computed(task: Any) -> Any:
     try:
         return task.compute() if client is None else _waited_for(task, client)
     except Exception as error:
-        is_death = isinstance(error, BrokenExecutor | CancelledError)
-        if is_death or type(error).__name__ == KILLED:
+        if is_death(error):
             why = " ".join(str(error).split()) or type(error).__name__
             raise WorkerError(f"a worker of Dask's died: {why}") from error
         raise

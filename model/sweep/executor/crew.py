@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from softstep.model import inputs
-from softstep.model.shards.deaths import WorkerError
+from softstep.model.shards.deaths import WorkerError, is_death
 from softstep.model.sweep.executor.engines import Engine, engine_of
 from softstep.model.sweep.executor.tasks import TooOftenError
 
-KILLED = "KilledWorker"  # Dask's error for a task whose workers died again and again
 FIRST = (
     "its first task (it begins with the script that started it, but for what is below "
     'if __name__ == "__main__")'
@@ -119,7 +118,7 @@ def _ended(futures: dict["Future[Any]", str]) -> Iterator[tuple[Any, "Future[Any
         try:
             result = future.result()
         except Exception as error:
-            if not _is_death(error):
+            if not (is_death(error) or isinstance(error, TooOftenError)):
                 raise
             lost.append(name)
             reason = reason or error
@@ -155,13 +154,6 @@ def _greeted(engine: Engine, most: int) -> list["Future[str]"]:
         if "shutdown" not in str(error):  # such as a script that starts itself again
             raise
         raise ValueError(f"executor is closed ({error}): make a new one") from error
-
-
-def _is_death(error: Exception) -> bool:
-    """Whether it says that a worker is gone, or its cluster."""
-    if isinstance(error, BrokenExecutor | CancelledError | TooOftenError):
-        return True
-    return type(error).__name__ == KILLED
 
 
 def _lost(error: BaseException, names: list[str]) -> str:
