@@ -74,9 +74,16 @@ def _table(split: Split, job: Job, costs: Costs, curves: Curves, engine: str) ->
         found.append(f"| {p} | {' | '.join(cells)} | {one / (p * sum(terms.values())):.0%} |")
     where = {name: crossing(split, job, costs, curves, engine, name) for name in PACERS}
     about = {name: float(f"{p:.2g}") for name, p in where.items() if p}
-    said = [f"the {name} from about {p:.0f} workers on" for name, p in about.items()]
-    more = f"As long as the work take: {', '.join(said)}." if said else "Nothing takes as long."
-    return [*found, "", more]
+    return [*found, "", _as_long(about)]
+
+
+def _as_long(about: dict[str, float]) -> str:
+    """From how many workers on what takes as long as the work."""
+    if not about:
+        return "Nothing takes as long as the work."
+    (name, p), *others = about.items()
+    more = (f", from about {q:.0f} on the {other}" for other, q in others)
+    return f"From about {p:.0f} workers on the {name} takes as long as the work{''.join(more)}."
 
 
 def _bold(name: str, terms: Terms) -> str:
