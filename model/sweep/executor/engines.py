@@ -18,7 +18,7 @@ from softstep.model.sweep.heads import Plan
 
 COUNTS = ("num_workers", "_max_workers")  # that executors have: of mpi4py, of pools of processes
 POOL = "ProcessPoolExecutor"  # of processes here: Python's, loky's
-# What a worker is asked first. Of a function of softstep's one of Dask's would die that has none.
+# What a worker is asked first. One of Dask's that has no softstep would die of a function of its.
 GREETING: tuple[Any, ...] = eval, "__import__('softstep').__version__"
 
 
@@ -92,9 +92,10 @@ class Dask(Engine):
         rows = self._brought(Sent.of(plan))
         try:
             yield rows
-            self.client.set_metadata([self.counts], {})
         finally:
             rows.release()
+            if self.client.status == "running":  # or its scheduler may be gone
+                self.client.set_metadata([self.counts], {})
 
     def _brought(self, arrays: Sent) -> Any:
         """These, in the memory of each worker; again where one dies as they come to it.

@@ -95,6 +95,15 @@ def test_a_worker_dies_as_the_rows_come_to_it(deaths, client, executor, monkeypa
     assert not left
 
 
+def test_the_scheduler_keeps_nothing_of_a_fit_that_failed(client, executor):
+    def fail(epoch):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        sweep().fit(X, Y, executor=executor, n_tasks=1, callback=fail)
+    assert client.get_metadata([f"softstep-{client.id}"]) == {}
+
+
 def test_ctrl_c_ends_what_trains(client, executor):
     endless = sweep(epochs=100_000, batch_size=10)
 
