@@ -11,6 +11,7 @@ import time
 import pytest
 from command import softstep
 from only import BETWEEN_PROCESSES
+from processes import comes_true, started
 
 from softstep.model.sweep.executor import WorkerError
 from softstep.model.sweep.heads import SweepEpoch
@@ -18,11 +19,6 @@ from softstep.runs import quiet_processes
 from softstep.runs.workers import TasksProgress
 
 SWEEP = ["sweep", "digits", "--lr", "0.01:1:log3", "--epochs", "3", "--cv", "2"]
-# A job in the background ignores SIGINT; what it starts does too, unless it is told.
-START = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from softstep.cli import main; print(flush=True); sys.exit(main())"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -84,32 +80,22 @@ def test_a_worker_that_died_is_told_in_one_line(capsys, monkeypatch):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_workers_too(number, code, tmp_path):
     command = ["sweep", "digits", "--lr", "0.1,0.2", "--loss", "mse", "--epochs", "200000"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", START, *command, "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(tmp_path)},
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("softstep-*/rows")):  # the workers have begun
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    start = time.monotonic()
-    if number == signal.SIGINT:  # of a terminal: to all of its processes
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "Traceback" not in err
-    assert time.monotonic() - start < 10
-    assert list(tmp_path.glob("softstep-*")) == []
-    while _is_there(process.pid):  # whatever else it had started
-        assert time.monotonic() - start < 20
-        time.sleep(0.05)
+    elsewhere = {"TMPDIR": str(tmp_path)}
+    with started(*command, "--workers", 2, environment=elsewhere) as process:
+        have_begun = comes_true(lambda: list(tmp_path.glob("softstep-*/rows")), within=60)
+        assert have_begun
+        start = time.monotonic()
+        if number == signal.SIGINT:  # of a terminal: to all of its processes
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert "Traceback" not in err
+        assert time.monotonic() - start < 10
+        assert list(tmp_path.glob("softstep-*")) == []
+        # whatever else it had started
+        assert comes_true(lambda: not _is_there(process.pid))
 
 
 @BETWEEN_PROCESSES

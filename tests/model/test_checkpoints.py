@@ -491,14 +491,15 @@ def test_a_folder_is_free_after_an_error_and_after_a_process_that_died(tmp_path)
     assert not list(tmp_path.iterdir())
     code = "import os, sys; from softstep.model.resume import lock; from pathlib import Path\n"
     code += "with lock.held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout.readline() == b"held\n"
-    with pytest.raises(BlockingIOError):
-        train(tmp_path)
-    process.kill()
-    process.communicate()
+    ) as process:
+        try:
+            assert process.stdout.readline() == b"held\n"
+            with pytest.raises(BlockingIOError):
+                train(tmp_path)
+        finally:
+            process.kill()
     assert (tmp_path / lock.CHECKPOINTS.name).exists()
     same(train(tmp_path), train())
 

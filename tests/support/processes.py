@@ -6,9 +6,36 @@ import multiprocessing.connection
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+
+# A job in the background ignores SIGINT; what it starts does too, unless it is told.
+START = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from softstep.cli import main; print(flush=True); sys.exit(main())"
+)
+
+
+@contextlib.contextmanager
+def started(*arguments, environment=None, **how):
+    """`softstep` with these arguments, which has begun, in a process and a session of its own; at
+    the end of this block it is ended, and all that it has started."""
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **how}
+    with subprocess.Popen(
+        [sys.executable, "-c", START, *map(str, arguments)],
+        env=os.environ | {"PYTHONUNBUFFERED": "1", **(environment or {})},
+        start_new_session=True,
+        **given,
+    ) as process:
+        try:
+            assert process.stdout.readline() == "\n"
+            yield process
+        finally:
+            process.kill()
+            with contextlib.suppress(AttributeError, ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def run(*command, **keywords):
