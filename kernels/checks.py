@@ -75,8 +75,15 @@ def _scaled(given: Scaled) -> Array | Scaled:
                 f"X.columns has shape {columns.shape}, but X.X has {X.shape[1]} features: it must "
                 f"be {(3, X.shape[1])}"
             )
-    unit = flag("X.unit", given.unit)
-    return Scaled(X, unit, columns) if unit or columns is not None else X
+    unit, factors = flag("X.unit", given.unit), given.factors
+    if factors is not None:
+        factors = in_place("X.factors", factors)
+        if (factors.shape, factors.dtype) != ((len(X),), compute_dtype(X)):
+            raise ValueError(
+                f"X.factors is {factors.dtype} of shape {factors.shape}: it must be "
+                f"{compute_dtype(X)} of shape {(len(X),)}"
+            )
+    return Scaled(X, unit, columns, factors) if unit or columns is not None else X
 
 
 def _compressed(X: CSR) -> CSR:
@@ -107,7 +114,8 @@ def memory_of(X: Features) -> dict[str, Array]:
     if isinstance(X, CSR):
         return {f"X.{name}": getattr(X, name) for name in ("data", "indices", "indptr")}
     if isinstance(X, Scaled):
-        return {"X.X": X.X} if X.columns is None else {"X.X": X.X, "X.columns": X.columns}
+        arrays = {"X.X": X.X, "X.columns": X.columns, "X.factors": X.factors}
+        return {name: array for name, array in arrays.items() if array is not None}
     return {"X": X}
 
 

@@ -1,6 +1,6 @@
 """Rows that are scaled where they are read, so that no scaled copy of them is held."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,14 @@ class Scaled:
     X: (n, d), in host memory, as the ops take features; it is read as it is stored. unit: whether
     rows are brought to unit length. columns: center, inverse and rest, (3, d) in the dtype of the
     arithmetic; None: x̃ is u.
+    factors: (n,) in the dtype of the arithmetic, 0 at first: a backend may keep 1/‖x‖ of the rows
+    that it has come by there, to be read the next time; X then stays as it is. None: it keeps none.
     """
 
     X: Array
     unit: bool = False
     columns: Array | None = None
+    factors: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,6 +47,11 @@ class Scaled:
 
     def __len__(self) -> int:
         return len(self.X)
+
+    def rows(self, some: slice) -> "Scaled":
+        """The same of these rows, not made dense."""
+        factors = None if self.factors is None else self.factors[some]
+        return replace(self, X=self.X[some], factors=factors)
 
     @np.errstate(all="ignore")  # what is not finite follows the arithmetic
     def __getitem__(self, rows: Any) -> Array:

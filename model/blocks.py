@@ -210,7 +210,7 @@ def _rows_of(data: trainer.Rows, x: np.ndarray, rows: np.ndarray) -> trainer.Row
     """`data` restricted to these rows, whose features are x."""
     y = data.y[rows] if data.y.dtype.kind == "f" else data.y[:, rows]
     weights = None if data.sample_weight is None else data.sample_weight[:, rows]
-    return replace(data, X=x, y=y, sample_weight=weights)
+    return replace(data, X=x, y=y, sample_weight=weights, factors=None)
 
 
 def _read_ahead(

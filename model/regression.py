@@ -712,7 +712,7 @@ class SoftmaxRegression(Params, Exchange):
         dtype = self._bank.W.dtype
         X, scale = schema.numbers(rows, dtype), schema.factor(rows)
         X = X if compute_dtype(X) == dtype else X.astype(dtype)  # that of the first rows
-        X, scale = inputs.scaled(X, self._scaler, scale)
+        X, scale = inputs.scaled(X, self._scaler, scale, inputs.Factors().of(X, ...))
         X = inputs.placed(X, self.backend)
         return trainer.Rows(X, y, weights, scale)
 
@@ -726,7 +726,7 @@ class SoftmaxRegression(Params, Exchange):
         X, scale = held_out_features(
             Schema.of_model(self), X_val, self._bank.W.dtype, backend, like
         )
-        X, scale = inputs.scaled(X, self._scaler, scale)
+        X, scale = inputs.scaled(X, self._scaler, scale, inputs.Factors().of(X, ...))
         y_val = inputs.target_array(y_val, "y_val")
         if inputs.is_soft(y_val):
             y, _ = inputs.soft_target_rows(y_val, len(X), self.classes_, "y_val")

@@ -160,6 +160,7 @@ class Rows:
     """Rows and their targets, in the form that `kernels.train` and `kernels.evaluate` take.
 
     host_weight: sample_weight in host memory, by which rows are counted; None: it is there itself.
+    factors: by which these rows of X come to unit length, where they are kept from epoch to epoch.
     """
 
     X: np.ndarray
@@ -169,6 +170,7 @@ class Rows:
     y_index: np.ndarray | None = None
     weight_index: np.ndarray | None = None
     host_weight: np.ndarray | None = None
+    factors: inputs.Factors | None = None
 
     def placed(self) -> "Rows":
         """These rows with all else that the ops read of them where X is, to be read there in each
@@ -197,15 +199,17 @@ class Rows:
         """These rows, by number or a slice, with their weights; sparse ones become dense."""
         y = self.y[rows] if self.y.dtype.kind == "f" else self.y[..., rows]
         weights = None if self.sample_weight is None else self.sample_weight[..., rows]
-        return replace(self, X=self.X[rows], y=y, sample_weight=weights)
+        return replace(self, X=self.X[rows], y=y, sample_weight=weights, factors=None)
 
     def seen(self, part: views.Part, heads: np.ndarray) -> "Rows":
         """What these heads, which are in this part of a bank, learn from."""
         y_index, weight_index = (
             None if index is None else index[heads] for index in (self.y_index, self.weight_index)
         )
-        X = views.seen(self.X, part.columns)
-        X, scale = inputs.scaled(X, part.scaler, self.feature_scale)
+        X, kept = views.seen(self.X, part.columns), None
+        if self.factors is not None and part.scaler is not None and part.scaler.unit:
+            kept = self.factors.of(self.X, part.columns)
+        X, scale = inputs.scaled(X, part.scaler, self.feature_scale, kept)
         y = self.y
         if y_index is not None and y.dtype.kind != "f":
             used = np.unique(y_index)
@@ -219,7 +223,8 @@ class Rows:
         """A copy of these rows, without their weights."""
         is_soft = self.y.dtype.kind == "f"
         y = self.y[rows] if is_soft else self.y[..., rows]
-        return replace(self, X=self.X[rows], y=y, sample_weight=None, weight_index=None)
+        bare = replace(self, sample_weight=None, weight_index=None, factors=None)
+        return replace(bare, X=self.X[rows], y=y)
 
     def counted(self, order: np.ndarray) -> Any:
         """How many rows in `order` have a nonzero weight: (h,), or one number without weights."""

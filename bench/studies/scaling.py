@@ -64,7 +64,11 @@ def variants(work: Work) -> dict[str, Callable[[], Any]]:
         data = trainer.Rows(rows, y, None, factor)
         trainer.run_epoch(data, trainer.BankState(W, b), sgd, 0, seed=0, done=0, total=work.n)
 
-    scaled = {name: inputs.scaled(X, measure(name), scale) for name in SCALINGS if name}
+    scaled = {
+        name: inputs.scaled(X, measure(name), scale, inputs.Factors().of(X, ...))
+        for name in SCALINGS
+        if name
+    }
     copies = {f"{name}, copied": (rows[:], 1.0) for name, (rows, _) in scaled.items()}
     epochs = {"unscaled": (X, scale)} | scaled | copies
     return {

@@ -31,7 +31,7 @@ from softstep.kernels._numba.simd.products import (
     logits_tiles,
     rows_to_lanes,
 )
-from softstep.kernels._numba.simd.scaling import Scaling, features
+from softstep.kernels._numba.simd.scaling import Scaling, features, unscaled
 from softstep.kernels._numba.simd.targets import first_largest, label_of, weight_of
 from softstep.kernels._numba.simd.tiles import TILE_ROWS, TILE_VECTORS
 from softstep.kernels._numba.simd.vector import filled, lanes_of, load, select, store
@@ -203,8 +203,7 @@ def _predict_alone(X, W, b, scale, found):
         np.full(1, -1),
     )
     T, best = np.empty((1, vectors * lanes, lanes), W.dtype), np.empty((1, lanes), W.dtype)
-    unscaled = Scaling(False, np.zeros((3, 0), W.dtype))
-    job = Predict(Layer(X, unscaled, np.arange(n), False, scale, c, packed, bias), found)
+    job = Predict(Layer(X, unscaled(W.dtype), np.arange(n), False, scale, c, packed, bias), found)
     _predict_block(job, PredictScratch(blocks, T, best), 0, 0, 0, 0)
 
 

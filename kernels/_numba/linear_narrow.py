@@ -11,7 +11,7 @@ from softstep.kernels._numba.parallel.pool import OVER, work_through
 from softstep.kernels._numba.simd.dots import (
     logits_of_rows,
     outer_products,
-    rows_in_lanes,
+    rows_at_once,
     sums_of_columns,
 )
 from softstep.kernels._numba.simd.layout import (
@@ -24,7 +24,7 @@ from softstep.kernels._numba.simd.layout import (
     zeros,
 )
 from softstep.kernels._numba.simd.products import gather_rows
-from softstep.kernels._numba.simd.scaling import Scaling, features
+from softstep.kernels._numba.simd.scaling import Scaling, features, unscaled
 from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
@@ -90,7 +90,7 @@ def _begin_forward(job, scratch, step, phase):
 @jit(INLINE)
 def _forward_rows(job, scratch, step, phase, item, worker):
     T, sums, n, d = scratch.T[worker], scratch.sums[worker], len(job.X), job.d
-    block = rows_in_lanes(T)
+    block = rows_at_once(lanes_of(T))
     for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
         count = min(block, n - at)
         ahead, order = min(at + ITEM_ROWS, n - count), job.order
@@ -101,7 +101,7 @@ def _forward_rows(job, scratch, step, phase, item, worker):
 @jit(INLINE)
 def _forward_scaled_rows(job, scratch, step, phase, item, worker):
     T, sums, X = scratch.T[worker], scratch.sums[worker], scratch.X[worker]
-    n, d, block = len(job.X), job.d, rows_in_lanes(T)
+    n, d, block = len(job.X), job.d, rows_at_once(lanes_of(T))
     for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
         count, order = min(block, n - at), job.order
         gather_rows(job.X, job.scaling, d, order, at, count, at + count, X, 0)
@@ -128,8 +128,7 @@ def _forward_alone(X, W, b, scale, out):
             packed[j, i] = W[i, j]
     T = np.empty((1, len(packed), lanes), W.dtype)
     sums = np.empty((1, len(packed), lanes, lanes), W.dtype)
-    unscaled = Scaling(False, np.zeros((3, 0), W.dtype))
-    job = Forward(X, unscaled, d, np.arange(len(X)), packed, b, scale, out)
+    job = Forward(X, unscaled(W.dtype), d, np.arange(len(X)), packed, b, scale, out)
     scratch = ForwardScratch(T, sums, np.zeros((1, 0, 0), W.dtype))
     for item in range(_begin_forward(job, scratch, 0, 0)):
         _forward_rows(job, scratch, 0, 0, item, 0)

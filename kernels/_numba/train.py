@@ -14,7 +14,7 @@ from softstep.kernels._numba.losses import Learning, learning
 from softstep.kernels._numba.parallel import pool
 from softstep.kernels._numba.simd import layout
 from softstep.kernels._numba.simd.layout import padded
-from softstep.kernels._numba.simd.scaling import Scaling, features
+from softstep.kernels._numba.simd.scaling import Scaling, features, unscaled
 from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels._numba.train_narrow import (
@@ -210,7 +210,7 @@ def _train_alone(rows, lessons, bank, velocity, settings, flags, results):
             columns[2, column], columns[3, column] = l2s[k], momenta[k]
     job = Job(
         X,
-        Scaling(False, np.zeros((3, 0), W.dtype)),
+        unscaled(W.dtype),
         d,
         scale,
         Learning(labels, soft, weights, y_index, weight_index, codes),

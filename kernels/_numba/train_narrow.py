@@ -18,7 +18,7 @@ from softstep.kernels._numba.simd.dots import (
     logits_of_rows,
     outer_products,
     prefetch_split,
-    rows_in_lanes,
+    rows_at_once,
     sums_of_columns,
 )
 from softstep.kernels._numba.simd.layout import lanes, odd_lines, padded, zeros
@@ -64,7 +64,7 @@ def narrow_scratch(job, workers):
     parts = min(ceil_div(rows, PART_ROWS), MAX_PARTS)
     width, gathered = odd_lines(job.d, dtype), 0
     if is_any(job.scaling):
-        gathered = max(min(PART_ROWS, GATHERED_BYTES // (width * dtype.itemsize)), n)
+        gathered = _rows_gathered(part_rows(rows), GATHERED_BYTES // (width * dtype.itemsize), n)
     return Scratch(
         loss=zeros((h, padded(rows, n)), dtype),
         right=zeros((h, padded(rows, n)), dtype),
@@ -79,33 +79,17 @@ def narrow_scratch(job, workers):
     )
 
 
+def _rows_gathered(part, room, lanes):
+    """How many rows of a part are gathered at a time, where there is room for so many: all, or
+    whole tiles."""
+    at_once = rows_at_once(lanes)
+    return part if part <= room else max(room // at_once * at_once, lanes)
+
+
 @for_kernels_too
 def part_rows(rows):
     """Rows of a part of a batch of `rows` rows: full tiles."""
     return max(PART_ROWS, ceil_div(rows, MAX_PARTS * DOT_ROWS) * DOT_ROWS)
-
-
-@jit(STRICT)
-def train_narrow(pool, size, worker, job, scratch):
-    work_through(pool, size, worker, job, scratch, 2, _begin, _do)
-
-
-@jit(STRICT)
-def train_narrow_scaled(pool, size, worker, job, scratch):
-    work_through(pool, size, worker, job, scratch, 2, _begin, _do_scaled)
-
-
-@jit(PART)
-def narrow_alone(job):
-    """Do all steps in the thread of the kernel that calls this, with buffers of its own."""
-    _all_steps(job, _scratch_of_one(job))
-
-
-@jit(PART)
-def _all_steps(job, scratch):
-    # a function of its own, as its caller keeps the arrays alive
-    pool = np.zeros(SHARES + LINE, np.int64)
-    work_through(pool, 1, 0, job, scratch, 2, _begin, _do)
 
 
 @jit(PART)
@@ -145,26 +129,6 @@ def _begin(job, scratch, step, phase):
     fill_columns(job, scratch.columns, step)
     features = ceil_div(job.W.shape[1], OUTER_VECTORS * lanes_of(job.W))
     return len(job.active) + ceil_div(len(job.b), lanes_of(job.b)) + features
-
-
-@jit(INLINE)
-def _do(job, scratch, step, phase, item, worker):
-    start = step * job.batch
-    rows = min(job.batch, len(job.order) - start)
-    if phase == PARTS:
-        _part(job, scratch, start, rows, item, worker)
-    else:
-        _add_parts(job, scratch, step, rows, item)
-
-
-@jit(INLINE)
-def _do_scaled(job, scratch, step, phase, item, worker):
-    start = step * job.batch
-    rows = min(job.batch, len(job.order) - start)
-    if phase == PARTS:
-        _scaled_part(job, scratch, start, rows, item, worker)
-    else:
-        _add_parts(job, scratch, step, rows, item)
 
 
 @jit(PART)
@@ -209,7 +173,7 @@ def _rows(job, scratch, X, order, x0, start, rows, at, count, ahead, split, work
     """Forward to the losses and to the gradient of the logits, for job.order[at : at + count]:
     rows order[x0 : x0 + count] of X."""
     T, dV, sums = scratch.lanes.T[worker], scratch.dV[worker], scratch.sums[worker]
-    block, d, b = rows_in_lanes(T), job.d, job.b[: len(job.active) * job.classes]
+    block, d, b = rows_at_once(lanes_of(T)), job.d, job.b[: len(job.active) * job.classes]
     for r0 in range(0, count, block):
         taken, later = min(block, count - r0), ahead + r0
         logits_of_rows(X, d, order, x0 + r0, taken, later, split, job.W, b, job.scale, T, sums)
@@ -271,3 +235,44 @@ def _weights(job, scratch, parts, tile):
                     g = g + load(G, (part, column, j))
                 at, every_lane = (column, j), first_lanes(g, n)
                 update(W, M, at, g * scale, rate, l2, momentum, every_lane, keeps)
+
+
+def _making(part):
+    """An item of either phase, where the rows' parts are done by this."""
+
+    @jit(INLINE)
+    def do(job, scratch, step, phase, item, worker):
+        start = step * job.batch
+        rows = min(job.batch, len(job.order) - start)
+        if phase == PARTS:
+            part(job, scratch, start, rows, item, worker)
+        else:
+            _add_parts(job, scratch, step, rows, item)
+
+    return do
+
+
+_do, _do_scaled = _making(_part), _making(_scaled_part)
+
+
+@jit(STRICT)
+def train_narrow(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 2, _begin, _do)
+
+
+@jit(STRICT)
+def train_narrow_scaled(pool, size, worker, job, scratch):
+    work_through(pool, size, worker, job, scratch, 2, _begin, _do_scaled)
+
+
+@jit(PART)
+def narrow_alone(job):
+    """Do all steps in the thread of the kernel that calls this, with buffers of its own."""
+    _all_steps(job, _scratch_of_one(job))
+
+
+@jit(PART)
+def _all_steps(job, scratch):
+    # a function of its own, as its caller keeps the arrays alive
+    pool = np.zeros(SHARES + LINE, np.int64)
+    work_through(pool, 1, 0, job, scratch, 2, _begin, _do)

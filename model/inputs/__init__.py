@@ -14,7 +14,7 @@ from softstep.model.inputs.label_sets import (
 from softstep.model.inputs.names import NamedColumns, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
-from softstep.model.inputs.scaled import ScaledRows, measured, refuse_on_gpu, scaled
+from softstep.model.inputs.scaled import Factors, ScaledRows, measured, refuse_on_gpu, scaled
 from softstep.model.inputs.schema import Schema
 from softstep.model.inputs.settings import (
     check_seed,
@@ -49,6 +49,7 @@ from softstep.model.inputs.weights import (
 )
 
 __all__ = [
+    "Factors",
     "Features",
     "Kind",
     "LabelSet",

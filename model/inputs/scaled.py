@@ -29,10 +29,13 @@ class ScaledRows(MadeRows):
     scaler: Scaler
     feature_scale: float
 
-    def __init__(self, X: Any, scaler: Scaler, feature_scale: float) -> None:
+    def __init__(
+        self, X: Any, scaler: Scaler, feature_scale: float, kept: Array | None = None
+    ) -> None:
+        """kept: where 1/‖x‖ may be kept, (n,); None: it is not."""
         self.X, self.scaler, self.feature_scale = X, scaler, feature_scale
         self.shape, self.dtype = X.shape, compute_dtype(X)
-        self._scaled = scaler.of(X, feature_scale)
+        self._scaled = scaler.of(X, feature_scale, kept)
 
     def __getitem__(self, rows: Any) -> Array:
         if isinstance(rows, int):
@@ -49,8 +52,35 @@ class ScaledRows(MadeRows):
         return ScaledRows(self.X.astype(dtype), self.scaler, self.feature_scale)
 
 
-def scaled(X: Any, scaler: Scaler | None, feature_scale: float) -> tuple[Any, float]:
-    """The rows as a scaler makes them, and the factor that is left for the ops.
+class Factors:
+    """Where 1/‖x‖ is kept, for each range of columns, of one matrix in host memory: the first that
+    it is asked for. Of another, as of some of its rows, nothing is kept."""
+
+    def __init__(self) -> None:
+        self._X: Any = None
+        self._kept: dict[Any, Array] = {}
+
+    def of(self, X: Any, columns: Any) -> Array | None:
+        """Those of these columns of X, (n,)."""
+        if not isinstance(X, np.ndarray):
+            return None
+        self._X = X if self._X is None else self._X
+        if X is not self._X:
+            return None
+        if columns not in self._kept:
+            self._kept[columns] = np.zeros(len(X), compute_dtype(X))
+        return self._kept[columns]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is sent elsewhere is begun anew there."""
+        return Factors, ()
+
+
+def scaled(
+    X: Any, scaler: Scaler | None, feature_scale: float, kept: Array | None = None
+) -> tuple[Any, float]:
+    """The rows as a scaler makes them, and the factor that is left for the ops. kept: as
+    `ScaledRows` has it.
 
     Raises:
         ValueError: they are on a GPU.
@@ -58,7 +88,7 @@ def scaled(X: Any, scaler: Scaler | None, feature_scale: float) -> tuple[Any, fl
     if scaler is None:
         return X, feature_scale
     refuse_on_gpu(X)
-    return ScaledRows(placed(X, "numpy"), scaler, feature_scale), 1.0
+    return ScaledRows(placed(X, "numpy"), scaler, feature_scale, kept), 1.0
 
 
 def refuse_on_gpu(X: Any) -> None:

@@ -153,7 +153,7 @@ class Problem:
             read = self._as_read(X, dtype)
             for start in range(0, len(X), step):
                 some = slice(start, start + step)
-                x: Any = replace(read, X=read.X[some]) if isinstance(read, Scaled) else read[some]
+                x: Any = read.rows(some) if isinstance(read, Scaled) else read[some]
                 part = slice(first + start, first + start + len(x))
                 yield replace(
                     data,

@@ -383,7 +383,8 @@ class SoftmaxSweep(OutOfFold, Params):
         )
         judge, left_out, few = splits.judge, LeftOut.of(splits.learn, splits.judge), splits.few
         del splits  # whole numbers for every row, no longer needed
-        rows = trainer.Rows(X, labels.y, weights, schema.scale)
+        factors = inputs.Factors() if layout is None else None
+        rows = trainer.Rows(X, labels.y, weights, schema.scale, factors=factors)
         by_split = held_out is None
         if held_out is None:
             assert judge is not None
@@ -562,7 +563,8 @@ class SoftmaxSweep(OutOfFold, Params):
             weights = inputs.weight_array(weights, len(X_val), "sample_weight_val")
         codes, observed = labels.encode(y_val, len(X_val), "y_val")
         weights = data.held_out_weights(labels, observed, weights, dtype)
-        return trainer.Rows(X_val, codes, weights, scale)
+        factors = inputs.Factors() if self.memory is None else None
+        return trainer.Rows(X_val, codes, weights, scale, factors=factors)
 
     def _publish(
         self,

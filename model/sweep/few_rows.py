@@ -134,6 +134,7 @@ def taken(
             X=_copied(rows.X, own, release),
             y=rows.y[own] if rows.y.dtype.kind == "f" else rows.y[:, own],
             sample_weight=weights[1 + split :: 1 + splits][:, own],
+            factors=None if rows.factors is None else inputs.Factors(),
         )
     return found
 

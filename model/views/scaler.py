@@ -84,12 +84,14 @@ class Scaler:
         mean, scale = factor * self.mean, abs(factor) * self.scale
         return Scaler(self.unit, mean, scale, given, factor * self.factor)
 
-    def of(self, X: Any, factor: float) -> Scaled:
-        """The scaled rows of s X (n, d), s the factor, which is in their constants."""
+    def of(self, X: Any, factor: float, kept: Array | None = None) -> Scaled:
+        """The scaled rows of s X (n, d), s the factor, which is in their constants. kept: where
+        1/‖x‖ may be kept, (n,), see `Scaled`."""
         factor = math.copysign(1, factor) if self.unit else factor
-        if self.mean is None and factor == 1:
-            return Scaled(X, self.unit)
-        return Scaled(X, self.unit, self.constants(X.shape[1], compute_dtype(X), factor))
+        columns = None
+        if self.mean is not None or factor != 1:
+            columns = self.constants(X.shape[1], compute_dtype(X), factor)
+        return Scaled(X, self.unit, columns, kept if self.unit else None)
 
     def constants(self, d: int, dtype: np.dtype[Any], factor: float) -> Array:
         """The columns of `Scaled`, (3, d), for rows s x, s the factor:

@@ -4,7 +4,7 @@ While some rows are worked on, those needed next are prefetched: their features 
 `logits_of_rows`, the others by `outer_products`.
 """
 
-from softstep.kernels._numba.jit import PART, jit
+from softstep.kernels._numba.jit import PART, for_kernels_too, jit
 from softstep.kernels._numba.simd.tiles import (
     DOT_COLUMNS,
     DOT_ROWS,
@@ -28,10 +28,10 @@ from softstep.kernels._numba.simd.vector import (
 from softstep.kernels.integers import ceil_div
 
 
-@jit(PART)
-def rows_in_lanes(T):
-    """How many rows `logits_of_rows` takes at once: whole tiles, as many as T (…, lanes) holds."""
-    return lanes_of(T) // DOT_ROWS * DOT_ROWS or lanes_of(T)
+@for_kernels_too
+def rows_at_once(lanes):
+    """How many rows `logits_of_rows` takes at once: whole tiles, as many as there are lanes for."""
+    return lanes // DOT_ROWS * DOT_ROWS or lanes
 
 
 @jit(PART)

@@ -1,7 +1,12 @@
 """Products of wide banks, from the tiles of tiles.py, and rows turned into lanes and back."""
 
 from softstep.kernels._numba.jit import PART, jit
-from softstep.kernels._numba.simd.scaling import gather_scaled, is_by_columns, scale_rows
+from softstep.kernels._numba.simd.scaling import (
+    gather_scaled,
+    is_by_constants,
+    scale_by_columns,
+    to_unit_length,
+)
 from softstep.kernels._numba.simd.tiles import (
     LINE_BYTES,
     TILE_ROWS,
@@ -29,8 +34,8 @@ from softstep.kernels.integers import ceil_div
 def gather_rows(X, scaling, d, order, at, count, ahead, out, r0):
     # X (n, d or more) -> out[r0 : r0 + count] (rows, d padded) = X[order[at : at + count], :d],
     # widened and scaled; as many rows from `ahead` on are prefetched
-    if is_by_columns(scaling):
-        gather_scaled(X, scaling.columns, d, order, at, count, ahead, out, r0)
+    if is_by_constants(scaling, order, at, count):
+        gather_scaled(X, scaling, d, order, at, count, ahead, out, r0)
         return
     lanes, line = lanes_of(out), LINE_BYTES // X.itemsize
     rest = d % lanes
@@ -42,7 +47,10 @@ def gather_rows(X, scaling, d, order, at, count, ahead, out, r0):
             store(out, (r0 + i, j), load_for(X, (row, j), out))
         if rest:
             store(out, (r0 + i, d - rest), load_first_for(X, (row, d - rest), rest, out))
-    scale_rows(scaling, out, r0, count, d)
+        if scaling.unit and (i % 2 == 1 or i + 1 == count):  # while they are near
+            first = i // 2 * 2
+            to_unit_length(scaling, order, at + first, i + 1 - first, out, r0 + first, d)
+    scale_by_columns(scaling.columns, out, r0, count, d)
 
 
 @jit(PART)

@@ -208,6 +208,52 @@ def test_no_copy_is_made(c, n_threads):
         assert most < X.nbytes / 2  # a block of rows is widened; a copy would take twice X
 
 
+@pytest.mark.parametrize("room", [1, 22, 1000])
+def test_how_many_rows_are_gathered_at_a_time_changes_no_bit(room, monkeypatch):
+    train_narrow = pytest.importorskip("softstep.kernels._numba.train_narrow")
+    X, y, _, _, W, b = cases.OPS["train"].arguments(MANY["narrow"], "float16", 0)[0]
+    given = (y, np.arange(len(X)), 1000, W, b), {"loss": "cross_entropy", "learning_rate": 0.01}
+    rows, (rest, options) = scaled(X, "both"), given
+    copy = parity.run("train", ((rows[:], *rest), options), "numba")
+    monkeypatch.setattr(train_narrow, "GATHERED_BYTES", room * 4 * 416)
+    assert_same_bits(parity.run("train", ((rows, *rest), options), "numba"), copy)
+    assert copy[-1].any()
+
+
+def kept_by(rows):
+    return np.zeros(len(rows), rows[:1].dtype)
+
+
+@pytest.mark.parametrize("kind", ["unit", "both"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("op", OPS)
+def test_factors_that_are_kept_change_no_bit(op, size, dtype, kind, backend):
+    X, rest, options = arguments(op, size, dtype)
+    X[3], X[4], X[-1] = 0, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    bare = scaled(X, kind)
+    expected = parity.run(op, ((bare, *rest), options), backend)
+    rows = replace(bare, factors=kept_by(bare))
+    for _ in range(3):  # none is known, then those that this op visits
+        assert_same_bits(parity.run(op, ((rows, *rest), options), backend), expected)
+        rows.factors[5:9] = 0
+    is_plain = rows.factors != 0
+    if backend == "numba" and size != "few rows":
+        assert is_plain[9:-1].mean() > 0.3
+    np.testing.assert_array_equal(
+        rows.factors[is_plain, None] * X[is_plain], Scaled(X, unit=True)[:][is_plain]
+    )
+
+
+def test_rows_of_rows_keep_what_is_theirs():
+    rows = Scaled(cases.features(50, 7, "float32", 0), unit=True)
+    rows = replace(rows, factors=kept_by(rows))
+    some = rows.rows(slice(10, 30))
+    np.testing.assert_array_equal(some[:], rows[10:30])
+    some.factors[:] = 1
+    assert rows.factors.sum() == rows.factors[10:30].sum() == 20
+
+
 # ---- refused in a sentence
 
 
@@ -230,6 +276,8 @@ def test_who_does_not_read_them_says_so(machine):
             r"^X.columns has shape \(2, 3\), but X.X",
         ),
         ({"columns": np.zeros((3, 3))}, TypeError, "^X.columns is float64, but float32 features"),
+        ({"factors": np.zeros(3, "f4")}, ValueError, r"^X.factors is float32 of shape \(3,\)"),
+        ({"factors": np.zeros(4)}, ValueError, "^X.factors is float64 of .* must be float32 of"),
         ({"unit": 1}, TypeError, "^X.unit must be True or False, not 1"),
         ({"X": np.ones((4, 3), int)}, TypeError, "^X must be float32 or float64 or .*, not int64"),
     ],
