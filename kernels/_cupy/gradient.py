@@ -8,8 +8,8 @@ from softstep.kernels._cupy.evaluate import CHUNK, blocks_of_logits, targets_of_
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import C_TYPE, Struct, blocks_for, op, scalar
 from softstep.kernels._cupy.losses import DEFINES
-from softstep.kernels._cupy.train_call import types_of
-from softstep.kernels._cupy.train_shapes import THREADS, row_lanes
+from softstep.kernels._cupy.training.call import types_of
+from softstep.kernels._cupy.training.shapes import THREADS, row_lanes
 from softstep.kernels.arrays import row_length
 from softstep.kernels.integers import ceil_div
 

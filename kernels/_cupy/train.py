@@ -1,10 +1,10 @@
 """Minibatch gradient descent of a bank of heads: which kernels run, on which tiles and scratch.
 
-Path A (train_steps.py) is one cooperative launch for many steps, for banks so small that launching
-would take longer than the arithmetic. Path B, here, is two or three launches a step, replayed as a
-graph. Both give the same bits, and so do all tiles: what is chosen is a matter of speed. The tensor
-cores alone give other bits: wide heads take them for steps of many rows, whatever else is in the
-bank.
+Path A (training/steps.py) is one cooperative launch for many steps, for banks so small that
+launching would take longer than the arithmetic. Path B, here, is two or three launches a step,
+replayed as a graph. Both give the same bits, and so do all tiles: what is chosen is a matter of
+speed. The tensor cores alone give other bits: wide heads take them for steps of many rows, whatever
+else is in the bank.
 """
 
 import functools
@@ -16,8 +16,8 @@ from softstep.kernels._cupy.kernel import capture, load_kernel
 from softstep.kernels._cupy.launch import Struct, check_width, op
 from softstep.kernels._cupy.linear import TENSOR_TILE, tensor_bytes
 from softstep.kernels._cupy.losses import codes
-from softstep.kernels._cupy.train_call import call_of, velocity_of
-from softstep.kernels._cupy.train_shapes import (
+from softstep.kernels._cupy.training.call import call_of, velocity_of
+from softstep.kernels._cupy.training.shapes import (
     THREADS,
     TILE_FEATURES,
     WIDEST_TILE,
@@ -27,7 +27,7 @@ from softstep.kernels._cupy.train_shapes import (
     update_columns,
     update_tile,
 )
-from softstep.kernels._cupy.train_steps import is_small, train_in_one_launch
+from softstep.kernels._cupy.training.steps import is_small, train_in_one_launch
 from softstep.kernels.integers import ceil_div
 
 STEPS_PER_GRAPH = 20  # twice as many are launched one by one: before a capture, and for it

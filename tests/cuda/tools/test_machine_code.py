@@ -10,7 +10,7 @@ import sass
 
 from softstep.kernels._cupy import surface
 from softstep.kernels._cupy.kernel import options, source
-from softstep.kernels._cupy.train_call import types_of
+from softstep.kernels._cupy.training.call import types_of
 
 pytestmark = pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing()))
 

@@ -17,7 +17,8 @@ from train_cases import (
     velocity,
 )  # fmt: skip
 
-from softstep.kernels._cupy import train_shapes, train_steps
+from softstep.kernels._cupy.training import shapes as train_shapes
+from softstep.kernels._cupy.training import steps as train_steps
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 

@@ -4,7 +4,9 @@ import emulator
 import pytest
 from train_cases import LAUNCHES, STEPS, mixed
 
-from softstep.kernels._cupy import kernel, linear, train_shapes, train_steps
+from softstep.kernels._cupy import kernel, linear
+from softstep.kernels._cupy.training import shapes as train_shapes
+from softstep.kernels._cupy.training import steps as train_steps
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 

@@ -5,7 +5,8 @@ import pytest
 from train_cases import STEPS
 
 from softstep import kernels
-from softstep.kernels._cupy import kernel, train_steps
+from softstep.kernels._cupy import kernel
+from softstep.kernels._cupy.training import steps as train_steps
 from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
 

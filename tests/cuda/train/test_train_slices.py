@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from train_cases import LAUNCHES, STEPS, bank, mixed, mixed_soft
 
-from softstep.kernels._cupy import train_shapes
+from softstep.kernels._cupy.training import shapes as train_shapes
 from softstep.kernels.verify import cases
 from softstep.kernels.verify.cases import Size
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from train_cases import bank, mixed, mixed_soft
 
-from softstep.kernels._cupy import linear, train_shapes
+from softstep.kernels._cupy import linear
+from softstep.kernels._cupy.training import shapes as train_shapes
 from softstep.kernels.verify import cases, parity
 from softstep.kernels.verify.cases import Size
 

@@ -19,11 +19,12 @@ import sass
 from variants import KINDS
 
 from softstep.bench.studies.roofline import GPUS
-from softstep.kernels._cupy import linear, train_shapes
+from softstep.kernels._cupy import linear
 from softstep.kernels._cupy.kernel import options, source
 from softstep.kernels._cupy.launch import row_defines
 from softstep.kernels._cupy.losses import DEFINES
-from softstep.kernels._cupy.train_call import types_of
+from softstep.kernels._cupy.training import shapes as train_shapes
+from softstep.kernels._cupy.training.call import types_of
 from softstep.kernels.integers import ceil_div
 
 # The module: `evaluate` of the package is the op.

@@ -8,10 +8,11 @@ import importlib
 
 import numpy as np
 
-from softstep.kernels._cupy import checks, linear, mse, surface, train_shapes
+from softstep.kernels._cupy import checks, linear, mse, surface
 from softstep.kernels._cupy.launch import C_TYPE, VALUES, WARP_ROW, row_defines
 from softstep.kernels._cupy.losses import DEFINES
-from softstep.kernels._cupy.train_call import types_of
+from softstep.kernels._cupy.training import shapes as train_shapes
+from softstep.kernels._cupy.training.call import types_of
 
 # Modules: `evaluate` and `gradient` of the package are the ops.
 evaluate = importlib.import_module("softstep.kernels._cupy.evaluate")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from softstep.bench.studies.roofline import GPUS, Work
-from softstep.kernels._cupy.train_shapes import (
+from softstep.kernels._cupy.training.shapes import (
     DEPTH,
     THREADS,
     bytes_of_block,
@@ -26,7 +26,7 @@ from softstep.kernels._cupy.train_shapes import (
     tiling_of,
     update_tile,
 )
-from softstep.kernels._cupy.train_steps import REDUNDANT_BYTES
+from softstep.kernels._cupy.training.steps import REDUNDANT_BYTES
 from softstep.kernels.integers import ceil_div
 
 FLOAT = np.dtype(np.float32)

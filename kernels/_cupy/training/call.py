@@ -10,7 +10,7 @@ from softstep.kernels._cupy.evaluate import targets_of_heads
 from softstep.kernels._cupy.launch import Struct, scalar
 from softstep.kernels._cupy.linear import x_kind
 from softstep.kernels._cupy.losses import DEFINES
-from softstep.kernels._cupy.train_shapes import THREADS, row_lanes, steps_take_tensor_cores
+from softstep.kernels._cupy.training.shapes import THREADS, row_lanes, steps_take_tensor_cores
 from softstep.kernels.arrays import row_length
 
 

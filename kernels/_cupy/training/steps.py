@@ -13,7 +13,7 @@ from softstep.kernels._cupy.device import (
 )
 from softstep.kernels._cupy.kernel import load_kernel
 from softstep.kernels._cupy.launch import Struct
-from softstep.kernels._cupy.train_shapes import THREADS, bytes_of_block, slices
+from softstep.kernels._cupy.training.shapes import THREADS, bytes_of_block, slices
 from softstep.kernels.integers import ceil_div
 
 REDUNDANT_BYTES = 128 * 1024  # more partial logits than this are not summed by every block
