@@ -118,3 +118,13 @@ def assert_same_sweep(found, alone):
         one, other = found.estimator(4, split), alone.estimator(4, split)
         assert abs(one.objective_ - other.objective_) <= 2 * TOL * other.objective_
         assert one.converged_
+
+
+def assert_goes_on(kept):
+    """One process goes on from what was kept there, to the same optimum in fewer steps than anew."""
+    resumed, given = model("plain")
+    resumed.fit(**given, checkpoint=kept, resume=True)
+    fresh, _ = model("plain")
+    fresh.fit(**given)
+    assert_same_optimum(resumed, fresh)
+    assert resumed.n_iter_ < fresh.n_iter_
