@@ -121,7 +121,7 @@ def assert_same_sweep(found, alone):
 
 
 def assert_goes_on(kept):
-    """One process goes on from what was kept there, to the same optimum in fewer steps than anew."""
+    """One process goes on from what was kept there, to the same optimum in fewer steps."""
     resumed, given = model("plain")
     resumed.fit(**given, checkpoint=kept, resume=True)
     fresh, _ = model("plain")
