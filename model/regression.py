@@ -106,7 +106,8 @@ class SoftmaxRegression(Params, Exchange):
             computed on, X is not copied. L2 acts on the weights of scaled rows. Without an
             intercept the mean stays. The first call of `partial_fit` sets the statistics.
         warm_start: True: `fit` begins with the weights of the last fit, if there was one, instead
-            of `init`; columns and classes must be the same.
+            of `init`; columns and classes must be the same. After Ctrl-C the model has the weights
+            that it had come to, to go on from; else it is as it was before `fit`.
         backend: "auto", "numpy", "numba" or "cupy"; None: as `softstep.kernels` chooses.
         n_threads: the maximum number of threads, which does not affect the result; None: as
             SOFTSTEP_NUM_THREADS says, or all cores.
@@ -299,10 +300,13 @@ class SoftmaxRegression(Params, Exchange):
             y, sample_weight, y_val = map(door.here, (y, sample_weight, y_val))
             given = rows["X"], y, sample_weight, rows["X_val"], y_val
             if settings.optimum is None:
-                self._fit(settings, given, callback, path, keeper, fingerprint)
-                return self
-            solution = self._solve(settings, settings.optimum, given, callback, keeper, fingerprint)
-        if solution.interrupted:
+                interrupted = self._fit(settings, given, callback, path, keeper, fingerprint)
+            else:
+                found = self._solve(
+                    settings, settings.optimum, given, callback, keeper, fingerprint
+                )
+                interrupted = found.interrupted
+        if interrupted:
             raise KeyboardInterrupt
         return self
 
@@ -460,8 +464,8 @@ class SoftmaxRegression(Params, Exchange):
         path: WeightPath | None,
         keeper: resuming.Keeper | None,
         fingerprint: str,
-    ) -> None:
-        """Descend. given: X, y, sample_weight, X_val and y_val of `fit`."""
+    ) -> bool:
+        """Descend; True: until Ctrl-C. given: X, y, sample_weight, X_val and y_val of `fit`."""
         clock = resuming.Clock() if keeper is None else keeper.clock
         prepared = self._prepared(*given, seed=resuming.seed(self.random_state, keeper))
         data, held_out = prepared.data, prepared.held_out
@@ -476,18 +480,27 @@ class SoftmaxRegression(Params, Exchange):
             judges = resuming.of_rows(held_out, fingerprint, "_val")
         bank = self._bank.beside(data.X, self.backend)
         descent = _Descent(self, bank, ceil_div(len(data.X), self.batch_size), stop, path)
-        with _keeping(descent, keeper, data.X, prints | judges):
-            self._descend(settings, prepared.placed(), descent, callback, keeper)
+        began = interrupted = False
+        try:
+            with _keeping(descent, keeper, data.X, prints | judges):
+                began = True
+                self._descend(settings, prepared.placed(), descent, callback, keeper)
+        except KeyboardInterrupt:
+            if not (began and self.warm_start and bank.sound().all()):
+                raise
+            interrupted, bank = True, bank.on_host()
+            bank.settle()  # it may have come in the middle of an epoch
         done = sum(epoch.steps for epoch in self.history_)
         if stop is not None and stop.best is not None:
             stop.put_back(bank)
             done = stop.best_steps
         self._have(bank)
-        if path is not None:
+        if path is not None and not interrupted:
             path.end(done, self._bank.W[0], self._bank.b[0])
         self.origin_ = resuming.origin_of(
             self, data.X, seed=self.seed_, data=prints, seconds=clock.seconds()
         )
+        return interrupted
 
     def _descend(
         self,

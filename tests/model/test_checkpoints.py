@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from softstep import SoftmaxRegression, SoftmaxSweep
+from softstep import SoftmaxRegression, SoftmaxSweep, kernels
 from softstep.model import CheckpointError, WeightPath, checkpoint, trainer
 from softstep.model.resume import fingerprint, keeper, lock, signals, store
 
@@ -280,6 +281,17 @@ def test_saving_takes_a_hundredth_of_the_time_at_most(clock, tmp_path, monkeypat
     assert (between >= 300.0).all()
 
 
+def test_a_state_is_written_once(clock, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(store.Store, "write", lambda self, saved: written.append(saved))
+    training = Growing(clock)
+    with keeper.opened(tmp_path, 60.0, False) as kept, kept.keeping(training, {}, 1):
+        kept.begin_epoch(0, training)
+        training.step(kept, seconds=61.0)
+        assert len(written) == 1
+    assert len(written) == 1  # at the end there is nothing new
+
+
 def test_a_state_that_grows_is_copied_less_often(clock, tmp_path, monkeypatch):
     monkeypatch.setattr(keeper, "PER_BYTE", 1.0)
     training, copies = Growing(clock), []
@@ -296,6 +308,13 @@ def test_a_state_that_grows_is_copied_less_often(clock, tmp_path, monkeypatch):
             copies.append(clock[0] - start)
     assert copies[0] >= 10
     assert min(copies[1:]) >= 100
+
+
+def test_an_epoch_in_which_no_row_was_right_yet_goes_on():
+    sums, again = (trainer.EpochSums(10, 100, 2) for _ in range(2))
+    sums.add(np.ones((1, 2)), np.zeros((1, 2), np.int64), 10, 10)
+    again.restore(sums.state())
+    same([again.correct, again.loss], [np.zeros(2, np.int64), np.full(2, 10.0)])
 
 
 # what is refused
@@ -746,6 +765,47 @@ def test_a_signal_whose_exception_c_code_drops_ends_the_training_all_the_same(
     assert len(taken) == 3
     monkeypatch.undo()
     same(train(tmp_path, resume=True), whole)
+
+
+@pytest.mark.usefixtures("step_by_step")
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_ctrl_c_leaves_a_warm_start_the_weights_that_it_had_come_to(form, tmp_path, monkeypatch):
+    settings = {"batch_size": 30, "learning_rate": 0.5, "l2": 0.1, "random_state": 3}
+    rows, taken, step = form(np.where(X > 3, X, 0)), [], kernels.train
+
+    def interrupted(*arguments, **keywords):
+        if len(taken) == 7:  # an epoch of five steps and two of another
+            raise KeyboardInterrupt
+        taken.append(1)
+        return step(*arguments, **keywords)
+
+    model = SoftmaxRegression(**settings, warm_start=True)
+    monkeypatch.setattr(kernels, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rows, Y, checkpoint=tmp_path)
+    monkeypatch.setattr(kernels, "train", step)
+    alone = SoftmaxRegression(**settings, max_steps=7).fit(rows, Y)
+    same([model.coef_, model.intercept_], [alone.coef_, alone.intercept_])
+    assert model.n_iter_ == len(model.loss_curve_) == 1
+    alone.set_params(warm_start=True, max_steps=None)
+    same([model.fit(rows, Y).coef_], [alone.fit(rows, Y).coef_])
+
+
+def test_else_ctrl_c_leaves_a_model_as_it_was(monkeypatch):
+    def interrupt(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    model = SoftmaxRegression(epochs=1, random_state=0).fit(X, Y)
+    before = dict(vars(model))
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, callback=interrupt)
+    assert vars(model) == before
+    model.set_params(warm_start=True)
+    before = dict(vars(model))
+    monkeypatch.setattr("softstep.model.resume.of_rows", interrupt)  # before the first step
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y)
+    assert vars(model) == before
 
 
 def block(does):

@@ -1,5 +1,6 @@
 """Promise: a file that cannot be right is refused in one sentence, at once, and takes no memory."""
 
+import ast
 import errno
 import json
 import os
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 from command import softstep
 from only import POSIX
+from repository import ROOT
 
 from softstep import SoftmaxRegression
 from softstep.model import CheckpointError, archive, checkpoint, writing
 from softstep.model.archive import DataError
 from softstep.model.datasets import load_features, load_file
+from softstep.model.sweep.executor import shipment
 
 FILES = hostile.files_of_rows()
 SECONDS, BYTES = 1.0, 200e6
@@ -201,6 +204,71 @@ def test_what_takes_the_place_of_a_file_as_it_is_opened_is_not_waited_for(tmp_pa
     command = [sys.executable, "-c", code, tmp_path / "a.npy"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() in ("6", f"{tmp_path / 'a.npy'}: a pipe, not a file")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in this system's folders")
+def test_the_rows_that_workers_are_to_read_have_the_same_door(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    refused(lambda: shipment.opened(tmp_path / "pipe.npy"), tmp_path / "pipe.npy")
+    for case, (name, _) in FILES.items():
+        if name == "a.npy":
+            path = write(tmp_path, case)
+            refused(lambda path=path: shipment.opened(path), path)
+
+
+# ---- pickles
+
+# Who may unpickle, and what.
+UNPICKLES = {
+    "kernels/_numba/compiling/cache.py": "machine code, whose digest, sources and name are right",
+    "model/sweep/executor/shipment.py": "plans, in the workers of the process that pickled them",
+    "model/shards/ranks.py": "an error that it has pickled itself",
+}
+PICKLES = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+READERS = {"np.load", "np.lib.format", "joblib.load", "pd.read_pickle"}
+
+
+def ways_into_a_pickle(tree):
+    """What in a module may unpickle."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {getattr(node, "module", None), *(alias.name for alias in node.names)}
+            yield from sorted(PICKLES & names)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in READERS:
+            yield ast.unparse(node)
+        elif isinstance(node, ast.Call):
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            if "allow_pickle" in given:
+                yield "allow_pickle"
+            if ast.unparse(node.func) == "torch.load" and given.get("weights_only") != "True":
+                yield "torch.load"
+
+
+def test_nothing_that_reads_files_can_unpickle():
+    found = {}
+    for room in ("kernels", "model", "src/softstep"):
+        for file in (ROOT / room).rglob("*.py"):
+            if not any(folder.is_symlink() for folder in file.parents):
+                ways = list(ways_into_a_pickle(ast.parse(file.read_text(encoding="utf-8"))))
+                found[file.relative_to(ROOT).as_posix()] = ways
+    assert len(found) > 150
+    assert {file for file, ways in found.items() if ways} == set(UNPICKLES)
+
+
+@pytest.mark.parametrize(
+    ("code", "ways"),
+    [
+        ("import pickle", ["pickle"]),
+        ("from pickle import loads", ["pickle"]),
+        ("x = np.load(path)", ["np.load"]),
+        ("x = np.lib.format.open_memmap(path)", ["np.lib.format"]),
+        ("x = read(path, allow_pickle=a)", ["allow_pickle"]),
+        ("x = torch.load(path)", ["torch.load"]),
+        ("x = torch.load(path, weights_only=True)", []),
+    ],
+)
+def test_ways_into_a_pickle_are_seen(code, ways):
+    assert list(ways_into_a_pickle(ast.parse(code))) == ways
 
 
 # ---- models

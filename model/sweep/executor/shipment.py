@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from softstep.kernels.checks import Array
+from softstep.model.archive import map_npy
 from softstep.model.sweep.heads import Plan
 
 ALIGNED = 64  # bytes: where an array begins in the file
@@ -25,14 +26,9 @@ def opened(X: Any) -> Any:
     """X; of the path of a .npy file its array, mapped.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is no such file.
+        OSError: it cannot be read. DataError: it is no such file.
     """
-    if not isinstance(X, str | os.PathLike):
-        return X
-    try:
-        return np.lib.format.open_memmap(X, mode="r")
-    except ValueError as error:
-        raise ValueError(f"{X} is no .npy file that can be mapped: {error}") from error
+    return map_npy(X) if isinstance(X, str | os.PathLike) else X
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,12 @@ UNREAD = "softstep: a cached kernel cannot be read"
 NO_LOCATOR = "import numba.core.caching as c; c.CacheImpl._locator_classes = [];"
 
 
-def run(folder, code=SOFTMAX, path=Path(softstep.__file__).parents[1]):
-    """Standard output and standard error of a process whose compiled kernels go to `folder`."""
+def run(folder, code=SOFTMAX, path=Path(softstep.__file__).parents[1], **more):
+    """Standard output and standard error of a process whose compiled kernels go to `folder`; more:
+    variables of its environment."""
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"NUMBA_CACHE_DIR": str(folder), "PYTHONPATH": str(path)},
+        env={"NUMBA_CACHE_DIR": str(folder), "PYTHONPATH": str(path), **more},
         capture_output=True,
         text=True,
         check=False,
@@ -118,6 +119,19 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_with_one_line(tmp_pat
     _, err = run(tmp_path, NO_LOCATOR + SOFTMAX)
     assert err.count("softstep: compiled kernels cannot be kept") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_code_for_another_processor_is_not_run_but_compiled_anew_beside_it(cache):
+    """As where machines share a home folder."""
+    another = {"NUMBA_CPU_NAME": "generic"}
+    out, err = run(cache, **another)
+    assert "hits 0" in out
+    assert err.startswith(SAYS_SO)
+    assert err.count("\n") == 1
+    for machine in (another, {}):
+        out, err = run(cache, **machine)
+        assert "hits 1" in out
+        assert err == ""
 
 
 def test_an_entry_with_one_wrong_bit_is_never_run(cache):

@@ -9,6 +9,7 @@ import pytest
 
 import softstep
 from softstep import SoftmaxSweep
+from softstep.model.archive import DataError
 from softstep.model.sweep.executor.shipment import Filed, Mapped
 
 Y = np.arange(60) % 3
@@ -116,7 +117,7 @@ def test_a_script_whose_workers_start_it_again(tmp_path):
 
 def test_paths_of_other_files(pool, tmp_path):
     (tmp_path / "x.npy").write_text("1,2\n")
-    with pytest.raises(ValueError, match=r"x.npy is no .npy file that can be mapped"):
+    with pytest.raises(DataError, match=r"x.npy: not a .npy array"):
         fit(tmp_path / "x.npy", executor=pool)
     with pytest.raises(FileNotFoundError, match=r"y.npy"):
         fit(tmp_path / "y.npy", executor=pool)
