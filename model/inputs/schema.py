@@ -89,9 +89,11 @@ class Schema:
         """Raise ValueError unless rows have the same columns; warn of names on one side alone."""
         check_names(rows.names, self.names, name, self.owner)
         if rows.width != self.width:
+            start, stop = self.columns
+            sees = f": of these it sees the columns {start} to {stop - 1}"
             raise ValueError(
                 f"{name} has {rows.width} features, but {self.owner} is expecting {self.width} "
-                "features as input"
+                f"features as input{sees if self.seen < self.width else ''}"
             )
 
     def factor(self, rows: Features, name: str = "X") -> float:

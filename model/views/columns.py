@@ -106,5 +106,6 @@ def _no_range(features: Any) -> str:
 
 def _said(features: Any) -> str:
     if isinstance(features, slice):
-        return f"slice({features.start}, {features.stop})"
+        step = "" if features.step is None else f", {features.step}"
+        return f"slice({features.start}, {features.stop}{step})"
     return str(tuple(map(int, features)))

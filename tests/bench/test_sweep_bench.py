@@ -75,3 +75,9 @@ def test_the_scores_that_are_timed_are_those_of_scikit_learn():
     apart = [float(cells[4]) for line in lines if (cells := line.split("|"))[3].strip()]
     assert len(apart) == len(SCORES) - 2
     assert max(apart) < 1e-6  # float32, which scikit-learn sums
+
+
+def test_out_of_fold_probabilities_are_timed():
+    told, seconds = scoring.out_of_fold(rows=100).removesuffix(" s").rsplit(": ", 1)
+    assert told == "out-of-fold probabilities of 100 x 784 float32, 10 classes, 5 folds"
+    assert float(seconds) >= 0

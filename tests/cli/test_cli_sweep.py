@@ -295,6 +295,7 @@ def test_it_says_how_many_rows_the_saved_model_learned_from(capsys):
         (["--refit=f1"], "refit must be one of 'accuracy', 'loss', not 'f1'"),
         (["--refit=ece"], "refit='ece' is not computed: name it in scoring too"),
         (["--scoring=auc"], "scoring has 'auc', which is no scorer of scikit-learn"),
+        (["--scoring=roc_auc"], "('ovo', 'ovr'): raised by scoring='roc_auc'"),
         (["--scoring=top10"], "scoring='top10' is 1 for any model of 10 classes"),
         (["--labels=none"], "give no labels file"),
     ],

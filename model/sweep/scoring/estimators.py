@@ -74,5 +74,5 @@ def _called(score: Score, model: SoftmaxRegression, X: Any, y: Array, given: Any
     try:
         return score.of(model, X, y, **given)
     except Exception as error:
-        error.add_note(f"This was raised by scoring={score.name!r}.")
+        error.add_note(f"raised by scoring={score.name!r}")
         raise

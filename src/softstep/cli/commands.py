@@ -80,10 +80,12 @@ def run(argv: list[str] | None) -> int:
 
 
 def _told(error: BaseException) -> str:
-    """The error's text; the system's errors without their numbers, the file first."""
+    """The error's text and what was noted on it; the system's errors without their numbers, the
+    file first."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or ("out of memory" if isinstance(error, MemoryError) else repr(error))
+    text = str(error) or ("out of memory" if isinstance(error, MemoryError) else repr(error))
+    return ": ".join([text, *getattr(error, "__notes__", ())])
 
 
 def _open_closed_streams() -> None:
