@@ -636,6 +636,22 @@ def test_neighbours_in_one_memory_are_no_overlap(backend):
     assert b.any()
 
 
+def test_of_rows_that_lie_apart_what_is_between_is_free(backend):
+    """Of the columns of a wider array the last row ends where its columns do."""
+    n, d, c = 6, 5, 3
+    memory = np.zeros(n * 30, np.float32)
+    X, end = memory.reshape(n, 30)[:, :d], (n - 1) * 30 + d
+    for start in (end, end - 1):
+        W, b = memory[start:][: d * c].reshape(1, d, c), np.zeros((1, c), np.float32)
+        given = (X, np.arange(n) % c, np.arange(n), 2, W, b)
+        how = {"loss": "mse", "learning_rate": 0.1, "backend": backend}
+        if start == end:
+            kernels.train(*given, **how)
+            continue
+        with pytest.raises(ValueError, match="overlaps"):
+            kernels.train(*given, **how)
+
+
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_targets_that_were_rounded_to_float16_are_distributions_and_others_are_not(backend):
     rng = np.random.default_rng(0)

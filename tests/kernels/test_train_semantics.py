@@ -171,6 +171,24 @@ def test_w_b_velocity_and_active_are_updated_in_place_and_nothing_else(backend):
         np.testing.assert_array_equal(same, copy)
 
 
+def test_a_head_whose_logits_overflow_no_longer_trains_and_keeps_its_weights(backend):
+    X, y, order, W, b = problem("float32")
+    how = {"loss": "cross_entropy", "backend": backend}
+    rates = np.full((3, 2), 0.3)
+    rates[0, 1] = 1e37  # the second step sees infinite logits
+    bank, one_step = [(np.repeat(W, 2, axis=0), np.repeat(b, 2, axis=0)) for _ in range(2)]
+    kernels.train(10 * X, y, order[:BATCH], BATCH, *one_step, learning_rate=rates[:1], **how)
+    active = np.ones(2, bool)
+    how |= {"learning_rate": rates, "active": active}
+    loss, correct = kernels.train(10 * X, y, order, BATCH, *bank, **how)
+    assert active.tolist() == [True, False]
+    assert np.isfinite(loss).tolist() == [[True, True], [True, False], [True, False]]
+    assert not correct[1:, 1].any()
+    for found, expected in zip(bank, one_step, strict=True):
+        np.testing.assert_array_equal(found[1], expected[1])
+        assert (found[0] != expected[0]).any()
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_rate_of_zero_leaves_the_weights_and_still_measures(loss, backend, dtype):
     X, y, order, W, b = problem(dtype)

@@ -409,6 +409,12 @@ def test_a_mirror_that_drips_is_given_up(contents, mirror, tmp_path, monkeypatch
     assert cached(tmp_path) == []
 
 
+def test_a_mirror_that_keeps_up_has_more_time_the_more_it_has_sent(contents, mirror, monkeypatch):
+    mirror.offer(contents["mnist"])
+    monkeypatch.setattr(download, "SLOWEST", 0.01)
+    assert_is_stand_in(load_mnist(), "mnist", contents["mnist"])
+
+
 def test_a_mirror_that_cannot_be_reached_is_a_reason_not_a_crash(contents, mirror, monkeypatch):
     unused = mirror.url.replace("127.0.0.1", "127.0.0.1.invalid")
     monkeypatch.setitem(download.MIRRORS, "mnist", (unused,))

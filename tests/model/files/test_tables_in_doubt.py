@@ -171,6 +171,20 @@ def test_a_header_of_numbers_over_labels_that_are_text_is_a_doubt(header, tmp_pa
     refused(tmp_path, f"{header}\n{BELOW}", "line 1 may be a header or a row: its label is")
 
 
+@pytest.mark.parametrize(("each", "is_doubt"), [(5, True), (4, False)])
+def test_it_is_none_over_fewer_than_ten_rows(each, is_doubt, tmp_path):
+    content = "400,410,species\n" + "1,2,setosa\n" * each + "3,4,virginica\n" * each
+    if is_doubt:
+        refused(tmp_path, content, "line 1 may be a header or a row")
+    else:
+        assert len(read(tmp_path, content).y_train) == 9
+
+
+def test_two_columns_of_the_name_that_is_asked_for_are_refused(tmp_path):
+    content = "kind,x,kind\na,1,b\nc,2,d\n"
+    refused(tmp_path, content, "two columns are named 'kind'", label="kind")
+
+
 @pytest.mark.parametrize("first", ["1,2,setosa", "9,9,setosa"])
 def test_a_first_row_whose_label_comes_again_is_a_row(first, tmp_path):
     assert len(read(tmp_path, f"{first}\n{BELOW}").y_train) == 13
