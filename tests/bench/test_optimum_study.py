@@ -8,6 +8,7 @@ import pytest
 
 from softstep.bench.studies import optimum
 from softstep.bench.studies.optimum import evaluations, ours, theirs
+from softstep.bench.studies.optimum.accuracies import print_accuracies
 from softstep.bench.studies.optimum.results import Results
 from softstep.bench.studies.optimum.works import WORKS
 
@@ -70,12 +71,26 @@ def test_who_takes_too_long_is_broken_off(least):
 def test_what_is_measured_is_kept_and_told(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(optimum, "REPEATS", 1)
     file = tmp_path / "optimum.json"
-    Results(file).put("mnist", "softstep", work="MNIST", seconds=2.0)
+    results = Results(file)
+    results.put("mnist", "softstep", work="MNIST", seconds=2.0)
+    results.put("mnist", "torch", work="MNIST", seconds=5.0, above=1e-6, apart=2e-3, at=1e-5)
     assert optimum.main(["--only", "digits", "--out", str(file)]) == 0
     assert list(json.loads(file.read_text())["parts"]) == ["mnist", "digits"]
     table = capsys.readouterr().out
     assert "| MNIST | softstep | 2 |" in table
+    assert "| 2.5 |  | 1.0e-06 | 2.0e-03 at C = 1e-05 |" in table
     assert "scikit-learn" in table
+
+
+def test_accuracies_are_compared_at_each_C_much_closer_to_the_optimum(capsys):
+    told = []
+    print_accuracies(WORK, told.append)
+    lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [float(C) for C, *_ in lines] == list(WORK.C)
+    assert all(0.5 < float(own) <= 1 and float(off) < 1e-3 for _, own, _, off in lines)
+    assert all(line.startswith("C = ") for line in told)  # nobody fell short
+    print_accuracies(WORK, told.append, most_seconds=0)
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 1
 
 
 def test_evaluations_are_counted_by_where_the_descent_begins():

@@ -13,7 +13,8 @@ from softstep.bench.studies import roofline
 PARTS = (
     "trust",
     *(f"mutants.{name}" for name in ("__main__", "faults", "judging")),
-    *(f"optimum.{n}" for n in ("__main__", "evaluations", "ours", "results", "theirs", "works")),
+    *(f"optimum.{n}" for n in ("__main__", "accuracies", "evaluations", "ours")),
+    *(f"optimum.{n}" for n in ("results", "theirs", "works")),
     *(f"over_rows.{name}" for name in ("__main__", "problem", "ranks")),
     *(f"protocols.{n}" for n in ("__main__", "attributes", "choosing", "clip_benchmark")),
     *(f"protocols.{n}" for n in ("dinov2_linear", "dinov2_logreg", "features", "results")),

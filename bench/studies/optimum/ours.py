@@ -60,13 +60,13 @@ def one_head(work: Work) -> Any:
     return model.fit(work.X, work.y)
 
 
-def solve(work: Work) -> Solved:
+def solve(work: Work, tol: float = TOL) -> Solved:
     """All heads in one sweep."""
     X, y = work.X[:FEW_ROWS], work.y[:FEW_ROWS]
-    _sweep(work.C[:2], None).fit(X, y, X_val=X, y_val=y)  # compiles
+    _sweep(work.C[:2], None, tol).fit(X, y, X_val=X, y_val=y)  # compiles
     rounds: list[Any] = []
     held_out = {} if work.folds else {"X_val": work.X_test, "y_val": work.y_test}
-    sweep = _sweep(work.C, work.folds or None)
+    sweep = _sweep(work.C, work.folds or None, tol)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         _, above, seconds = memory.peak_above(
@@ -83,8 +83,9 @@ def solve(work: Work) -> Solved:
     )
 
 
-def _sweep(C: Array, folds: Any) -> Any:
-    return SoftmaxSweep({"loss": "cross_entropy", "C": C.tolist()}, cv=folds, **SETTINGS)
+def _sweep(C: Array, folds: Any, tol: float) -> Any:
+    grid = {"loss": "cross_entropy", "C": C.tolist()}
+    return SoftmaxSweep(grid, cv=folds, **SETTINGS | {"tol": tol})
 
 
 def seconds_of_one_head(work: Work, repeats: int) -> float:

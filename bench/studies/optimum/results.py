@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from softstep.bench.machine import machine
-from softstep.bench.problems import Array
 
 HEADINGS = (
     "work",
@@ -67,17 +66,14 @@ def _line(work: str, who: str, figures: dict[str, Any], ours: float) -> tuple[st
     if "broken off" in (figures.get("note") or ""):
         ratio = f"more than {ratio}"
     asked = ASKED.get((work, who))
-    above = [f"{figures[key]:.1e}" if key in figures else "" for key in ("above", "apart")]
+    above = f"{figures['above']:.1e}" if "above" in figures else ""
+    apart = f"{figures['apart']:.1e} at C = {figures['at']:.2g}" if "apart" in figures else ""
     return (
         figures["work"],
         who + (f" ({figures['note']})" if figures.get("note") else ""),
         f"{figures['seconds']:.4g}",
         ratio,
         "" if asked is None else f"{asked[0]:g}, aim {asked[1]:g}",
-        *above,
+        above,
+        apart,
     )
-
-
-def apart(found: Array, ours: Array) -> float:
-    """The largest distance."""
-    return float(abs(found - ours).max())
