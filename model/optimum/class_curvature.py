@@ -19,9 +19,11 @@ from softstep.model.optimum.rounding import weights_of
 from softstep.model.optimum.space import Space
 
 # A class is curved by the rows that are near its boundary: those that make up so much of its
-# curvature are added up, and at most so many for each feature.
+# curvature are added up, and at most so many for each feature. What they miss of a feature, which
+# may be 0 in all of them, is added to its own curvature.
 SHARE, ROWS_PER_FEATURE = 0.95, 4
 BLOCK_ROWS = 1 << 14  # rows read at a time
+CENTRED_ROWS = 1 << 9  # of them, whose features are centred at a time: they stay in the cache
 GROUP_BYTES = 1 << 26  # of the B_j that are added up at a time
 INVERTED = 64  # a triangle of at most so many rows is inverted directly
 NOISE = float(np.finfo(np.float32).eps)  # of the products that are added up
@@ -103,8 +105,10 @@ def _blocks(theta: Array, problem: Problem, space: Space, group: slice) -> Array
     X = problem.data.X
     W, b = (x[0] for x in space.weights(theta[None], compute_dtype(X)))
     most = ROWS_PER_FEATURE * len(theta) / len(X)
-    blocks: Array = problem.total(_sums, W, b, space.center, group, most)[0] / len(X)
+    sums = problem.total(_sums, W, b, space.center, group, most)
+    blocks, of_features = (total / len(X) for total in sums)
     diagonal = np.einsum("jii->ji", blocks)
+    np.maximum(diagonal[:, :-1], of_features, out=diagonal[:, :-1])
     # Of each feature by its own size: that of a large one would hide the curvature of the others.
     # One that is constant has some of the whole, so that it can be inverted without l2.
     trace = diagonal.sum(axis=1, keepdims=True)
@@ -116,12 +120,12 @@ def _blocks(theta: Array, problem: Problem, space: Space, group: slice) -> Array
 @np.errstate(over="ignore", invalid="ignore")  # wherever the rows are
 def _sums(
     problem: Problem, W: Array, b: Array, center: Array, group: slice, most: float
-) -> tuple[Array]:
+) -> tuple[Array, Array]:
     """Σ w p_j (1 - p_j) z zᵀ over the rows, about, of these classes of one head: of each class at
-    most so many rows to a row."""
-    # W (d, c), b (c,) -> (classes, d + 1, d + 1)
-    size = len(W) + 1
-    total = np.zeros((len(b[group]), size, size))
+    most so many rows to a row. And of each feature that of z², over all rows."""
+    # W (d, c), b (c,) -> (classes, d + 1, d + 1) and (classes, d)
+    d, classes = len(W), len(b[group])
+    total, of_features = np.zeros((classes, d + 1, d + 1)), np.zeros((classes, d))
     for part in problem.rows():
         weights = weights_of(part, 1)[0]
         for first in range(0, len(part.X), BLOCK_ROWS):
@@ -131,7 +135,11 @@ def _sums(
             v = P * (1 - P) * weights[rows, None]
             for block, of_class in zip(total, v.T, strict=True):
                 block += _outer(X, of_class, problem, center, most)
-    return (total,)
+            for start in range(0, len(X), CENTRED_ROWS):
+                some = slice(start, start + CENTRED_ROWS)
+                z = _centred(X[some], problem, center)
+                of_features += v[some].T @ np.square(z, out=z)
+    return total, of_features
 
 
 def _probabilities(X: Any, W: Array, b: Array, problem: Problem) -> Array:
@@ -139,6 +147,12 @@ def _probabilities(X: Any, W: Array, b: Array, problem: Problem) -> Array:
     how: dict[str, Any] = {"backend": problem.backend, "n_threads": problem.n_threads}
     V = kernels.linear_forward(X, W, b, feature_scale=problem.data.feature_scale, **how)
     return to_host(kernels.softmax_forward(V, **how))
+
+
+def _centred(X: Any, problem: Problem, center: Array) -> Array:
+    # X (n, d) -> (n, d) float64
+    z: Array = to_host(X) * compute_dtype(X).type(problem.data.feature_scale) - center
+    return z
 
 
 def _outer(X: Any, v: Array, problem: Problem, center: Array, most: float) -> Array:
@@ -152,7 +166,7 @@ def _outer(X: Any, v: Array, problem: Problem, center: Array, most: float) -> Ar
         return np.zeros((d + 1, d + 1))
     rows = np.sort(order[:count])
     Z = np.empty((count, d + 1), np.float32)
-    Z[:, :d] = to_host(taken(X, rows)) * compute_dtype(X).type(problem.data.feature_scale) - center
+    Z[:, :d] = _centred(taken(X, rows), problem, center)
     Z[:, d] = problem.fit_bias
     Z *= np.sqrt(v[rows] * (total[-1] / total[count - 1])).astype(np.float32)[:, None]
     return Z.T @ Z

@@ -97,6 +97,8 @@ def test_few_rows_of_a_class_stand_for_all(monkeypatch):
     every = class_curvature._blocks(theta, problem, space, slice(None))
     traces = (np.trace(B, axis1=1, axis2=2) for B in (few, every))
     np.testing.assert_allclose(*traces, rtol=0.2)
+    own, whole = (np.einsum("jii->ji", B)[:, :-1] for B in (few, every))
+    assert (own >= whole * (1 - 1e-6)).all()  # of a feature by itself they have what all have
 
 
 def test_a_step_has_nothing_that_all_classes_have_in_common():
