@@ -24,10 +24,10 @@ MOST = 0.5  # seconds from the signal to the end of the process
 WITHIN = 3.0  # seconds from the beginning of a command, in which signals come
 HUNG = 60.0  # seconds after which one is given up
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-ENDLESS = ("--epochs", "1000000")
+ENDLESS = 10_000  # epochs
 COMMANDS = {
-    "train": ("train", "rows.npz", *ENDLESS, "--out", "m.npz"),
-    "sweep of 100 heads": ("sweep", "rows.npz", *ENDLESS, "--lr", "1e-3:1:log100", "--out", "run"),
+    "train": ("train", "rows.npz", "--out", "m.npz"),
+    "sweep of 100 heads": ("sweep", "rows.npz", "--lr", "1e-3:1:log100", "--out", "run"),
 }
 # A job in the background ignores SIGINT. It prints a line before it begins.
 START = (
@@ -60,16 +60,21 @@ def write_rows(folder: Path, rows: int) -> None:
     np.savez(folder / "rows.npz", X_train=X, y_train=y, X_test=X[:1000], y_test=y[:1000])
 
 
-def end(command: tuple[str, ...], folder: Path, number: int, delay: float, tally: Tally) -> None:
-    """Start a command, send it a signal after `delay` seconds, and see how it ends."""
-    with subprocess.Popen(
-        [sys.executable, "-c", START, *command],
+def started(command: tuple[str, ...], epochs: int, folder: Path) -> subprocess.Popen[str]:
+    """A command on rows in this folder."""
+    return subprocess.Popen(
+        [sys.executable, "-c", START, *command, "--epochs", str(epochs)],
         cwd=folder,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+    )
+
+
+def end(command: tuple[str, ...], folder: Path, number: int, delay: float, tally: Tally) -> None:
+    """Start a command, send it a signal after `delay` seconds, and see how it ends."""
+    with started(command, ENDLESS, folder) as process:
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(delay)
@@ -96,6 +101,9 @@ def main(argv: list[str] | None = None) -> int:
     head = "| command | checkpoints | signal | sent | exit codes | tracebacks | median | longest |"
     print(f"{head}\n{'|---' * 8}|", flush=True)
     for name, command in COMMANDS.items():
+        with tempfile.TemporaryDirectory() as folder:  # compiles
+            write_rows(Path(folder), given.rows)
+            started(command, 1, Path(folder)).communicate()
         for keeping in ((), ("--checkpoint", "kept")):
             for number in CODES:
                 tally = Tally()

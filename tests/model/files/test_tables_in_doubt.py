@@ -165,7 +165,7 @@ BELOW = "1,2,setosa\n" * 6 + "3,4,virginica\n" * 6
 
 
 @pytest.mark.parametrize(
-    "header", ["400,410,species", "2019,2021,country", "0.5,1.5,Kind", "1,2,kind"]
+    "header", ["400,410,species", "2019,2021,country", "0.5,1.5,Kind", "1,2,kind", "1,2,k9"]
 )
 def test_a_header_of_numbers_over_labels_that_are_text_is_a_doubt(header, tmp_path):
     refused(tmp_path, f"{header}\n{BELOW}", "line 1 may be a header or a row: its label is")

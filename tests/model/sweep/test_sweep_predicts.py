@@ -132,6 +132,12 @@ def test_a_score_that_says_nothing_is_refused(scoring, y, weights, message):
         fitted.score(X, y, given)
 
 
+def test_one_row_of_a_class_is_enough_to_compare_it_with_the_others():
+    rows = np.r_[np.flatnonzero(Y < 2), np.flatnonzero(Y == 2)[:1]]
+    fitted = sweep(scoring="roc_auc_ovr").fit(X, Y)
+    assert 0.5 < fitted.score(X[rows], Y[rows]) <= 1
+
+
 def test_before_fit_it_says_so():
     for name in METHODS:
         with pytest.raises(NotFittedError, match="this SoftmaxSweep is not fitted"):
