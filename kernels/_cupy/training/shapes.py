@@ -137,7 +137,8 @@ def low_depth(features, columns, item):
 def update_tile(columns, dtype):
     """A tile of the update: a narrow one leaves registers for more rows at a time."""
     width = update_columns(columns, dtype)
-    depth = DEPTH if width > 32 else 48 if dtype == np.float32 else 32
+    narrow = {16: 48, 32: 48} if dtype == np.float32 else {16: 32, 32: 24}
+    depth = narrow.get(width, DEPTH)
     return {"TILE_FEATURES": TILE_FEATURES, "TILE_COLUMNS": width, "DEPTH": depth}
 
 

@@ -125,6 +125,38 @@ def test_a_small_bank_trains_in_one_cooperative_launch(gpu):
     assert [label for label, _ in launched] == ["train_steps.cu: train_steps"]
 
 
+def test_arrays_of_a_gpu_that_is_not_the_current_one_are_worked_on_there(gpu):
+    if gpu.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("there is one GPU")
+    V, y = cases.logits(300, 7, np.float32, 0), cases.labels(300, 7, 0)
+    with gpu.cuda.Device(1):
+        there = gpu.asarray(V), gpu.asarray(y)
+    dV = kernels.cross_entropy_backward(*there)
+    assert dV.device.id == 1
+    assert gpu.cuda.runtime.getDevice() == 0
+    with gpu.cuda.Device(1):
+        found = dV.get()
+    assert np.array_equal(found, kernels.cross_entropy_backward(V, y, backend="cupy"))
+
+
+def test_a_tensor_that_torch_still_writes_is_waited_for(gpu):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch sees no GPU")
+    V = cases.logits(3_000, 1_000, np.float32, 0)
+    tensor, values = torch.zeros(V.shape, device="cuda"), torch.from_numpy(V).cuda()
+    busy = torch.rand(4_096, 4_096, device="cuda")
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        for _ in range(20):  # some milliseconds, after which it is written
+            busy = (busy @ busy).clamp_(0, 1)
+        tensor.copy_(values)
+        P = kernels.softmax_forward(tensor)
+        assert isinstance(P, torch.Tensor)
+        found = P.cpu().numpy()
+    assert np.array_equal(found, kernels.softmax_forward(V, backend="cupy"))
+
+
 def test_heads_of_a_bank_are_taken_and_put_as_numpy_does(gpu):
     bank = np.random.default_rng(0).standard_normal((40, 784, 10)).astype(np.float32)
     there, some, none = gpu.asarray(bank), np.array([39, 3, 17]), np.empty(0, np.int64)

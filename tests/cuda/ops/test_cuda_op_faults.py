@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softstep.kernels import backend
-from softstep.kernels._cupy import cross_entropy, kernel, launch
+from softstep.kernels._cupy import cross_entropy, kernel, launch, linear
 from softstep.kernels._cupy.arrays import asarray
 from softstep.kernels.losses import LOSSES
 from softstep.kernels.verify import cases, parity
@@ -18,6 +18,7 @@ WRONG = "wrong numbers"
 SHARED = ("race", "uninitialised")
 OUTSIDE = ("out of bounds",)
 LONG = Size(3, 1, 1100)  # a block a row
+WIDE, DEEP = Size(40, 400, 36), Size(400, 40, 36)  # on tensor cores, in two parts
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ def near_ties(arguments, size):
 def equal(arguments, size):
     (X, W, b), options = arguments
     return (X, 0 * W, 0 * b + 1), options
+
+
+def halves(arguments, size):
+    positional, options = arguments
+    of_features = (size.n, size.d)
+    return tuple(a.astype("float16") if a.shape == of_features else a for a in positional), options
 
 
 def with_sets(arguments, size):
@@ -239,6 +246,34 @@ FAULTS = {
         "linear_backward", Size(100, 3, 5), "r += COLUMN_THREADS", "r += COLUMN_THREADS + 1",
         (WRONG,),
     ),
+    # ---- the same on the tensor cores, whose tile the faults of train are planted in
+    "tensor cores: rows past the last": Fault(
+        "linear_forward", WIDE, "if (r < rows) result", "result",
+        (*OUTSIDE, "race between blocks"), halves,
+    ),
+    "tensor cores: columns past the last": Fault(
+        "linear_forward", WIDE, "if (c >= columns) continue;\n    const", "const",
+        (*OUTSIDE, "race"), halves,
+    ),
+    "tensor cores: rows of X past the last": Fault(
+        "linear_forward", WIDE, "min(row + r, n - 1)", "(row + r)", OUTSIDE, halves,
+    ),
+    "tensor cores: the bias left out": Fault(
+        "linear_forward", Size(40, 256, 36), "sums[i][j] * s + plus_bias", "sums[i][j] * s",
+        (WRONG,), halves,
+    ),
+    "tensor cores: every part in the place of the first": Fault(
+        "linear_forward", WIDE, "V += blockIdx.z * n * c;", "",
+        ("race between blocks", "uninitialised", WRONG), halves,
+    ),
+    "tensor cores: the depth of the first part for all": Fault(
+        "linear_backward", DEEP, "begin = blockIdx.z * part, end = min(n, begin + part)",
+        "begin = 0, end = part", (WRONG,), halves,
+    ),
+    "tensor cores: every part of the backward pass in the place of the first": Fault(
+        "linear_backward", DEEP, "dW += blockIdx.z * d * c;", "",
+        ("race between blocks", "uninitialised", WRONG), halves,
+    ),
     # ---- evaluate
     "losses added before they are complete": Fault(
         "evaluate", Size(300, 3, 3, 2), "__syncthreads();  // what is added now was written before",
@@ -367,6 +402,8 @@ def checked(machine, monkeypatch):
     """The emulated GPU under the checker, with short tiles: some rows here have more than one."""
     monkeypatch.setattr(launch, "REGISTER_VALUES", dict.fromkeys(launch.REGISTER_VALUES, 4))
     monkeypatch.setattr(launch, "BLOCKS_PER_MULTIPROCESSOR", 2)
+    monkeypatch.setattr(linear, "LEAST_TENSOR_WIDTH", 33)
+    monkeypatch.setattr(linear, "LEAST_PART", 200)  # 256 are one part
     backend.probe("cupy")  # by the softmax, before a fault is planted there
     machine.check = True
     return machine

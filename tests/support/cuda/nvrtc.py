@@ -107,7 +107,27 @@ def compile_source(text, name, opts, architecture):
 
 def machine_code(text, name, opts, architecture):
     """Source -> the bytes that a GPU runs. CompileError if it is wrong."""
-    return _compiled(text, name, opts, architecture)[2]
+    return _kept(text, name, opts, architecture)[1]
+
+
+def _kept(text, name, opts, architecture):
+    """The log and the machine code, kept on disk: the whole set takes minutes."""
+    given = [version(), str(architecture), name, text, *opts, *FLAGS]
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "softstep-nvrtc"
+    key = hashlib.sha256("\0".join(given).encode()).hexdigest()
+    code_file, log_file = folder / f"{key}.cubin", folder / f"{key}.log"
+    if not log_file.exists():
+        log, _, code = _compiled(text, name, opts, architecture)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(code_file, code)
+        _write(log_file, log.encode())  # after the code, which then is there
+    return log_file.read_text(), code_file.read_bytes()
+
+
+def _write(path, content):
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
 
 
 def _compiled(text, name, opts, architecture):
@@ -183,19 +203,9 @@ def fewer_programs(architecture):
 
 
 def _compile(job):
-    """A program -> its costs. The log is kept on disk: the whole set takes minutes."""
+    """A program -> its costs."""
     file, opts, architecture = job
-    text = source(file)
-    key = hashlib.sha256("\0".join([version(), str(architecture), text, *opts, *FLAGS]).encode())
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "softstep-nvrtc"
-    path = cache / key.hexdigest()
-    if not path.exists():
-        log, _ = compile_source(text, file, opts, architecture)
-        cache.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(log)
-        unfinished.replace(path)
-    return costs(path.read_text())
+    return costs(_kept(source(file), file, opts, architecture)[0])
 
 
 def compile_all(in_full=False):

@@ -102,6 +102,15 @@ def loops(code):
     return found
 
 
+def around(inner, loops):
+    """Of the loops around this one the next, without what is in it."""
+
+    def holds(loop):
+        return loop[0].at <= inner[0].at and inner[-1].at <= loop[-1].at and loop is not inner
+
+    return min(filter(holds, loops), key=lambda loop: loop[-1].at - loop[0].at)
+
+
 def loads_on_the_way(code):
     """How many loads from memory a thread asks for, at most, before it uses one of them."""
     waiting, most = set(), 0

@@ -100,7 +100,7 @@ def _train():
         yield "train_forward.cu", "train_forward", {**types, **square, **labels}
         yield "train_forward.cu", "train_logits", {**types, **square}
         yield "train_forward.cu", "train_slices", {**types, **low}
-        for columns in (10, 1000):
+        for columns in (10, 20, 1000):
             update = train_shapes.update_tile(columns, arithmetic)
             yield "train_update.cu", "train_update", {**types, **update}
         yield "train_steps.cu", "train_steps", {**types, **slices, **labels}

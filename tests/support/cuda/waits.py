@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softstep.bench.studies.roofline import GPUS, Work
+from softstep.bench.studies.roofline import DEEP, GPUS, RECIPE
 from softstep.kernels._cupy.training.shapes import (
     DEPTH,
     THREADS,
@@ -35,9 +35,6 @@ L2, MEMORY = 0.2, 0.4  # µs of a trip
 BARRIER, LAUNCH = 1.1, 1.4  # µs: of all blocks of a grid, and between two kernels of a graph
 SHARED, FMA = 30, 4  # clocks: of a trip to shared memory, of a multiply-add that waits for another
 L2_BYTES = 64  # that a multiprocessor reads in a clock
-
-RECIPE = Work(60_000, 784, 10, 1, 100, 1)
-DEEP = Work(100_000, 4_096, 10, 1, 256, 4)
 
 
 @dataclass(frozen=True)
