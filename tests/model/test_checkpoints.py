@@ -84,6 +84,19 @@ def in_blocks(folder=None, resume=False):
     return sweep(folder, resume, data, patience=None, **settings)
 
 
+SPARSE = sparse.csr_array(np.where(X > 3, X, 0))
+
+
+def on_sparse_rows(folder=None, resume=False):
+    """A sweep whose weights have a decay between the steps of an epoch, and which drops heads."""
+    grid = {"learning_rate": [0.01, 0.5, 1e300], "l2": [0.01, 0.1]}
+    settings = {"cv": 2, "halving": True, "epochs": 4, "batch_size": 40, "random_state": 1}
+    model = SoftmaxSweep(grid, **settings)
+    model.fit(SPARSE, Y, checkpoint=folder, checkpoint_every=0, resume=resume)
+    bank = model._trained.bank
+    return [bank.W, bank.b, model.loss_curves_, model.results_["epochs"]]
+
+
 OVERFLOWING = X.copy()
 OVERFLOWING[7] = (
     1e25  # in the first epoch it makes the weights so large that in the second it overflows
@@ -146,7 +159,7 @@ def test_the_sweeps_here_drop_heads_in_every_way():
 
 @pytest.mark.filterwarnings("ignore:the columns of X")
 @pytest.mark.usefixtures("step_by_step")
-@pytest.mark.parametrize("fit", [train, sweep, stopping, in_blocks, diverging])
+@pytest.mark.parametrize("fit", [train, sweep, stopping, in_blocks, diverging, on_sparse_rows])
 def test_broken_at_any_step_it_resumes_to_the_same_bits(fit, broken_after, tmp_path):
     whole = fit()
     written = broken_after(0)
@@ -771,7 +784,7 @@ def test_a_signal_whose_exception_c_code_drops_ends_the_training_all_the_same(
 @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
 def test_ctrl_c_leaves_a_warm_start_the_weights_that_it_had_come_to(form, tmp_path, monkeypatch):
     settings = {"batch_size": 30, "learning_rate": 0.5, "l2": 0.1, "random_state": 3}
-    rows, taken, step = form(np.where(X > 3, X, 0)), [], kernels.train
+    rows, taken, step = form(SPARSE.toarray()), [], kernels.train
 
     def interrupted(*arguments, **keywords):
         if len(taken) == 7:  # an epoch of five steps and two of another
