@@ -192,6 +192,8 @@ def test_the_optimum_is_that_of_the_rows_alone():
         assert np.array_equal(found.coef_, alone.coef_)
         assert (found.objective_, found.bound_) == (alone.objective_, alone.bound_)
         assert found.converged_
+        (end,), (own,) = found.history_, alone.history_
+        assert (end.loss, end.accuracy) == (own.loss, own.accuracy)
     assert fitted.results_["converged"].all()
 
 
@@ -217,6 +219,10 @@ def test_files_in_blocks(tmp_path):
         assert_equal(fitted.estimator(0, split=s), alone.fit(wide[learn], Y[learn]))
     with pytest.raises(ValueError, match="is too little: this sweep needs"):
         sweep({}, cv=few_shot(Y, 0.5, seeds=8), memory="1.7MB").fit(mapped, Y)
+    solved = {"cv": splits, "solver": "lbfgs", "random_state": 0}
+    fitted = SoftmaxSweep({"C": [1.0]}, memory="9MB", **solved).fit(mapped, Y)
+    whole = SoftmaxSweep({"C": [1.0]}, **solved).fit(wide, Y)
+    assert np.array_equal(fitted.estimator(0, split=0).coef_, whole.estimator(0, split=0).coef_)
 
 
 def test_out_of_fold_is_of_the_rows_they_did_not_learn_from():

@@ -31,6 +31,11 @@ def test_it_predicts_as_the_best():
     assert fitted.n_features_in_ == 4
 
 
+def test_equal_settings_have_equal_ranks_wherever_they_are():
+    fitted = SoftmaxSweep({"learning_rate": [1e-30, 0.5, 2e-30]}, cv=3, epochs=2, random_state=0)
+    assert fitted.fit(X, Y).results_["rank"].tolist() == [2, 1, 2]
+
+
 def test_two_classes_have_one_decision():
     fitted = sweep().fit(X, Y > 0)
     assert fitted.decision_function(X).shape == (90,)
@@ -60,6 +65,16 @@ def test_label_sets_have_a_prediction_each():
     assert scores[0] != scores[1]
     with pytest.raises(ValueError, match=r"y has shape \(90,\), but there are 2 label sets"):
         fitted.score(X, Y)
+
+
+def test_labels_of_label_sets_come_in_the_library_of_the_rows_and_may_be_scored_as_floats():
+    torch = pytest.importorskip("torch")
+    pair = np.stack([Y > 0, Y == 0], axis=1).astype(int)  # of each row one is 1, as in soft targets
+    fitted = sweep().fit(X, pair)
+    found = fitted.predict(torch.from_numpy(X))
+    assert isinstance(found, torch.Tensor)
+    assert np.array_equal(found.numpy(), fitted.predict(X))
+    assert fitted.score(X, pair.astype(float)) == fitted.score(X, pair)
 
 
 UNEVEN = np.flatnonzero((Y < 2) | (np.arange(90) < 45))  # the last class has half as many rows
