@@ -137,6 +137,8 @@ def _labels(path: Path, found: Any, position: int) -> Array:
         cells = column.to_pylist()
         if bad := [row for row, cell in enumerate(cells) if text.stands_for_none(cell)]:
             raise table.no_class(f"{path}: row {bad[0]}", position, cells[bad[0]])
+        if bad := [row for row, cell in enumerate(cells) if cell.endswith("\0")]:
+            raise DataError(f"{path}: row {bad[0]}: the label, {name!r}, ends in NUL")
         return np.array(cells)
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise DataError(f"{path}: the label, {name!r}, holds {kind}, not whole numbers or text")

@@ -17,7 +17,7 @@ import numpy as np
 
 from softstep.model.archive import DataError
 from softstep.model.datasets import text
-from softstep.model.datasets.text import MOST_COLUMNS, is_number, stands_for_none
+from softstep.model.datasets.text import DECIMAL_COMMA, MOST_COLUMNS, is_number, stands_for_none
 from softstep.model.inputs import NamedColumns
 
 Array = np.ndarray[Any, Any]
@@ -27,11 +27,10 @@ EXACT = 2**53  # past it a float no longer says which whole number was meant
 LABEL_WORDS = {"label", "labels", "class", "target"}
 SHOWN_CLASSES = 10
 LEAST_COUNTED = 10  # rows that a column without a name must count to be taken for an index
+LEAST_NAMED = 5  # cells that count up from 1 before they may be names
 UNNAMED = re.compile(r"\s*(Unnamed: \d+)?\s*")  # as pandas names a column that has no name
 ZERO_IN_FRONT = re.compile(r"[+-]?0\d+")
 LONG = 40  # digits, beyond any integer of NumPy
-
-DECIMAL_COMMA = re.compile(r"\s*[+-]?[\d.]+,\d+([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -231,6 +230,11 @@ def _read(
     X = np.frombuffer(below.values).reshape(-1, len(columns.features))
     has_header = _is_header(where, first, columns, below.labels, below.others)
     if has_header:
+        if first[0].lstrip().startswith("#"):
+            raise DataError(
+                f"{where} begins with '#': take the mark out if the line names the columns, or the "
+                "line if it is a comment"
+            )
         X = X[1:] if first_is_row else X
         names = names_of(where, first)
         refuse_two_meanings(where, names, label, columns.label)
@@ -244,6 +248,7 @@ def _read(
     if not len(X):
         raise DataError(f"{path}: holds no rows below its header")
     _refuse_fractions(below)
+    _refuse_strangers(below)
     y = None if columns.label is None else label_values(below.labels)
     header = f"header in line {start}" if has_header else "no header"
     tell(told(path, header, first if has_header else None, columns, len(first), X, y))
@@ -288,6 +293,11 @@ def _is_header(
     named = [cell.strip() for cell in cells if not UNNAMED.fullmatch(cell)]
     if _count_up(named):
         return True
+    if len(cells) >= LEAST_NAMED and named == [str(i + 1) for i in range(len(cells))]:
+        raise DataError(
+            f"{where} may be a header or a row: it holds 1, 2, 3 and so on. Give the columns names "
+            "that are no numbers, or take the line out"
+        )
     if label_is_name and len(numbers) == len(features):
         counts = Counter(labels)
         are_numbers = labels and all(map(is_number, labels))
@@ -344,7 +354,7 @@ def _refuse_index(where: str, columns: Columns, X: Array) -> None:
 def _numbers(path: Path, line: int, row: list[str], columns: Columns) -> list[float]:
     cells = [row[j] for j in columns.features]
     try:
-        if "_" not in "".join(cells):
+        if text.is_plain("".join(cells)):
             return [float(cell) for cell in cells]
     except ValueError:
         pass
@@ -380,7 +390,7 @@ def no_class(where: str, column: int, cell: str) -> DataError:
 
 
 def _is_whole(cell: str) -> bool:
-    return re.fullmatch(r"[+-]?\d+", cell) is not None
+    return re.fullmatch(r"[+-]?\d+", cell, re.ASCII) is not None
 
 
 def _refuse_fractions(below: _Below) -> None:
@@ -390,6 +400,24 @@ def _refuse_fractions(below: _Below) -> None:
         for line, cell in zip(below.lines, cells, strict=True):
             if not _is_whole(cell) and float(cell) % 1:
                 raise not_whole(f"{below.path}: line {line}", below.columns.label, cell)
+
+
+def _refuse_strangers(below: _Below) -> None:
+    """Raise DataError if all labels are numbers, but for signs that there is none, or for the label
+    of a single line, such as one of totals."""
+    where, column = f"{below.path}: line ", below.columns.label
+    found = zip(below.lines, below.labels, strict=True)
+    others = [(line, cell) for line, cell in found if not is_number(cell)]
+    if column is None or not 0 < len(others) < len(below.labels):
+        return
+    line, cell = others[0]
+    if all(cell in text.DASHES for _, cell in others):
+        raise no_class(f"{where}{line}", column, cell)
+    if len(others) == 1 and len(below.labels) > LEAST_COUNTED:
+        raise DataError(
+            f"{where}{line}: the label, in column {column + 1}, is {cell!r}, but all others are "
+            "numbers: take the line out, or name all classes by words"
+        )
 
 
 def label_values(cells: list[str]) -> Array:

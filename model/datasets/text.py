@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,10 @@ ASKED_LINES, ASKED_CHARACTERS = 20, 1 << 20  # from the top, to find the delimit
 MISSING = {
     *("", "?", "na", "n/a", "nan", "-nan", "null", "<na>", "#na", "#n/a", "#n/a n/a"),
     *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+    *("#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"),  # errors of spreadsheets
 }
 DASHES = {"-", "--", "."}  # stand for no number, but may be names of classes
+DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -128,6 +131,8 @@ def _delimiter(path: Path) -> str:
     agreed = [d for d, widths in split.items() if len(set(widths)) == 1 and widths[0] > 1]
     if len(agreed) > 1:
         agreed = _refuse_doubt(path, asked, agreed, _leave_numbers(asked, agreed))
+    if agreed == [","] and (other := _of_decimal_commas(asked)):
+        _refuse_doubt(path, asked, [",", other], [])
     if not agreed:
         agreed = [d for d, widths in split.items() if widths[:1] > [1]]  # lines differ: say which
     if not agreed and asked:
@@ -182,6 +187,20 @@ def _leave_numbers(asked: list[tuple[int, str]], delimiters: Iterable[str]) -> l
     return found
 
 
+def _of_decimal_commas(asked: list[tuple[int, str]]) -> str | None:
+    """What splits all lines into as many cells, numbers with a decimal comma among them; a comma
+    splits them too, and leaves a label such as "5;a" of the line "1,5;a"."""
+    for delimiter in (*DELIMITERS, " ", *_other_marks(asked[0][1])):
+        widths = _widths(asked, delimiter)
+        if delimiter == "," or len(set(widths)) > 1 or widths[0] == 1:
+            continue
+        cells = _cells(asked[-1][1], delimiter)
+        others = [cell for cell in cells if not DECIMAL_COMMA.fullmatch(cell)]
+        if len(others) < len(cells) and _is_row(others):
+            return delimiter
+    return None
+
+
 def _widths(asked: list[tuple[int, str]], delimiter: str) -> list[int]:
     """How many cells each line has; one where it cannot be split."""
     import csv
@@ -201,12 +220,17 @@ def _is_row(cells: list[str]) -> bool:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number, as float() reads it, but for 1_000."""
+    """Whether a cell is a number, as float() reads it, but for 1_000 and digits beyond ASCII."""
     try:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell
+    return is_plain(cell)
+
+
+def is_plain(cell: str) -> bool:
+    """Whether what float() reads as a number is written as other readers of tables take one too."""
+    return "_" not in cell and cell.isascii()
 
 
 def stands_for_none(cell: str) -> bool:

@@ -278,6 +278,7 @@ WRONG_TABLES = {
     "one column": ({"a": NUMBERS}, "one column"),
     "lists as labels": ({"a": NUMBERS, "y": [[1], [2], [3]]}, "the label, 'y'"),
     "a label that is nothing": ({"a": NUMBERS, "y": [1.0, float("nan"), 0.0]}, "row 1"),
+    "labels that NumPy would merge": ({"a": NUMBERS, "y": ["x", "x\0", "z"]}, "ends in NUL"),
     "no rows": ({"a": NUMBERS[:0], "y": NUMBERS[:0]}, "no rows"),
 }
 

@@ -1,6 +1,7 @@
 """Promise: a table of text is read as it was meant or refused with its line; no guess is silent."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
@@ -80,6 +81,63 @@ def test_other_encodings_are_refused_with_the_cure(encoding, tmp_path):
 )
 def test_a_doubt_about_the_marks_names_a_line(content, words, tmp_path):
     refused(tmp_path, content, words)
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|", " ", ":", "; "])
+@pytest.mark.parametrize("label", ["{}", "cat{}"])
+def test_decimal_commas_are_no_marks_whatever_splits_the_cells(mark, label, tmp_path):
+    """A comma would split each line alike, and leave the rest of it as the label."""
+    for columns in (["{},5"], ["{},5", "3"], ["3", "{},25"]):
+        line = mark.join([*columns, label])
+        content = "".join(line.format(*[i] * line.count("{}")) + "\n" for i in range(1, 6))
+        refused(tmp_path, content, "may be split by commas or|is not a number: write decimals")
+    content = "".join(f"{i}.5,{i % 3},{i % 2} stars\n" for i in range(6))
+    assert read(tmp_path, content).y_train.tolist() == [f"{i % 2} stars" for i in range(6)]
+
+
+# Numbers that are none.
+
+
+@pytest.mark.parametrize("cell", ["", "#DIV/0!", "\u0663"])
+@pytest.mark.parametrize("line", [1, 4])
+def test_a_feature_that_is_no_number_is_named_by_its_line(cell, line, tmp_path):
+    rows = [f"{i}.5,{i % 3},{'ab'[i % 2]}" for i in range(6)]
+    rows[line - 1] = f"{cell},1,a"
+    words = f"line {line}, column 1: '{cell}' is not a number"
+    refused(tmp_path, "\n".join(rows), words)
+    refused(tmp_path, "\n".join(rows), words, load_features, n_features=2)
+
+
+@pytest.mark.parametrize("cell", ["#DIV/0!", "#REF!", "#VALUE!", "#NAME?"])
+def test_the_errors_of_a_spreadsheet_are_no_classes(cell, tmp_path):
+    words = re.escape(f"line 2: the label, in column 3, is '{cell}', which stands for none")
+    refused(tmp_path, f"1,2,a\n3,4,{cell}\n", words)
+
+
+@pytest.mark.parametrize("sign", ["-", "--", "."])
+def test_signs_among_labels_that_are_numbers_stand_for_none(sign, tmp_path):
+    content = f"1,2,0\n3,4,{sign}\n5,6,1\n7,8,{sign}\n"
+    refused(tmp_path, content, "line 2: the label, in column 3, is '.*', which stands for none")
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_line_of_totals_is_no_row(place, tmp_path):
+    def table(labels):
+        rows = [["5", "6"] for _ in labels]
+        for row, label in zip(rows, labels, strict=True):
+            row.insert(place, str(label))
+        return "\n".join(",".join(row) for row in rows)
+
+    numbers = [0, 1] * 6
+    words = f"line 13: the label, in column {place + 1}, is 'Total', but all others are numbers"
+    refused(tmp_path, table([*numbers, "Total"]), words, label=str(place))
+    found = read(tmp_path, table([*numbers, "X", "X"]), label=str(place))
+    assert sorted(set(found.y_train)) == ["0", "1", "X"]
+
+
+def test_digits_of_other_scripts_are_text(tmp_path):
+    labels = read(tmp_path, "1,2,3\n4,5,\uff13\n6,7,3\n").y_train
+    assert labels.tolist() == ["3", "\uff13", "3"]
 
 
 # Which column is the label.
@@ -183,6 +241,18 @@ def test_it_is_none_over_fewer_than_ten_rows(each, is_doubt, tmp_path):
 def test_two_columns_of_the_name_that_is_asked_for_are_refused(tmp_path):
     content = "kind,x,kind\na,1,b\nc,2,d\n"
     refused(tmp_path, content, "two columns are named 'kind'", label="kind")
+
+
+def test_a_header_that_counts_up_from_1_is_a_doubt(tmp_path):
+    below = "".join(f"{i * i},7,{i % 4},{i % 3},{i % 2}\n" for i in range(12))
+    refused(tmp_path, f"1,2,3,4,5\n{below}", "line 1 may be a header or a row: it holds 1, 2, 3")
+    assert len(read(tmp_path, f"1,2,3,4,0\n{below}").y_train) == 13
+
+
+@pytest.mark.parametrize("header", ["# label,x,y", "#x,y,label", "# x,label,y"])
+def test_a_header_that_is_marked_as_a_comment_is_a_doubt(header, tmp_path):
+    """As np.savetxt(header=...) writes it: its first name would not be that of its column."""
+    refused(tmp_path, f"{header}\n1,2,0\n0,3,1\n1,5,0\n", "line 1 begins with '#': take the mark")
 
 
 @pytest.mark.parametrize("first", ["1,2,setosa", "9,9,setosa"])
