@@ -42,6 +42,8 @@ def asarray(value: Any, name: str) -> Any:
     """
     if isinstance(value, np.ndarray):
         return np.asarray(value)
+    if getattr(value, "is_neg", bool)():  # of PyTorch, whose DLPack leaves the sign out
+        value = value.resolve_neg()
     if is_on_gpu(value):
         return gpu().view(value)
     try:
@@ -50,7 +52,7 @@ def asarray(value: Any, name: str) -> Any:
         if hasattr(value, "__dlpack__"):
             return np.from_dlpack(value)
         return np.asarray(value)
-    except (ValueError, TypeError, BufferError, RuntimeError) as error:
+    except Exception as error:  # of whatever library
         kind = type(value).__name__
         raise TypeError(f"{name} ({kind}) cannot be read as a NumPy array: {error}") from error
 

@@ -128,7 +128,8 @@ class SoftmaxRegression(Params, Exchange):
             unless the column is 0. `coef_` and `intercept_` belong to the columns as they are
             given, with "l2" to those of rows of unit length.
         feature_names_in_: the names of the columns of X, if it was a table whose names are strings;
-            later tables must have the same columns in the same order.
+            later tables must have the same columns in the same order. Where names are numbers,
+            tuples or dates, tables that have the same ones in another order are refused.
         feature_scale_: the factor applied to the features in training.
         learned_from_: what the features were, a kind by which later rows are read.
         origin_: how the model came to be, a dict: `versions`, `processor`, `backend`, `threads`,
@@ -197,6 +198,7 @@ class SoftmaxRegression(Params, Exchange):
 
     _bank: trainer.BankState
     _feature_scale: float | str
+    _feature_keys: tuple[Any, ...] | None
     history_: list[trainer.Epoch]
     loss_curve_: np.ndarray
     n_iter_: int
@@ -417,6 +419,7 @@ class SoftmaxRegression(Params, Exchange):
             settings["params"]["features"] = list(views.resolve(self.features, self.n_features_in_))
         if hasattr(self, "feature_names_in_"):
             settings["feature_names"] = self.feature_names_in_.tolist()
+        settings |= inputs.keys_for_json(Schema.of_model(self).keys)
         if isinstance(self.random_state, np.random.RandomState):
             settings["params"]["random_state"] = self.seed_
         if isinstance(self.class_weight, dict):

@@ -159,8 +159,13 @@ def _schema(settings: dict[str, Any], d: int, model: Any) -> Schema:
         if not all(isinstance(name, str) for name in names):
             raise ValueError("a feature name is not text")
         names = np.array(names, dtype=object)
-    owner = type(model).__name__
-    return Schema(width, names, kind, scale, model.feature_scale, owner, (start, stop))
+    keys = settings.get("feature_keys")
+    if keys is not None:
+        if not (isinstance(keys, list) and len(keys) == width):
+            raise ValueError(f"the keys of the features are not a list of {width}")
+        keys = tuple(inputs.integer("a key of the features", key, least=-(2**63)) for key in keys)
+    owner, seen = type(model).__name__, (start, stop)
+    return Schema(width, names, kind, scale, model.feature_scale, owner, seen, keys)
 
 
 def _check_floats(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -11,7 +11,7 @@ from softstep.model.inputs.label_sets import (
     label_sets,
     set_names,
 )
-from softstep.model.inputs.names import NamedColumns, names_of
+from softstep.model.inputs.names import NamedColumns, keys_for_json, names_of
 from softstep.model.inputs.rows import Features, features, labels_of, refuse_non_finite
 from softstep.model.inputs.scale import Kind, check_scale
 from softstep.model.inputs.scaled import Factors, ScaledRows, measured, refuse_on_gpu, scaled
@@ -76,6 +76,7 @@ __all__ = [
     "host_array",
     "integer",
     "is_soft",
+    "keys_for_json",
     "label_sets",
     "label_values",
     "labels_of",

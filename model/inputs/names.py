@@ -1,5 +1,7 @@
 """The names of columns, kept and compared as scikit-learn does, in its words."""
 
+from collections.abc import Hashable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,30 @@ def names_of(given: Any) -> Array | None:
             "column names from your input data, or convert them all to a non-string data type."
         )
     return np.array(columns, dtype=object)
+
+
+def keys_of(given: Any) -> tuple[Any, ...] | None:
+    """What tells the columns of a table apart, (d,), where their names are no strings, but numbers,
+    tuples or dates; None where there are none, or two are alike."""
+    keys = tuple(getattr(given, "columns", ()))
+    is_told = all(isinstance(key, Hashable) and not isinstance(key, str) for key in keys)
+    return keys if keys and is_told and len(set(keys)) == len(keys) else None
+
+
+def keys_for_json(keys: tuple[Any, ...] | None) -> dict[str, list[int]]:
+    """The keys as a file keeps them, which it does if all are whole numbers."""
+    if not keys or not all(isinstance(key, Integral) for key in keys):
+        return {}
+    return {"feature_keys": [int(key) for key in keys]}
+
+
+def check_keys(found: tuple[Any, ...] | None, fitted: tuple[Any, ...] | None) -> None:
+    """Raise ValueError if columns that are told apart by the same keys come in another order.
+
+    Other keys are no error: a table has numbers where nobody named its columns.
+    """
+    if found and fitted and found != fitted and set(found) == set(fitted):
+        raise ValueError(_difference([], []))
 
 
 def check_names(found: Array | None, fitted: Array | None, name: str, owner: str) -> None:

@@ -18,7 +18,7 @@ from softstep.model.inputs.arrays import (
     numbers_of,
     refuse_unread,
 )
-from softstep.model.inputs.names import NamedColumns, names_of
+from softstep.model.inputs.names import NamedColumns, keys_of, names_of
 from softstep.model.inputs.sharded import Shard, ShardedRows, nothing
 from softstep.model.inputs.sparse import MadeRows, SparseRows, compressed
 from softstep.model.views import Range, seen
@@ -33,7 +33,7 @@ class Features:
 
     X: (n, d); `SparseRows` of a sparse matrix, `ShardedRows` of one in shards. names: of all
     columns that were given, (width,) objects, or None. dtype: as given. columns: which of the
-    `width` that were given are in X.
+    `width` that were given are in X. keys: of the columns, in place of names (`keys_of`), or None.
     """
 
     X: Array
@@ -41,6 +41,7 @@ class Features:
     dtype: np.dtype[Any]
     columns: Range
     width: int
+    keys: tuple[Any, ...] | None = None
 
     def seen(self, columns: Range) -> "Features":
         """What a model sees of rows of which all columns are here."""
@@ -138,7 +139,8 @@ def features(given: Any, name: str = "X") -> Features:
         kinds = ", ".join(FEATURE_DTYPES)
         cure = cure_of_void(X.dtype, name)
         raise TypeError(f"{name} must hold numbers ({kinds}), not {X.dtype}{cure}")
-    return Features(X, names, dtype, (0, X.shape[1]), X.shape[1])
+    keys = None if table is None or names is not None else keys_of(given)
+    return Features(X, names, dtype, (0, X.shape[1]), X.shape[1], keys)
 
 
 def _of_shards(X: Any) -> Features:

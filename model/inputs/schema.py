@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from softstep.kernels.checks import Array, compute_dtype
-from softstep.model.inputs.names import check_names
+from softstep.model.inputs.names import check_keys, check_names
 from softstep.model.inputs.rows import Features, features, labels_of
 from softstep.model.inputs.scale import Kind, factor, first_factor
 from softstep.model.views import Range
@@ -19,7 +19,8 @@ class Schema:
     width: the number of columns given. names: theirs, (width,) objects, or None. kind: of those
     that the model sees; None where a model was saved before it was kept. scale: the factor applied
     to them. setting: `feature_scale` as it was then, by which the factor of later rows follows.
-    owner: the class of the model, for messages. columns: those that it sees.
+    owner: the class of the model, for messages. columns: those that it sees. keys: of
+    the columns, where they have no names, or None (`keys_of`).
     """
 
     width: int
@@ -29,6 +30,7 @@ class Schema:
     setting: float | str
     owner: str
     columns: Range
+    keys: tuple[Any, ...] | None = None
 
     @classmethod
     def of_rows(cls, rows: Features, model: Any) -> "Schema":
@@ -40,7 +42,7 @@ class Schema:
         kind, setting = Kind.of(rows), model.feature_scale
         scale = first_factor(setting, kind)
         owner = type(model).__name__
-        return cls(rows.width, rows.names, kind, scale, setting, owner, rows.columns)
+        return cls(rows.width, rows.names, kind, scale, setting, owner, rows.columns, rows.keys)
 
     @classmethod
     def of_model(cls, model: Any) -> "Schema":
@@ -53,6 +55,7 @@ class Schema:
             model._feature_scale,
             type(model).__name__,
             model.features_,
+            vars(model).get("_feature_keys"),
         )
 
     @property
@@ -71,6 +74,7 @@ class Schema:
         model.n_features_in_, model.feature_scale_ = self.width, self.scale
         model.features_ = self.columns
         model.learned_from_, model._feature_scale = self.kind, self.setting
+        model._feature_keys = self.keys
         vars(model).pop("feature_names_in_", None)
         if self.names is not None:
             model.feature_names_in_ = self.names
@@ -88,6 +92,7 @@ class Schema:
     def check_columns(self, rows: Features, name: str = "X") -> None:
         """Raise ValueError unless rows have the same columns; warn of names on one side alone."""
         check_names(rows.names, self.names, name, self.owner)
+        check_keys(rows.keys, self.keys)
         if rows.width != self.width:
             start, stop = self.columns
             sees = f": of these it sees the columns {start} to {stop - 1}"

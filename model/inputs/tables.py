@@ -30,7 +30,7 @@ def dense(given: Any, name: str, names: Array | None) -> tuple[Array, np.dtype[A
     for j, column in enumerate(columns):
         where = f"{name}[{{}}, {j if names is None else repr(names[j])}]"
         refuse_missing(column, where)
-        dtype = _dtype_of(column)
+        dtype = _dtype_of(column, where.format(":"))
         if dtype.kind in "OUT":
             columns[j], dtype = numbers_of(np.asarray(column), where)
         elif dtype.kind not in "biuf":
@@ -61,10 +61,22 @@ def columns_of(given: Any) -> list[Any]:
     return []
 
 
-def _dtype_of(column: Any) -> np.dtype[Any]:
-    """The NumPy dtype of a column's values; pandas' own dtypes name it."""
+def _dtype_of(column: Any, where: str) -> np.dtype[Any]:
+    """The NumPy dtype of a column's values; pandas' own dtypes name it.
+
+    Raises:
+        TypeError: NumPy has none such, or they are arrays or records.
+    """
     own = getattr(getattr(column, "dtype", None), "numpy_dtype", None)
-    return np.asarray(column[:0]).dtype if own is None else np.dtype(own)
+    if own is not None:
+        return np.dtype(own)
+    try:
+        first = np.asarray(column[:1])
+    except Exception as error:  # of the table's library
+        raise TypeError(f"{where} cannot be read as a NumPy array: {error}") from error
+    if first.ndim > 1:
+        raise TypeError(f"{where} holds {first.shape[1]} values in each row: give each a column")
+    return first.dtype
 
 
 def _are_one_block(columns: list[Any]) -> bool:

@@ -54,7 +54,12 @@ def _column(values: Any, where: str) -> Any:
     """One column as an array. where: the place, {} standing for the row."""
     refuse_missing(values, where)
     name = where.partition("[")[0]
-    return _whole(array(values, name), name)
+    found = array(values, name)
+    if found.dtype.kind == "U" and hasattr(
+        values, "to_list"
+    ):  # of polars: it drops a NUL at the end
+        found = np.array(values.to_list(), dtype=object)
+    return _whole(found, name)
 
 
 def _whole(values: Any, name: str) -> Any:

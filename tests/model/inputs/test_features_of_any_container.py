@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from softstep import SoftmaxRegression, SoftmaxSweep
-from softstep.model import inputs
+from softstep import SoftmaxRegression, SoftmaxSweep, kernels
+from softstep.model import CheckpointError, checkpoint, inputs
 from softstep.model.datasets import load_file
 from softstep.model.explain import explain
 from softstep.model.inputs import NamedColumns
@@ -124,6 +124,85 @@ def test_columns_of_a_file_in_another_order_are_refused(named):
     explain(fitted, named[:1], 0)
     with pytest.raises(ValueError, match="must be in the same order as they were in fit"):
         explain(fitted, named[:1, ::-1], 0)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [0, 1, 2, 3],
+        [400, 410, 420, 430],
+        [("p", 1), ("p", 2), ("q", 1), ("q", 2)],
+        [0.5, 1.5, 2.5, 3.5],
+        [np.datetime64("2024-01-01") + day for day in range(4)],
+    ],
+    ids=["counted", "numbers", "tuples", "fractions", "dates"],
+)
+def test_columns_without_names_are_refused_in_another_order(keys, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=pandas.Index(keys))
+    other = table[table.columns[::-1]]
+    fitted, swept = model().fit(table, Y), sweep().fit(table, Y)
+    assert not hasattr(fitted, "feature_names_in_")
+    fitted.save(tmp_path / "m.npz")
+    for predict in (
+        fitted.predict,
+        fitted.predict_log_proba,
+        swept.predict,
+        lambda X: fitted.score(X, Y),
+        lambda X: fitted.partial_fit(X, Y),
+        lambda X: model().fit(table, Y, X_val=X, y_val=Y),
+        *([SoftmaxRegression.load(tmp_path / "m.npz").predict] if type(keys[0]) is int else []),
+    ):
+        predict(table)
+        with pytest.raises(ValueError, match="must be in the same order as they were in fit"):
+            predict(other)
+    fitted.predict(pandas.DataFrame(X))
+    fitted.predict(pandas.DataFrame(X[:, ::-1]))
+    fitted.predict(X[:, ::-1])
+    fitted.fit(other, Y).predict(other)
+
+
+def test_keys_of_columns_in_a_file_are_checked(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    model().fit(pandas.DataFrame(X), Y).save(tmp_path / "m.npz")
+    arrays, settings = checkpoint.load(tmp_path / "m.npz")
+    assert settings["feature_keys"] == [0, 1, 2, 3]
+    for damage in ([0, 1], "0123", [0, 1, 2, "3"], [0, 1, 2, None]):
+        checkpoint.save(tmp_path / "m.npz", arrays, settings | {"feature_keys": damage})
+        with pytest.raises(CheckpointError, match="of the features"):
+            SoftmaxRegression.load(tmp_path / "m.npz")
+
+
+# What no array of NumPy's is at once.
+
+
+def test_a_tensor_whose_sign_is_yet_to_be_turned_is_read_with_it():
+    """PyTorch turns it when it is computed with: as the imaginary part of conj()."""
+    torch = pytest.importorskip("torch")
+    turned = torch.complex(torch.zeros(N, 4), -torch.tensor(X, dtype=torch.float32)).conj().imag
+    assert turned.is_neg()
+    expected = model().fit(torch.tensor(X, dtype=torch.float32), Y)
+    fitted = model().fit(turned, Y)
+    assert np.array_equal(fitted.coef_, expected.coef_)
+    assert torch.equal(fitted.predict_proba(turned), expected.predict_proba(turned.resolve_neg()))
+    W, b = np.ones((4, 3), np.float32), np.zeros(3, np.float32)
+    logits = kernels.linear_forward(turned, W, b)
+    assert torch.equal(logits, kernels.linear_forward(turned.resolve_neg(), W, b))
+
+
+def test_columns_that_hold_no_numbers_are_named():
+    polars = pytest.importorskip("polars")
+    of_arrays = polars.Series(X.astype(np.float32), dtype=polars.Array(polars.Float32, 4))
+    for column, words in (
+        (of_arrays, "holds 4 values in each row: give each a column"),
+        (polars.Series([{"a": 1.0, "b": 2.0}] * N), "holds 2 values in each row"),
+        (polars.Series(Y).cast(polars.Int128), "cannot be read as a NumPy array: .*128"),
+    ):
+        with pytest.raises(TypeError, match=rf"X\[:, 'e'\] {words}"):
+            model().fit(polars.DataFrame({"a": X[:, 0], "e": column}), Y)
+    with pytest.raises(TypeError, match=r"y \(Series\) cannot be read as a NumPy array"):
+        model().fit(X, polars.Series(Y).cast(polars.Int128))
+    assert np.array_equal(model().fit(of_arrays, Y).predict(X), model().fit(X, Y).predict(X))
 
 
 # The scale is that of the fit.

@@ -128,6 +128,19 @@ def test_labels_that_would_merge_are_refused(labels, error, words):
             estimator.fit(X, labels)
 
 
+def test_text_that_ends_in_nul_is_told_apart_in_every_library():
+    labels = ["a", "a\0", "b"] * 20
+    for name, make in {
+        "polars": lambda p: p.Series(labels),
+        "pyarrow": lambda p: p.array(labels),
+        "pandas": lambda p: p.Series(labels).astype("category"),
+    }.items():
+        y = make(pytest.importorskip(name))
+        for estimator in (model(), sweep()):
+            with pytest.raises(ValueError, match=r"y\[1\] ends in NUL"):
+                estimator.fit(X, y)
+
+
 @pytest.mark.parametrize("least", [2**53, 2**62, 2**63, 2**64 - 3])
 def test_long_whole_numbers_are_told_apart(least):
     labels = [least + int(code) for code in Y]
