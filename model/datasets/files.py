@@ -240,6 +240,11 @@ def _refuse_label(path: Path, kind: str, label: str | None) -> None:
         raise DataError(f"{path}: a label column is for tables such as .csv, but this is {kind}")
 
 
+def is_table(path: PathLike) -> bool:
+    """Whether the name is that of a table, which holds labels as a column."""
+    return Path(path).name.lower().endswith(tuple(TABLES))
+
+
 def _existing(path: Path) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")

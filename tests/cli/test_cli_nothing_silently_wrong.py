@@ -1,5 +1,6 @@
 """Promise: a command reads what it was given as it was meant, and no work it has done is lost."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,30 @@ def test_predict_refuses_labels_that_are_none_of_the_classes(capsys, trained):
     code, out, err = softstep(capsys, "predict", "p.npz", "plain.csv", "--label", 0)
     assert code == 0
     assert len(out.splitlines()) == len(Y)
+
+
+@pytest.mark.parametrize("ending", ["csv", "csv.gz"])
+def test_predict_asks_for_the_label_column_that_the_model_was_trained_with(ending, capsys):
+    """The last column holds numbers that are classes too."""
+    rows = [f"{y},{i % 5},{y * 2 + i % 2},{i % 2}" for i, y in enumerate(Y)]
+    content = ("\n".join(rows) + "\n").encode()
+    Path(f"plain.{ending}").write_bytes(gzip.compress(content) if "gz" in ending else content)
+    Path("alone.csv").write_text("".join(row[2:] + "\n" for row in rows))
+    np.savez("arrays.npz", X=np.ones((4, 3)), y=Y[:4])
+    train = ("train", f"plain.{ending}", "--label", "0", "--epochs", 60, "--out", "m.npz")
+    assert softstep(capsys, *train)[0] == 0
+    predict = ("predict", "m.npz", f"plain.{ending}")
+    code, out, err = softstep(capsys, *predict)
+    assert (code, out) == (2, "")
+    assert "the model was trained with --label 0: say here too which column" in err
+    code, out, err = softstep(capsys, *predict, "--label", 0)
+    assert (code, "accuracy 1.0000" in err) == (0, True)
+    assert softstep(capsys, "predict", "m.npz", "alone.csv")[:2] == (0, out)
+    assert softstep(capsys, "predict", "m.npz", "arrays.npz")[0] == 0
+    for last in ("-1", "3"):
+        train = ("train", f"plain.{ending}", "--label", last, "--epochs", 1, "--out", "m.npz")
+        assert softstep(capsys, *train)[0] == 0
+        assert softstep(capsys, *predict)[0] == 0
 
 
 def test_predict_names_a_column_that_is_missing_or_too_many(capsys, trained):
@@ -209,6 +234,33 @@ def test_a_model_takes_the_place_of_a_model_alone(capsys):
         assert Path(other).read_bytes() == before
     for _ in range(2):
         assert softstep(capsys, *command, "m.npz")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "others"),
+    [
+        (("sweep", "--lr", "1", "--loss", "mse"), ("results.csv", "report.html", "best.npz")),
+        (("landscape", "--steps", "2"), ("run.json", "surface.npz", "surface.png", "model.npz")),
+    ],
+)
+def test_a_run_takes_the_place_of_a_run_alone(command, others, capsys):
+    np.savez("own.npz", X=X, y=Y)
+    name, *options = command
+    command = (name, "own.npz", *options, "--epochs", 2, "--out")
+    for other in others:
+        path = Path(f"of-{other}") / other
+        path.parent.mkdir()
+        path.write_text("years of work")
+        code, _, err = softstep(capsys, *command, path.parent)
+        assert code == 2
+        assert f"{path} exists, and no model of a run of softstep is beside it" in err
+        assert [*path.parent.iterdir()] == [path]
+        assert path.read_text() == "years of work"
+    for broken_off in (False, True):
+        assert softstep(capsys, *command, "run")[0] == 0
+        if broken_off:
+            (Path("run") / "run.json").unlink()
+    assert softstep(capsys, *command, "run")[0] == 0
 
 
 def test_a_place_that_fails_after_the_training_does_not_lose_the_model(capsys, monkeypatch):

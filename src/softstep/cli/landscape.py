@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     stale = ["report.html", *(file for name in NAMES for file in file_names(name))]
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
+    record.refuse_what_is_no_run(out, (*FILES, *stale))
     with folder.of_run(out):
         data = recipe.load_rows(arguments.data, arguments.labels, arguments.label, arguments.seed)
         found = landscape.run(out, model, data, view, about, stale, **keeping)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from softstep.cli import common
 from softstep.model import SoftmaxRegression, datasets, extras
+from softstep.model.datasets import files
 from softstep.runs import folder, predictions, recipe
 from softstep.runs.streams import in_one_line, write_data
 
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         model = SoftmaxRegression.load(arguments.model)
         X, y = _rows(arguments, model)
         if y is not None:
+            _refuse_guessed_label(arguments, model)
             _refuse_other_labels(arguments.data, model, y)
         columns = predictions.table(model, X, proba=arguments.proba)
         if out is not None:
@@ -63,6 +66,22 @@ def run(arguments: argparse.Namespace) -> int:
     if y is not None:
         _tell(f"accuracy {np.mean(np.array(columns['label']) == y):.4f}")
     return 0
+
+
+def _refuse_guessed_label(arguments: argparse.Namespace, model: SoftmaxRegression) -> None:
+    """Raise ValueError if the last column of a table was taken for the label, by a model without
+    names of columns that learned from another one: the features would be other columns too."""
+    words = model.origin_.get("command") or []
+    said = [place for word, place in pairwise(words) if word == "--label"]
+    is_guess = arguments.label is None and files.is_table(arguments.data)
+    if not said or not is_guess or hasattr(model, "feature_names_in_"):
+        return
+    if not said[-1].lstrip("+-").isdigit() or int(said[-1]) in (-1, model.n_features_in_):
+        return
+    raise ValueError(
+        f"{arguments.data}: the model was trained with --label {said[-1]}: say here too which "
+        "column holds the labels"
+    )
 
 
 def _refuse_other_labels(name: str, model: SoftmaxRegression, y: Any) -> None:

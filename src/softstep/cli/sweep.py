@@ -227,6 +227,7 @@ def run(arguments: argparse.Namespace) -> int:
     workers.check(arguments.workers, arguments.scheduler)
     out = arguments.out or Path("runs") / f"{common.name_of(arguments.data)}-sweep"
     folder.refuse_own_input([out / name for name in FILES], [arguments.data, arguments.labels])
+    record.refuse_what_is_no_run(out, FILES)
     with (
         folder.of_run(out),
         contextlib.nullcontext() if figures is None else folder.ready(figures),

@@ -91,14 +91,16 @@ def save_at(path: Path, save: Callable[[Path], Any]) -> None:
 
 def refuse_what_is_no_model(path: Path) -> None:
     """Raise ValueError if a model would overwrite something else."""
-    if not path.is_file() or not path.stat().st_size:
-        return
-    try:
-        kind = checkpoint.kind_of(path)
-    except checkpoint.CheckpointError:
-        kind = None
-    if not str(kind).startswith("softstep model "):
+    if path.is_file() and path.stat().st_size and not is_model(path):
         raise ValueError(f"{path} exists and is no model that softstep saved: write somewhere else")
+
+
+def is_model(path: Path) -> bool:
+    """Whether there is a file of that name, and softstep saved a model in it."""
+    try:
+        return path.is_file() and str(checkpoint.kind_of(path)).startswith("softstep model ")
+    except checkpoint.CheckpointError:
+        return False
 
 
 def ready_for(page: Path) -> contextlib.AbstractContextManager[None]:

@@ -12,13 +12,14 @@ two runs are mixed, for the second did not come to its end, is refused.
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from softstep.model import archive, checkpoint, datasets
 from softstep.model.archive import DataError
 from softstep.model.resume import origin
-from softstep.runs.folder import write_text
+from softstep.runs.folder import is_model, write_text
 
 NAME = "run.json"
 FORMAT = "softstep run 2"
@@ -79,6 +80,21 @@ def write(folder: Path, content: dict[str, Any]) -> None:
     digests = {name: _digest(folder / name) for name in PARTS[content["command"]]}
     whole = _for_json(content | {"parts": digests})
     write_text(folder / NAME, json.dumps(whole, indent=2, allow_nan=False) + "\n")
+
+
+def refuse_what_is_no_run(folder: Path, names: Iterable[str]) -> None:
+    """Raise ValueError if a run would take the place of files of these names that no run has left.
+
+    One that was broken off has left a model, which comes first.
+    """
+    if any(is_model(folder / model) for model, *_ in PARTS.values()):
+        return
+    for path in (folder / name for name in names):
+        if path.exists():
+            raise ValueError(
+                f"{path} exists, and no model of a run of softstep is beside it: write somewhere "
+                "else"
+            )
 
 
 def _for_json(value: Any) -> Any:
