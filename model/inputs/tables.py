@@ -68,10 +68,8 @@ def _dtype_of(column: Any, where: str) -> np.dtype[Any]:
         TypeError: NumPy has none such, or they are arrays or records.
     """
     own = getattr(getattr(column, "dtype", None), "numpy_dtype", None)
-    if own is not None:
-        return np.dtype(own)
     try:
-        first = np.asarray(column[:1])
+        first = np.asarray(column[:1] if own is None else np.empty(0, own))
     except Exception as error:  # of the table's library
         raise TypeError(f"{where} cannot be read as a NumPy array: {error}") from error
     if first.ndim > 1:
