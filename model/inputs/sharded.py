@@ -61,11 +61,13 @@ class Shards(ABC):
         arguments: tuple[Any, ...],
         beside: list[Any],
         combine: Callable[[Any, Any], Any],
+        finish: Callable[[Array], list[Any]] | None = None,
     ) -> Any:
         """function(shard, pieces, *arguments) of each, combined from the first to the last.
 
-        beside: what `deal` returned, of which each shard has its piece. Both functions are those of
-        a module, and combine changes neither of the two that it is given.
+        beside: what `deal` returned, of which each shard has its piece. combine changes neither of
+        the two that it is given. finish: what is made of the array that they come to, entry by
+        entry, which whoever has shards shares out: a list. All functions are those of a module.
         """
 
     @abstractmethod
@@ -165,14 +167,15 @@ class ShardedRows(MadeRows):
         *arguments: Any,
         beside: tuple[tuple[Array, int], ...] = (),
         combine: Callable[[Any, Any], Any],
+        finish: Callable[[Array], list[Any]] | None = None,
     ) -> Any:
-        """function(shard, *pieces, *arguments) of each shard, combined two by two.
+        """function(shard, *pieces, *arguments) of each shard, combined two by two, and finished.
 
         beside: arrays, each with the axis along which its rows lie; the pieces are of these.
         """
         keys = [self.shards.dealt(array, axis) for array, axis in beside]
         given = self._columns, self.dtype, function, arguments
-        return self.shards.asked(_of_view, given, keys, combine)
+        return self.shards.asked(_of_view, given, keys, combine, finish)
 
     def _like(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> "ShardedRows":
         return ShardedRows(self.shards, Form(*shape, dtype, self.given, None, self.are_sparse))

@@ -7,11 +7,14 @@ that, on MNIST at C = 100 it takes ten times the steps.
 """
 
 from dataclasses import dataclass
+from functools import partial
+from operator import add
 from typing import Any, Self
 
 import numpy as np
 
 from softstep import kernels
+from softstep.kernels import blas
 from softstep.kernels.arrays import taken, to_host
 from softstep.kernels.checks import Array, compute_dtype
 from softstep.model.optimum.problem import Problem
@@ -36,8 +39,10 @@ def bytes_of_head(d: int, c: int) -> int:
 
 def bytes_to_find(n: int, d: int, c: int) -> int:
     """Bytes that it takes to find that of a head over n rows, besides itself."""
-    rows = min(n, BLOCK_ROWS)
-    return 8 * (min(c, _together(d)) + 4) * (d + 1) ** 2 + 8 * rows * (2 * (d + 1) + 3 * c)
+    rows, size, classes = min(n, BLOCK_ROWS), (d + 1) ** 2, min(c, _together(d))
+    few = min(rows, ROWS_PER_FEATURE * (d + 1))  # those that stand for all, and their product
+    adding = blas.AT_ONCE * (20 * few * (d + 1) + 4 * size + 24 * rows) + 24 * rows * c
+    return 16 * classes * size + max(adding, blas.AT_ONCE * 32 * size)
 
 
 def _together(d: int) -> int:
@@ -62,7 +67,6 @@ class ClassCurvature:
     inverse: Array
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")
     def at(cls, theta: Array, problem: Problem, space: Space) -> Self | None:
         """The curvature of the one head in `problem` at θ (d + 1, c).
 
@@ -73,14 +77,10 @@ class ClassCurvature:
         together = _together(size - 1)
         for first in range(0, c, together):
             group = slice(first, first + together)
-            blocks = _blocks(theta, problem, space, group)
-            if not np.isfinite(blocks).all():
-                return None
-            try:
-                for j, block in enumerate(blocks, first):
-                    inverse[j] = _inverted(np.linalg.cholesky(block))
-            except np.linalg.LinAlgError:
-                return None
+            for j, found in enumerate(_inverses(theta, problem, space, group), first):
+                if found is None:
+                    return None
+                inverse[j] = found
         return cls(inverse)
 
     def divide(self, q: Array, y: Array) -> float:
@@ -100,32 +100,55 @@ def _each(matrices: Array, x: Array) -> Array:
     return product
 
 
-def _blocks(theta: Array, problem: Problem, space: Space, group: slice) -> Array:
-    """B_j of these classes, (classes, d + 1, d + 1)."""
+def _inverses(theta: Array, problem: Problem, space: Space, group: slice) -> list[Array | None]:
+    """L⁻¹ of B_j of each of these classes."""
     X = problem.data.X
     W, b = (x[0] for x in space.weights(theta[None], compute_dtype(X)))
-    most = ROWS_PER_FEATURE * len(theta) / len(X)
-    sums = problem.total(_sums, W, b, space.center, group, most)
-    blocks, of_features = (total / len(X) for total in sums)
-    diagonal = np.einsum("jii->ji", blocks)
-    np.maximum(diagonal[:, :-1], of_features, out=diagonal[:, :-1])
+    ridge = np.full(len(theta), problem.l2[0])
+    ridge[-1] *= problem.l2_bias
+    finish = partial(_inverses_of, ridge=ridge, n_threads=problem.n_threads)
+    given = W, b, space.center, group, len(X)
+    found: list[Array | None] = problem.total(_sums, *given, combine=add, finish=finish)
+    return found
+
+
+def _inverses_of(sums: Array, ridge: Array, n_threads: int | None) -> list[Array | None]:
+    """The same of what `_sums` says of all rows. ridge: what l2 adds to the diagonal, (d + 1,)."""
+    return list(blas.each(partial(_inverse_of, ridge=ridge), sums, n_threads))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _inverse_of(sums: Array, ridge: Array) -> Array | None:
+    """The same of one class, (d + 1, d + 1) float32; None where it is not to be had."""
+    B = _block(sums, ridge)
+    if not np.isfinite(B).all():
+        return None
+    try:
+        return _inverted(np.linalg.cholesky(B)).astype(np.float32)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def _block(sums: Array, ridge: Array) -> Array:
+    """B_j, (d + 1, d + 1)."""
+    B = sums[:-1].astype(np.float64)
+    diagonal = np.einsum("ii->i", B)
+    np.maximum(diagonal, sums[-1], out=diagonal)
     # Of each feature by its own size: that of a large one would hide the curvature of the others.
     # One that is constant has some of the whole, so that it can be inverted without l2.
-    trace = diagonal.sum(axis=1, keepdims=True)
-    diagonal += NOISE * len(theta) * diagonal + NOISE**2 * trace + np.finfo(np.float32).tiny
-    diagonal[:, : None if problem.l2_bias else -1] += problem.l2[0]
-    return blocks
+    trace = diagonal.sum()
+    diagonal += NOISE * len(B) * diagonal + NOISE**2 * trace + np.finfo(np.float32).tiny + ridge
+    return B
 
 
 @np.errstate(over="ignore", invalid="ignore")  # wherever the rows are
-def _sums(
-    problem: Problem, W: Array, b: Array, center: Array, group: slice, most: float
-) -> tuple[Array, Array]:
-    """Σ w p_j (1 - p_j) z zᵀ over the rows, about, of these classes of one head: of each class at
-    most so many rows to a row. And of each feature that of z², over all rows."""
-    # W (d, c), b (c,) -> (classes, d + 1, d + 1) and (classes, d)
-    d, classes = len(W), len(b[group])
-    total, of_features = np.zeros((classes, d + 1, d + 1)), np.zeros((classes, d))
+def _sums(problem: Problem, W: Array, b: Array, center: Array, group: slice, n: int) -> Array:
+    """Σ w p_j (1 - p_j) z zᵀ / n over the rows here, of n in all, of these classes of one head: of
+    each class at most so many rows to a row. Below it that of z² of each feature, over all rows."""
+    # W (d, c), b (c,) -> (classes, d + 2, d + 1) float32, as the products are
+    d, most = len(W), ROWS_PER_FEATURE * (len(W) + 1) / n
+    total = np.zeros((len(b[group]), d + 2, d + 1))
+    blocks, of_features = total[:, :-1], total[:, -1, :-1]
     for part in problem.rows():
         weights = weights_of(part, 1)[0]
         for first in range(0, len(part.X), BLOCK_ROWS):
@@ -133,13 +156,15 @@ def _sums(
             X = part.X[rows]
             P = _probabilities(X, W, b, problem)[:, group]
             v = P * (1 - P) * weights[rows, None]
-            for block, of_class in zip(total, v.T, strict=True):
-                block += _outer(X, of_class, problem, center, most)
+            outer = partial(_outer, X, problem=problem, center=center, most=most)
+            for block, more in zip(blocks, blas.each(outer, v.T, problem.n_threads), strict=True):
+                block += more
             for start in range(0, len(X), CENTRED_ROWS):
                 some = slice(start, start + CENTRED_ROWS)
                 z = _centred(X[some], problem, center)
                 of_features += v[some].T @ np.square(z, out=z)
-    return total, of_features
+    total /= n
+    return total.astype(np.float32)
 
 
 def _probabilities(X: Any, W: Array, b: Array, problem: Problem) -> Array:

@@ -133,11 +133,12 @@ class Problem:
         function: Callable[..., Any],
         *arguments: Any,
         combine: Callable[[Any, Any], Any] = added,
+        finish: Callable[[Array], list[Any]] | None = None,
     ) -> Any:
         """function(problem, *arguments) for all rows, as `over_rows` has it."""
         bare = replace(self, data=None)  # type: ignore[arg-type]
         given = bare, function, arguments
-        return over_rows(self.data, _with_rows, *given, combine=combine)
+        return over_rows(self.data, _with_rows, *given, combine=combine, finish=finish)
 
     def rows(self, dtype: Any = None, columns: int = 1) -> Iterator[trainer.Rows]:
         """The rows in their order, in blocks: those of a file, dense ones of sparse rows.

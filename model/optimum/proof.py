@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from softstep import kernels
+from softstep.kernels import blas
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model.optimum.problem import WIDENED_VALUES, Problem
@@ -68,6 +69,7 @@ def bytes_needed(n: int, h: int, d: int, c: int) -> int:
     return 8 * (GROUP_ARRAYS * g * (d + 1) * c + in_blocks + in_kernel)
 
 
+@blas.on_one_thread()
 def prove(
     problem: Problem, W: Array, b: Array, center: Array | None = None, tol: float = 0.0
 ) -> Proof:

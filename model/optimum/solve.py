@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from softstep.kernels import blas
 from softstep.kernels.checks import Array
 from softstep.model.optimum.absent import are_absent, without_absent, without_common
 from softstep.model.optimum.curvature import Curvature
@@ -94,6 +95,7 @@ class Solution:
         return f, norm, bound, bool(self.converged[k])
 
 
+@blas.on_one_thread()
 def solve(
     problem: Problem,
     W: Array,

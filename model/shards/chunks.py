@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import dask
 import numpy as np
 from dask import delayed
 
+from softstep.kernels import blas
 from softstep.kernels.checks import Array
 from softstep.model.inputs import ShardedRows
 from softstep.model.inputs.sharded import Form, Shard, Shards
@@ -97,6 +98,7 @@ class Chunks(Shards):
         arguments: tuple[Any, ...],
         beside: list[Any],
         combine: Callable[[Any, Any], Any],
+        finish: Callable[[Array], list[Any]] | None = None,
     ) -> Any:
         request = delayed(Request(function, arguments, combine), traverse=False)
         answer, join = delayed(_answer), delayed(_combined)
@@ -105,7 +107,7 @@ class Chunks(Shards):
         while len(parts) > 1:
             starts = range(0, len(parts), TOGETHER)
             parts = [join(request, *parts[start : start + TOGETHER]) for start in starts]
-        return _computed(parts[0])
+        return _computed(parts[0] if finish is None else _finished_by_all(finish, parts[0]))
 
     def deal(self, pieces: list[Array], forgotten: Any) -> Any:
         own = map(np.ascontiguousarray, pieces)
@@ -148,6 +150,32 @@ def _answer(request: Request, held: Held, *pieces: Array) -> Any:
 
 def _combined(request: Request, *answers: Any) -> Any:
     return reduce(request.combine, answers)
+
+
+def _finished_by_all(finish: Callable[[Array], list[Any]], entries: Any) -> Any:
+    """A task: the list of what is made of the entries of this array, by all workers there are."""
+    client, made = _client(), []
+    workers = [] if client is None else sorted(client.ncores())
+    for number, worker in enumerate(workers or [None]):
+        part = delayed(_part)(entries, number, max(1, len(workers)))
+        # Else all are done where the array is. One that is gone is not waited for.
+        asked = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        with dask.annotate(**asked):
+            made.append(delayed(_finished)(finish, part))
+    return delayed(_joined)(*made)
+
+
+def _part(entries: Array, number: int, count: int) -> Array:
+    return np.array_split(entries, count)[number]
+
+
+@blas.on_one_thread()
+def _finished(finish: Callable[[Array], list[Any]], entries: Array) -> list[Any]:
+    return finish(entries)
+
+
+def _joined(*lists: list[Any]) -> list[Any]:
+    return list(chain.from_iterable(lists))
 
 
 def _persisted(tasks: list[Any]) -> list[Any]:

@@ -2,8 +2,8 @@
 
 A request goes down a tree of ranks, and what they say comes up it, combined in the order of the
 ranks. So only rank 0 decides anything, and ranks on unlike processors cannot come to decide
-differently. In the end all have its model, or its error. Nothing of mpi4py is imported: all it
-takes are the methods of a communicator.
+differently. In the end all have its model, or its error. Of mpi4py nothing is taken for granted but
+the methods of a communicator.
 """
 
 import contextlib
@@ -13,10 +13,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import add
 from typing import Any
 
 import numpy as np
 
+from softstep.kernels import blas
 from softstep.kernels.checks import Array
 from softstep.model import inputs
 from softstep.model.inputs import NamedColumns, ShardedRows
@@ -70,7 +72,7 @@ def fit_over(comm: Any, model: Any, fit: Callable[..., Any], **given: Any) -> No
         with _or_abort(comm):
             own, made = comm.Idup()
             _wait(made.Test)
-            ranks = Ranks(own, given)
+            ranks = Ranks(_swift(own), given)
         if ranks.rank:
             ranks.follow(model)
             return
@@ -83,6 +85,16 @@ def fit_over(comm: Any, model: Any, fit: Callable[..., Any], **given: Any) -> No
             raise
         finally:
             ranks.end(model, error)
+
+
+def _swift(comm: Any) -> Any:
+    """The communicator; one of mpi4py's sends arrays as they lie in memory: pickled among the rest
+    they would take several times as long."""
+    if not type(comm).__module__.startswith("mpi4py."):
+        return comm
+    from mpi4py.util import pkl5
+
+    return pkl5.Intracomm(comm)
 
 
 @contextlib.contextmanager
@@ -252,9 +264,14 @@ class OfRanks(Shards):
         arguments: tuple[Any, ...],
         beside: list[Any],
         combine: Callable[[Any, Any], Any],
+        finish: Callable[[Array], list[Any]] | None = None,
     ) -> Any:
         given = self.name, self.starts, beside, function, arguments
-        return self.ranks.ask(_of_rank, *given, combine=combine, where=OF_ALL)
+        found = self.ranks.ask(_of_rank, *given, combine=combine, where=OF_ALL)
+        if finish is None:
+            return found
+        self.ranks.pieces = np.array_split(found, self.ranks.size)
+        return self.ranks.ask(_finished, finish, combine=add)
 
     def deal(self, pieces: list[Array], forgotten: Any) -> Any:
         self._number += 1
@@ -281,6 +298,13 @@ def _keep(ranks: Ranks, key: Any, forgotten: Any) -> None:
     ranks.kept.pop(forgotten, None)
     ranks.kept[key] = ranks.dealt(ranks.pieces)
     ranks.pieces = []
+
+
+@blas.on_one_thread()
+def _finished(ranks: Ranks, finish: Callable[[Array], list[Any]]) -> list[Any]:
+    """What is made of the entries that rank 0 has for this rank."""
+    own, ranks.pieces = ranks.dealt(ranks.pieces), []
+    return finish(own)
 
 
 def _refuse_other(ranks: Ranks, version: str) -> None:

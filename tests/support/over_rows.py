@@ -35,6 +35,7 @@ MODELS = {
     "pixels, soft targets": ({"l2": 0.01, "l2_bias": True}, {"X": PIXELS, "y": SOFT}),
     "sparse": ({"C": 0.5}, {"X": SPARSE, "y": Y}),
     "of float16": ({"C": 0.5, "scaling": "standard"}, {"X": X.astype(np.float16), "y": Y}),
+    "far from zero": ({"C": 1e7}, {"X": X, "y": Y}),  # by the curvature of each class
     "without a bound": ({"loss": "mse", "l2": 0.01}, {"X": X, "y": Y}),
 }
 GRID = [

@@ -1,5 +1,6 @@
 """Promise: the optimum over the chunks of a Dask array is that of all rows, whoever dies."""
 
+import operator
 import os
 import signal
 
@@ -82,6 +83,23 @@ def test_any_engine_of_dask():
     with dask.config.set(scheduler="threads"):
         model.fit(chunked(X), Y)
     assert_same_optimum(model, over_rows.model("plain")[0].fit(**given))
+
+
+def test_what_is_made_of_the_sums_is_shared_out(client):
+    from softstep.model.shards import chunks
+
+    def ones(shard, pieces):
+        return np.ones(5)
+
+    def whose(entries):
+        return [(os.getpid(), entry) for entry in entries]
+
+    with chunks.rows_of(chunked(X), "X") as rows:
+        found = rows.shards.asked(ones, (), [], operator.add, whose)
+    workers, entries = zip(*found, strict=True)
+    assert len(set(workers)) == 2
+    assert os.getpid() not in workers
+    assert set(entries) == {float(rows.count)}
 
 
 def test_weights_by_which_rows_are_scaled_are_sent_once(monkeypatch):

@@ -71,6 +71,14 @@ def test_every_rank_ends_with_the_model_of_the_first(found):
     assert found[0]["told"] > 3
 
 
+def test_what_is_made_of_the_sums_is_shared_out(tmp_path):
+    found = [
+        json.loads(path.with_suffix(".json").read_text()) for path in run("shares", 4, tmp_path)
+    ]
+    assert found[0] == [[rank, 31.0] for rank in (0, 0, 1, 1, 2, 3)]
+    assert not any(found[1:])  # it is rank 0 that asked
+
+
 SAID = {
     "no rows": "ValueError: in what rank 2 gave: X is empty: 0 sample(s) (shape=(0, 10))",
     "width": "ValueError: the rows of rank 2 have 9 features, those of rank 0 have 10: all must "
