@@ -20,9 +20,6 @@ from threadpoolctl import threadpool_info
 
 from softstep.kernels import threads
 
-AT_ONCE = 4  # parts at most, which bounds the memory that they take
-
-
 # What says how many threads a library uses, and sets it; OpenBLAS has names of many forms.
 NAMES = [
     *(
@@ -91,13 +88,14 @@ def on_one_thread() -> Iterator[None]:
 
 
 def each(
-    function: Callable[[Any], Any], items: Iterable[Any], n_threads: int | None
+    function: Callable[[Any], Any], items: Iterable[Any], n_threads: int | None, at_once: int
 ) -> Iterator[Any]:
-    """function(item) of each, in their order, by as many threads as an op with this argument uses.
+    """function(item) of each, in their order, by as many threads as an op with this argument uses,
+    but at most `at_once`, which bounds the memory that they take.
 
     Raises: what the function raises, and as `threads.ask`.
     """
-    count = min(threads.at_most(n_threads), AT_ONCE)
+    count = min(threads.at_most(n_threads), at_once)
     if count == 1:
         yield from map(function, items)
         return

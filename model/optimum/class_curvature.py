@@ -28,6 +28,7 @@ SHARE, ROWS_PER_FEATURE = 0.95, 4
 BLOCK_ROWS = 1 << 14  # rows read at a time
 CENTRED_ROWS = 1 << 9  # of them, whose features are centred at a time: they stay in the cache
 GROUP_BYTES = 1 << 26  # of the B_j that are added up at a time
+PARTS_BYTES = 1 << 28  # of what is made of them by several threads at a time
 INVERTED = 64  # a triangle of at most so many rows is inverted directly
 NOISE = float(np.finfo(np.float32).eps)  # of the products that are added up
 
@@ -41,13 +42,18 @@ def bytes_to_find(n: int, d: int, c: int) -> int:
     """Bytes that it takes to find that of a head over n rows, besides itself."""
     rows, size, classes = min(n, BLOCK_ROWS), (d + 1) ** 2, min(c, _together(d))
     few = min(rows, ROWS_PER_FEATURE * (d + 1))  # those that stand for all, and their product
-    adding = blas.AT_ONCE * (20 * few * (d + 1) + 4 * size + 24 * rows) + 24 * rows * c
-    return 16 * classes * size + max(adding, blas.AT_ONCE * 32 * size)
+    adding = _at_once(d) * (4 * few * (d + 1) + 4 * size + 24 * rows + 20 * CENTRED_ROWS * (d + 1))
+    return 16 * classes * size + 24 * rows * c + max(adding, _at_once(d) * 32 * size)
 
 
 def _together(d: int) -> int:
     """How many B_j of d features are added up at a time."""
     return max(1, GROUP_BYTES // (8 * (d + 1) ** 2))
+
+
+def _at_once(d: int) -> int:
+    """How many threads work on those at most."""
+    return max(4, PARTS_BYTES // (32 * (d + 1) ** 2))
 
 
 def evaluations(n: int, d: int) -> float:
@@ -114,7 +120,9 @@ def _inverses(theta: Array, problem: Problem, space: Space, group: slice) -> lis
 
 def _inverses_of(sums: Array, ridge: Array, n_threads: int | None) -> list[Array | None]:
     """The same of what `_sums` says of all rows. ridge: what l2 adds to the diagonal, (d + 1,)."""
-    return list(blas.each(partial(_inverse_of, ridge=ridge), sums, n_threads))
+    return list(
+        blas.each(partial(_inverse_of, ridge=ridge), sums, n_threads, _at_once(len(ridge) - 1))
+    )
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -157,8 +165,9 @@ def _sums(problem: Problem, W: Array, b: Array, center: Array, group: slice, n: 
             P = _probabilities(X, W, b, problem)[:, group]
             v = P * (1 - P) * weights[rows, None]
             outer = partial(_outer, X, problem=problem, center=center, most=most)
-            for block, more in zip(blocks, blas.each(outer, v.T, problem.n_threads), strict=True):
-                block += more
+            products = blas.each(outer, v.T, problem.n_threads, _at_once(d))
+            for block, product in zip(blocks, products, strict=True):
+                block += product
             for start in range(0, len(X), CENTRED_ROWS):
                 some = slice(start, start + CENTRED_ROWS)
                 z = _centred(X[some], problem, center)
@@ -191,7 +200,9 @@ def _outer(X: Any, v: Array, problem: Problem, center: Array, most: float) -> Ar
         return np.zeros((d + 1, d + 1))
     rows = np.sort(order[:count])
     Z = np.empty((count, d + 1), np.float32)
-    Z[:, :d] = _centred(taken(X, rows), problem, center)
+    for start in range(0, count, CENTRED_ROWS):
+        some = slice(start, start + CENTRED_ROWS)
+        Z[some, :d] = _centred(taken(X, rows[some]), problem, center)
     Z[:, d] = problem.fit_bias
     Z *= np.sqrt(v[rows] * (total[-1] / total[count - 1])).astype(np.float32)[:, None]
     return Z.T @ Z

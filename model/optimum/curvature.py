@@ -139,7 +139,7 @@ def _add_products(x: Array, to: Array, n_threads: int | None) -> None:
     # x (n, d) -> to (d, d)
     edges = [x.shape[1] * k // PANELS for k in range(PANELS + 1)]
     products = blas.each(
-        lambda span: x[:, span[0] :].T @ x[:, slice(*span)], pairwise(edges), n_threads
+        lambda span: x[:, span[0] :].T @ x[:, slice(*span)], pairwise(edges), n_threads, PANELS
     )
     for (first, stop), product in zip(pairwise(edges), products, strict=True):
         to[first:, first:stop] += product

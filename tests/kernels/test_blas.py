@@ -95,14 +95,14 @@ def test_each_is_in_order_and_few_are_held_at_once(n_threads):
         time.sleep(0.01 * (item % 2))
         return item
 
-    for place, item in enumerate(blas.each(slow, range(20), n_threads)):
+    for place, item in enumerate(blas.each(slow, range(20), n_threads, 4)):
         assert item == place
         held.discard(item)
-    assert max(most) <= min(n_threads, blas.AT_ONCE)
+    assert max(most) <= min(n_threads, 4)
 
 
 def test_an_error_of_one_is_raised_and_its_settings_are_those_of_the_caller():
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-        list(blas.each(np.exp, np.array([1.0, 1e9, 2.0]), 2))
+        list(blas.each(np.exp, np.array([1.0, 1e9, 2.0]), 2, 4))
     with np.errstate(over="ignore"):
-        assert list(blas.each(np.exp, np.array([0.0, 1e9]), 2)) == [1, np.inf]
+        assert list(blas.each(np.exp, np.array([0.0, 1e9]), 2, 4)) == [1, np.inf]

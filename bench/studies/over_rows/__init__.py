@@ -123,7 +123,7 @@ def kill_rank(X: Any, y: Any, after: float, victim: int) -> tuple[str, Found]:
     what one process came to that resumed it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run = launched(2, len(X), 1, folder)
+        run = launched(2, len(X), 0, folder)
         marks = [folder / f"rank-{rank}" for rank in range(2)]
         while not all(mark.exists() and mark.read_text(encoding="utf-8") for mark in marks):
             time.sleep(0.01)

@@ -1,7 +1,7 @@
 """What MPI ranks of the study run: `mpiexec -n 2 python -m …over_rows.ranks ROWS FITS FOLDER`.
 
-Each writes its process number to FOLDER, and rank 0 the times of its fits and what they came to;
-the last fit keeps its state there.
+Each writes its process number to FOLDER, and rank 0 the times of its fits and what they came to.
+Without fits there is one that is not timed, which keeps its state there.
 """
 
 import json
@@ -22,10 +22,8 @@ def main(count: int, fits: int, folder: Path) -> None:
     problem.sweep(max_iter=1).fit(X[:500], y[:500], comm=comm)  # compiles
     (folder / f"rank-{comm.rank}").write_text(str(os.getpid()), encoding="utf-8")
     times = []
-    for number in range(fits):
-        kept: Any = (
-            {"checkpoint": folder / "kept", "checkpoint_every": 1} if number == fits - 1 else {}
-        )
+    kept: Any = {} if fits else {"checkpoint": folder / "kept", "checkpoint_every": 1}
+    for _ in range(fits or 1):
         comm.Barrier()
         start = time.perf_counter()
         found = problem.sweep().fit(X, y, comm=comm, **kept)
