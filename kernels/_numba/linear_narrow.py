@@ -25,7 +25,7 @@ from softstep.kernels._numba.simd.layout import (
 )
 from softstep.kernels._numba.simd.products import gather_rows
 from softstep.kernels._numba.simd.scaling import Scaling, features, unscaled
-from softstep.kernels._numba.simd.tiles import DOT_COLUMNS
+from softstep.kernels._numba.simd.tiles import DOT_COLUMNS, Ahead
 from softstep.kernels._numba.simd.vector import lanes_of
 from softstep.kernels.integers import ceil_div
 from softstep.kernels.scaled import Scaled
@@ -93,8 +93,8 @@ def _forward_rows(job, scratch, step, phase, item, worker):
     block = rows_at_once(lanes_of(T))
     for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
         count = min(block, n - at)
-        ahead, order = min(at + ITEM_ROWS, n - count), job.order
-        logits_of_rows(job.X, d, order, at, count, ahead, d, job.W, job.b, job.scale, T, sums)
+        ahead = Ahead(job.X, job.order, min(at + ITEM_ROWS, n - count), 0, d)
+        logits_of_rows(job.X, d, job.order, at, count, ahead, job.W, job.b, job.scale, T, sums)
         _write(T, at, count, job.out)
 
 
@@ -105,7 +105,8 @@ def _forward_scaled_rows(job, scratch, step, phase, item, worker):
     for at in range(item * ITEM_ROWS, min((item + 1) * ITEM_ROWS, n), block):
         count, order = min(block, n - at), job.order
         gather_rows(job.X, job.scaling, d, order, at, count, at + count, X, 0)
-        logits_of_rows(X, d, order, 0, count, 0, 0, job.W, job.b, job.scale, T, sums)
+        nothing = Ahead(job.X, order, 0, 0, 0)
+        logits_of_rows(X, d, order, 0, count, nothing, job.W, job.b, job.scale, T, sums)
         _write(T, at, count, job.out)
 
 
@@ -173,8 +174,8 @@ def _backward_part(job, scratch, step, phase, item, worker):
         for i in range(count):
             for c in range(job.dV.shape[1]):
                 block[i, c] = job.dV[at + i, c]
-        ahead, add = min(at + count, n - count), at > begin
-        outer_products(job.X, job.d, job.order, at, count, ahead, 0, block, add, job.G[item])
+        add, ahead = at > begin, Ahead(job.X, job.order, min(at + count, n - count), 0, job.d)
+        outer_products(job.X, job.d, job.order, at, count, ahead, block, add, job.G[item])
         sums_of_columns(block, count, add, job.Gb[item])
 
 

@@ -24,7 +24,7 @@ from softstep.kernels._numba.simd.dots import (
 from softstep.kernels._numba.simd.layout import lanes, odd_lines, padded, zeros
 from softstep.kernels._numba.simd.products import gather_rows
 from softstep.kernels._numba.simd.scaling import is_any
-from softstep.kernels._numba.simd.tiles import DOT_ROWS, OUTER_VECTORS
+from softstep.kernels._numba.simd.tiles import DOT_ROWS, OUTER_VECTORS, Ahead
 from softstep.kernels._numba.simd.update import (
     Columns,
     columns_like,
@@ -136,11 +136,9 @@ def _part(job, scratch, start, rows, item, worker):
     """A part forward and back; meanwhile, prefetch the part this worker is likely to take next."""
     at, count, ahead = _place(job, scratch, start, rows, item, worker)
     X, d, order, dV = job.X, job.d, job.order, scratch.dV[worker]
-    forward_end = backward_begin = prefetch_split(d, X.itemsize)
-    if ahead < 0:  # there are fewer rows than a part has: nothing to prefetch
-        forward_end, backward_begin = 0, d
-    _rows(job, scratch, X, order, at, start, rows, at, count, ahead, forward_end, worker)
-    outer_products(X, d, order, at, count, ahead, backward_begin, dV, False, scratch.G[item])
+    forward, backward = _ahead(job, ahead)
+    _rows(job, scratch, X, order, at, start, rows, at, count, forward, worker)
+    outer_products(X, d, order, at, count, backward, dV, False, scratch.G[item])
     sums_of_columns(dV, count, False, scratch.Gb[item])
 
 
@@ -150,10 +148,11 @@ def _scaled_part(job, scratch, start, rows, item, worker):
     at, count, ahead = _place(job, scratch, start, rows, item, worker)
     X, in_turn, d, dV = scratch.X[worker], scratch.in_turn, job.d, scratch.dV[worker]
     for r0 in range(0, count, len(X)):
-        mine, later = min(len(X), count - r0), max(ahead + r0, 0)
-        gather_rows(job.X, job.scaling, d, job.order, at + r0, mine, later, X, 0)
-        _rows(job, scratch, X, in_turn, 0, start, rows, at + r0, mine, 0, 0, worker)
-        outer_products(X, d, in_turn, 0, mine, 0, d, dV, r0 > 0, scratch.G[item])
+        mine = min(len(X), count - r0)
+        forward, backward = _ahead(job, ahead if ahead < 0 else ahead + r0)
+        gather_rows(job.X, job.scaling, d, job.order, at + r0, mine, -1, X, 0)
+        _rows(job, scratch, X, in_turn, 0, start, rows, at + r0, mine, forward, worker)
+        outer_products(X, d, in_turn, 0, mine, backward, dV, r0 > 0, scratch.G[item])
         sums_of_columns(dV, mine, r0 > 0, scratch.Gb[item])
 
 
@@ -169,14 +168,25 @@ def _place(job, scratch, start, rows, item, worker):
 
 
 @jit(PART)
-def _rows(job, scratch, X, order, x0, start, rows, at, count, ahead, split, worker):
+def _ahead(job, at):
+    """What the forward and the backward pass prefetch of the rows job.order[at :]."""
+    split = prefetch_split(job.d, job.X.itemsize)
+    if at < 0:  # there are fewer rows than a part has: nothing to prefetch
+        return Ahead(job.X, job.order, 0, 0, 0), Ahead(job.X, job.order, 0, 0, 0)
+    forward = Ahead(job.X, job.order, at, 0, split)
+    return forward, Ahead(job.X, job.order, at, split, job.d)
+
+
+@jit(PART)
+def _rows(job, scratch, X, order, x0, start, rows, at, count, ahead, worker):
     """Forward to the losses and to the gradient of the logits, for job.order[at : at + count]:
     rows order[x0 : x0 + count] of X."""
     T, dV, sums = scratch.lanes.T[worker], scratch.dV[worker], scratch.sums[worker]
     block, d, b = rows_at_once(lanes_of(T)), job.d, job.b[: len(job.active) * job.classes]
     for r0 in range(0, count, block):
-        taken, later = min(block, count - r0), ahead + r0
-        logits_of_rows(X, d, order, x0 + r0, taken, later, split, job.W, b, job.scale, T, sums)
+        taken = min(block, count - r0)
+        later = Ahead(ahead.X, ahead.rows, ahead.at + r0, ahead.begin, ahead.end)
+        logits_of_rows(X, d, order, x0 + r0, taken, later, job.W, b, job.scale, T, sums)
         first = at + r0
         heads_of_rows(
             job.learning,

@@ -1,7 +1,7 @@
-"""Products of narrow banks, from the tiles of tiles.py: rows are read where they are stored.
+"""Products of narrow banks, from the tiles of tiles.py.
 
-While some rows are worked on, those needed next are prefetched: their features up to `split` by
-`logits_of_rows`, the others by `outer_products`.
+Rows are read where they are stored, or from a buffer that they were scaled into. While some are
+worked on, those needed next are prefetched where they are stored.
 """
 
 from softstep.kernels._numba.jit import PART, for_kernels_too, jit
@@ -10,6 +10,7 @@ from softstep.kernels._numba.simd.tiles import (
     DOT_ROWS,
     LINE_BYTES,
     OUTER_VECTORS,
+    Ahead,
     dots_full,
     dots_row,
     outer_full,
@@ -42,18 +43,20 @@ def prefetch_split(d, itemsize):
 
 
 @jit(PART)
-def logits_of_rows(X, d, order, at, count, ahead, split, W, b, scale, T, sums):
+def logits_of_rows(X, d, order, at, count, ahead, W, b, scale, T, sums):
     # X (n, d or more), W (columns padded, d padded), b (columns,) -> T (columns padded, lanes) =
     # s X[order[at : at + count]] W + b, a row in each lane; sums (columns padded, lanes, lanes) is
-    # a buffer
-    s, line, lanes = W.dtype.type(scale), LINE_BYTES // X.itemsize, lanes_of(T)
+    # a buffer. What is ahead is prefetched, from its first feature on
+    s, line, lanes = W.dtype.type(scale), LINE_BYTES // ahead.X.itemsize, lanes_of(T)
     columns, full = len(W), count // DOT_ROWS * DOT_ROWS
+    nothing = Ahead(ahead.X, ahead.rows, 0, 0, 0)
     for c0 in range(0, columns, DOT_COLUMNS):
         # each group of columns prefetches its share of the rows ahead
-        begin = c0 * split // columns // line * line
-        end = (c0 + DOT_COLUMNS) * split // columns // line * line
-        dots_full(X, d, order, at, 0, full, W, c0, ahead, begin, end, sums)
-        dots_row(X, d, order, at, full, count, W, c0, 0, 0, 0, sums)
+        begin = c0 * ahead.end // columns // line * line
+        end = (c0 + DOT_COLUMNS) * ahead.end // columns // line * line
+        share = Ahead(ahead.X, ahead.rows, ahead.at, begin, end)
+        dots_full(X, d, order, at, 0, full, W, c0, share, sums)
+        dots_row(X, d, order, at, full, count, W, c0, nothing, sums)
     block = square(T)
     for c in range(len(b)):
         for i in range(lanes):
@@ -62,12 +65,12 @@ def logits_of_rows(X, d, order, at, count, ahead, split, W, b, scale, T, sums):
 
 
 @jit(PART)
-def outer_products(X, d, order, at, count, ahead, split, dV, add, G):
+def outer_products(X, d, order, at, count, ahead, dV, add, G):
     # X (n, d or more), dV (count, columns padded) -> G (columns padded, d padded), set to or,
     # with `add`, increased by Σ dv ⊗ x over the rows order[at : at + count]
     n = lanes_of(dV)
     full, whole = d // (OUTER_VECTORS * n) * OUTER_VECTORS * n, d // n * n
-    line = outer_full(X, d, order, at, count, dV, 0, full, ahead, split, add, G)
+    line = outer_full(X, d, order, at, count, dV, 0, full, ahead, ahead.begin, add, G)
     line = outer_vector(X, d, order, at, count, dV, full, whole, ahead, line, add, G)
     outer_rest(X, d, order, at, count, dV, whole, d, ahead, line, add, G)
 

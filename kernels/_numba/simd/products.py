@@ -33,16 +33,18 @@ from softstep.kernels.integers import ceil_div
 @jit(PART)
 def gather_rows(X, scaling, d, order, at, count, ahead, out, r0):
     # X (n, d or more) -> out[r0 : r0 + count] (rows, d padded) = X[order[at : at + count], :d],
-    # widened and scaled; as many rows from `ahead` on are prefetched
+    # widened and scaled; as many rows from `ahead` on are prefetched, none if it is below 0
     if is_by_constants(scaling, order, at, count):
         gather_scaled(X, scaling, d, order, at, count, ahead, out, r0)
         return
     lanes, line = lanes_of(out), LINE_BYTES // X.itemsize
     rest = d % lanes
     for i in range(count):
-        row, later = order[at + i], order[min(ahead + i, len(order) - 1)]
-        for j in range(0, d, line):
-            prefetch(X, (later, j))
+        row = order[at + i]
+        if ahead >= 0:
+            later = order[min(ahead + i, len(order) - 1)]
+            for j in range(0, d, line):
+                prefetch(X, (later, j))
         for j in range(0, d - rest, lanes):
             store(out, (r0 + i, j), load_for(X, (row, j), out))
         if rest:

@@ -95,10 +95,12 @@ def _gather_units(X, scaling, d, order, at, count, ahead, out, r0):
     lanes, line, last = lanes_of(out), LINE_BYTES // X.itemsize, len(order) - 1
     whole, columns = d // lanes * lanes, scaling.columns
     for i in range(count):
-        row, later = order[at + i], order[min(ahead + i, last)]
+        row = order[at + i]
         factor = out.dtype.type(scaling.factors[row])
-        for j in range(0, d, line):
-            prefetch(X, (later, j))
+        if ahead >= 0:
+            later = order[min(ahead + i, last)]
+            for j in range(0, d, line):
+                prefetch(X, (later, j))
         for j in range(0, whole, lanes):
             x = load_for(X, (row, j), out) * factor
             store(out, (r0 + i, j), rounded_as(x, columns))
@@ -124,7 +126,7 @@ def make_gather_by_columns(is_unit):
         whole, columns = d // lanes * lanes, scaling.columns
         for j in range(0, whole, lanes):
             by = _constants(columns, j, out)
-            if j % line == 0:
+            if ahead >= 0 and j % line == 0:
                 for i in range(count):
                     prefetch(X, (order[min(ahead + i, last)], j))
             for i in range(count):

@@ -4,6 +4,10 @@ The number of vector registers decides their shapes. Every sum is taken in the s
 of any shape: what a row or a column gets does not depend on its neighbours.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+
 from softstep.kernels._numba.jit import PART, jit
 from softstep.kernels._numba.simd.vector import (
     HAS_FMA,
@@ -30,6 +34,16 @@ DOT_ROWS = min(5, LANES) if HAS_32_REGISTERS else 2
 DOT_COLUMNS = 5
 OUTER_VECTORS = 5 if HAS_32_REGISTERS else 2
 LINE_BYTES = 64  # of a cache line
+
+
+class Ahead(NamedTuple):
+    """Rows that are needed next, of which cache lines are prefetched."""
+
+    X: np.ndarray  # (n, d or more), as stored
+    rows: np.ndarray  # (r,): their numbers
+    at: int  # where the first of them is there
+    begin: int  # their features, up to `end`
+    end: int
 
 
 def make_products(N):
@@ -60,22 +74,21 @@ def make_dots(R):
     """Tiles of R rows × DOT_COLUMNS dot products, their lanes not yet added."""
 
     @jit(PART)
-    def dots(X, d, rows, at, i0, i1, W, c0, ahead, begin, end, sums):
+    def dots(X, d, rows, at, i0, i1, W, c0, ahead, sums):
         # X (n, d or more), rows (r,), W (columns, d padded) -> sums (columns, rows, lanes), whose
-        # lanes add up to X[rows[at + i], :d] · W[c0 + c], rows i0 … i1: whole tiles. Of the rows
-        # needed next, from `ahead` on, the features from `begin` up to `end` are prefetched, a
-        # cache line of each row at a time, spread over the steps.
-        lanes, lines = lanes_of(W), LINE_BYTES // X.itemsize
+        # lanes add up to X[rows[at + i], :d] · W[c0 + c], rows i0 … i1: whole tiles. What is ahead
+        # is prefetched a cache line of each row at a time, spread over the steps.
+        lanes, lines = lanes_of(W), LINE_BYTES // ahead.X.itemsize
         rest = d % lanes
-        apart = max(d * lines // max(end - begin, 1), lanes)
+        apart = max(d * lines // max(ahead.end - ahead.begin, 1), lanes)
         x = registers(W, R, 1)
         for r0 in range(i0, i1, R):
             tile = registers(W, R, DOT_COLUMNS)
-            line, due = begin, 0
+            line, due = ahead.begin, 0
             for j in range(0, d - rest, lanes):
-                if j >= due and line < end:
+                if j >= due and line < ahead.end:
                     for i in range(R):
-                        prefetch(X, (rows[ahead + r0 + i], line))
+                        prefetch(ahead.X, (ahead.rows[ahead.at + r0 + i], line))
                     line, due = line + lines, due + apart
                 for i in range(R):
                     x[i, 0] = load(X, (rows[at + r0 + i], j))
@@ -104,9 +117,9 @@ def make_outer(N, is_full):
     def outer(X, d, rows, at, count, dV, j0, j1, ahead, line, add, out):
         # X (n, d or more), rows (r,), dV (count, columns) -> out (columns, d padded), features
         # j0 … j1 = Σ_i dV[i] ⊗ X[rows[at + i]], in the order of the rows; with `add`, on top of
-        # what is in out. Of the rows needed next, from `ahead` on, a cache line is prefetched in
-        # each tile, from feature `line` on. -> the feature to go on with
-        lanes, lines = lanes_of(dV), LINE_BYTES // X.itemsize
+        # what is in out. Of what is ahead a cache line of each row is prefetched in each tile, from
+        # feature `line` on. -> the feature to go on with
+        lanes, lines = lanes_of(dV), LINE_BYTES // ahead.X.itemsize
         x = registers(dV, 1, N)
         for j in range(j0, j1, N * lanes):
             for c0 in range(0, len(out), DOT_COLUMNS):
@@ -116,8 +129,8 @@ def make_outer(N, is_full):
                         for v in range(N):
                             sums[c, v] = load(out, (c0 + c, j + v * lanes))
                 for i in range(count):
-                    if line < d:
-                        prefetch(X, (rows[ahead + i], line))
+                    if line < ahead.end:
+                        prefetch(ahead.X, (ahead.rows[ahead.at + i], line))
                     for v in range(N):
                         if is_full:
                             x[0, v] = load(X, (rows[at + i], j + v * lanes))

@@ -22,6 +22,7 @@ from numba import float32, int64, uint8, void
 from softstep.kernels._numba.compiling import cache
 from softstep.kernels._numba.jit import STRICT, jit
 from softstep.kernels._numba.simd import tiles
+from softstep.kernels._numba.simd.tiles import Ahead
 from softstep.kernels._numba.simd.vector import LANES
 
 cache.keep = lambda dispatcher: None
@@ -43,11 +44,13 @@ def products_of_panels(A, count, B, out):
 
 @jit(STRICT)
 def dots(X, rows, W, sums, count, ahead, begin, end):
-    dots_of_rows(X, X.shape[1], rows, 0, 0, count, W, 0, ahead, begin, end, sums)
+    share = Ahead(X, rows, ahead, begin, end)
+    dots_of_rows(X, X.shape[1], rows, 0, 0, count, W, 0, share, sums)
 
 @jit(STRICT)
 def outer_products(X, rows, count, dV, out, d, ahead, line):
-    outer(X, X.shape[1], rows, 0, count, dV, 0, d, ahead, line, False, out)
+    share = Ahead(X, rows, ahead, line, d)
+    outer(X, X.shape[1], rows, 0, count, dV, 0, d, share, line, False, out)
 
 KERNELS = {
     products_of_three: (X, int64, W, W),
