@@ -8,8 +8,9 @@ label sets on the same rows, by ROC AUC and average precision, against a loop ov
 
 The loops are written anew after the originals (docs/protocols.md says which), on the same features:
 images of MNIST where its files are on this machine, else of the digits, through random patches.
-Nothing is downloaded. Everybody has all cores, and has done a little of the work before the clock
-starts. Each protocol runs in a process of its own; what is done is kept in the file of --out.
+Nothing is downloaded. Everybody has all cores, but for the loop over attributes, which is faster on
+one, and has done a little of the work before the clock starts. Each protocol runs in a process of
+its own; what is done is kept in the file of --out.
 """
 
 import sys
