@@ -8,7 +8,7 @@ back; the epoch, and the sums over its steps so far, say where in the order of t
 from softstep.model.resume.fingerprint import KINDS, about, are_others, of_rows
 from softstep.model.resume.keeper import Keeper, Resumable, fill, opened, seed, whole
 from softstep.model.resume.origin import Clock, origin_of
-from softstep.model.resume.store import refuse_used
+from softstep.model.resume.store import refuse_file, refuse_used
 
 __all__ = [
     "KINDS",
@@ -21,6 +21,7 @@ __all__ = [
     "of_rows",
     "opened",
     "origin_of",
+    "refuse_file",
     "refuse_used",
     "seed",
     "whole",

@@ -53,12 +53,17 @@ def prepared(folder: PathLike) -> Path:
     if not isinstance(folder, str | os.PathLike):
         raise TypeError(f"checkpoint must be a folder, not {folder!r}")
     path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"{folder} is a file: checkpoints need a folder")
+    refuse_file(path)
     writing.make_folder(path)
     with tempfile.TemporaryFile(dir=path):
         pass
     return path
+
+
+def refuse_file(folder: Path) -> None:
+    """Raise NotADirectoryError if it is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file: checkpoints need a folder")
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -177,6 +177,8 @@ BAD = {
     "no span": ("landscape", "digits", "--span", "0"),
     "one offset": ("landscape", "digits", "--steps", "1"),
     "checkpoints that go back in time": ("train", "digits", "--checkpoint-every", "-1"),
+    "checkpoints in a file": ("train", "digits", "--checkpoint", "taken"),
+    "checkpoints to resume in a file": ("sweep", "digits", "--checkpoint", "taken", "--resume"),
     "nothing to resume": ("sweep", "digits", "--resume"),
     "a row before the first": ("explain", "digits", "--index", "-1"),
     "a model that is not there": ("explain", "digits", "--model", "absent.npz"),

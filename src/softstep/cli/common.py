@@ -135,11 +135,13 @@ def checkpoint_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `add_checkpoint` asks for, as `fit` takes it.
 
     Raises:
-        ValueError: it cannot be, which is said before any rows are read.
+        OSError, ValueError: it cannot be, which is said before any rows are read.
     """
     inputs.number("--checkpoint-every", arguments.checkpoint_every, least=0)
     if arguments.resume and arguments.checkpoint is None:
         raise ValueError("resume needs checkpoint, the folder to resume from: --checkpoint DIR")
+    if arguments.checkpoint is not None:
+        resume.refuse_file(arguments.checkpoint)
     if arguments.checkpoint is not None and not arguments.resume:
         resume.refuse_used(arguments.checkpoint)
     names = ("checkpoint", "checkpoint_every", "resume", "fingerprint")
