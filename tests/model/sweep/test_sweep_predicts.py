@@ -74,6 +74,7 @@ def test_labels_of_label_sets_come_in_the_library_of_the_rows_and_may_be_scored_
     found = fitted.predict(torch.from_numpy(X))
     assert isinstance(found, torch.Tensor)
     assert np.array_equal(found.numpy(), fitted.predict(X))
+    assert [each.shape for each in fitted.predict_proba(X)] == [(90, 2), (90, 2)]
     assert fitted.score(X, pair.astype(float)) == fitted.score(X, pair)
 
 
