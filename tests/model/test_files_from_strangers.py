@@ -317,6 +317,7 @@ WRONG_SETTINGS = {
     "a negative seed": {"seed": -1},
     "a scale of text": {"feature_scale": "1"},
     "a scale in a list": {"feature_scale": [1]},
+    "fewer columns than it has weights for": {"features": [0, 3]},
 }
 
 
