@@ -17,7 +17,7 @@ than is asked at least is broken off; the line says after how many C, and compar
 
 --proofs puts 200 problems to SciPy instead; --evaluations counts, for each choice of curvature, how
 often the objective is evaluated, which noise does not touch; --accuracies solves MNIST a thousand
-times more closely, and compares accuracies at each C.
+times more closely, and compares accuracies at every third C.
 """
 
 import functools
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--enough", action="store_true", help="break off who is slow enough")
     options.add_argument("--proofs", action="store_true", help="200 problems against SciPy")
     options.add_argument("--evaluations", action="store_true", help="count evaluations")
-    options.add_argument("--accuracies", action="store_true", help="compare accuracies at each C")
+    options.add_argument("--accuracies", action="store_true", help="compare accuracies, closer")
     given = options.parse_args(argv)
     if given.proofs:
         print(proofs.table(12 if given.quick else 200))
