@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import runpy
 import sys
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 from processes import run
@@ -42,3 +44,13 @@ def test_mypy_is_strict_on_modules_that_exist():
     assert "softstep.kernels.ops" in strict
     for name in strict:
         assert importlib.util.find_spec(name.removesuffix(".*")), name
+
+
+def test_files_of_tests_that_take_long_are_there_and_come_first():
+    conftest = runpy.run_path(str(ROOT / "conftest.py"))
+    long = [ROOT / "tests" / name for name in conftest["LONG"]]
+    assert [path for path in long if not path.is_file()] == []
+    others = [ROOT / "tests/cli/test_cli.py", ROOT / "bench/benchmarks/test_ops.py"]
+    items = [SimpleNamespace(path=path) for path in [*others, *reversed(long)]]
+    conftest["pytest_collection_modifyitems"](items)
+    assert [item.path for item in items] == [*long, *others]
