@@ -203,6 +203,7 @@ def _runtime(check):
 
 KERNEL_FLAGS = [
     "-gdwarf-4",  # of DWARF 5 files, addr2line (binutils 2.40) takes one for another
+    "-g1",  # where an instruction comes from, and nothing of variables, which takes longer
     "-ffp-contract=fast",
     "-fno-math-errno",
     "-fno-strict-aliasing",
