@@ -13,7 +13,7 @@ Accuracies on the test rows are compared, and it is said at which C they are far
 What SGD gets to on the same rows of MNIST is beside it (`sgd`). Each work runs in a process of its
 own; what is done is kept in the file of --out, work by work and line by line, so that a run may be
 cut short and its works run one at a time with --only. With --enough whoever has taken a tenth more
-than is asked at least is broken off; the line says after how many C, and compares those.
+than the goal is broken off; the line says after how many C, and compares those.
 
 --proofs puts 200 problems to SciPy instead; --evaluations counts, for each choice of curvature, how
 often the objective is evaluated, which noise does not touch; --accuracies solves MNIST a thousand
@@ -34,10 +34,10 @@ from softstep.bench.studies import parser, proofs, run_apart
 from softstep.bench.studies.optimum import ours, theirs
 from softstep.bench.studies.optimum.accuracies import print_accuracies
 from softstep.bench.studies.optimum.evaluations import print_evaluations
-from softstep.bench.studies.optimum.results import ASKED, Results
+from softstep.bench.studies.optimum.results import GOALS, Results
 from softstep.bench.studies.optimum.works import FOLDS, WORKS, Work
 
-MORE = 1.1  # than is asked, of what is enough
+MORE = 1.1  # than the goal, of what is enough
 REPEATS = 21  # of a fit that takes milliseconds
 
 
@@ -70,7 +70,7 @@ def measure(key: str, quick: bool, results: Results, enough: bool = False) -> No
     put("softstep", seconds=solved.seconds, note=note, accuracies=accuracies.tolist())
 
     def most(who: str) -> float:
-        return MORE * ASKED[key, who][0] * solved.seconds if enough else np.inf
+        return MORE * GOALS[key, who][0] * solved.seconds if enough else np.inf
 
     if key == "folds":
         _folds(work, quick, solved, results, most("scikit-learn"))

@@ -11,12 +11,12 @@ HEADINGS = (
     "who",
     "seconds",
     "times ours",
-    "asked",
+    "goal",
     "above our objectives at most",
     "accuracies apart at most",
 )
 # How many times as long as ours they are to take at least, and as aimed at.
-ASKED = {
+GOALS = {
     ("digits", "scikit-learn"): (1.0, 3.0),
     ("mnist", "scikit-learn"): (6.0, 15.0),
     ("folds", "scikit-learn"): (8.0, 20.0),
@@ -65,7 +65,7 @@ def _line(work: str, who: str, figures: dict[str, Any], ours: float) -> tuple[st
     ratio = "" if who == "softstep" else f"{figures['seconds'] / ours:.1f}"
     if "broken off" in (figures.get("note") or ""):
         ratio = f"more than {ratio}"
-    asked = ASKED.get((work, who))
+    goal = GOALS.get((work, who))
     above = f"{figures['above']:.1e}" if "above" in figures else ""
     apart = f"{figures['apart']:.1e} at C = {figures['at']:.2g}" if "apart" in figures else ""
     return (
@@ -73,7 +73,7 @@ def _line(work: str, who: str, figures: dict[str, Any], ours: float) -> tuple[st
         who + (f" ({figures['note']})" if figures.get("note") else ""),
         f"{figures['seconds']:.4g}",
         ratio,
-        "" if asked is None else f"{asked[0]:g}, aim {asked[1]:g}",
+        "" if goal is None else f"{goal[0]:g}, aim {goal[1]:g}",
         above,
         apart,
     )
