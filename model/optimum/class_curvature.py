@@ -26,7 +26,7 @@ from softstep.model.optimum.space import Space
 # may be 0 in all of them, is added to its own curvature.
 SHARE, ROWS_PER_FEATURE = 0.95, 4
 BLOCK_ROWS = 1 << 14  # rows read at a time
-CENTRED_ROWS = 1 << 9  # of them, whose features are centred at a time: they stay in the cache
+CENTRED_ROWS = 1 << 8  # of them, whose features are centred at a time: they stay in the cache
 GROUP_BYTES = 1 << 26  # of the B_j that are added up at a time
 PARTS_BYTES = 1 << 28  # of what is made of them by several threads at a time
 INVERTED = 64  # a triangle of at most so many rows is inverted directly
@@ -42,7 +42,7 @@ def bytes_to_find(n: int, d: int, c: int) -> int:
     """Bytes that it takes to find that of a head over n rows, besides itself."""
     rows, size, classes = min(n, BLOCK_ROWS), (d + 1) ** 2, min(c, _together(d))
     few = min(rows, ROWS_PER_FEATURE * (d + 1))  # those that stand for all, and their product
-    adding = _at_once(d) * (4 * few * (d + 1) + 4 * size + 24 * rows + 20 * CENTRED_ROWS * (d + 1))
+    adding = _at_once(d) * (4 * few * (d + 1) + 4 * size + 24 * rows + 8 * CENTRED_ROWS * (d + 1))
     return 16 * classes * size + 24 * rows * c + max(adding, _at_once(d) * 32 * size)
 
 
@@ -157,20 +157,22 @@ def _sums(problem: Problem, W: Array, b: Array, center: Array, group: slice, n: 
     d, most = len(W), ROWS_PER_FEATURE * (len(W) + 1) / n
     total = np.zeros((len(b[group]), d + 2, d + 1))
     blocks, of_features = total[:, :-1], total[:, -1, :-1]
+    kept = np.empty((CENTRED_ROWS, d), np.float32)
     for part in problem.rows():
         weights = weights_of(part, 1)[0]
         for first in range(0, len(part.X), BLOCK_ROWS):
             rows = slice(first, first + BLOCK_ROWS)
             X = part.X[rows]
             P = _probabilities(X, W, b, problem)[:, group]
-            v = P * (1 - P) * weights[rows, None]
+            v = (P * (1 - P) * weights[rows, None]).astype(np.float32)
             outer = partial(_outer, X, problem=problem, center=center, most=most)
             products = blas.each(outer, v.T, problem.n_threads, _at_once(d))
             for block, product in zip(blocks, products, strict=True):
                 block += product
             for start in range(0, len(X), CENTRED_ROWS):
                 some = slice(start, start + CENTRED_ROWS)
-                z = _centred(X[some], problem, center)
+                z = kept[: len(v[some])]
+                _center(X[some], problem, center, z)
                 of_features += v[some].T @ np.square(z, out=z)
     total /= n
     return total.astype(np.float32)
@@ -183,10 +185,10 @@ def _probabilities(X: Any, W: Array, b: Array, problem: Problem) -> Array:
     return to_host(kernels.softmax_forward(V, **how))
 
 
-def _centred(X: Any, problem: Problem, center: Array) -> Array:
-    # X (n, d) -> (n, d) float64
-    z: Array = to_host(X) * compute_dtype(X).type(problem.data.feature_scale) - center
-    return z
+def _center(X: Any, problem: Problem, center: Array, to: Array) -> None:
+    # X (n, d) -> to (n, d) float32, of what float64 subtracts
+    scale = compute_dtype(X).type(problem.data.feature_scale)
+    np.subtract(to_host(X) * scale, center, out=to, casting="unsafe")
 
 
 def _outer(X: Any, v: Array, problem: Problem, center: Array, most: float) -> Array:
@@ -202,7 +204,7 @@ def _outer(X: Any, v: Array, problem: Problem, center: Array, most: float) -> Ar
     Z = np.empty((count, d + 1), np.float32)
     for start in range(0, count, CENTRED_ROWS):
         some = slice(start, start + CENTRED_ROWS)
-        Z[some, :d] = _centred(taken(X, rows[some]), problem, center)
+        _center(taken(X, rows[some]), problem, center, Z[some, :d])
     Z[:, d] = problem.fit_bias
     Z *= np.sqrt(v[rows] * (total[-1] / total[count - 1])).astype(np.float32)[:, None]
     return Z.T @ Z
