@@ -28,6 +28,7 @@ from softstep.model.shards.own import Request, own_rows
 
 ROWS = {"X": ("y", "sample_weight", "groups"), "X_val": ("y_val", "sample_weight_val")}
 LONGEST_NAP = 0.005  # seconds, of a rank that waits
+SENDING_NAP = 1e-4  # of one that sends: a piece of the message may go each time that it looks
 # What an error begins with that numbers the rows of a rank, or those of all.
 OF_OWN, OF_ALL = "in what rank {} gave: ", "rank {}, in the rows of all ranks: "
 
@@ -68,7 +69,8 @@ def fit_over(comm: Any, model: Any, fit: Callable[..., Any], **given: Any) -> No
         raise TypeError(
             f"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD, not {comm!r}"
         )
-    with deferred() as answered:  # from here on the others wait for this one
+    # From here on the others wait for this one.
+    with deferred() as answered, blas.on_one_thread():
         with _or_abort(comm):
             own, made = comm.Idup()
             _wait(made.Test)
@@ -239,7 +241,7 @@ class Ranks:
 
     def _sent(self, value: Any, rank: int) -> None:
         sending = self.comm.isend(value, rank)
-        _wait(lambda: bool(sending.test()[0]))
+        _wait(lambda: bool(sending.test()[0]), SENDING_NAP)
 
     def _received(self, rank: int) -> Any:
         _wait(lambda: bool(self.comm.iprobe(rank)))
@@ -300,7 +302,6 @@ def _keep(ranks: Ranks, key: Any, forgotten: Any) -> None:
     ranks.pieces = []
 
 
-@blas.on_one_thread()
 def _finished(ranks: Ranks, finish: Callable[[Array], list[Any]]) -> list[Any]:
     """What is made of the entries that rank 0 has for this rank."""
     own, ranks.pieces = ranks.dealt(ranks.pieces), []
@@ -380,12 +381,12 @@ def _whole(name: str, parts: list[Array | None]) -> Array | None:
     return np.ma.concatenate(found) if is_masked else np.concatenate(found)
 
 
-def _wait(is_there: Callable[[], bool]) -> None:
+def _wait(is_there: Callable[[], bool], longest: float = LONGEST_NAP) -> None:
     """Ask until it is there: at once, then after naps of a tenth of the time that it took so far,
     for the one that is waited for may need the core."""
     start = time.perf_counter()
     while not is_there():
-        time.sleep(min(LONGEST_NAP, (time.perf_counter() - start) / 10))
+        time.sleep(min(longest, (time.perf_counter() - start) / 10))
 
 
 def _portable(error: BaseException, where: str = "") -> Any:
