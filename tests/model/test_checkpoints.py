@@ -305,6 +305,14 @@ def test_a_state_is_written_once(clock, tmp_path, monkeypatch):
     assert len(written) == 1  # at the end there is nothing new
 
 
+def test_what_is_to_be_kept_is_written_at_once(clock, tmp_path):
+    training = Growing(clock)
+    with keeper.opened(tmp_path, 60.0, False) as kept, kept.keeping(training, {}, 1):
+        kept.begin_epoch(0, training)
+        kept.keep()
+        assert [path.name for path in tmp_path.glob("*.npz")] == ["checkpoint-000001.npz"]
+
+
 def test_a_state_that_grows_is_copied_less_often(clock, tmp_path, monkeypatch):
     monkeypatch.setattr(keeper, "PER_BYTE", 1.0)
     training, copies = Growing(clock), []
