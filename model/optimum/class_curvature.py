@@ -28,7 +28,7 @@ SHARE, ROWS_PER_FEATURE = 0.95, 4
 BLOCK_ROWS = 1 << 14  # rows read at a time
 CENTRED_ROWS = 1 << 8  # of them, whose features are centred at a time: they stay in the cache
 GROUP_BYTES = 1 << 26  # of the B_j that are added up at a time
-PARTS_BYTES = 1 << 28  # of what is made of them by several threads at a time
+AT_ONCE = 4  # threads at most that work on those, which bounds the memory
 INVERTED = 64  # a triangle of at most so many rows is inverted directly
 NOISE = float(np.finfo(np.float32).eps)  # of the products that are added up
 
@@ -42,18 +42,13 @@ def bytes_to_find(n: int, d: int, c: int) -> int:
     """Bytes that it takes to find that of a head over n rows, besides itself."""
     rows, size, classes = min(n, BLOCK_ROWS), (d + 1) ** 2, min(c, _together(d))
     few = min(rows, ROWS_PER_FEATURE * (d + 1))  # those that stand for all, and their product
-    adding = _at_once(d) * (4 * few * (d + 1) + 4 * size + 24 * rows + 8 * CENTRED_ROWS * (d + 1))
-    return 16 * classes * size + 24 * rows * c + max(adding, _at_once(d) * 32 * size)
+    adding = AT_ONCE * (4 * few * (d + 1) + 4 * size + 24 * rows + 8 * CENTRED_ROWS * (d + 1))
+    return 16 * classes * size + 24 * rows * c + max(adding, AT_ONCE * 32 * size)
 
 
 def _together(d: int) -> int:
     """How many B_j of d features are added up at a time."""
     return max(1, GROUP_BYTES // (8 * (d + 1) ** 2))
-
-
-def _at_once(d: int) -> int:
-    """How many threads work on those at most."""
-    return max(4, PARTS_BYTES // (32 * (d + 1) ** 2))
 
 
 def evaluations(n: int, d: int) -> float:
@@ -120,9 +115,7 @@ def _inverses(theta: Array, problem: Problem, space: Space, group: slice) -> lis
 
 def _inverses_of(sums: Array, ridge: Array, n_threads: int | None) -> list[Array | None]:
     """The same of what `_sums` says of all rows. ridge: what l2 adds to the diagonal, (d + 1,)."""
-    return list(
-        blas.each(partial(_inverse_of, ridge=ridge), sums, n_threads, _at_once(len(ridge) - 1))
-    )
+    return list(blas.each(partial(_inverse_of, ridge=ridge), sums, n_threads, AT_ONCE))
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -166,7 +159,7 @@ def _sums(problem: Problem, W: Array, b: Array, center: Array, group: slice, n: 
             P = _probabilities(X, W, b, problem)[:, group]
             v = (P * (1 - P) * weights[rows, None]).astype(np.float32)
             outer = partial(_outer, X, problem=problem, center=center, most=most)
-            products = blas.each(outer, v.T, problem.n_threads, _at_once(d))
+            products = blas.each(outer, v.T, problem.n_threads, AT_ONCE)
             for block, product in zip(blocks, products, strict=True):
                 block += product
             for start in range(0, len(X), CENTRED_ROWS):

@@ -10,12 +10,10 @@ covariance takes longer than it can save, the axes are the features.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 
-from softstep.kernels import blas
 from softstep.kernels.arrays import to_host
 from softstep.kernels.checks import Array
 from softstep.model.optimum.problem import WIDENED_VALUES, Problem
@@ -26,7 +24,6 @@ BIAS_STEPS = 6.0  # as long as its curvature says
 MOST_AXES = 4096  # features whose covariance is held
 AXES_PASSES = 200  # passes over the rows of one head, that the axes may cost at most
 AXES_ARRAYS = 6  # float64, (d, d), while they are found
-PANELS = 4  # of features, whose products with the others are added up at a time, by a thread each
 BLOCK_ARRAYS = 3  # float64, of WIDENED_VALUES
 
 
@@ -128,18 +125,8 @@ def _sums(problem: Problem, origin: Array, unit: float, along_axes: bool) -> tup
         x = (to_host(part.X) - origin) / unit
         total += x.sum(axis=0)
         if along_axes:
-            _add_products(x.astype(np.float32), second, problem.n_threads)
+            x = x.astype(np.float32)
+            second += x.T @ x
         else:
             second += np.einsum("rd,rd->d", x, x)
-    return total, second if not along_axes else np.tril(second) + np.tril(second, -1).T
-
-
-def _add_products(x: Array, to: Array, n_threads: int | None) -> None:
-    """Add the lower triangle of xᵀx, and some of the upper one."""
-    # x (n, d) -> to (d, d)
-    edges = [x.shape[1] * k // PANELS for k in range(PANELS + 1)]
-    products = blas.each(
-        lambda span: x[:, span[0] :].T @ x[:, slice(*span)], pairwise(edges), n_threads, PANELS
-    )
-    for (first, stop), product in zip(pairwise(edges), products, strict=True):
-        to[first:, first:stop] += product
+    return total, second

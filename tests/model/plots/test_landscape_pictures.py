@@ -518,6 +518,7 @@ QUICK = ("landscape", "digits", "--epochs", 2, "--steps", 5)
 
 
 def test_a_figure_that_cannot_be_drawn_is_named_and_the_rest_is_there(tmp_path, capsys):
+    assert run(capsys, *QUICK, "--out", tmp_path)[0] == 0
     (tmp_path / "report.html").write_text("of another model")
     code, said, _ = run(capsys, *QUICK, "--span", 1e-30, "--out", tmp_path)
     assert code == 0
