@@ -16,8 +16,6 @@ from contextvars import copy_context
 from itertools import islice
 from typing import Any
 
-from threadpoolctl import threadpool_info
-
 from softstep.kernels import threads
 
 # What says how many threads a library uses, and sets it; OpenBLAS has names of many forms.
@@ -64,6 +62,8 @@ _limit = _Limit()
 @functools.cache
 def _libraries() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
     """How BLAS is asked for its threads and told, as NumPy has loaded it."""
+    from threadpoolctl import threadpool_info
+
     found = []
     for library in threadpool_info():
         loaded = ctypes.CDLL(library["filepath"])
