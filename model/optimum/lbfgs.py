@@ -118,7 +118,7 @@ class Descent:
         d, c = theta.shape[1] - 1, theta.shape[2]
         self._convex, self._present = np.isin(problem.loss, PROVEN), ~are_absent(theta[:, -1])
         looks = self._convex & (room(d, c) > 0)
-        first = max(LEAST_STEPS, class_curvature.evaluations(len(problem.data.X), d))
+        first = max(LEAST_STEPS, class_curvature.evaluations(len(problem.data.X), d, c))
         self._looked: dict[int, ClassCurvature] = {}
         self._next_look = np.where(looks, first, np.inf)
         self._room = room(d, c)

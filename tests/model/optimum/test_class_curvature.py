@@ -87,6 +87,24 @@ def test_it_inverts_the_second_derivatives_of_each_class(settings, all_rows, mon
         np.testing.assert_allclose(product, np.eye(5)[free, free], atol=60 * 100 * 2**-24)
 
 
+def test_two_classes_share_one_curvature(all_rows):
+    features, n = RNG.standard_normal((60, 4)).astype("f4"), 60
+    problem = posed([0.01], features, y=np.arange(n) % 2)
+    space, theta = Space(features.mean(axis=0).astype("f8")), RNG.standard_normal((5, 2))
+    found = ClassCurvature.at(theta, problem, space)
+    assert found.inverse.nbytes == class_curvature.bytes_of_head(4, 2)
+    inverse = found.inverse[0].astype("f8").T @ found.inverse[0]
+    for j in range(2):
+        B = second_derivatives(problem, theta, space, j)
+        np.testing.assert_allclose(inverse @ B, np.eye(5), atol=60 * 100 * 2**-24)  # as above
+        of_class = np.zeros((5, 2), "f4")
+        of_class[j, j] = 1
+        size = found.divide(of_class, of_class.copy())
+        np.testing.assert_allclose(of_class[:, j], inverse[:, j], rtol=1e-5, atol=1e-5)
+        assert not of_class[:, 1 - j].any()
+        assert size == pytest.approx(inverse[j, j], rel=1e-5)
+
+
 def test_few_rows_of_a_class_stand_for_all(monkeypatch):
     theta = RNG.standard_normal((D + 1, C))
     problem, space = posed([1e-6]), Space(X.mean(axis=0).astype("f8"))
