@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from softstep.bench.studies import optimum
-from softstep.bench.studies.optimum import evaluations, ours, theirs
-from softstep.bench.studies.optimum.accuracies import print_accuracies
+from softstep.bench.studies.optimum import accuracies, evaluations, ours, theirs
 from softstep.bench.studies.optimum.results import Results
 from softstep.bench.studies.optimum.works import WORKS
 
@@ -82,15 +82,18 @@ def test_what_is_measured_is_kept_and_told(tmp_path, capsys, monkeypatch):
     assert "scikit-learn" in table
 
 
-def test_accuracies_are_compared_much_closer_to_the_optimum(capsys):
-    told, work = [], replace(WORK, C=np.geomspace(1e-3, 0.1, 4))
-    print_accuracies(work, told.append)
+@pytest.mark.parametrize(("apart", "gaps"), [(1, [1e-6]), (-1, [1e-6, 1e-9])])
+def test_accuracies_are_compared_at_each_C_and_closer_where_they_are_apart(
+    capsys, monkeypatch, apart, gaps
+):
+    told = []
+    monkeypatch.setattr(accuracies, "APART", apart)
+    accuracies.print_accuracies(WORK, told.append)
     lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert [float(C) for C, *_ in lines] == [1e-3, 0.1]
-    assert all(0.5 < float(own) <= 1 and float(off) < 1e-3 for _, own, _, off in lines)
-    assert all(line.startswith("C = ") for line in told)  # nobody fell short
-    print_accuracies(work, told.append, most_seconds=0)
-    assert len(capsys.readouterr().out.splitlines()) == 2 + 1
+    assert [(float(C), float(gap)) for C, gap, *_ in lines] == list(product(WORK.C, gaps))
+    assert all(float(above) < 3 * float(gap) for _, gap, above, *_ in lines)
+    assert all(0.5 < float(own) <= 1 and float(off) < 1e-3 for *_, own, _, off in lines)
+    assert not [line for line in told if not line.startswith(("C = ", "softstep: ", "scikit-"))]
 
 
 def test_evaluations_are_counted_by_where_the_descent_begins():
