@@ -8,13 +8,14 @@ each on the threads it was given, do not stand in each other's way.
 import contextlib
 import ctypes
 import functools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import islice
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from softstep.kernels import threads
 
@@ -28,6 +29,22 @@ NAMES = [
     ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
     ("bli_thread_get_num_threads", "bli_thread_set_num_threads"),
 ]
+# Of OpenBLAS built on OpenMP, which up to 0.3.33 goes by this, whatever it was told itself.
+OF_OPENMP = ("omp_get_max_threads", "omp_set_num_threads")
+
+
+class Library(NamedTuple):
+    """A library of BLAS: what says how many threads it uses, and what sets it.
+
+    of_caller: each thread of Python's says so for itself; else one does for the whole process.
+    """
+
+    get: Callable[[], int]
+    put: Callable[[int], Any]
+    of_caller: bool
+
+
+Counts = list[tuple[Library, int]]
 
 
 class _Limit:
@@ -37,61 +54,89 @@ class _Limit:
     """
 
     def __init__(self) -> None:
-        self._lock, self._inside = threading.Lock(), 0
-        self._before: list[int] = []
+        self._lock = threading.Lock()
+        self._inside: dict[object, int] = {}  # blocks that have it, and their threads
+        self._before: Counts = []
 
-    def enter(self) -> None:
+    def enter(self, block: object) -> None:
         with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._before = counts()
-                for _, put in _libraries():
-                    put(1)
-
-    def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
             if not self._inside:
-                for (_, put), count in zip(_libraries(), self._before, strict=True):
-                    put(count)
+                self._before = _counts(of_caller=False)
+            self._inside[block] = threading.get_ident()
+            _put_one(self._before)
+
+    def leave(self, block: object) -> None:
+        """Also a block that did not come to enter, as at Ctrl-C."""
+        with self._lock:
+            if self._inside.pop(block, None) is not None and not self._inside:
+                _put(self._before)
+
+    def begin_in_child(self) -> None:
+        """In a forked process, which has the thread that forked alone."""
+        self._lock = threading.Lock()  # another may have held it
+        gone = [block for block, thread in self._inside.items() if thread != threading.get_ident()]
+        for block in gone:
+            self.leave(block)
 
 
 _limit = _Limit()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_limit.begin_in_child)
 
 
 @functools.cache
-def _libraries() -> list[tuple[Callable[[], int], Callable[[int], Any]]]:
-    """How BLAS is asked for its threads and told, as NumPy has loaded it."""
+def _libraries() -> list[Library]:
+    """Those that are loaded, as NumPy's is."""
     from threadpoolctl import threadpool_info
 
     found = []
     for library in threadpool_info():
         loaded = ctypes.CDLL(library["filepath"])
-        names = (pair for pair in NAMES if hasattr(loaded, pair[0]))
-        found += [(getattr(loaded, get), getattr(loaded, put)) for get, put in islice(names, 1)]
+        kind = library["internal_api"], library.get("threading_layer")
+        names = [OF_OPENMP, *NAMES] if kind == ("openblas", "openmp") else NAMES
+        for get, put in names:
+            if hasattr(loaded, get):
+                of_caller = (get, put) == OF_OPENMP
+                found.append(Library(getattr(loaded, get), getattr(loaded, put), of_caller))
+                break
     return found
 
 
-def counts() -> list[int]:
-    """How many threads each library of BLAS uses."""
-    return [get() for get, _ in _libraries()]
+def _counts(of_caller: bool) -> Counts:
+    """How many threads libraries use, those that are told so."""
+    return [(x, x.get()) for x in _libraries() if x.of_caller == of_caller]
+
+
+def _put(counts: Counts) -> None:
+    for library, count in counts:
+        library.put(count)
+
+
+def _put_one(counts: Counts) -> None:
+    for library, _ in counts:
+        library.put(1)
 
 
 @contextlib.contextmanager
 def on_one_thread() -> Iterator[None]:
-    """Within this block each call of BLAS uses one thread, in all of the process."""
-    _limit.enter()
+    """Within this block each call of BLAS uses one thread, in all of the process; of OpenBLAS on
+    OpenMP those of this thread, and of the threads of `each`."""
+    block, before = object(), _counts(of_caller=True)
     try:
+        _put_one(before)
+        _limit.enter(block)
         yield
     finally:
-        _limit.leave()
+        _limit.leave(block)
+        _put(before)
 
 
 def each(
     function: Callable[[Any], Any], items: Iterable[Any], n_threads: int | None, at_once: int
 ) -> Iterator[Any]:
     """function(item) of each, in their order, by as many threads as an op with this argument uses,
-    but at most `at_once`, which bounds the memory that they take.
+    but at most `at_once`, which bounds the memory that they take; by this one where no other is to
+    be had.
 
     Raises: what the function raises, and as `threads.ask`.
     """
@@ -99,11 +144,16 @@ def each(
     if count == 1:
         yield from map(function, items)
         return
-    with ThreadPoolExecutor(count) as pool:
-        ahead: deque[Any] = deque()
+    as_here = partial(_put, _counts(of_caller=True))
+    with ThreadPoolExecutor(count, initializer=as_here) as pool:
+        ahead: deque[Callable[[], Any]] = deque()
         for item in items:
-            ahead.append(pool.submit(copy_context().run, function, item))
+            call = partial(copy_context().run, function, item)
+            try:
+                ahead.append(pool.submit(call).result)
+            except RuntimeError:  # none can be started, or the main thread has ended
+                ahead.append(call)
             if len(ahead) == count:
-                yield ahead.popleft().result()
+                yield ahead.popleft()()
         while ahead:
-            yield ahead.popleft().result()
+            yield ahead.popleft()()

@@ -70,8 +70,9 @@ def fit_over(comm: Any, model: Any, fit: Callable[..., Any], **given: Any) -> No
             f"comm must be a communicator of mpi4py, such as MPI.COMM_WORLD, not {comm!r}"
         )
     # From here on the others wait for this one.
-    with deferred() as answered, blas.on_one_thread():
+    with deferred() as answered, contextlib.ExitStack() as stack:
         with _or_abort(comm):
+            stack.enter_context(blas.on_one_thread())
             own, made = comm.Idup()
             _wait(made.Test)
             ranks = Ranks(_swift(own), given)

@@ -1,8 +1,10 @@
 """Promise: an optimum has the same bits whatever threads BLAS and the kernels may use."""
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,18 +19,22 @@ X = RNG.standard_normal((N, D)).astype("f4")
 Y = (X[:, :C] + RNG.standard_normal((N, C))).argmax(axis=1)
 
 
+def counts():
+    return [library.get() for library in blas._libraries()]
+
+
 def threads_of_blas():
-    return set(blas.counts())
+    return set(counts())
 
 
 def put(count):
-    for _, put_one in blas._libraries():
-        put_one(count)
+    for library in blas._libraries():
+        library.put(count)
 
 
 @pytest.fixture
 def two_threads():
-    before = blas.counts()
+    before = counts()
     put(2)
     yield
     put(max(before, default=1))
@@ -54,7 +60,7 @@ def test_an_optimum_has_the_same_bits_whatever_threads_there_are(two_threads):
 
 def test_threads_of_blas_are_found():
     if any(pool["internal_api"] in ("openblas", "mkl", "blis") for pool in threadpool_info()):
-        assert blas.counts()
+        assert counts()
 
 
 def test_blas_has_its_threads_again_when_the_last_is_done(two_threads):
@@ -106,3 +112,113 @@ def test_an_error_of_one_is_raised_and_its_settings_are_those_of_the_caller():
         list(blas.each(np.exp, np.array([1.0, 1e9, 2.0]), 2, 4))
     with np.errstate(over="ignore"):
         assert list(blas.each(np.exp, np.array([0.0, 1e9]), 2, 4)) == [1, np.inf]
+
+
+@pytest.fixture
+def of_callers(monkeypatch):
+    """A library that each thread of Python's tells its own number, of four at first."""
+    own = threading.local()
+    library = blas.Library(lambda: getattr(own, "count", 4), partial(setattr, own, "count"), True)
+    monkeypatch.setattr(blas, "_libraries", lambda: [library])
+    return library
+
+
+def test_a_library_that_each_thread_tells_its_own_number_has_one_in_each(of_callers):
+    def inside():
+        with blas.on_one_thread():
+            return of_callers.get(), set(blas.each(lambda _: of_callers.get(), range(9), 3, 3))
+
+    with ThreadPoolExecutor(1) as other, blas.on_one_thread():
+        assert other.submit(inside).result() == (1, {1})
+        assert other.submit(of_callers.get).result() == 4
+        assert inside() == (1, {1})
+        assert of_callers.get() == 1
+    assert of_callers.get() == 4
+
+
+def test_openblas_on_openmp_is_told_by_that(monkeypatch):
+    class Loaded:
+        omp_get_max_threads = omp_set_num_threads = "OpenMP's"
+        openblas_get_num_threads = openblas_set_num_threads = "its own"
+
+    def found(layer):
+        told = {"filepath": "", "internal_api": "openblas", "threading_layer": layer}
+        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [told])
+        return blas._libraries.__wrapped__()
+
+    monkeypatch.setattr("ctypes.CDLL", lambda path: Loaded)
+    assert found("openmp") == [("OpenMP's", "OpenMP's", True)]
+    assert found("pthreads") == [("its own", "its own", False)]
+
+
+def test_what_fails_or_is_interrupted_on_the_way_in_leaves_no_limit(two_threads, monkeypatch):
+    libraries = blas._libraries
+
+    def fails(count):
+        libraries()[0].put(count)
+        if count == 1:
+            raise KeyboardInterrupt
+
+    if not counts():
+        pytest.skip("threadpoolctl knows no BLAS here")
+    first, *others = libraries()
+    broken = [first._replace(put=fails), *others]
+    for failing in (lambda: 1 / 0, lambda: broken):
+        monkeypatch.setattr(blas, "_libraries", failing)
+        with pytest.raises((ZeroDivisionError, KeyboardInterrupt)), blas.on_one_thread():
+            raise AssertionError
+        monkeypatch.setattr(blas, "_libraries", libraries)
+        assert threads_of_blas() == {2}
+        with blas.on_one_thread():
+            assert threads_of_blas() == {1}
+        assert threads_of_blas() == {2}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where it is loaded too
+def test_a_forked_child_has_the_limits_of_its_own_thread_alone(two_threads):
+    inside, over = threading.Event(), threading.Event()
+
+    @blas.on_one_thread()
+    def wait():
+        inside.set()
+        over.wait(60)
+
+    def in_child(does):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if does() else 2
+            finally:
+                os._exit(code)
+        return os.waitpid(child, 0)[1]
+
+    def begins_anew():
+        free = threads_of_blas() <= {2}
+        with blas.on_one_thread():
+            return free and threads_of_blas() <= {1}
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    inside.wait(60)
+    try:
+        with blas._limit._lock:  # as if the other were about to leave
+            assert in_child(begins_anew) == 0
+        with blas.on_one_thread():
+            assert in_child(lambda: threads_of_blas() <= {1}) == 0
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch):
+    expected = fitted(1)
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert list(blas.each(abs, range(-9, 0), 3, 3)) == list(range(9, 0, -1))
+    assert fitted(3).coef_.tobytes() == expected.coef_.tobytes()

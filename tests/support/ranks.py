@@ -17,6 +17,7 @@ from mpi4py import MPI
 from over_rows import LABELS, MODELS, SHARED, SWEEPS, N, X, Y, dealt
 
 from softstep import SoftmaxRegression, kernels
+from softstep.kernels import blas
 from softstep.model.shards.ranks import fit_over
 
 COMM = MPI.COMM_WORLD
@@ -166,6 +167,14 @@ def shares(folder):
     (folder / f"{RANK}.json").write_text(json.dumps(found))
 
 
+def breakage(folder):
+    """The last rank cannot find its BLAS, as it begins."""
+    if RANK == SIZE - 1:
+        blas._libraries = lambda: operator.truediv(1, 0)
+    model, given = over_rows.model("plain")
+    model.fit(**own(given), comm=COMM)
+
+
 def absence(folder):
     """The last rank does not come; Ctrl-C is sent to rank 0 twice."""
     if RANK == SIZE - 1:
@@ -177,7 +186,7 @@ def absence(folder):
         model.fit(**own(given), comm=COMM)
 
 
-TASKS = (fits, refusals, death, interrupt, termination, quarrels, shares, absence)
+TASKS = (fits, refusals, death, interrupt, termination, quarrels, shares, breakage, absence)
 
 if __name__ == "__main__":
     assert len(X) == N

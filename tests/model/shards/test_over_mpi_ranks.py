@@ -118,6 +118,14 @@ def test_a_rank_that_dies_ends_the_run_and_the_weights_on_their_way_are_kept(tmp
     over_rows.assert_goes_on(tmp_path / "kept")
 
 
+def test_a_rank_that_cannot_begin_ends_the_run(tmp_path):
+    start = time.monotonic()
+    ended = mpiexec(2, SCRIPT, "breakage", tmp_path)
+    assert ended.returncode != 0
+    assert "ZeroDivisionError" in ended.stderr
+    assert time.monotonic() - start < 60
+
+
 @BETWEEN_PROCESSES
 def test_ctrl_c_of_rank_0_ends_the_fit_on_every_rank(tmp_path):
     stopped = [
