@@ -491,7 +491,7 @@ class SoftmaxRegression(Params, Exchange):
         except KeyboardInterrupt:
             if not (began and self.warm_start and bank.sound().all()):
                 raise
-            interrupted, bank = True, bank.on_host()
+            interrupted = True
             bank.settle()  # it may have come in the middle of an epoch
         done = sum(epoch.steps for epoch in self.history_)
         if stop is not None and stop.best is not None:

@@ -118,6 +118,21 @@ def test_best_weights_are_put_back_on_the_gpu(machine, by_the_host):
     assert crossed(machine, "host") == Counter(SAMPLE) + Counter({W: 2})
 
 
+def test_ctrl_c_puts_the_best_weights_back_too(machine, by_the_host):
+    def interrupt(epoch):
+        if epoch.number == 3:
+            raise KeyboardInterrupt
+
+    def fit():
+        model = regression(patience=9, warm_start=True)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, Y, callback=interrupt, **HELD_OUT)
+        return model
+
+    expected = by_the_host(fit)
+    same(found_by(fit()), expected)
+
+
 def test_each_partial_fit_moves_the_bank_once_each_way(machine, by_the_host):
     def fit():
         model = regression()
