@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from processes import is_so_in_child
 from threadpoolctl import threadpool_info
 
 from softstep import SoftmaxRegression
@@ -174,8 +175,8 @@ def test_what_fails_or_is_interrupted_on_the_way_in_leaves_no_limit(two_threads,
         assert threads_of_blas() == {2}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where it is loaded too
 def test_a_forked_child_has_the_limits_of_its_own_thread_alone(two_threads):
     inside, over = threading.Event(), threading.Event()
@@ -184,16 +185,6 @@ def test_a_forked_child_has_the_limits_of_its_own_thread_alone(two_threads):
     def wait():
         inside.set()
         over.wait(60)
-
-    def in_child(does):
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                code = 0 if does() else 2
-            finally:
-                os._exit(code)
-        return os.waitpid(child, 0)[1]
 
     def begins_anew():
         free = threads_of_blas() <= {2}
@@ -205,9 +196,9 @@ def test_a_forked_child_has_the_limits_of_its_own_thread_alone(two_threads):
     inside.wait(60)
     try:
         with blas._limit._lock:  # as if the other were about to leave
-            assert in_child(begins_anew) == 0
+            assert is_so_in_child(begins_anew)
         with blas.on_one_thread():
-            assert in_child(lambda: threads_of_blas() <= {1}) == 0
+            assert is_so_in_child(lambda: threads_of_blas() <= {1})
     finally:
         over.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, Ctrl-C in this one, and what is waited for."""
+"""Commands in processes of their own, forked children, Ctrl-C here, and what is waited for."""
 
 import contextlib
 import multiprocessing
@@ -69,6 +69,28 @@ def comes_true(is_so, within=20.0):
             return False
         time.sleep(0.05)
     return True
+
+
+def is_so_in_child(is_so, within=120.0):
+    """Whether `is_so()` is true in a forked child, which is killed after so many seconds."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if is_so() else 2
+        finally:
+            os._exit(code)
+    ended = []
+
+    def has_ended():
+        pid, status = os.waitpid(child, os.WNOHANG)
+        ended.extend([status] if pid else [])
+        return pid
+
+    if not comes_true(has_ended, within):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return ended == [0]
 
 
 @contextlib.contextmanager

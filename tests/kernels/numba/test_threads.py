@@ -1,7 +1,6 @@
 """Promise: threads change no bit, need no threading layer, and any number of trainings may run."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import comes_true
+from processes import is_so_in_child
 
 from softstep import SoftmaxRegression, kernels
 from softstep.kernels import threads
@@ -200,24 +199,7 @@ def test_several_python_threads_train_at_once():
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where it is loaded too
 def test_a_forked_child_trains():
     expected = trained(2)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if all(map(np.array_equal, trained(2), expected)) else 2
-        finally:
-            os._exit(code)
-    ended = []
-
-    def has_ended():
-        pid, status = os.waitpid(child, os.WNOHANG)
-        ended.extend([status] if pid else [])
-        return pid
-
-    if not comes_true(has_ended, within=120):
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    assert ended == [0]
+    assert is_so_in_child(lambda: all(map(np.array_equal, trained(2), expected)))
 
 
 def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch):
