@@ -148,11 +148,11 @@ def each(
     with ThreadPoolExecutor(count, initializer=as_here) as pool:
         ahead: deque[Callable[[], Any]] = deque()
         for item in items:
-            call = partial(copy_context().run, function, item)
             try:
-                ahead.append(pool.submit(call).result)
-            except RuntimeError:  # none can be started, or the main thread has ended
-                ahead.append(call)
+                ahead.append(pool.submit(copy_context().run, function, item).result)
+            except RuntimeError:  # no thread can be started, or the main one has ended
+                # Not in that context: a thread that is there may come to it all the same.
+                ahead.append(partial(function, item))
             if len(ahead) == count:
                 yield ahead.popleft()()
         while ahead:

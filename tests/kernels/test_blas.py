@@ -204,12 +204,29 @@ def test_a_forked_child_has_the_limits_of_its_own_thread_alone(two_threads):
         thread.join()
 
 
-def test_where_no_thread_can_be_started_the_caller_does_all(monkeypatch):
+def some_threads(monkeypatch, count):
+    """From here on so many can be started."""
+    left, start = iter(range(count)), threading.Thread.start
+
+    def start_or_refuse(self):
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_refuse)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_where_too_few_threads_can_be_started_the_caller_does_the_rest(count, monkeypatch):
+    def slow(item):
+        time.sleep(0.01)
+        return -item
+
+    some_threads(monkeypatch, count)
+    assert list(blas.each(slow, range(20), 3, 3)) == [-item for item in range(20)]
+
+
+def test_an_optimum_has_the_same_bits_where_no_thread_can_be_started(monkeypatch):
     expected = fitted(1)
-
-    def refuse(self):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert list(blas.each(abs, range(-9, 0), 3, 3)) == list(range(9, 0, -1))
+    some_threads(monkeypatch, 0)
     assert fitted(3).coef_.tobytes() == expected.coef_.tobytes()
