@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -234,13 +235,22 @@ def _read_ahead(
         return buffer[:at]
 
     with ThreadPoolExecutor(1, "softstep-read") as reader:
+
+        def begun(rows: np.ndarray) -> Callable[[], np.ndarray]:
+            """What waits for these rows; where no thread can be started, what reads them."""
+            try:
+                return reader.submit(read, buffers[0], rows).result
+            except RuntimeError:
+                reader.shutdown(cancel_futures=True)  # one that starts later has nothing to read
+                return partial(read, buffers[0], rows)
+
         coming = next(blocks, None)
-        reading = reader.submit(read, buffers[0], coming[0]) if coming else None
+        reading = begun(coming[0]) if coming else None
         while coming and reading:
-            x, (rows, more), coming = reading.result(), coming, next(blocks, None)
+            x, (rows, more), coming = reading(), coming, next(blocks, None)
             if coming:
                 buffers.reverse()
-                reading = reader.submit(read, buffers[0], coming[0])
+                reading = begun(coming[0])
             yield x, rows, more, coming is None
 
 

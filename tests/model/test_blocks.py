@@ -141,6 +141,21 @@ def test_interrupting_leaves_no_thread_behind(file):
     assert not [t for t in threading.enumerate() if t.name.startswith("softstep-read")]
 
 
+def test_where_no_thread_can_be_started_blocks_are_read_as_they_are_needed(monkeypatch):
+    def trained():
+        found = bank()
+        given = trainer.Rows(X, Y[None]), found, descent("numpy", 20), 0
+        blocks.run_epoch(*given, seed=9, layout=LAYOUT, done=0, total=-(-N // 20))
+        return found.W
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    expected = trained()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert np.array_equal(trained(), expected)
+
+
 def test_an_error_while_reading_is_raised_where_it_is_used(monkeypatch):
     def broken(X):
         def release(start, stop):
