@@ -1,11 +1,11 @@
 """Passes over the held-out rows that take the scores of heads."""
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from softstep.kernels import threads
+from softstep.kernels import blas
 from softstep.kernels.checks import Array
 from softstep.model.scores import Answers, Counts, Score
 from softstep.model.sweep.scoring.draws import Draws
@@ -84,19 +84,19 @@ def of_all_rows(judged: Judged, scores: dict[str, Score]) -> dict[str, Array]:
     """Scores that need all rows at once, (h,) each: groups of heads whose probabilities fit into
     `HELD` bytes, each in a pass over the rows. NaN where a probability is no number."""
     found = {name: np.full(len(judged.b), np.nan) for name in scores}
-    with ThreadPoolExecutor(threads.at_most(judged.sgd.n_threads)) as pool:
-        for k, heads in judged.sets():
-            rows, weights = judged.counted(k, 0, len(judged.data.X))
-            label_set = judged.heads.label_set[heads]
-            labels = {t: judged.labels(t, rows) for t in np.unique(label_set).tolist()}
-            size = len(rows) * judged.b.shape[1] * judged.b.itemsize
-            for group in judged.groups(heads, size):
-                P = _held(judged, k, group, heads, len(rows))
-                for name, score in scores.items():
-                    in_turn = zip(P, label_set[group.place].tolist(), strict=True)
-                    of = [pool.submit(_of_head, score, p, labels[t], weights) for p, t in in_turn]
-                    found[name][heads[group.place]] = [each.result() for each in of]
-                del P, in_turn  # before the next are made
+    for k, heads in judged.sets():
+        rows, weights = judged.counted(k, 0, len(judged.data.X))
+        label_set = judged.heads.label_set[heads]
+        labels = {t: judged.labels(t, rows) for t in np.unique(label_set).tolist()}
+        size = len(rows) * judged.b.shape[1] * judged.b.itemsize
+        for group in judged.groups(heads, size):
+            P = _held(judged, k, group, heads, len(rows))
+            for name, score in scores.items():
+                of_head = partial(_of_head, score=score, labels=labels, weights=weights)
+                in_turn = zip(P, label_set[group.place].tolist(), strict=True)
+                of = blas.each(of_head, in_turn, judged.sgd.n_threads, len(P))
+                found[name][heads[group.place]] = list(of)
+            del P, in_turn, of  # before the next are made
     return found
 
 
@@ -112,5 +112,8 @@ def _held(judged: Judged, k: int, group: Group, heads: Array, n: int) -> Array:
     return P
 
 
-def _of_head(score: Score, P: Array, y: Array, weights: Array | None) -> float:
-    return float(score.of(P, y, weights)) if np.isfinite(P).all() else np.nan
+def _of_head(
+    head: tuple[Array, int], score: Score, labels: dict[int, Array], weights: Array | None
+) -> float:
+    P, t = head
+    return float(score.of(P, labels[t], weights)) if np.isfinite(P).all() else np.nan

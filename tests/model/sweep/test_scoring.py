@@ -1,6 +1,7 @@
 """Promise: a sweep scores each setting as its models would be scored, however rows are read, and
 goes by the score it is told to."""
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -245,6 +246,18 @@ def test_neither_blocks_nor_groups_of_heads_change_anything(monkeypatch):
 
 
 # functions of an estimator
+
+
+def test_nor_does_a_process_that_can_start_no_thread(monkeypatch):
+    def fitted():
+        return sweep(scoring=["roc_auc_ovr", "brier"], n_threads=3).fit(X, Y, **HELD_OUT).results_
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    expected = fitted()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert fitted()["mean_val_roc_auc_ovr"].tobytes() == expected["mean_val_roc_auc_ovr"].tobytes()
 
 
 def test_functions_are_given_the_models_and_the_rows_that_judge_them():
