@@ -141,6 +141,8 @@ def test_rows_through_standard_input(capsys, model, folder, monkeypatch):
         (["X.npy", "--format", "parquet"], "--out FILE"),
         (["X.npy", "--out", "X.npy"], "what was given to read"),
         (["X.npy", "--out", "m.npz"], "what was given to read"),
+        (["X.npy", "--out", "p.xlsx"], "p.xlsx ends in .xlsx, but what is written is .csv, .json"),
+        (["X.npy", "--out", "p.csv.gz"], "or say --format"),
         (["absent.npy", "--out", "p.csv"], "no such file"),
         (["digits", "--label", "0"], "digits has its own labels"),
     ],

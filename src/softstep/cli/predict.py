@@ -40,14 +40,14 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     out: Path | None = arguments.out
     kind: str | None = arguments.format
+    given = [arguments.model, arguments.data, arguments.labels]
+    folder.refuse_own_input([] if out is None else [out], given)
     if out is not None:
         kind = kind or predictions.format_of(out)
     if kind == "parquet":
         extras.load("pyarrow", extra="tables")  # before the work, not after
         if out is None:
             raise ValueError("--format parquet is not text: say with --out FILE where it goes")
-    given = [arguments.model, arguments.data, arguments.labels]
-    folder.refuse_own_input([] if out is None else [out], given)
     with contextlib.nullcontext() if out is None else folder.ready_for_file(out):
         model = SoftmaxRegression.load(arguments.model)
         X, y = _rows(arguments, model)

@@ -15,9 +15,20 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadshe
 
 
 def format_of(path: Path) -> str:
-    """The format that a name's ending says; CSV where it says none."""
+    """The format that a name's ending says; CSV of a text file, or where there is no ending.
+
+    Raises:
+        ValueError: it says another one.
+    """
     ending = path.suffix.lower().removeprefix(".")
-    return ending if ending in FORMATS else "csv"
+    if ending in ("", "txt"):
+        return "csv"
+    if ending not in FORMATS:
+        raise ValueError(
+            f"{path} ends in .{ending}, but what is written is .csv, .json or .parquet: name it "
+            "so, or say --format"
+        )
+    return ending
 
 
 def table(model: SoftmaxRegression, X: Any, *, proba: bool) -> dict[str, list[Any]]:
