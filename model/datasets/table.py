@@ -251,7 +251,8 @@ def _read(
     _refuse_strangers(below)
     y = None if columns.label is None else label_values(below.labels)
     header = f"header in line {start}" if has_header else "no header"
-    tell(told(path, header, first if has_header else None, columns, len(first), X, y))
+    sentence = told(path, header, first if has_header else None, columns, len(first), X, y)
+    tell(sentence + _met_once(below))
     return Table(X, y)
 
 
@@ -418,6 +419,17 @@ def _refuse_strangers(below: _Below) -> None:
             f"{where}{line}: the label, in column {column + 1}, is {cell!r}, but all others are "
             "numbers: take the line out, or name all classes by words"
         )
+
+
+def _met_once(below: _Below) -> str:
+    """Which label one line alone has, where all others come again: the line may be a header of
+    numbers, or one of totals."""
+    if len(below.labels) <= LEAST_COUNTED:
+        return ""
+    once = [label for label, count in Counter(below.labels).items() if count == 1]
+    if len(once) != 1:
+        return ""
+    return f"; {once[0]} is the label of line {below.lines[below.labels.index(once[0])]} alone"
 
 
 def label_values(cells: list[str]) -> Array:

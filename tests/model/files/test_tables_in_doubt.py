@@ -135,6 +135,18 @@ def test_a_line_of_totals_is_no_row(place, tmp_path):
     assert sorted(set(found.y_train)) == ["0", "1", "X"]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_number_that_is_the_label_of_one_line_alone_is_said(first, tmp_path):
+    rows = [f"{i % 5}.5,{i % 3},{i % 2}" for i in range(12)]
+    odd = "10,20,30"  # a header of numbers, or totals
+    said = []
+    read(tmp_path, "\n".join([odd, *rows] if first else [*rows, odd]), tell=said.append)
+    assert said[0].endswith(f"; 30 is the label of line {1 if first else 13} alone")
+    read(tmp_path, "\n".join(rows), tell=said.append)
+    read(tmp_path, "\n".join([*rows, odd, "1,2,31"]), tell=said.append)  # classes may be rare
+    assert not any("alone" in sentence for sentence in said[1:])
+
+
 def test_digits_of_other_scripts_are_text(tmp_path):
     labels = read(tmp_path, "1,2,3\n4,5,\uff13\n6,7,3\n").y_train
     assert labels.tolist() == ["3", "\uff13", "3"]
