@@ -40,6 +40,17 @@ def test_the_bounds_are_printed_and_how_many_are_proven(found):
     assert "the best C, 10, is the largest tried: extend --C upwards\n" in out
 
 
+@pytest.mark.parametrize("loss", ["mse", "mse,cross_entropy"])
+def test_heads_of_which_there_is_no_bound_are_not_told_to_lack_a_proof(loss, capsys, tmp_path):
+    command = ("sweep", "digits", "--solver", "lbfgs", "--C", 1, "--loss", loss)
+    code, out, _ = softstep(capsys, *command, "--out", tmp_path / "run")
+    assert code == 0
+    flat = "on all rows have come to a stationary point, of which there is no bound"
+    assert f"rounds; 1 of the 1 {flat}\n" in out or loss != "mse"
+    proven = "rounds; 1 of the 2 on all rows are proven to be within 1e-06 of the optimum"
+    assert f"{proven}, relative to it; 1 of the 2 {flat}\n" in out or loss == "mse"
+
+
 def test_the_folder_holds_the_path_the_model_and_a_report(found):
     folder, _ = found
     table, curves = results.read(folder)

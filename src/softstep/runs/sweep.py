@@ -105,12 +105,24 @@ def _solve(sweep: SoftmaxSweep, rows: Rows, **how: Any) -> str:
         sweep.fit(rows.X, rows.y, **rows.held_out, callback=progress, **how)
     results, heads_each = sweep.results_, 1 + (sweep.cv or 0)
     seconds = time.perf_counter() - progress.start
-    proven = results["converged"] & np.isfinite(results["bound"])
     return (
         f"{len(results['rank']) * heads_each} heads in {seconds:.2f} s and {progress.rounds} "
-        f"{progress.ROUNDS}; {proven.sum()} of the {len(proven)} on all rows are proven to be "
-        f"within {sweep.tol:g} of the optimum, relative to it"
+        f"{progress.ROUNDS}; {_reached(results, sweep.tol)}"
     )
+
+
+def _reached(results: dict[str, Any], tol: float) -> str:
+    """How many of the heads on all rows are where they were to go."""
+    count, has_bound = len(results["bound"]), np.isfinite(results["bound"])
+    proven = int((results["converged"] & has_bound).sum())
+    stationary = int((results["converged"] & ~has_bound).sum())
+    said = f"{proven} of the {count} on all rows are proven to be within {tol:g} of the optimum, "
+    said += "relative to it"
+    if not stationary:
+        return said
+    flat = f"{stationary} of the {count} on all rows have come to a stationary point, of which "
+    flat += "there is no bound"
+    return f"{said}; {flat}" if proven else flat
 
 
 def honest(sweep: SoftmaxSweep) -> list[str]:
