@@ -17,7 +17,10 @@ def number(
     """A finite number within bounds, as float."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:  # of an integer or a fraction
+        value = float("inf") if value > 0 else float("-inf")
     if not np.isfinite(value):
         raise ValueError(f"{name} must be finite, not {value}")
     if least is not None and value < least:

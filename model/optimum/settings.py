@@ -77,5 +77,17 @@ def l2_of(C: Any, total_weight: Any, classes: Any) -> Any:
     Args:
         C: above 0. total_weight: Σ w of the head's rows, before any scaling. classes: how many.
             All are numbers or arrays.
+
+    Raises:
+        ValueError: float64 does not hold it.
     """
-    return np.where(np.equal(classes, 2), 2, 1) / (C * total_weight)
+    with np.errstate(all="ignore"):
+        l2 = np.where(np.equal(classes, 2), 2, 1) / np.multiply(C, total_weight)
+    lost = (l2 == 0) | np.isinf(l2)
+    if lost.any():
+        value, weight = (np.broadcast_to(x, l2.shape)[lost][0] for x in (C, total_weight))
+        raise ValueError(
+            f"C={value:g} with rows of weight {weight:g} in all is an l2 of {l2[lost][0]:g}: "
+            "give a C that is nearer to 1"
+        )
+    return l2

@@ -35,9 +35,11 @@ def _product(grid: Any, solver: Any):
     keys = KEYS[inputs.choice("solver", solver, KEYS)]
     for key in grid:
         if key not in keys:
-            of = f" by solver={solver!r}" if any(key in others for others in KEYS.values()) else ""
+            others = [other for other, known in KEYS.items() if key in known]
+            of = f" by solver={solver!r}" if others else ""
+            cure = f"; {key} goes with solver={others[0]!r}" if others else ""
             raise ValueError(
-                f"param_grid has {key!r}, but a sweep{of} goes through {', '.join(keys)}"
+                f"param_grid has {key!r}, but a sweep{of} goes through {', '.join(keys)}{cure}"
             )
     names = sorted(grid)
     values = [_values(name, grid[name]) for name in names]

@@ -250,12 +250,19 @@ def test_held_out_rows_that_are_not_finite_are_named(scaling, monkeypatch):
 
 
 SGD_HAS_NO_C = "C is a setting of solver='lbfgs': with solver='sgd' give l2"
+OF_ROWS, NEARER = (
+    f" with rows of weight {len(X)} in all is an l2 of ",
+    ": give a C that is nearer to 1",
+)
 OF_SGD = " is a setting of solver='sgd': leave it out with 'lbfgs'"
 REFUSED = [
     ({"solver": "newton"}, ValueError, "solver must be one of 'sgd', 'lbfgs', not 'newton'"),
     ({"C": -1.0}, ValueError, "C must be above 0, not -1"),
     ({"C": 0.0}, ValueError, "C must be above 0, not 0"),
     ({"C": np.nan}, ValueError, "C must be finite, not nan"),
+    ({"C": 10**400}, ValueError, "C must be finite, not inf"),
+    ({"C": 1e-320}, ValueError, f"C=9.99989e-321{OF_ROWS}inf{NEARER}"),
+    ({"C": 1e308}, ValueError, f"C=1e+308{OF_ROWS}0{NEARER}"),
     ({"C": "1"}, TypeError, "C must be a number, not '1'"),
     ({"C": 1.0, "l2": 0.1}, ValueError, "C and l2 both set the weight of ‖W‖²: give one of them"),
     ({"C": 1.0, "solver": "sgd"}, ValueError, SGD_HAS_NO_C),
@@ -285,8 +292,14 @@ def test_the_grid_of_another_solver_is_refused(key):
     )
     with pytest.raises(ValueError, match=message):
         sweep({key: [0.1]}, cv=2).fit(X, Y)
-    with pytest.raises(ValueError, match="param_grid has 'C', but a sweep by solver='sgd' goes"):
+    message = "param_grid has 'C', but a sweep by solver='sgd' .*; C goes with solver='lbfgs'$"
+    with pytest.raises(ValueError, match=message):
         SoftmaxSweep({"C": [1.0]}, cv=2).fit(X, Y)
+
+
+def test_a_C_that_float64_does_not_hold_is_refused_in_a_grid():
+    with pytest.raises(ValueError, match=f"^C=1e\\+308 .* is an l2 of 0{NEARER}$"):
+        sweep({"C": [1.0, 1e308]}, cv=2).fit(X, Y)
 
 
 def test_what_goes_with_sgd_alone_is_refused():
