@@ -103,8 +103,10 @@ def numbers_of(values: Array, where: str) -> tuple[Array, np.dtype[Any]]:
     strange = {kind for kind in kinds - whole if not issubclass(kind, numbers.Real)}
     if strange:
         place = next(p for p, value in np.ndenumerate(values) if type(value) in strange)
+        value = values[place]
+        value = value.item() if isinstance(value, np.generic) else value
         raise TypeError(
-            f"{where.format(*place)} is {values[place]!r}: an argument must be neither a string "
+            f"{where.format(*place)} is {value!r}: an argument must be neither a string "
             "nor anything else but a number"
         )
     return values.astype(np.float64), np.dtype(np.int64 if kinds == whole else np.float64)

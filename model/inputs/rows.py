@@ -117,9 +117,11 @@ def features(given: Any, name: str = "X") -> Features:
     else:
         X = array(given, name, takes_bfloat16=True)
     if X.ndim != 2:
+        keeps = f"reshape(len({name}), -1) keeps its rows"
+        cure = keeps if X.ndim > 2 else "reshape(1, -1) is one row"
         raise ValueError(
             f"{name} must be 2-D, one row per sample, but its shape is {X.shape}. Reshape your "
-            f"data: {name}.reshape(1, -1) is one row"
+            f"data: {name}.{cure}"
         )
     if X.size == 0:
         what = "feature(s)" if len(X) else "sample(s)"

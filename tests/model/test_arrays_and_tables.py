@@ -77,6 +77,8 @@ def test_tables_of_polars_are_their_numbers():
     assert np.array_equal(dense_of(mixed)[:, 1], X[:, 1] > 0)
     with pytest.raises(TypeError, match=r"X is a LazyFrame, which has no values yet: .*collect"):
         fitted(mixed.lazy())
+    with pytest.raises(TypeError, match=r"X\[0, 'a'\] is '1.5': an argument must be neither"):
+        fitted(polars.DataFrame({"a": ["1.5"] * len(X)}))
 
 
 def test_bytes_beside_booleans_are_numbers_and_not_pixels():

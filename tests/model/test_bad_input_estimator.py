@@ -19,7 +19,12 @@ def with_value(value, dtype=np.float32):
 
 BAD_ROWS = {
     "one dimension": (X[0], Y, ValueError, "2-D"),
-    "three dimensions": (X[None], Y, ValueError, "2-D"),
+    "three dimensions": (
+        X[None],
+        Y,
+        ValueError,
+        r"2-D.* X\.reshape\(len\(X\), -1\) keeps its rows",
+    ),
     "no rows": (X[:0], Y[:0], ValueError, "empty"),
     "no columns": (X[:, :0], Y, ValueError, "empty"),
     "NaN": (with_value(np.nan), Y, ValueError, r"X\[5, 2\] is nan"),
