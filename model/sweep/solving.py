@@ -126,7 +126,7 @@ class Solving(Training):
             interrupted = True
         arrays = [found[p].W if p in found else W for p, W in enumerate(bank.W.arrays)]
         weights = Weights(bank.W.parts, bank.W.part, arrays)
-        whole = together(weights, [(mine, found[p]) for p, mine in parts])
+        whole = together(weights, [(mine, found[p]) for p, mine in parts], bank.b.shape[1])
         return replace(whole, interrupted=interrupted or whole.interrupted)
 
     def _problem_of(self, p: int, mine: Array) -> Problem:
@@ -143,11 +143,11 @@ def _put(W: Array, b: Array, mine: Array, heads: Array, of_W: Array, of_b: Array
     W[heads], b[mine[heads], : of_b.shape[1]] = of_W, of_b
 
 
-def together(W: Any, solutions: list[tuple[Any, Solution]]) -> Solution:
-    """Solutions, each of some heads, as one of all, whose weights are W."""
+def together(W: Any, solutions: list[tuple[Any, Solution]], c: int) -> Solution:
+    """Solutions, each of some heads, as one of all, whose weights are W. c: the most classes that a
+    head of the bank has, perhaps none of these."""
     h, steps = len(W), max(len(found.curve) for _, found in solutions)
-    curve, c = np.full((steps, h), np.nan), max(found.b.shape[1] for _, found in solutions)
-    b = np.zeros((h, c), W.dtype)
+    curve, b = np.full((steps, h), np.nan), np.zeros((h, c), W.dtype)
     figures: dict[str, Any] = {}
     for mine, found in solutions:
         curve[: len(found.curve), mine] = found.curve

@@ -111,7 +111,8 @@ class _Rounds:
                 solutions.append((deal[number], parcel.solution))
                 ends[:, deal[number]] = parcel.ends
                 self._tell(0, len(solutions), len(deal))
-        found = together(training.bank.W, solutions)
+        bank = training.bank
+        found = together(bank.W, solutions, bank.b.shape[1])
         if found.interrupted:
             raise KeyboardInterrupt
         training.take_solution(found)

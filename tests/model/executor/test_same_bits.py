@@ -75,6 +75,16 @@ def test_of_every_kind_of_rows(rows, pool):
     assert_same_bits(sweep(cv=cv, halving=True).fit(**rows, executor=pool), expected)
 
 
+@pytest.mark.parametrize("n_tasks", [None, 3])
+@pytest.mark.parametrize("settings", [{}, {"cv": few_shot(Y, 20, 1)}], ids=["folds", "few rows"])
+def test_of_an_optimum_of_label_sets_that_have_unlike_numbers_of_classes(settings, n_tasks, pool):
+    grid, settings = {"C": [0.01, 1.0], **CE}, {"cv": 2, "solver": "lbfgs", **settings}
+    sets = np.stack([Y, Y == 1, Y[::-1]], axis=1).astype(int)
+    expected = sweep(grid, **settings).fit(X, sets)
+    found = sweep(grid, **settings).fit(X, sets, executor=pool, n_tasks=n_tasks)
+    assert_same_bits(found, expected)
+
+
 def test_of_sparse_rows(pool):
     sparse = pytest.importorskip("scipy.sparse")
     rows = sparse.random(N, 60, density=0.1, format="csr", random_state=0, dtype=np.float32)
