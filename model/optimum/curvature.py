@@ -96,15 +96,25 @@ class Curvature:
         return float(of_W + inverse[-1] * np.einsum("c,c->", of_b, of_b))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused
 def _moments(problem: Problem, along_axes: bool) -> tuple[Array, Array]:
-    """The mean of the features, (d,), and their covariance, (d, d), or variance, (d,)."""
+    """The mean of the features, (d,), and their covariance, (d, d), or variance, (d,).
+
+    Raises:
+        ValueError: they overflow.
+    """
     n = len(problem.data.X)
     origin, unit = problem.total(_origin, combine=_first)
     total, second = problem.total(_sums, origin, unit, along_axes)
     total, second = total / n, second / n
     second -= np.outer(total, total) if along_axes else total**2
     s = problem.data.feature_scale
-    return s * (origin + unit * total), (s * unit) ** 2 * second
+    mean, second = s * (origin + unit * total), np.square(s * unit) * second
+    if not np.isfinite(second).all():
+        raise ValueError(
+            "the features are so large, or so far apart, that their variance overflows: scale them"
+        )
+    return mean, second
 
 
 def _origin(problem: Problem) -> tuple[Array, float]:

@@ -96,6 +96,7 @@ class Solution:
 
 
 @blas.on_one_thread()
+@np.errstate(over="ignore", invalid="ignore")  # who comes to what is not finite stops short
 def solve(
     problem: Problem,
     W: Array,

@@ -95,3 +95,23 @@ def test_features_in_huge_units_are_learned_from():
         accuracies.append((logits.argmax(axis=1) == Y).mean())
     assert accuracies[0] > 0.9
     assert accuracies[1] > accuracies[0] - 0.01
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_of_what_overflows_on_the_way_the_warning_alone_tells(constant):
+    X = np.full((600, 3), 2.0**63, "f4") if constant else RNG.standard_normal((600, 3)) * 1e60
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert not lone(C=1.0).fit(X, Y).converged_
+    assert [w.category.__name__ for w in said] == ["ConvergenceWarning"]
+
+
+@pytest.mark.parametrize("along_axes", [True, False])
+@pytest.mark.parametrize("rows", [slice(None), slice(-1, None)])
+def test_features_whose_variance_overflows_are_refused(rows, along_axes, monkeypatch):
+    monkeypatch.setattr("softstep.model.optimum.curvature.has_axes", lambda *shape: along_axes)
+    monkeypatch.setattr("softstep.model.optimum.problem.WIDENED_VALUES", 300)
+    X = RNG.standard_normal((600, 3))
+    X[rows] *= 1e200
+    with pytest.raises(ValueError, match=r"^the features are so large, .* overflows"):
+        lone(C=1.0).fit(X, Y)
