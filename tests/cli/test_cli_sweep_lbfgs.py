@@ -67,6 +67,15 @@ def test_the_folder_holds_the_path_the_model_and_a_report(found):
     assert (folder / "path.png").stat().st_size > 10_000
 
 
+@pytest.mark.filterwarnings("ignore:2 of 2 heads stopped short")
+def test_no_report_says_that_heads_are_at_the_optimum_which_stopped_short(capsys, tmp_path):
+    command = ("sweep", "digits", "--solver", "lbfgs", "--C", "1,10", "--max-iter", 2)
+    assert softstep(capsys, *command, "--out", tmp_path / "run")[0] == 0
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "0 of the 2 on all rows are proven to be within 1e-06 of the optimum" in page
+    assert page.count("the optimum") == 1  # and nothing else is said of it
+
+
 def test_the_path_figure_has_a_point_for_each_C(found):
     table, _ = results.read(found[0])
     figure = plots.regularisation(table)

@@ -54,9 +54,9 @@ def sweep(subject: Subject) -> Picture:
         return Picture(
             "path",
             "Accuracy, loss and the size of the weights along the path of optima",
-            "Each point is the optimum for one strength of L2, judged on rows it did not learn "
-            "from; the band is one standard deviation over the folds. To the left the weights are "
-            "held at 0, to the right they are free to fit every row.",
+            "Each point is what L-BFGS came to for one strength of L2, judged on rows it did not "
+            "learn from; the band is one standard deviation over the folds. To the left the "
+            "weights are held at 0, to the right they are free to fit every row.",
             lambda theme: plots.regularisation(results, theme=theme),
         )
     return Picture(

@@ -22,8 +22,7 @@ def summary(results: dict[str, Any], settings: dict[str, Any], notes: list[str])
     )
     dropped = ", the worse half dropped again and again" if settings.get("halving") else ""
     shared = (
-        f"solved by L-BFGS to within {settings.get('tol')} of the optimum, best by "
-        f"{settings.get('refit')}"
+        f"solved by L-BFGS, tol {settings.get('tol')}, best by {settings.get('refit')}"
         if settings.get("solver") == "lbfgs"
         else f"{settings.get('epochs')} epochs in batches of {settings.get('batch_size')}, "
         f"{settings.get('schedule')} learning rate, seed {settings.get('random_state')}, "
