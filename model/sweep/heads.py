@@ -124,6 +124,17 @@ class Curves:
     val_accuracy: np.ndarray
     steps: list[int] = field(default_factory=list)
 
+    def figures(self) -> dict[str, np.ndarray]:
+        """Those of all epochs, by name."""
+        return {f"curves.{name}": v for name, v in vars(self).items() if name != "steps"}
+
+    def so_far(self) -> dict[str, np.ndarray]:
+        """Those up to the last epoch that has any: of all that are planned they may be many."""
+        figures = self.figures()
+        begun = np.logical_or.reduce([~np.isnan(v).all(axis=1) for v in figures.values()])
+        end = len(begun) - int(begun[::-1].argmax()) if begun.any() else 0
+        return {name: v[:end] for name, v in figures.items()}
+
 
 @dataclass(frozen=True)
 class SweepEpoch:
@@ -287,9 +298,8 @@ class Training:
         arrays = self.bank.arrays()
         if self.plan.patience:
             arrays |= named("best_W", self.best[0]) | {"best_b": self.best[1]}
-        arrays |= self.records() | {
-            f"curves.{name}": np.asarray(v) for name, v in vars(self.curves).items()
-        }
+        arrays |= self.records() | self.curves.so_far()
+        arrays["curves.steps"] = np.asarray(self.curves.steps)
         return arrays | {"alive": self.alive, "active": self.packed_bank.active}
 
     def records(self) -> dict[str, np.ndarray]:
@@ -306,8 +316,10 @@ class Training:
             KeyError, ValueError, IndexError: it is of another plan.
         """
         for name, array in self.state().items():
-            if name not in ("alive", "active", "curves.steps"):
+            if name not in ("alive", "active") and not name.startswith("curves."):
                 fill(array, arrays, name)
+        for name, array in self.curves.figures().items():
+            fill(array[: len(arrays[name])], arrays, name)
         judged = (self.heads.split != ALL_ROWS) | (not self.plan.by_split)
         by = self.plan.asked.patience.name
         found, right = self.best_figures[by], self.best_figures["accuracy"]
