@@ -144,6 +144,7 @@ class Keeper:
                 yield
             except KeyboardInterrupt:
                 self._save()
+                self._say_what_is_kept()
                 raise
             else:
                 self._save()
@@ -259,6 +260,11 @@ class Keeper:
         now = time.monotonic()
         least = (now - start) / SAVING if self._every >= ASKED else 0.0
         self._save_due = now + max(self._every, least)
+
+    def _say_what_is_kept(self) -> None:
+        if self._store.files and not self._unsaved:
+            folder = self._store.folder
+            tell(f"{folder} holds what was done: go on from there (resume=True, --resume)")
 
     def _say_failures(self) -> None:
         if self._failures:
