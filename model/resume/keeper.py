@@ -210,7 +210,7 @@ class Keeper:
             then, now = (about.get(field, "not given") for about in (saved.about, self._about))
             if then == now:
                 continue
-            was, is_now = _from_where_they_differ(str(then), now)
+            was, is_now = map(_in_one_line, _from_where_they_differ(str(then), now))
             if field == INSTRUCTIONS:
                 tell(
                     f"{folder} is of another processor ({was}; here {is_now}): the bits may not be "
@@ -218,8 +218,8 @@ class Keeper:
                 )
             else:
                 raise CheckpointError(
-                    f"{folder} holds the checkpoint of another run: its {field[:SHOWN]} was {was}, "
-                    f"but is {is_now} now"
+                    f"{folder} holds the checkpoint of another run: its "
+                    f"{_in_one_line(field[:SHOWN])} was {was}, but is {is_now} now"
                 )
         with self._understanding():
             self.number = whole(saved.arrays, "epoch", epochs - 1)
@@ -283,3 +283,8 @@ def _from_where_they_differ(then: str, now: str) -> tuple[str, str]:
     before = "… " if start else ""
     parts = [before + text[start : start + SHOWN] for text in (then, now)]
     return parts[0], parts[1]
+
+
+def _in_one_line(text: str) -> str:
+    """Text that may be a stranger's, its line feeds and other controls written out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -590,6 +590,17 @@ def test_a_field_that_a_stranger_made_long_does_not_fill_the_screen(tmp_path):
     assert len(str(refused.value)) < 2000
 
 
+def test_a_field_of_a_stranger_is_told_in_one_line(tmp_path):
+    train(tmp_path)
+    newest = sorted(tmp_path.iterdir())[-1]
+    arrays, about = checkpoint.load(newest, store.FORMAT)
+    for field in ("learning_rate", "one\nmore\x1b[2J"):
+        checkpoint.save(newest, arrays, about | {field: "2\n\x1b[2J"}, store.FORMAT)
+        with pytest.raises(CheckpointError, match=r"was 2\\n\\x1b\[2J, but") as refused:
+            train(tmp_path, resume=True)
+        assert str(refused.value).isprintable()
+
+
 def test_where_nothing_can_be_locked_that_is_told(tmp_path, capsys, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 
