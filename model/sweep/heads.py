@@ -22,6 +22,7 @@ from softstep.model.views import Part, named, put, seen, taken
 
 ALL_ROWS = -1  # the split of a head that learns from all rows
 RECORDS = "epochs", "diverged", "dropped", "waited"  # of a Training, beside its figures
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")  # of the curves
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Curves:
 
     def figures(self) -> dict[str, np.ndarray]:
         """Those of all epochs, by name."""
-        return {f"curves.{name}": v for name, v in vars(self).items() if name != "steps"}
+        return {f"curves.{name}": getattr(self, name) for name in FIGURES}
 
     def so_far(self) -> dict[str, np.ndarray]:
         """Those up to the last epoch that has any: of all that are planned they may be many."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,12 @@ def mpiexec(count, *command):
             os.killpg(process.pid, signal.SIGKILL)  # its ranks too
             raise
     return subprocess.CompletedProcess(job, process.returncode, *told)
+
+
+def mpiexec_fails(*command):
+    """What Python with these arguments in two MPI ranks, which fails in a minute, told of it."""
+    start = time.monotonic()
+    ended = mpiexec(2, *command)
+    assert ended.returncode != 0
+    assert time.monotonic() - start < 60
+    return ended.stderr

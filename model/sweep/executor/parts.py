@@ -8,11 +8,10 @@ import numpy as np
 from softstep.kernels.checks import Array
 from softstep.model import trainer
 from softstep.model.optimum.solve import Solution
-from softstep.model.sweep.heads import Curves, Heads, Plan, Training
+from softstep.model.sweep.heads import FIGURES, Curves, Heads, Plan, Training
 from softstep.model.views import put, taken
 
 OF_GROUPS = ("diverged", "dropped")  # of the records; the others are of heads
-FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")  # of the curves
 OF_KINDS = ("optimum",)  # what kinds of trainings have besides what all have
 
 

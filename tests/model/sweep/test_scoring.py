@@ -245,9 +245,6 @@ def test_neither_blocks_nor_groups_of_heads_change_anything(monkeypatch):
     assert parts.best_score_ == pytest.approx(whole.best_score_, rel=1e-9)
 
 
-# functions of an estimator
-
-
 def test_nor_does_a_process_that_can_start_no_thread(monkeypatch):
     def fitted():
         return sweep(scoring=["roc_auc_ovr", "brier"], n_threads=3).fit(X, Y, **HELD_OUT).results_
@@ -258,6 +255,9 @@ def test_nor_does_a_process_that_can_start_no_thread(monkeypatch):
     expected = fitted()
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert fitted()["mean_val_roc_auc_ovr"].tobytes() == expected["mean_val_roc_auc_ovr"].tobytes()
+
+
+# functions of an estimator
 
 
 def test_functions_are_given_the_models_and_the_rows_that_judge_them():
